@@ -1,0 +1,76 @@
+"""The compute device: which there are, which to take, and its failures as this package's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from napari_hmkd.errors import DeviceError
+
+_BFLOAT16_SINCE = (8, 0)  # compute capability; older GPUs only emulate it, slower than float32
+
+
+def available_devices() -> tuple[str, ...]:
+    """Names of this machine's devices, the fastest kind first; the CPU is always the last."""
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return (*(f"cuda:{index}" for index in cuda), *mps, "cpu")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name.
+
+    Parameters
+    ----------
+    name : str
+        "auto" (CUDA before Apple's MPS before the CPU), "cuda", "cuda:1", "mps" or "cpu".
+
+    Raises
+    ------
+    DeviceError
+        If this machine has no such device, or torch was built without it.
+    """
+    available = available_devices()
+    wanted = {"auto": available[0], "cuda": "cuda:0"}.get(name, name)
+    if wanted not in available:
+        raise DeviceError(
+            f"asked for the device {name!r}; torch finds {', '.join(available)} here; "
+            "choose one of these or 'auto', or install the torch build for your GPU"
+        )
+    return torch.device(wanted)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 on the GPUs that compute it natively, full float32 everywhere else."""
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_SINCE
+    return torch.autocast("cuda", dtype=torch.bfloat16) if native else nullcontext()
+
+
+@contextmanager
+def device_errors(device: torch.device) -> Iterator[None]:
+    """Turn torch's failures into `DeviceError`: a napari worker swallows a RuntimeError and hangs.
+
+    Raises
+    ------
+    DeviceError
+        In place of any RuntimeError or MemoryError raised inside.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        lack = isinstance(error, MemoryError) or "memory" in reason.lower()
+        advice = (
+            "use a smaller batch size, or close other programs that use this device"
+            if lack
+            else "try the device 'cpu'; if it fails there too, the model does not fit its card"
+        )
+        raise DeviceError(f"the network failed on {device}: {reason}; {advice}") from error

@@ -1,0 +1,41 @@
+"""The one tree of errors: every failure a user can cause or meet is an `HmkdError`.
+
+None of them is a `RuntimeError`, because a napari worker swallows that class and hangs.
+Each message says what was asked, what was found and what to do.
+"""
+
+
+class HmkdError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class SlideError(HmkdError):
+    """A slide cannot be opened or used."""
+
+
+class SlideReadError(SlideError):
+    """A region of an open slide cannot be read."""
+
+
+class PixelSizeError(SlideError):
+    """The pixel size is missing, implausible, or too coarse for the model."""
+
+
+class NotBrightfieldError(SlideError):
+    """The slide does not look like a brightfield stain."""
+
+
+class ModelError(HmkdError):
+    """A model file or card cannot be used."""
+
+
+class DeviceError(HmkdError):
+    """The compute device failed, is missing, or ran out of memory."""
+
+
+class DataError(HmkdError):
+    """Training data is missing, unpaired or unusable."""
+
+
+class OutputError(HmkdError):
+    """Results cannot be written where they were asked for."""

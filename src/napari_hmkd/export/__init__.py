@@ -1,0 +1,27 @@
+"""Results of a slide, written to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_hmkd.export.folder import replaced_folder, result_folders
+from napari_hmkd.export.picture import write_picture
+from napari_hmkd.export.summary import write_summary
+from napari_hmkd.export.table import write_table
+from napari_hmkd.grading import SlideGrading
+
+__all__ = ["result_folders", "write_results"]
+
+
+def write_results(grading: SlideGrading, folder: Path) -> None:
+    """Write `tiles.csv`, `summary.json` and `heatmap.png`: all of them, or none.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, or what is there is no result folder.
+    """
+    with replaced_folder(folder) as part:
+        write_table(grading, part / "tiles.csv")
+        write_summary(grading, part / "summary.json")
+        write_picture(grading, part / "heatmap.png")

@@ -1,0 +1,88 @@
+"""`summary.json`: what was graded, with what, and how much tissue of each grade there is."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from napari_hmkd.grading import SlideGrading
+
+RESEARCH_ONLY = "research use only"
+NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
+_PACKAGES = (
+    "napari-hmkd",
+    "torch",
+    "timm",
+    "numpy",
+    "openslide-python",
+    "openslide-bin",
+    "tifffile",
+)
+
+
+def summarise(grading: SlideGrading) -> dict[str, object]:
+    """Everything a reader of the results needs, as plain values for JSON.
+
+    Areas count each tile's tissue wholly for the tile's most probable grade; see
+    `Heatmap.summary`.
+    """
+    plan, card, summary = grading.plan, grading.plan.card, grading.heatmap.summary()
+    tried = summary.graded_tiles + summary.failed_tiles
+    by_grade = zip(card.class_names, summary.area_mm2, summary.share, strict=True)
+    return {
+        "use": RESEARCH_ONLY,
+        "meaning": NO_SCORE,
+        "notice": card.notice,
+        "warnings": list(plan.warnings),
+        "grades": {name: {"area_mm2": area, "share": share} for name, area, share in by_grade},
+        "graded_tissue_mm2": sum(summary.area_mm2),
+        "graded_tiles": summary.graded_tiles,
+        "unreadable_tiles": [
+            {"row": tile.row, "column": tile.column, "reason": tile.message}
+            for _, tile in sorted(grading.heatmap.failed.items())
+        ],
+        "slide": _slide(grading),
+        "tiles": {
+            "tile_px": card.tile_px,
+            "mpp": card.mpp,
+            "step_level0_px": list(plan.grid.step_px),
+            "rows": plan.grid.rows,
+            "columns": plan.grid.columns,
+            "min_tissue_fraction": plan.settings.min_tissue_fraction,
+        },
+        "model": {
+            "name": card.name,
+            "file": grading.model.path.name,
+            "sha256": grading.model.sha256(),
+            "temperature": card.temperature,
+            "training_data": card.training_data,
+        },
+        "device": str(grading.device),
+        "batch_size": plan.settings.batch_size,
+        "seconds": round(grading.seconds, 3),
+        "tiles_per_second": round(tried / grading.seconds, 3) if grading.seconds else None,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+    }
+
+
+def write_summary(grading: SlideGrading, path: Path) -> None:
+    """Write `summarise` as UTF-8 JSON."""
+    text = json.dumps(summarise(grading), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _slide(grading: SlideGrading) -> dict[str, object]:
+    slide = grading.plan.slide
+    return {
+        "name": slide.path.name,
+        "path": str(slide.path.absolute()),
+        "backend": slide.backend,
+        "vendor": slide.vendor,
+        "height_px": slide.size.height,
+        "width_px": slide.size.width,
+        "mpp": list(slide.require_mpp()),
+        "mpp_source": slide.mpp_source,
+        "enlargement": grading.plan.enlargement,
+    }

@@ -1,0 +1,57 @@
+"""`tiles.csv`: one row per tile that was tried."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from napari_hmkd.grading import SlideGrading
+
+COLUMNS = (
+    "row",
+    "column",
+    "y_px",
+    "x_px",
+    "tissue_fraction",
+    "p_0",
+    "p_1",
+    "p_2",
+    "p_3",
+    "grade",
+    "expected_grade",
+)
+
+
+def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
+    """A tuple of `COLUMNS` per tile, by row and column.
+
+    `y_px` and `x_px` are the tile's top-left corner from the slide's top-left corner, in level-0
+    px. A tile that could not be read has None from `p_0` on, an empty field in the file, so that
+    the columns stay numbers for whoever reads them; `summary.json` lists it with the reason.
+    """
+    heatmap, plan = grading.heatmap, grading.plan
+    grade, expected = heatmap.grade, heatmap.expected_grade
+    rows: list[tuple[object, ...]] = []
+    for row, column in plan.tiles.tolist():
+        y_px, x_px = plan.grid.origins([row, column])[0]
+        place = (
+            row,
+            column,
+            f"{y_px:.3f}",
+            f"{x_px:.3f}",
+            f"{plan.tissue_fraction[row, column]:.4f}",
+        )
+        if (row, column) in heatmap.failed:
+            rows.append((*place, *[None] * 6))
+        elif heatmap.graded[row, column]:
+            p = [f"{value:.6f}" for value in heatmap.probabilities[row, column]]
+            rows.append((*place, *p, int(grade[row, column]), f"{expected[row, column]:.6f}"))
+    return rows
+
+
+def write_table(grading: SlideGrading, path: Path) -> None:
+    """Write `tile_rows` as UTF-8 CSV with a header."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(tile_rows(grading))

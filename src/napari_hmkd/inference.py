@@ -1,0 +1,162 @@
+"""Grade a slide's tiles, one batch per step; tiles are read ahead while the network runs."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_hmkd.device import device_errors, mixed_precision
+from napari_hmkd.errors import ModelError, SlideReadError
+from napari_hmkd.model import ModelCard
+from napari_hmkd.planning import GradePlan, read_tile
+
+GRADES = 4
+_READERS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTile:
+    """A tile that could not be read, and why."""
+
+    row: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradedBatch:
+    """One step of grading.
+
+    Attributes
+    ----------
+    tiles : numpy.ndarray
+        The graded tiles' (row, column): int64 (n, 2); n is 0 where all of a batch failed.
+    probabilities : numpy.ndarray
+        Of grades 0, 1+, 2+, 3+, after the card's temperature: float32 (n, 4), rows sum to one.
+    failed : tuple of FailedTile
+        Tiles of this batch that could not be read.
+    """
+
+    tiles: np.ndarray
+    probabilities: np.ndarray
+    failed: tuple[FailedTile, ...] = ()
+
+
+def grade_slide(
+    plan: GradePlan,
+    student: nn.Module,
+    device: torch.device,
+    tiles: np.ndarray | None = None,
+) -> Iterator[GradedBatch]:
+    """Grade tiles in the order given; close the iterator to stop, at once but for reads under way.
+
+    Parameters
+    ----------
+    plan : GradePlan
+        Of the slide, which must stay open.
+    student : torch.nn.Module
+        Takes normalised tiles (B, 3, s, s) and returns an object with `logits` (B, 4). It is moved
+        to the device and to eval mode.
+    device : torch.device
+        Where to run it.
+    tiles : numpy.ndarray, optional
+        int (n, 2), which tiles and in which order; the plan's, row by row, if left out.
+
+    Yields
+    ------
+    GradedBatch
+        Of `plan.settings.batch_size` tiles.
+
+    Raises
+    ------
+    DeviceError
+        If torch fails, for want of memory or otherwise.
+    ModelError
+        If the network's answer is not four finite numbers a tile.
+    """
+    tiles = plan.tiles if tiles is None else np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
+    with device_errors(device):
+        student = student.to(device).eval()
+    with closing(_read_ahead(plan, tiles)) as reads:
+        for start in range(0, len(tiles), plan.settings.batch_size):
+            batch = tiles[start : start + plan.settings.batch_size]
+            pixels, failed = _sort_out(batch, islice(reads, len(batch)))
+            yield GradedBatch(
+                np.array(list(pixels), dtype=np.int64).reshape(-1, 2),
+                grade_tiles(student, plan.card, list(pixels.values()), device),
+                failed,
+            )
+
+
+def grade_tiles(
+    student: nn.Module, card: ModelCard, tiles: list[np.ndarray], device: torch.device
+) -> np.ndarray:
+    """Probabilities of the four grades for tiles, each uint8 (s, s, 3): float32 (n, 4).
+
+    Raises
+    ------
+    DeviceError
+        If torch fails, for want of memory or otherwise.
+    ModelError
+        If the network's answer is not four finite numbers a tile.
+    """
+    if not tiles:
+        return np.empty((0, GRADES), dtype=np.float32)
+    with device_errors(device), torch.inference_mode(), mixed_precision(device):
+        pixels = torch.from_numpy(np.stack(tiles)).to(device)
+        logits = student(card.normalise(pixels)).logits.float().cpu()
+    if logits.shape != (len(tiles), GRADES) or not logits.isfinite().all():
+        raise ModelError(
+            f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
+            f"instead of ({len(tiles)}, {GRADES}), or holds NaN or infinity; the weights are damaged "
+            "or belong to another network"
+        )
+    return torch.softmax(logits / card.temperature, dim=1).numpy()
+
+
+Reads = Iterator[np.ndarray | SlideReadError]
+
+
+def _sort_out(
+    tiles: np.ndarray, reads: Reads
+) -> tuple[dict[tuple[int, int], np.ndarray], tuple[FailedTile, ...]]:
+    """Part what was read from what was not."""
+    pixels, failed = {}, []
+    for (row, column), read in zip(tiles.tolist(), reads, strict=True):
+        if isinstance(read, SlideReadError):
+            failed.append(FailedTile(row, column, str(read)))
+        else:
+            pixels[row, column] = read
+    return pixels, tuple(failed)
+
+
+def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Iterator[np.ndarray | SlideReadError]:
+    """Pixels of each tile in order, or the error in their place; a bounded number is held."""
+    ahead = plan.settings.batch_size + _READERS
+    pending: deque[Future[np.ndarray | SlideReadError]] = deque()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="napari-hmkd-read")
+    try:
+        for tile in tiles.tolist():
+            pending.append(pool.submit(_read, plan, tile))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # also when closed half way: drop what waits, wait for the reads under way
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(plan: GradePlan, tile: tuple[int, int]) -> np.ndarray | SlideReadError:
+    try:
+        return read_tile(plan.slide, plan.grid, tile)
+    except SlideReadError as error:
+        return error

@@ -1,0 +1,80 @@
+"""The convolutional parts of both networks."""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import trunc_normal_
+from torch import nn
+
+MLP_RATIO = 4
+
+
+class PatchEmbedding(nn.Module):
+    """Convolution with kernel = stride = `patch_px`, then BatchNorm."""
+
+    def __init__(self, inputs: int, channels: int, patch_px: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(inputs, channels, patch_px, stride=patch_px)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, h, w) -> (B, channels, h / patch_px, w / patch_px)."""
+        return self.norm(self.project(x))
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3x3 then 1x1, both with bias and nothing between."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1)
+
+
+class Mlp(nn.Sequential):
+    """1x1 convolutions with GELU between, four times as wide inside, no biases."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = MLP_RATIO * channels
+        self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.activation = nn.GELU()
+        self.reduce = nn.Conv2d(hidden, channels, 1, bias=False)
+
+
+class NormedMlp(nn.Sequential):
+    """The `Mlp` of the cross-attention blocks, with BatchNorm after GELU and at the end."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = MLP_RATIO * channels
+        self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.activation = nn.GELU()
+        self.inner_norm = nn.BatchNorm2d(hidden)
+        self.reduce = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.outer_norm = nn.BatchNorm2d(channels)
+
+
+class Head(nn.Module):
+    """GroupNorm over all channels, average over the grid, embedding, logits."""
+
+    def __init__(self, channels: int, embedding: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.embed = nn.Linear(channels, embedding)
+        self.embed_norm = nn.BatchNorm1d(embedding)
+        self.classify = nn.Linear(embedding, classes)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, C, h, w) -> logits (B, classes), pooled (B, C), embedding (B, embedding)."""
+        pooled = self.norm(x).mean(dim=(2, 3))
+        embedding = self.embed_norm(self.embed(pooled)).relu()
+        return self.classify(embedding), pooled, embedding
+
+
+def initialise(module: nn.Module) -> None:
+    """Published initialisation of one layer, for `nn.Module.apply`: norms stay at 1 and 0."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        trunc_normal_(module.weight, std=0.02 if isinstance(module, nn.Conv2d) else 0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

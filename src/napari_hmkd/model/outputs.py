@@ -1,0 +1,61 @@
+"""What the two networks return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+Matrices = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudentOutput:
+    """What the student says about a batch of H&E tiles.
+
+    Attributes
+    ----------
+    logits : torch.Tensor
+        (B, 4), before softmax and temperature.
+    pooled : torch.Tensor
+        (B, channels of the last stage), 448 at the published width.
+    embedding : torch.Tensor
+        (B, 128), not negative.
+    attention : tuple of torch.Tensor or None
+        Where asked for: the raw matrices A of levels 0, 1, 2, each float32 (B, N, N), rows the
+        query tokens, columns the key tokens. Rows do not sum to one; values may be negative.
+    """
+
+    logits: torch.Tensor
+    pooled: torch.Tensor
+    embedding: torch.Tensor
+    attention: Matrices | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TeacherAttention:
+    """The teacher's cross-attention matrices of levels 0, 1, 2, each float32 (B, N, N).
+
+    Attributes
+    ----------
+    he : tuple of torch.Tensor
+        Rows are IHC query tokens, columns H&E key tokens; the student learns these.
+    ihc : tuple of torch.Tensor
+        Rows are H&E query tokens, columns IHC key tokens.
+    """
+
+    he: Matrices
+    ihc: Matrices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TeacherOutput:
+    """What the teacher says about a batch of registered H&E and IHC tiles.
+
+    The fields are those of `StudentOutput`, with the attention of both stains.
+    """
+
+    logits: torch.Tensor
+    pooled: torch.Tensor
+    embedding: torch.Tensor
+    attention: TeacherAttention | None = None

@@ -1,0 +1,50 @@
+"""The sizes both networks share: stages, channels, tile sides."""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import make_divisible
+
+GRADES = 4
+EMBEDDING = 128
+# Stage 0 sees the tile in patches of 32 px; each later stage halves the token grid.
+PATCH_PX = (32, 2, 2, 2)
+TILE_MULTIPLE_PX = 256
+PUBLISHED_CHANNELS = (48, 96, 224, 448)
+SMALLEST_CHANNELS = 32
+
+
+def stage_channels(width: float) -> tuple[int, ...]:
+    """Channels of the four stages at a relative width; 1.0 gives the published 48, 96, 224, 448.
+
+    Each is the nearest multiple of 8, at least 32: the multi-scale convolution of a stage works on
+    an eighth of its channels and needs four of them.
+
+    Raises
+    ------
+    ValueError
+        If `width` is so small that a stage would fall below 32 channels by more than a third.
+    """
+    if not 0 < width < float("inf"):
+        raise ValueError(f"width must be a positive number, got {width}")
+    return tuple(
+        make_divisible(channels * width, 8, min_value=SMALLEST_CHANNELS, round_limit=0.0)
+        for channels in PUBLISHED_CHANNELS
+    )
+
+
+def check_tiles(tiles: torch.Tensor, stain: str) -> None:
+    """Accept (B, 3, s, s) with s a multiple of 256.
+
+    Raises
+    ------
+    ValueError
+        For any other shape, naming the one found.
+    """
+    shape = tuple(tiles.shape)
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        raise ValueError(f"{stain} tiles must have shape (B, 3, side, side), got {shape}")
+    if shape[2] == 0 or shape[2] % TILE_MULTIPLE_PX:
+        raise ValueError(
+            f"the side of {stain} tiles must be a multiple of {TILE_MULTIPLE_PX} px, got {shape[2]}"
+        )

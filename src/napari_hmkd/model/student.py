@@ -1,0 +1,63 @@
+"""The student: grades HER2 from H&E alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from napari_hmkd.model.blocks import Head, initialise
+from napari_hmkd.model.cross import DistilledBlock
+from napari_hmkd.model.mixer import Stage
+from napari_hmkd.model.outputs import StudentOutput
+from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
+
+DEPTHS = (2, 2, 2, 2)
+
+
+class Student(nn.Module):
+    """H&E network: four stages, with a distilled attention block after each of the first three."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        inputs = (3, *channels[:-1])
+        self.stages = nn.ModuleList(
+            map(Stage, inputs, channels, PATCH_PX, DEPTHS),
+        )
+        self.distilled = nn.ModuleList(DistilledBlock(c) for c in channels[:-1])
+        self.head = Head(channels[-1], EMBEDDING, GRADES)
+        self.apply(initialise)
+
+    def forward(self, he: torch.Tensor, attention: bool = False) -> StudentOutput:
+        """Grade normalised H&E tiles.
+
+        Parameters
+        ----------
+        he : torch.Tensor
+            (B, 3, s, s), normalised as the model card says; s a multiple of 256 px.
+        attention : bool
+            Also return the attention matrices of levels 0, 1, 2; N is (s / 32)^2, / 4, / 16.
+
+        Raises
+        ------
+        ValueError
+            If the tiles have another shape.
+        """
+        check_tiles(he, "H&E")
+        x, matrices = he, []
+        *stages, last = self.stages
+        for stage, distilled in zip(stages, self.distilled, strict=True):
+            x, matrix = distilled(stage(x))
+            matrices.append(matrix)
+        logits, pooled, embedding = self.head(last(x))
+        return StudentOutput(logits, pooled, embedding, tuple(matrices) if attention else None)
+
+
+def build_student(*, width: float = 1.0) -> Student:
+    """A student with fresh weights; width 1.0 is the published size (7.89 M parameters).
+
+    Raises
+    ------
+    ValueError
+        If `width` is not positive.
+    """
+    return Student(stage_channels(width))

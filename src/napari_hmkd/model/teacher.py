@@ -1,0 +1,73 @@
+"""The teacher: grades HER2 from registered H&E and IHC."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from napari_hmkd.model.blocks import Head, initialise
+from napari_hmkd.model.cross import CrossBlock
+from napari_hmkd.model.mixer import Stage
+from napari_hmkd.model.outputs import TeacherAttention, TeacherOutput
+from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
+
+DEPTHS = (2, 2, 6, 2)
+
+
+class Teacher(nn.Module):
+    """Two branches, crossed after each of three stages, summed before the last."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = list(zip((3, *channels[:-1]), channels, PATCH_PX, DEPTHS, strict=True))
+        self.he_stages = nn.ModuleList(Stage(*size) for size in sizes[:-1])
+        self.ihc_stages = nn.ModuleList(Stage(*size) for size in sizes[:-1])
+        self.crossed = nn.ModuleList(CrossBlock(c) for c in channels[:-1])
+        self.joint_stage = Stage(*sizes[-1])
+        self.head = Head(channels[-1], EMBEDDING, GRADES)
+        self.apply(initialise)
+
+    def forward(
+        self, he: torch.Tensor, ihc: torch.Tensor, attention: bool = False
+    ) -> TeacherOutput:
+        """Grade normalised, registered tiles.
+
+        Parameters
+        ----------
+        he, ihc : torch.Tensor
+            (B, 3, s, s) each, normalised as the model card says; s a multiple of 256 px.
+        attention : bool
+            Also return the attention matrices of levels 0, 1, 2; N is (s / 32)^2, / 4, / 16.
+
+        Raises
+        ------
+        ValueError
+            If the tiles have another shape, or the stains differ in shape.
+        """
+        check_tiles(he, "H&E")
+        if ihc.shape != he.shape:
+            raise ValueError(
+                "H&E and IHC tiles are pairs and must have one shape, "
+                f"got {tuple(he.shape)} and {tuple(ihc.shape)}"
+            )
+        he_matrices, ihc_matrices = [], []
+        for he_stage, ihc_stage, crossed in zip(
+            self.he_stages, self.ihc_stages, self.crossed, strict=True
+        ):
+            he, ihc, he_matrix, ihc_matrix = crossed(he_stage(he), ihc_stage(ihc))
+            he_matrices.append(he_matrix)
+            ihc_matrices.append(ihc_matrix)
+        logits, pooled, embedding = self.head(self.joint_stage(he + ihc))
+        matrices = TeacherAttention(tuple(he_matrices), tuple(ihc_matrices)) if attention else None
+        return TeacherOutput(logits, pooled, embedding, matrices)
+
+
+def build_teacher(*, width: float = 1.0) -> Teacher:
+    """A teacher with fresh weights; width 1.0 is the published size (15.39 M parameters).
+
+    Raises
+    ------
+    ValueError
+        If `width` is not positive.
+    """
+    return Teacher(stage_channels(width))

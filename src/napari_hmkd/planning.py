@@ -1,0 +1,185 @@
+"""What grading a slide will mean, decided before a tile is read: scale, tissue, tiles, warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_hmkd.errors import NotBrightfieldError, SlideError
+from napari_hmkd.geometry import Size
+from napari_hmkd.model import ModelCard
+from napari_hmkd.slide import Slide, TissueMask, find_tissue
+from napari_hmkd.tiling import TileGrid
+
+ENLARGEMENT_WARNING = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class GradeSettings:
+    """What a user may choose about grading.
+
+    Attributes
+    ----------
+    batch_size : int
+        Tiles per run of the network, and per step of the iterator.
+    device : str
+        "auto", "cuda", "cuda:1", "mps" or "cpu".
+    min_tissue_fraction : float
+        Tiles with less tissue than this share of their area are left out.
+    force : bool
+        Grade a slide that does not look like a brightfield stain, every tile of it.
+    """
+
+    batch_size: int = 8
+    device: str = "auto"
+    min_tissue_fraction: float = 0.1
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.batch_size < 1:
+            raise ValueError(f"the batch size must be at least 1, got {self.batch_size}")
+        if not 0 < self.min_tissue_fraction <= 1:
+            raise ValueError(
+                f"the tissue fraction must be in (0, 1], got {self.min_tissue_fraction}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradePlan:
+    """A slide, ready to be graded by a model.
+
+    Attributes
+    ----------
+    slide : Slide
+        Must stay open while it is graded.
+    card : ModelCard
+        Says at which pixel size and tile size the slide is read.
+    settings : GradeSettings
+        As asked for.
+    grid : TileGrid
+        All tiles of the slide.
+    tissue_fraction : numpy.ndarray
+        float32 (rows, columns), the share of each tile's area that is tissue.
+    enlargement : float
+        1.0, or how many times the slide's own pixels are enlarged to the model's.
+    warnings : tuple of str
+        What a reader of the results has to know.
+    """
+
+    slide: Slide
+    card: ModelCard
+    settings: GradeSettings
+    grid: TileGrid
+    tissue_fraction: np.ndarray
+    enlargement: float
+    warnings: tuple[str, ...]
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """The tiles to grade, row by row: int64 (n, 2)."""
+        return np.argwhere(self.tissue_fraction >= self.settings.min_tissue_fraction)
+
+
+def tile_grid(slide: Slide, card: ModelCard) -> TileGrid:
+    """The tiles of a model over a slide.
+
+    Raises
+    ------
+    PixelSizeError
+        If the slide's pixel size is unknown.
+    """
+    return TileGrid(slide.size, slide.require_mpp(), card.tile_px, card.mpp)
+
+
+def read_tile(slide: Slide, grid: TileGrid, tile: tuple[int, int]) -> np.ndarray:
+    """Pixels of one tile at the model's pixel size: uint8 (tile_px, tile_px, 3).
+
+    Raises
+    ------
+    SlideReadError
+        If the file is damaged there.
+    """
+    y, x = grid.origins(np.array(tile))[0]
+    return slide.read((y, x), Size(grid.tile_px, grid.tile_px), grid.model_mpp)
+
+
+def plan_grading(
+    slide: Slide,
+    card: ModelCard,
+    settings: GradeSettings | None = None,
+    tissue: TissueMask | None = None,
+) -> GradePlan:
+    """Check that a slide can be graded, and find the tiles that hold tissue.
+
+    Parameters
+    ----------
+    slide : Slide
+        An open slide.
+    card : ModelCard
+        The model's card.
+    settings : GradeSettings, optional
+        The defaults, if left out.
+    tissue : TissueMask, optional
+        Where the slide's tissue was found already, to save the time.
+
+    Raises
+    ------
+    PixelSizeError
+        If the pixel size is unknown, or more than twice the model's.
+    NotBrightfieldError
+        If the slide does not look like a brightfield stain, unless `settings.force`.
+    SlideError
+        If no tile holds enough tissue.
+    """
+    settings = settings or GradeSettings()
+    grid = tile_grid(slide, card)
+    enlargement = slide.enlargement(card.mpp)
+    brightfield = slide.looks_brightfield()
+    if not (brightfield or settings.force):
+        raise NotBrightfieldError(
+            f"asked to grade {slide.path.name}, which does not look like a brightfield stain such as "
+            "H&E (no bright background, or a fluorescence scan); to grade it all the same, force it"
+        )
+    if brightfield:
+        fraction = _tissue_fraction(grid, tissue or find_tissue(slide))
+    else:  # tissue is told from bright glass, of which there is none
+        fraction = np.ones((grid.rows, grid.columns), dtype=np.float32)
+    plan = GradePlan(
+        slide,
+        card,
+        settings,
+        grid,
+        fraction,
+        enlargement,
+        _warnings(slide, card, enlargement, brightfield),
+    )
+    if not len(plan.tiles):
+        raise SlideError(
+            f"asked to grade {slide.path.name}, but none of its {fraction.size} tiles is at least "
+            f"{settings.min_tissue_fraction:.0%} tissue; look whether the slide is blank or very faint"
+        )
+    return plan
+
+
+def _tissue_fraction(grid: TileGrid, tissue: TissueMask) -> np.ndarray:
+    fraction = tissue.fraction(grid.origins(grid.tiles()), grid.step_px)
+    return fraction.astype(np.float32).reshape(grid.rows, grid.columns)
+
+
+def _warnings(
+    slide: Slide, card: ModelCard, enlargement: float, brightfield: bool
+) -> tuple[str, ...]:
+    found = []
+    if enlargement > ENLARGEMENT_WARNING:
+        found.append(
+            f"the slide's pixels ({max(slide.require_mpp()):.3f} um) are coarser than the model's "
+            f"({card.mpp:.3f} um): it was enlarged {enlargement:.2f} times, and the grades may suffer"
+        )
+    if not brightfield:
+        found.append(
+            "the slide does not look like a brightfield stain and was graded by force, every tile of "
+            "it: tissue could not be told from background"
+        )
+    return tuple(found)

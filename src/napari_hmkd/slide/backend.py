@@ -1,0 +1,79 @@
+"""What every back end offers: levels, raw pixel sizes and pixels of one level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.pixel_size import PixelSize
+
+DEFAULT_TILE = Size(256, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a slide.
+
+    Attributes
+    ----------
+    size : Size
+        Height and width in this level's pixels.
+    downsample : float
+        Level-0 pixels per pixel of this level, exact: 4.00015 stays 4.00015.
+    tile : Size
+        How the file stores the level; reads that follow it are the fastest.
+    """
+
+    size: Size
+    downsample: float
+    tile: Size = DEFAULT_TILE
+
+
+class Backend(Protocol):
+    """A file format's reader. Its `read` is called from several threads at once."""
+
+    name: str
+    vendor: str | None
+    levels: tuple[Level, ...]
+    properties: Mapping[str, str]
+    pixel_sizes: tuple[PixelSize, ...]
+    """What the file says about its pixel size, the most trusted first, plausible or not."""
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).
+
+        Raises
+        ------
+        SlideReadError
+            A tile of the region is corrupt; other regions can still be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the file. Reads under way in other threads end in their own time."""
+        ...
+
+
+def make_levels(sizes: list[Size], tiles: list[Size]) -> tuple[Level, ...]:
+    """Levels whose downsample is the mean of both sides' ratios to level 0, as OpenSlide has it."""
+    base = sizes[0]
+    return tuple(
+        Level(size, (base.height / size.height + base.width / size.width) / 2, tile)
+        for size, tile in zip(sizes, tiles, strict=True)
+    )
+
+
+def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:
+    """Put uint8 (h, w, 4) on a white ground and drop its alpha: uint8 (h, w, 3)."""
+    alpha = rgba[..., 3:]
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    colour = rgba[..., :3].astype(np.uint16)
+    opacity = alpha.astype(np.uint16)
+    if not premultiplied:
+        colour = (colour * opacity + 127) // 255
+    return np.minimum(colour + (255 - opacity), 255).astype(np.uint8)

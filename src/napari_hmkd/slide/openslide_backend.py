@@ -1,0 +1,110 @@
+"""OpenSlide's formats: SVS, NDPI, MRXS, SCN, BIF, DICOM, generic tiled TIFF."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import openslide
+
+from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backend import DEFAULT_TILE, Level, flatten_on_white
+from napari_hmkd.slide.pixel_size import PixelSize
+
+
+class OpenSlideBackend:
+    """Reads through OpenSlide, whose one handle serves all threads.
+
+    After a failed read an OpenSlide handle refuses every later read. A failed read is therefore
+    tried once more on a fresh handle: if that succeeds, the failure belonged to another
+    thread's tile; either way the slide goes on with a sound handle.
+    """
+
+    name = "openslide"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: openslide.OpenSlide | None = self._open()
+        self._lock = threading.Lock()
+        self.properties = dict(self._handle.properties)
+        self.vendor = self.properties.get("openslide.vendor")
+        shapes = zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
+        self.levels = tuple(
+            Level(Size(height, width), float(downsample), self._tile(index))
+            for index, ((width, height), downsample) in enumerate(shapes)
+        )
+        self.pixel_sizes = self._pixel_sizes()
+
+    def _open(self) -> openslide.OpenSlide:
+        try:
+            return openslide.OpenSlide(self._path)
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"'{self._path}' cannot be opened: OpenSlide says \"{error}\". "
+                "The file may be damaged or of an unsupported kind; try to export it again."
+            ) from error
+
+    def _tile(self, level: int) -> Size:
+        prefix = f"openslide.level[{level}].tile"
+        try:
+            height = int(self.properties[f"{prefix}-height"])
+            width = int(self.properties[f"{prefix}-width"])
+        except (KeyError, ValueError):
+            return DEFAULT_TILE
+        return Size(height, width) if height > 0 and width > 0 else DEFAULT_TILE
+
+    def _pixel_sizes(self) -> tuple[PixelSize, ...]:
+        stated = {}
+        for axis in "yx":
+            try:
+                stated[axis] = float(self.properties[f"openslide.mpp-{axis}"])
+            except (KeyError, ValueError):
+                continue
+        if not stated:
+            return ()
+        y = stated.get("y", stated.get("x", 0.0))  # one side alone speaks for both
+        return (PixelSize((y, stated.get("x", y)), "openslide.mpp-x"),)
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """See `Backend.read`."""
+        handle = self._handle
+        if handle is None:
+            raise SlideReadError(f"'{self._path.name}' was closed; open it again to read it.")
+        try:
+            return self._read_from(handle, level, region)
+        except openslide.OpenSlideError:
+            fresh = self._open()
+        try:
+            pixels = self._read_from(fresh, level, region)
+        except openslide.OpenSlideError as error:
+            self._replace(handle, self._open())
+            raise SlideReadError(
+                f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
+                f'{region.x} to {region.right} cannot be read: OpenSlide says "{error}". '
+                "That part of the file is damaged; other parts may be sound."
+            ) from error
+        self._replace(handle, fresh)
+        return pixels
+
+    def _replace(self, broken: openslide.OpenSlide, sound: openslide.OpenSlide) -> None:
+        """Swap the handle, unless another thread has done so or the slide was closed.
+
+        The old handle is dropped, not closed: other threads may be inside it, and it closes
+        itself when the last of them lets go.
+        """
+        with self._lock:
+            if self._handle is broken:
+                self._handle = sound
+
+    def _read_from(self, handle: openslide.OpenSlide, level: int, region: Region) -> np.ndarray:
+        downsample = self.levels[level].downsample
+        corner = (round(region.x * downsample), round(region.y * downsample))
+        image = handle.read_region(corner, level, (region.width, region.height))
+        return flatten_on_white(np.asarray(image))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        with self._lock:
+            self._handle = None

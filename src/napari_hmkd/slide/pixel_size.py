@@ -1,0 +1,97 @@
+"""Pixel size: which statement of a file is believed, and what is said when there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from napari_hmkd.errors import PixelSizeError
+
+PLAUSIBLE_MPP = (0.05, 20.0)
+"""Micrometres per pixel that a slide scanner can produce; 72 dpi (353 um/px) is a default tag."""
+
+USER = "user"
+
+_POWER_KEYS = (
+    "openslide.objective-power",
+    "aperio.AppMag",
+    "hamamatsu.SourceLens",
+    "ome.NominalMagnification",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSize:
+    """Micrometres per pixel (y, x), and where the number comes from."""
+
+    mpp: tuple[float, float]
+    source: str
+
+    @property
+    def plausible(self) -> bool:
+        """Whether a slide can have this pixel size."""
+        low, high = PLAUSIBLE_MPP
+        return all(math.isfinite(value) and low <= value <= high for value in self.mpp)
+
+    def __str__(self) -> str:
+        """Y x X with the source, for messages."""
+        y, x = self.mpp
+        return f"{y:.6g} x {x:.6g} um/px ({self.source})"
+
+
+def first_plausible(candidates: Iterable[PixelSize]) -> PixelSize | None:
+    """The most trusted statement that a slide can have, or None."""
+    return next((candidate for candidate in candidates if candidate.plausible), None)
+
+
+def from_user(mpp: float) -> PixelSize:
+    """A user's statement, checked.
+
+    Raises
+    ------
+    PixelSizeError
+        The number is outside `PLAUSIBLE_MPP`.
+    """
+    stated = PixelSize((float(mpp), float(mpp)), USER)
+    if not stated.plausible:
+        low, high = PLAUSIBLE_MPP
+        raise PixelSizeError(
+            f"A pixel size of {mpp:g} um/px was stated, but a slide has {low:g} to {high:g} um/px. "
+            "State micrometres per pixel (a 20x scan has about 0.5, a 40x scan about 0.25)."
+        )
+    return stated
+
+
+def guess_mpp(properties: Mapping[str, str]) -> float | None:
+    """Usual um/px of the objective that the file names: 10 / power (40x: 0.25), or None.
+
+    Only ever a suggestion to the user: slides called 20x have been found to be 22.6x.
+    """
+    for key in _POWER_KEYS:
+        try:
+            power = float(properties[key])
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(power) and 1 <= power <= 200:
+            return 10.0 / power
+    return None
+
+
+def missing_message(name: str, found: Iterable[PixelSize], guess: float | None) -> str:
+    """What to tell a user whose slide has no usable pixel size."""
+    rejected = "; ".join(str(candidate) for candidate in found)
+    low, high = PLAUSIBLE_MPP
+    reason = (
+        f"the file states {rejected}, outside the {low:g} to {high:g} um/px of slides"
+        if rejected
+        else "the file states none"
+    )
+    hint = (
+        f" Its objective suggests about {guess:.3g} um/px; check before using it." if guess else ""
+    )
+    return (
+        f"'{name}' has no usable pixel size: {reason}. State the micrometres per pixel: "
+        f"--mpp on the command line, the pixel size field of the widget, or "
+        f"open_slide(path, mpp=...).{hint}"
+    )

@@ -1,0 +1,175 @@
+"""What a TIFF says about itself: which series is the slide, its pixel size, whether it is whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.pixel_size import PixelSize
+
+RGB_AXES = {"YXS", "SYX", "CYX"}
+"""Axes of a colour image: samples together, samples in planes, one page per channel."""
+
+_UM_PER_UNIT = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "\N{MICRO SIGN}m": 1.0,
+    "\N{GREEK SMALL LETTER MU}m": 1.0,
+    "um": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "in": 25400.0,
+}
+_UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
+_TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
+
+
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Parse a TIFF's structure.
+
+    Raises
+    ------
+    SlideError
+        It has no readable structure.
+    """
+    try:
+        return tifffile.TiffFile(path)
+    except Exception as error:  # a damaged structure breaks the parser in many ways
+        raise SlideError(
+            f"'{path}' cannot be opened as a TIFF: {error}. "
+            "The file is damaged or no TIFF; copy or export it again."
+        ) from error
+
+
+def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """The largest image of the file, if it is one that can be graded.
+
+    Raises
+    ------
+    SlideError
+        It is not 8-bit colour, it has depth or time, or its compression is unknown.
+    """
+    try:
+        every = [series for series in tiff.series if series.size > 0]
+    except Exception as error:  # as in open_tiff
+        raise SlideError(f"'{path}' has a damaged TIFF structure: {error}.") from error
+    if not every:
+        raise SlideError(f"'{path}' is a TIFF without an image in it.")
+    series = max(every, key=lambda one: math.prod(one.shape))
+    problem = _problem(series)
+    if problem:
+        raise SlideError(
+            f"'{path}' is no slide that can be graded: {problem}. Needed is an 8-bit RGB image "
+            "(brightfield, one plane); export it as such."
+        )
+    return series
+
+
+def _problem(series: tifffile.TiffPageSeries) -> str | None:
+    """Why the series is not 8-bit colour of one plane, or None."""
+    page = series.keyframe
+    if series.dtype != np.uint8:
+        return f"its pixels are {series.dtype}"
+    if series.axes not in RGB_AXES:
+        kind = "it is a grey image" if series.axes == "YX" else f"its axes are {series.axes}"
+        return f"{kind} of shape {series.shape}"
+    separate = "C" in series.axes
+    channels = series.shape[series.axes.index("C" if separate else "S")]
+    if channels != 3 and (separate or channels != 4):  # the fourth sample is alpha
+        return f"it has {channels} channels"
+    if page.photometric.name in ("PALETTE", "SEPARATED", "CIELAB", "MINISWHITE"):
+        return f"its colours are stored as {page.photometric.name}"
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        return f"its compression {int(page.compression)} is unknown"
+    return None
+
+
+def require_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Check that all tiles of all levels end inside the file.
+
+    Raises
+    ------
+    SlideError
+        The file was cut off, as by an interrupted copy.
+    """
+    present = path.stat().st_size
+    needed = 0
+    for level in series.levels:
+        for page in level.pages:
+            if page is None or page.parent.filehandle.path != str(path.absolute()):
+                continue
+            offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
+            if len(offsets) and len(offsets) == len(counts):
+                needed = max(needed, int((offsets + counts).max()))
+    if needed > present:
+        raise SlideError(
+            f"'{path}' is truncated: it has {present:,} bytes, and its pixels end at "
+            f"{needed:,}. Copy it again from its source."
+        )
+
+
+def pixel_sizes(
+    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> tuple[PixelSize, ...]:
+    """Statements about level 0's pixel size: the OME header, then the resolution tags."""
+    pixels = _ome_root(tiff).findall("{*}Image/{*}Pixels")
+    ome = _ome_pixel_size(pixels[series.index].attrib) if series.index < len(pixels) else None
+    found = [ome, _tag_pixel_size(series.keyframe)]
+    return tuple(size for size in found if size is not None)
+
+
+def _ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
+    """The OME header, or an empty element: an unusable header states nothing."""
+    try:
+        return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
+    except ElementTree.ParseError:
+        return ElementTree.Element("OME")
+
+
+def _ome_pixel_size(pixels: Mapping[str, str]) -> PixelSize | None:
+    stated = {}
+    for axis in "YX":
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")
+        try:
+            stated[axis] = float(pixels[f"PhysicalSize{axis}"]) * _UM_PER_UNIT[unit]
+        except (KeyError, ValueError):
+            continue
+    return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
+
+
+def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
+    unit = page.tags.valueof(296, 2)
+    if int(unit) not in _UM_PER_RESOLUTION_UNIT:
+        return None
+    sides = []
+    for code in (283, 282):  # YResolution, XResolution: pixels per unit
+        numerator, denominator = page.tags.valueof(code, (0, 1))
+        usable = numerator > 0 and denominator > 0
+        um_per_unit = _UM_PER_RESOLUTION_UNIT[int(unit)]
+        sides.append(um_per_unit * denominator / numerator if usable else None)
+    return _from_sides(sides[0], sides[1], "TIFF resolution")
+
+
+def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
+    """One side alone speaks for both."""
+    first = y if y is not None else x
+    second = x if x is not None else y
+    return None if first is None or second is None else PixelSize((first, second), source)
+
+
+def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:
+    """Readable tags under OpenSlide's names (`tiff.Software`), and the OME objective's power."""
+    tags = series.keyframe.tags
+    values = {f"tiff.{name}": tags.valueof(name) for name in _TEXT_TAGS}
+    objective = _ome_root(tiff).find("{*}Instrument/{*}Objective")
+    if objective is not None:
+        values["ome.NominalMagnification"] = objective.get("NominalMagnification")
+    return {name: str(value) for name, value in values.items() if value is not None}

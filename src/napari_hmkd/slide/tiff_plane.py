@@ -1,0 +1,75 @@
+"""One plane of one level of a TIFF: where its tiles or strips lie, and how one is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tifffile
+
+from napari_hmkd.geometry import Region, Size
+
+
+class TiffPlane:
+    """Some channels of a level: a page, or one plane of a page that stores planes apart.
+
+    Attributes
+    ----------
+    path : str
+        The file that holds the page; an OME-TIFF can consist of several.
+    size, tile : Size
+        Of the level, and of the tiles or strips that store it.
+    channels : int
+        Samples per pixel in this plane.
+    mapped : np.ndarray or None
+        The pixels as a memory map, where they lie uncompressed and in one piece.
+    """
+
+    def __init__(
+        self, page: tifffile.TiffPage, keyframe: tifffile.TiffPage, plane: int = 0
+    ) -> None:
+        self._page, self._keyframe = page, keyframe
+        self.path: str = page.parent.filehandle.path
+        self.size = Size(keyframe.imagelength, keyframe.imagewidth)
+        if keyframe.is_tiled:
+            self.tile = Size(keyframe.tilelength, keyframe.tilewidth)
+        else:
+            strip = min(keyframe.rowsperstrip, keyframe.imagelength)
+            self.tile = Size(strip, keyframe.imagewidth)
+        self.channels: int = keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1
+        self._columns = -(-self.size.width // self.tile.width)
+        self._rows = -(-self.size.height // self.tile.height)
+        self._first = plane * self._rows * self._columns
+        plain = keyframe.is_memmappable and not keyframe.is_tiled and self.channels > 1
+        self.mapped: np.ndarray | None = page.asarray(out="memmap") if plain else None
+
+    def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:
+        """Index and place of each tile that touches the region; tiles at the edge overhang."""
+        height, width = self.tile.height, self.tile.width
+        for row in range(region.y // height, min(-(-region.bottom // height), self._rows)):
+            for column in range(region.x // width, min(-(-region.right // width), self._columns)):
+                index = self._first + row * self._columns + column
+                yield index, Region(row * height, column * width, height, width)
+
+    def stored_at(self, index: int) -> tuple[int, int]:
+        """Offset and number of bytes of a tile; no bytes where the file leaves it out."""
+        return int(self._page.dataoffsets[index]), int(self._page.databytecounts[index])
+
+    def decode(self, data: bytes, index: int) -> np.ndarray:
+        """Pixels of a tile, uint8 (height, width, channels); a tile at the edge may be cut."""
+        frame = self._keyframe
+        pixels, _, _ = frame.decode(
+            data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
+        )
+        return np.asarray(pixels)[0]
+
+
+def planes_of(level: tifffile.TiffPageSeries) -> list[TiffPlane]:
+    """The planes whose channels, one after the other, make up a level's pixels."""
+    keyframe = level.keyframe
+    if len(level.pages) > 1:  # one page for each channel
+        return [TiffPlane(page, keyframe) for page in level.pages]
+    page = level.pages[0]
+    if keyframe.planarconfig == 1:
+        return [TiffPlane(page, keyframe)]
+    return [TiffPlane(page, keyframe, plane) for plane in range(keyframe.samplesperpixel)]

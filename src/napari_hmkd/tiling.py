@@ -1,0 +1,120 @@
+"""Where the tiles of a slide lie: pure arithmetic, nothing read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_hmkd.geometry import Region, Size
+
+_SLIVER = 1e-6  # of a tile: a last row or column thinner than this is rounding, not tissue
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Square tiles of a model, side by side over a slide from its top-left corner.
+
+    Tiles are named (row, column). The last row and column may reach beyond the slide. Every origin
+    is computed from its index with an unrounded step, so that errors never add up.
+
+    Attributes
+    ----------
+    slide_size : Size
+        Level 0 of the slide, px.
+    slide_mpp : tuple of float
+        Its pixel size (y, x), um/px.
+    tile_px : int
+        Side of a tile as the model sees it, px.
+    model_mpp : float
+        The model's pixel size, um/px.
+    """
+
+    slide_size: Size
+    slide_mpp: tuple[float, float]
+    tile_px: int
+    model_mpp: float
+
+    @property
+    def tile_um(self) -> float:
+        """Side of a tile, um."""
+        return self.tile_px * self.model_mpp
+
+    @property
+    def step_px(self) -> tuple[float, float]:
+        """Height and width of a tile (y, x) in level-0 px, not rounded."""
+        return self.tile_um / self.slide_mpp[0], self.tile_um / self.slide_mpp[1]
+
+    @property
+    def rows(self) -> int:
+        """Number of tiles from top to bottom."""
+        return _count(self.slide_size.height, self.step_px[0])
+
+    @property
+    def columns(self) -> int:
+        """Number of tiles from left to right."""
+        return _count(self.slide_size.width, self.step_px[1])
+
+    def tiles(self) -> np.ndarray:
+        """All tiles, row by row: int64 (rows * columns, 2)."""
+        return np.indices((self.rows, self.columns)).reshape(2, -1).T
+
+    def origins(self, tiles: npt.ArrayLike) -> np.ndarray:
+        """Top-left corners of tiles (n, 2): float64 (n, 2), (y, x) in level-0 px."""
+        return np.asarray(tiles, dtype=np.float64).reshape(-1, 2) * self.step_px
+
+    def centers(self, tiles: npt.ArrayLike) -> np.ndarray:
+        """Middles of tiles (n, 2): float64 (n, 2), (y, x) in level-0 px."""
+        return (np.asarray(tiles, dtype=np.float64).reshape(-1, 2) + 0.5) * self.step_px
+
+    def share_inside(self, tiles: npt.ArrayLike) -> np.ndarray:
+        """Share of the area of each of the tiles (n, 2) that lies on the slide: float64 (n,)."""
+        size = (self.slide_size.height, self.slide_size.width)
+        inside = (size - self.origins(tiles)) / self.step_px
+        return np.clip(inside, 0.0, 1.0).prod(axis=1)
+
+    def tile_at(self, y: float, x: float) -> tuple[int, int] | None:
+        """The tile (row, column) over a point in level-0 px, None outside the slide."""
+        if not (0 <= y < self.slide_size.height and 0 <= x < self.slide_size.width):
+            return None
+        row, column = int(y / self.step_px[0]), int(x / self.step_px[1])
+        return min(row, self.rows - 1), min(column, self.columns - 1)
+
+    def nearest_first(
+        self,
+        tiles: np.ndarray,
+        focus: tuple[float, float],
+        view: Region | None = None,
+    ) -> np.ndarray:
+        """Sort tiles for a viewer: those in view first, each group by distance from the focus.
+
+        Parameters
+        ----------
+        tiles : numpy.ndarray
+            int (n, 2).
+        focus : tuple of float
+            (y, x) in level-0 px, as a rule the middle of the view.
+        view : Region, optional
+            What is on screen, level-0 px; without it distance alone decides.
+
+        Returns
+        -------
+        numpy.ndarray
+            The same tiles, int64 (n, 2). Equal distances keep their order.
+        """
+        tiles = np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
+        away_um = (self.centers(tiles) - focus) * self.slide_mpp
+        hidden = np.zeros(len(tiles), dtype=bool) if view is None else ~self._meets(tiles, view)
+        return tiles[np.lexsort((np.hypot(*away_um.T), hidden))]
+
+    def _meets(self, tiles: np.ndarray, view: Region) -> np.ndarray:
+        """Which of the tiles (n, 2) share area with a region: bool (n,)."""
+        start = self.origins(tiles)
+        stop = start + self.step_px
+        return ((start < (view.bottom, view.right)) & (stop > (view.y, view.x))).all(axis=1)
+
+
+def _count(length_px: int, step_px: float) -> int:
+    return max(1, math.ceil(length_px / step_px - _SLIVER))

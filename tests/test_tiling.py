@@ -1,0 +1,118 @@
+"""Where tiles lie: covering, not overlapping, nearest to the view first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.tiling import TileGrid
+
+mpps = st.floats(0.1, 2.0)
+grids = st.builds(
+    TileGrid,
+    slide_size=st.builds(Size, st.integers(1, 20_000), st.integers(1, 20_000)),
+    slide_mpp=st.tuples(mpps, mpps),
+    tile_px=st.sampled_from([256, 512, 1024]),
+    model_mpp=st.floats(0.23, 1.0),
+)
+
+
+@given(grids)
+def test_the_tiles_cover_the_slide_and_none_lies_outside(grid: TileGrid) -> None:
+    starts = grid.origins(grid.tiles())
+    ends = starts + grid.step_px
+    assert starts.min() == 0
+    size = np.array([grid.slide_size.height, grid.slide_size.width])
+    assert (ends.max(axis=0) >= size - 1e-5 * np.array(grid.step_px)).all()
+    assert (starts < size).all()
+
+
+@given(grids)
+def test_each_tile_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
+    tiles = grid.tiles()
+    gap = grid.origins(tiles + 1) - (grid.origins(tiles) + grid.step_px)
+    # Unrounded: the same closeness at the far end of the slide as at its origin.
+    assert np.abs(gap).max() < 1e-9 * (grid.slide_size.height + grid.slide_size.width + 5_000)
+
+
+@given(grids)
+def test_the_shares_inside_add_up_to_the_slide(grid: TileGrid) -> None:
+    tile_area = grid.step_px[0] * grid.step_px[1]
+    slide_area = grid.slide_size.height * grid.slide_size.width
+    assert grid.share_inside(grid.tiles()).sum() * tile_area == pytest.approx(slide_area, rel=1e-4)
+
+
+@given(grids, st.data())
+def test_a_tile_is_found_over_its_own_middle(grid: TileGrid, data: st.DataObject) -> None:
+    tile = (
+        data.draw(st.integers(0, grid.rows - 1)),
+        data.draw(st.integers(0, grid.columns - 1)),
+    )
+    y, x = grid.centers(tile)[0]
+    on_slide = y < grid.slide_size.height and x < grid.slide_size.width
+    assert grid.tile_at(y, x) == (tile if on_slide else None)
+
+
+@given(
+    grids.filter(lambda grid: grid.rows * grid.columns < 5_000),
+    st.tuples(st.floats(-1e4, 3e4), st.floats(-1e4, 3e4)),
+    st.builds(
+        Region,
+        st.integers(-5_000, 20_000),
+        st.integers(-5_000, 20_000),
+        st.integers(1, 20_000),
+        st.integers(1, 20_000),
+    ),
+)
+def test_nearest_first_sorts_every_tile_with_those_in_view_in_front(
+    grid: TileGrid, focus: tuple[float, float], view: Region
+) -> None:
+    tiles = grid.tiles()
+    ordered = grid.nearest_first(tiles, focus, view)
+    assert sorted(map(tuple, ordered.tolist())) == list(map(tuple, tiles.tolist()))
+
+    start, end = grid.origins(ordered), grid.origins(ordered + 1)
+    seen = (
+        (start[:, 0] < view.bottom)
+        & (end[:, 0] > view.y)
+        & (start[:, 1] < view.right)
+        & (end[:, 1] > view.x)
+    )
+    assert not (~seen[:-1] & seen[1:]).any()
+    away_um = np.linalg.norm((grid.centers(ordered) - focus) * grid.slide_mpp, axis=1)
+    for group in (away_um[seen], away_um[~seen]):
+        assert (np.diff(group) >= 0).all()
+
+
+def test_the_step_is_not_rounded() -> None:
+    grid = TileGrid(Size(9911, 9274), (0.69, 0.7), 512, 0.92)
+    assert grid.step_px == (512 * 0.92 / 0.69, 512 * 0.92 / 0.7)
+    assert grid.origins([(10, 10)])[0].tolist() == [10 * grid.step_px[0], 10 * grid.step_px[1]]
+
+
+def test_a_slide_of_whole_tiles_gets_no_sliver_from_rounding() -> None:
+    # 0.23 / 0.115 and 0.3 / 0.1 are not exact in binary.
+    grid = TileGrid(Size(4 * 512, 5 * 768), (0.115, 0.1), 256, 0.23)
+    assert (grid.rows, grid.columns) == (4, 7)
+    assert TileGrid(Size(3 * 768, 768), (0.1, 0.1), 256, 0.3).rows == 3
+
+
+def test_a_slide_smaller_than_a_tile_is_one_tile() -> None:
+    grid = TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5)
+    assert (grid.rows, grid.columns) == (1, 1)
+    assert grid.share_inside([(0, 0)])[0] == pytest.approx(100 * 50 / 256**2)
+
+
+@pytest.mark.parametrize("point", [(-0.1, 0), (0, -0.1), (100, 0), (0, 50)])
+def test_there_is_no_tile_outside_the_slide(point: tuple[float, float]) -> None:
+    assert TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5).tile_at(*point) is None
+
+
+def test_without_a_view_distance_alone_decides() -> None:
+    grid = TileGrid(Size(1024, 1024), (1.0, 1.0), 256, 1.0)
+    ordered = grid.nearest_first(grid.tiles(), (1000.0, 10.0))
+    assert ordered[0].tolist() == [3, 0]
+    assert ordered[-1].tolist() == [0, 3]

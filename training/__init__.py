@@ -1,0 +1,1 @@
+"""Training of teacher and student; installed as `napari_hmkd.training`."""

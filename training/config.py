@@ -1,0 +1,245 @@
+"""Every setting of training, one frozen dataclass per group: the one home of each default.
+
+The fields become command-line options (`options.py`) and are written to `settings.json`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from napari_hmkd.errors import DataError
+
+
+class Labels(StrEnum):
+    """Which grade a tile is trained towards."""
+
+    TILE = "tile"
+    SLIDE = "slide"
+
+
+class OptimiserName(StrEnum):
+    """Optimisers on offer."""
+
+    SGD = "sgd"
+    ADAMW = "adamw"
+
+
+class Device(StrEnum):
+    """Where to compute; `auto` takes CUDA, then Apple's MPS, then the CPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Precision(StrEnum):
+    """Arithmetic of training; `auto` is bf16-mixed on CUDA and 32-true elsewhere."""
+
+    AUTO = "auto"
+    FULL = "32-true"
+    BF16 = "bf16-mixed"
+    FP16 = "16-mixed"
+
+
+class Reduction(StrEnum):
+    """How the cosine term joins the tiles of a batch; the published program sums."""
+
+    MEAN = "mean"
+    SUM = "sum"
+
+
+def about(text: str, name: str | None = None) -> dict[str, Any]:
+    """Help text of a field, and its option's name where that differs from the field's."""
+    return {"help": text, "name": name}
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """The procedural cohort; used where DATA is the word `procedural`."""
+
+    seed: int = field(default=0, metadata=about("Seed of the procedural patients.", "cohort-seed"))
+    patients: int = field(default=40, metadata=about("Number of procedural patients."))
+    tiles_per_patient: int = field(
+        default=24, metadata=about("Tiles cut from each patient's slide.")
+    )
+    tile_px: int = field(default=512, metadata=about("Side of a tile in px, a multiple of 256."))
+    mpp: float = field(default=0.92, metadata=about("Pixel size of a tile in um/px."))
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Labels and the home of decoded tiles."""
+
+    labels: Labels | None = field(
+        default=None,
+        metadata=about(
+            "Train towards the tile's true grade (procedural only, its default) or its slide's."
+        ),
+    )
+    cache: Path | None = field(
+        default=None,
+        metadata=about(
+            "Folder that keeps decoded tiles on disk, shared by teacher and student runs."
+        ),
+    )
+    memory_gb: float = field(default=8.0, metadata=about("Most memory for decoded tiles, in GB."))
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Shares of patients (of tiles, where patients are unknown) held out of training."""
+
+    validation_share: float = field(
+        default=0.15, metadata=about("Share that picks the checkpoint.")
+    )
+    calibration_share: float = field(
+        default=0.10, metadata=about("Share that fits the temperature.")
+    )
+    test_share: float = field(
+        default=0.15,
+        metadata=about(
+            "Share tested once at the end; ignored where the data has its own test folder."
+        ),
+    )
+    split_seed: int = field(default=0, metadata=about("Seed of the split."))
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave nothing to train on."""
+        shares = (self.validation_share, self.calibration_share, self.test_share)
+        if min(shares) < 0 or sum(shares) >= 1:
+            raise DataError(
+                "the shares of validation, calibration and test must not be negative and must sum "
+                f"to less than 1, got {shares}"
+            )
+        if not (self.validation_share and self.calibration_share):
+            raise DataError("validation and calibration need a share above 0: raise it")
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Changes drawn anew for each tile and epoch; geometry is drawn once for both stains."""
+
+    flips: bool = field(default=True, metadata=about("Flip pairs horizontally and vertically."))
+    turns: bool = field(default=True, metadata=about("Turn pairs by multiples of 90 degrees."))
+    stain_jitter: float = field(
+        default=0.05,
+        metadata=about(
+            "Standard deviation of a factor on each channel's optical density, drawn per stain; 0: off."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class DistillationSettings:
+    """Weights of the four HM-KD terms; a term of weight 0 is not computed."""
+
+    cross_entropy: float = field(
+        default=1.0, metadata=about("Weight of the cross entropy with the label.")
+    )
+    logits_kl: float = field(
+        default=1.0, metadata=about("Weight of the KL divergence from the teacher's grades.")
+    )
+    cosine: float = field(
+        default=1.0, metadata=about("Weight of the cosine distance of pooled features.")
+    )
+    attention: float = field(
+        default=1.0, metadata=about("Weight of the attention term over three levels.")
+    )
+    temperature: float = field(
+        default=5.0, metadata=about("Temperature T of the KL term, which is scaled by T^2.")
+    )
+    cosine_reduction: Reduction = field(
+        default=Reduction.MEAN,
+        metadata=about("Join the cosine term over a batch by mean, or by the published sum."),
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse weights that train nothing."""
+        weights = (self.cross_entropy, self.logits_kl, self.cosine, self.attention)
+        if min(weights) < 0 or max(weights) == 0:
+            raise DataError(f"loss weights must not be negative, one above 0, got {weights}")
+        if self.temperature <= 0:
+            raise DataError(f"the temperature must be positive, got {self.temperature}")
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """Optimiser and its schedule: a linear warm-up, then a cosine to zero."""
+
+    optimiser: OptimiserName = field(
+        default=OptimiserName.SGD, metadata=about("sgd (published; momentum 0.9) or adamw.")
+    )
+    learning_rate: float | None = field(
+        default=None, metadata=about("Peak learning rate. [sgd 1e-3, adamw 1e-3]")
+    )
+    weight_decay: float | None = field(
+        default=None, metadata=about("Weight decay. [sgd 5e-4, adamw 0.05]")
+    )
+    warmup_epochs: float | None = field(
+        default=None, metadata=about("Epochs of linear warm-up. [sgd 0, adamw 1]")
+    )
+
+    def resolved(self) -> OptimiserSettings:
+        """The same with every value that was left open filled in for the chosen optimiser."""
+        rate, decay, warmup = {
+            OptimiserName.SGD: (1e-3, 5e-4, 0.0),
+            OptimiserName.ADAMW: (1e-3, 0.05, 1.0),
+        }[self.optimiser]
+        return replace(
+            self,
+            learning_rate=rate if self.learning_rate is None else self.learning_rate,
+            weight_decay=decay if self.weight_decay is None else self.weight_decay,
+            warmup_epochs=warmup if self.warmup_epochs is None else self.warmup_epochs,
+        )
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """Where to compute, and how many tiles at once."""
+
+    batch_size: int = field(default=16, metadata=about("Tiles in a step."))
+    device: Device = field(
+        default=Device.AUTO, metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse an empty batch."""
+        if self.batch_size < 1:
+            raise DataError(f"--batch-size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How long and in which arithmetic."""
+
+    epochs: int = field(default=30, metadata=about("Passes over the training tiles."))
+    seed: int = field(default=0, metadata=about("Seed of weights, order and augmentation."))
+    gradient_clip: float = field(
+        default=1.0, metadata=about("Largest norm of the gradient; 0: no clipping.")
+    )
+    precision: Precision = field(
+        default=Precision.AUTO, metadata=about("auto: bf16-mixed on CUDA, 32-true elsewhere.")
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a run without a step."""
+        if self.epochs < 1:
+            raise DataError(f"--epochs must be at least 1, got {self.epochs}")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """The finished model's file."""
+
+    width: float | None = field(
+        default=None,
+        metadata=about("Relative width of the network. [teacher: 1, student: the teacher's]"),
+    )
+    name: str | None = field(
+        default=None, metadata=about("Name on the model card. [the run folder's]")
+    )
+    half: bool = field(default=False, metadata=about("Write the weights in half precision."))
