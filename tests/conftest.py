@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from napari_hmkd.grading import OpenModel
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -23,3 +30,89 @@ def parity() -> Path:
     if not (SHARED / "parity").is_dir():
         pytest.skip("needs the reference numbers in ../shared/parity")
     return SHARED / "parity"
+
+
+@pytest.fixture(scope="session")
+def student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small student with random weights for 256-px tiles at 4 um/px, saved with its card."""
+    import torch
+
+    from napari_hmkd.model import ModelCard, build_student, save
+
+    torch.manual_seed(0)
+    card = ModelCard(
+        name="random student",
+        role="student",
+        width=0.5,
+        mpp=4.0,
+        tile_px=256,
+        temperature=1.5,
+        notice="random weights, research use only",
+    )
+    path = tmp_path_factory.mktemp("modèle aléatoire") / "student.safetensors"
+    save(path, build_student(width=card.width).eval(), card)
+    return path
+
+
+TISSUE = ((225, 140, 190), (200, 110, 170), (170, 80, 150), (130, 50, 130))
+GLASS = (243, 243, 243)
+
+
+@pytest.fixture(scope="session")
+def paint_slide() -> Callable[..., Path]:
+    """Write a slide of one-coloured squares of 256 px at 4 um/px, whose right grades are known.
+
+    In `grades` -1 is glass, 0 to 3 a `TISSUE` colour; `damaged` squares cannot be decoded.
+    """
+    import tifffile
+
+    def paint(path: Path, grades: list[list[int]], damaged: Sequence[tuple[int, int]] = ()) -> Path:
+        colours = np.array([*TISSUE, GLASS], dtype=np.uint8)[np.array(grades)]
+        pixels = colours.repeat(256, axis=0).repeat(256, axis=1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(
+            path,
+            pixels,
+            photometric="rgb",
+            tile=(256, 256),
+            compression="zlib",
+            resolution=(2_500, 2_500),
+            resolutionunit="CENTIMETER",
+        )
+        with tifffile.TiffFile(path) as tiff:
+            offsets = np.array(tiff.pages[0].dataoffsets).reshape(colours.shape[:2])
+        with path.open("r+b") as file:
+            for place in damaged:
+                file.seek(int(offsets[place]))
+                file.write(b"damaged!")
+        return path
+
+    return paint
+
+
+@pytest.fixture
+def colour_model(student_file: Path) -> OpenModel:
+    """Tells the grades of `paint_slide` by colour, all but certainly, before the temperature 2."""
+    import torch
+    from torch import nn
+
+    from napari_hmkd.grading import OpenModel
+    from napari_hmkd.model import ModelCard
+
+    card = ModelCard(
+        name="colours",
+        role="student",
+        width=1.0,
+        mpp=4.0,
+        tile_px=256,
+        temperature=2.0,
+        notice="painted squares, research use only",
+    )
+
+    class ColourStudent(nn.Module):
+        def forward(self, he: torch.Tensor) -> SimpleNamespace:
+            green = 255 * (he[:, 1].mean(dim=(1, 2)) * card.std[1] + card.mean[1])
+            painted = torch.tensor([colour[1] for colour in TISSUE])
+            return SimpleNamespace(logits=-(((green[:, None] - painted) / 4) ** 2))
+
+    return OpenModel(ColourStudent(), card, student_file)

@@ -17,7 +17,7 @@ TRAINING = ROOT / "training"
 # A part may import those on earlier lines, and itself.
 ORDER = (
     "errors",
-    "geometry device",
+    "geometry device palette",
     "slide",
     "sample tiling",
     "model",

@@ -38,13 +38,6 @@ def test_each_tile_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
     assert np.abs(gap).max() < 1e-9 * (grid.slide_size.height + grid.slide_size.width + 5_000)
 
 
-@given(grids)
-def test_the_shares_inside_add_up_to_the_slide(grid: TileGrid) -> None:
-    tile_area = grid.step_px[0] * grid.step_px[1]
-    slide_area = grid.slide_size.height * grid.slide_size.width
-    assert grid.share_inside(grid.tiles()).sum() * tile_area == pytest.approx(slide_area, rel=1e-4)
-
-
 @given(grids, st.data())
 def test_a_tile_is_found_over_its_own_middle(grid: TileGrid, data: st.DataObject) -> None:
     tile = (
@@ -103,7 +96,6 @@ def test_a_slide_of_whole_tiles_gets_no_sliver_from_rounding() -> None:
 def test_a_slide_smaller_than_a_tile_is_one_tile() -> None:
     grid = TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5)
     assert (grid.rows, grid.columns) == (1, 1)
-    assert grid.share_inside([(0, 0)])[0] == pytest.approx(100 * 50 / 256**2)
 
 
 @pytest.mark.parametrize("point", [(-0.1, 0), (0, -0.1), (100, 0), (0, 50)])

@@ -23,17 +23,22 @@ from napari_hmkd.training.config import (
     ExportSettings,
     OptimiserSettings,
     SplitSettings,
+    TrainSettings,
 )
 from napari_hmkd.training.options import with_settings
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="Build and score the networks that grade HER2. Research use only.",
-)  # fmt: skip
+)
 
 Data = Annotated[
     str,
-    typer.Argument(help="Folder in BCI's layout (HE/train, IHC/train, ...), or `procedural`."),
+    typer.Argument(
+        metavar="DATA", help="Folder in BCI's layout (HE/train, IHC/train, ...), or `procedural`."
+    ),
 ]
 Run = Annotated[Path, typer.Option("--out", help="New folder for the run.")]
 
@@ -60,12 +65,19 @@ def teacher(
     export: ExportSettings,
 ) -> None:
     """Train a teacher on registered H&E and IHC tiles."""
-    from napari_hmkd.training.workflow import TrainSettings, train
+    from napari_hmkd.training.workflow import train
 
-    train(data, out, TrainSettings(
-        cohort=cohort, data=pixels, split=split, augment=augment, optimiser=optimiser,
-        engine=engine, compute=compute, export=export,
-    ))  # fmt: skip
+    settings = TrainSettings(
+        cohort=cohort,
+        data=pixels,
+        split=split,
+        augment=augment,
+        optimiser=optimiser,
+        engine=engine,
+        compute=compute,
+        export=export,
+    )
+    train(data, out, settings)
 
 
 @app.command()
@@ -85,12 +97,20 @@ def student(
     export: ExportSettings,
 ) -> None:
     """Distil a teacher into a student that sees H&E alone."""
-    from napari_hmkd.training.workflow import TrainSettings, train
+    from napari_hmkd.training.workflow import train
 
-    train(data, out, TrainSettings(
-        cohort=cohort, data=pixels, split=split, augment=augment, distillation=distillation,
-        optimiser=optimiser, engine=engine, compute=compute, export=export,
-    ), guide)  # fmt: skip
+    settings = TrainSettings(
+        cohort=cohort,
+        data=pixels,
+        split=split,
+        augment=augment,
+        distillation=distillation,
+        optimiser=optimiser,
+        engine=engine,
+        compute=compute,
+        export=export,
+    )
+    train(data, out, settings, teacher=guide)
 
 
 @app.command()
@@ -107,16 +127,17 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="New JSON file for the scores.")] = None,
 ) -> None:
     """Score a student on tiles of patients that nothing was trained on."""
-    from napari_hmkd.training.workflow import TrainSettings
-    from napari_hmkd.training.workflow import evaluate as run
+    from napari_hmkd.training.evaluation import evaluate as score
 
-    settings = TrainSettings(cohort=cohort, data=pixels, compute=compute)
-    _print_scores(run(data, learner, guide, out, settings))
+    graders = {"student": learner} if guide is None else {"teacher": guide, "student": learner}
+    _print_scores(score(data, graders, out, cohort, pixels, compute))
 
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="Torch file of the published program.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Torch file of the published program.")
+    ],
     role: Annotated[Role, typer.Option("--role", help="Which network it holds.")],
     out: Annotated[
         Path, typer.Option("--out", help="New .safetensors file; its card goes beside.")
@@ -147,7 +168,8 @@ def _print_scores(found: dict[str, Any]) -> None:
 
 def _with_interval(score: dict[str, Any]) -> str:
     value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
-    return value + "".join(f"  [{low:.3f}, {high:.3f}]" for low, high in [score["interval_95"]])
+    interval = ", ".join(f"{bound:.3f}" for bound in score["interval_95"])
+    return f"{value} [{interval}]" if interval else value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,15 +27,6 @@ class OptimiserName(StrEnum):
     ADAMW = "adamw"
 
 
-class Device(StrEnum):
-    """Where to compute; `auto` takes CUDA, then Apple's MPS, then the CPU."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
 class Precision(StrEnum):
     """Arithmetic of training; `auto` is bf16-mixed on CUDA and 32-true elsewhere."""
 
@@ -77,7 +68,7 @@ class DataSettings:
     labels: Labels | None = field(
         default=None,
         metadata=about(
-            "Train towards the tile's true grade (procedural only, its default) or its slide's."
+            "The tile's true grade (procedural only, the default there) or its slide's."
         ),
     )
     cache: Path | None = field(
@@ -174,13 +165,13 @@ class OptimiserSettings:
         default=OptimiserName.SGD, metadata=about("sgd (published; momentum 0.9) or adamw.")
     )
     learning_rate: float | None = field(
-        default=None, metadata=about("Peak learning rate. [sgd 1e-3, adamw 1e-3]")
+        default=None, metadata=about("Peak learning rate; default: 1e-3.")
     )
     weight_decay: float | None = field(
-        default=None, metadata=about("Weight decay. [sgd 5e-4, adamw 0.05]")
+        default=None, metadata=about("Weight decay; default: sgd 5e-4, adamw 0.05.")
     )
     warmup_epochs: float | None = field(
-        default=None, metadata=about("Epochs of linear warm-up. [sgd 0, adamw 1]")
+        default=None, metadata=about("Epochs of linear warm-up; default: sgd 0, adamw 1.")
     )
 
     def resolved(self) -> OptimiserSettings:
@@ -202,8 +193,8 @@ class ComputeSettings:
     """Where to compute, and how many tiles at once."""
 
     batch_size: int = field(default=16, metadata=about("Tiles in a step."))
-    device: Device = field(
-        default=Device.AUTO, metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
+    device: str = field(
+        default="auto", metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
     )
 
     def __post_init__(self) -> None:
@@ -237,9 +228,24 @@ class ExportSettings:
 
     width: float | None = field(
         default=None,
-        metadata=about("Relative width of the network. [teacher: 1, student: the teacher's]"),
+        metadata=about("Relative width of the network; default: teacher 1, student the teacher's."),
     )
     name: str | None = field(
-        default=None, metadata=about("Name on the model card. [the run folder's]")
+        default=None, metadata=about("Name on the model card; default: the run folder's.")
     )
     half: bool = field(default=False, metadata=about("Write the weights in half precision."))
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """All groups of settings of one run."""
+
+    cohort: CohortSettings = field(default_factory=CohortSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import ModelCard, import_published, save
-from napari_hmkd.training.sources import RESEARCH_NOTICE, BciFolder
+from napari_hmkd.training.bci import BciFolder
+from napari_hmkd.training.tiles import RESEARCH_NOTICE
 
 PUBLISHED_TILE_PX = 1024
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import AugmentSettings
-from napari_hmkd.training.sources import TileSource
 from napari_hmkd.training.splits import Indices, Split
 from napari_hmkd.training.store import PairStore
+from napari_hmkd.training.tiles import Tile
 from napari_hmkd.training.transforms import PairTransform
 
 
@@ -36,7 +36,7 @@ class PairDataset(Dataset[Batch]):
     def __init__(
         self,
         store: PairStore,
-        grades: Sequence[int],
+        tiles: Sequence[Tile],
         indices: Indices,
         transform: PairTransform | None = None,
         seed: int = 0,
@@ -44,7 +44,8 @@ class PairDataset(Dataset[Batch]):
         self.indices = indices
         self.epoch = 0
         self._store, self._transform, self._seed = store, transform, seed
-        self._grades = np.asarray(grades, np.int64)
+        self.grades = np.array([tiles[i].grade for i in indices], np.int64)
+        """(n,) grades in the order of `indices`."""
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -66,7 +67,7 @@ class PairDataset(Dataset[Batch]):
                 ]
             )
         he, ihc = (torch.from_numpy(np.ascontiguousarray(pairs[:, stain])) for stain in (0, 1))
-        return Batch(he, ihc, torch.from_numpy(self._grades[chosen]))
+        return Batch(he, ihc, torch.from_numpy(self.grades[positions]))
 
     def _draws(self, tile: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, self.epoch, tile))
@@ -92,8 +93,8 @@ class EpochSampler(Sampler[int]):
         return iter(rng.permutation(len(self._dataset)).tolist())
 
 
-def _whole(batch: Batch) -> Batch:
-    """The dataset has collated already."""
+def _whole(batch: Any) -> Any:
+    """The dataset gives whole batches: there is nothing left to collate."""
     return batch
 
 
@@ -113,7 +114,7 @@ class TileData(lightning.LightningDataModule):
 
     def __init__(
         self,
-        source: TileSource,
+        tiles: Sequence[Tile],
         store: PairStore,
         split: Split,
         augment: AugmentSettings,
@@ -122,8 +123,7 @@ class TileData(lightning.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.source, self.store, self.split, self.seed = source, store, split, seed
-        self.grades = [tile.grade for tile in source.tiles]
+        self.tiles, self.store, self.split, self.seed = tiles, store, split, seed
         self.batch_size = min(batch_size, len(split.train))
         if self.batch_size < 2:
             raise DataError(
@@ -131,11 +131,11 @@ class TileData(lightning.LightningDataModule):
                 "normalisation needs at least two tiles in a batch"
             )
         transform = PairTransform(augment)
-        self.train_set = PairDataset(store, self.grades, split.train, transform, seed)
+        self.train_set = PairDataset(store, tiles, split.train, transform, seed)
 
     def part(self, indices: Indices) -> PairDataset:
         """The tiles of one part of the split, unchanged."""
-        return PairDataset(self.store, self.grades, indices)
+        return PairDataset(self.store, self.tiles, indices)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; the incomplete last batch is dropped."""

@@ -14,14 +14,20 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from rich.console import Console
 
-from napari_hmkd.errors import DeviceError
-from napari_hmkd.training.config import ComputeSettings, Device, EngineSettings, Precision
+from napari_hmkd.device import device_errors
+from napari_hmkd.training.config import EngineSettings, Precision
+from napari_hmkd.training.console import say
 from napari_hmkd.training.data import TileData
 from napari_hmkd.training.tasks import GradingTask
 
 MONITOR = "validation_kappa"
+EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # tiles are in memory: worker processes would copy them
+    ".*Experiment logs directory.*",  # settings and split are there first, on purpose
+    ".*module\\(s\\) in eval mode.*",  # the frozen teacher
+    ".*LeafSpec.*",  # Lightning's own use of torch
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,7 @@ class Fit:
 class EpochLines(Callback):
     """One printed line per epoch, and the speed of training without validation."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self) -> None:
         self.steps, self.seconds = 0, 0.0
         self._started = 0.0
 
@@ -56,21 +61,17 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
         """Print losses and scores."""
-        shown = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        self.console.print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {text}  "
-            f"{self.steps / max(self.seconds, 1e-9):.2f} steps/s",
-            highlight=False,
-            soft_wrap=True,
-        )
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = "  ".join(f"{name} {found[name]:.3f}" for name in sorted(found))
+        speed = self.steps / max(self.seconds, 1e-9)
+        say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}  {speed:.2f} steps/s")
 
 
 def fit(
     task: GradingTask,
     data: TileData,
     settings: EngineSettings,
-    compute: ComputeSettings,
+    device: torch.device,
     folder: Path,
 ) -> Fit:
     """Train, write `metrics.csv` and checkpoints to `folder`, and load the best weights.
@@ -80,67 +81,62 @@ def fit(
     DeviceError
         If the device is missing or its memory does not suffice.
     """
-    lines = EpochLines(Console(stderr=True))
-    best = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor=MONITOR, mode="max", save_weights_only=True,
-        enable_version_counter=False,
-    )  # fmt: skip
-    trainer = make_trainer(settings, compute, folder, [lines, best])
+    lines = EpochLines()
+    best = ModelCheckpoint(folder / "checkpoints", "best", MONITOR, mode="max")
+    trainer = make_trainer(settings, device, folder, [lines, best])
     started = time.perf_counter()
-    try:
-        with warnings.catch_warnings():
-            # Tiles are in memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*")
-            trainer.fit(task, datamodule=data)
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"the device ran out of memory at {compute.batch_size} tiles in a step: "
-            "lower --batch-size"
-        ) from error
-    kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    weights = {k.removeprefix("network."): v for k, v in kept["state_dict"].items()
-               if k.startswith("network.")}  # fmt: skip
-    task.network.load_state_dict(weights)
+    with warnings.catch_warnings(), device_errors(device):
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        trainer.fit(task, datamodule=data)
+    best_epoch = load_best(task, Path(best.best_model_path))
     return Fit(
-        best_epoch=int(kept["epoch"]) + 1,
+        best_epoch=best_epoch + 1,
         best_validation_kappa=round(float(best.best_model_score), 4),
         steps_per_second=round(lines.steps / lines.seconds, 3),
         seconds=round(time.perf_counter() - started, 1),
     )
 
 
+def load_best(task: GradingTask, checkpoint: Path) -> int:
+    """Give the task's network the weights of a Lightning checkpoint; return its epoch, from 0."""
+    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    prefix = "network."
+    weights = {
+        name.removeprefix(prefix): weight
+        for name, weight in kept["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    task.network.load_state_dict(weights)
+    return int(kept["epoch"])
+
+
 def make_trainer(
-    settings: EngineSettings, compute: ComputeSettings, folder: Path, callbacks: list[Callback]
+    settings: EngineSettings, device: torch.device, folder: Path, callbacks: list[Callback]
 ) -> lightning.Trainer:
     """A Trainer that writes `metrics.csv` straight into the run folder."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     bar = sys.stderr.isatty()
     if bar:
         callbacks = [*callbacks, RichProgressBar()]
-    device = compute.device
-    try:
-        return lightning.Trainer(
-            accelerator="gpu" if device is Device.CUDA else device.value,
-            devices=1,
-            precision=resolve_precision(settings.precision, device),  # type: ignore[arg-type]
-            max_epochs=settings.epochs,
-            gradient_clip_val=settings.gradient_clip or None,
-            callbacks=callbacks,
-            logger=CSVLogger(folder, name="", version=""),
-            default_root_dir=folder,
-            enable_progress_bar=bar,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
-    except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
-        raise DeviceError(f"cannot train on {device.value}: {error}") from error
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index] if device.type == "cuda" else 1,
+        precision=resolve_precision(settings.precision, device).value,
+        max_epochs=settings.epochs,
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=callbacks,
+        logger=CSVLogger(folder, name="", version=""),
+        default_root_dir=folder,
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
 
 
-def resolve_precision(precision: Precision, device: Device) -> str:
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """The precision asked for; `auto` is bf16-mixed on CUDA and 32-true elsewhere."""
     if precision is not Precision.AUTO:
-        return precision.value
-    cuda = device in (Device.AUTO, Device.CUDA) and torch.cuda.is_available()
-    return (Precision.BF16 if cuda else Precision.FULL).value
+        return precision
+    return Precision.BF16 if device.type == "cuda" else Precision.FULL

@@ -1,61 +1,30 @@
-"""Grade tiles with finished networks and score them."""
+"""Score finished networks on tiles of patients that nothing was trained on."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from rich.progress import track
-from torch import nn
 
-from napari_hmkd.model import ModelCard
-from napari_hmkd.training.config import Device
-from napari_hmkd.training.data import Batch, PairDataset, batches
+from napari_hmkd.device import choose_device
+from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings
+from napari_hmkd.training.data import PairDataset
+from napari_hmkd.training.graders import Grader, load_grader, predict_logits
 from napari_hmkd.training.metrics import BOOTSTRAP_DRAWS, scores
-from napari_hmkd.training.sources import GRADE_NAMES, Tile
+from napari_hmkd.training.procedural import ProceduralSource
+from napari_hmkd.training.run import versions, write_json
+from napari_hmkd.training.sources import open_source
+from napari_hmkd.training.splits import NOT_BY_PATIENT, SPLIT_FILE
+from napari_hmkd.training.store import open_store
+from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 
-
-@dataclass(frozen=True)
-class Grader:
-    """A finished network with its card."""
-
-    network: nn.Module
-    card: ModelCard
-
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, 4): the teacher sees both stains, the student H&E alone."""
-        he = self.card.normalise(batch.he)
-        if self.card.role == "teacher":
-            return self.network(he, self.card.normalise(batch.ihc)).logits
-        return self.network(he).logits
-
-
-def pick_device(device: Device) -> torch.device:
-    """The device asked for; `auto` takes CUDA, then Apple's MPS, then the CPU."""
-    if device is not Device.AUTO:
-        return torch.device(device.value)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def predict_logits(
-    grader: Grader, dataset: PairDataset, batch_size: int, device: torch.device
-) -> NDArray[np.float32]:
-    """(n, 4) logits of all tiles of a dataset, in its order, in float32."""
-    network = grader.network.to(device).eval()
-    loader = batches(dataset, batch_size)
-    found = []
-    with torch.inference_mode():
-        for batch in track(loader, f"Grading with the {grader.card.role}", transient=True):
-            moved = Batch(*(part.to(device) for part in batch))
-            found.append(grader.logits(moved).float().cpu().numpy())
-    network.cpu()
-    return np.concatenate(found)
+HELD_OUT = "patients that neither trained, picked nor calibrated the models"
 
 
 def report(
@@ -69,15 +38,85 @@ def report(
     known = all(tile.patient is not None for tile in tiles)
     groups = [tile.patient if known else tile.name for tile in tiles]
     truth = np.array([tile.grade for tile in tiles])
+    counts = np.bincount(truth, minlength=len(GRADE_NAMES)).tolist()
     unit = "patients" if known else "tiles (patients are unknown: too narrow)"
     return {
         **about,
         "tiles": len(tiles),
         "patients": len(set(groups)) if known else None,
-        "tiles_per_grade": dict(
-            zip(GRADE_NAMES, np.bincount(truth, minlength=4).tolist(), strict=True)
-        ),
+        "tiles_per_grade": dict(zip(GRADE_NAMES, counts, strict=True)),
         "intervals": f"95 % percentile bootstrap over {unit}, {BOOTSTRAP_DRAWS} draws",
         "confusion_axes": "rows: label, columns: predicted; 0, 1+, 2+, 3+",
         "graders": {name: scores(truth, grades, groups) for name, grades in predicted.items()},
     }
+
+
+def evaluate(
+    data: str,
+    graders: Mapping[str, Path],
+    out: Path | None,
+    cohort: CohortSettings,
+    pixels: DataSettings,
+    compute: ComputeSettings,
+) -> dict[str, Any]:
+    """Score networks, and the oracle where there is one, on a test folder or a whole cohort.
+
+    Parameters
+    ----------
+    data : str
+        A folder in BCI's layout, of which the test part is taken, or `procedural`.
+    graders : mapping of role to file
+        "teacher", "student" or both.
+    out : Path or None
+        A new JSON file for the report.
+
+    Raises
+    ------
+    HmkdError
+        If the input is bad; nothing has been written then.
+    """
+    if out is not None and out.exists():
+        raise OutputError(f"{out} exists: name a new file with --out")
+    device = choose_device(compute.device)
+    loaded = {role: load_grader(path, role) for role, path in graders.items()}
+    source = open_source(data, cohort, pixels.labels, parts=("test",))
+    for role, grader in loaded.items():
+        grader.require_same_tiles(source)
+        _refuse_seen(source.tiles, graders[role])
+    dataset = PairDataset(open_store(source, pixels), source.tiles, np.arange(len(source.tiles)))
+    predicted = {"oracle": source.oracle()} if isinstance(source, ProceduralSource) else {}
+    for role, grader in loaded.items():
+        logits = predict_logits(grader, dataset, compute.batch_size, device)
+        predicted[role] = logits.argmax(1)
+    found = report(source.tiles, predicted, **_about(source.training_data, source.tiles, loaded))
+    if out is not None:
+        write_json(out, found)
+    return found
+
+
+def _about(data: str, tiles: Sequence[Tile], graders: Mapping[str, Grader]) -> dict[str, Any]:
+    """What a reader has to know about the numbers."""
+    notices = dict.fromkeys(grader.card.notice for grader in graders.values())
+    return {
+        "notice": "; ".join(notice for notice in notices if notice),
+        "data": data,
+        "split": HELD_OUT if tiles[0].patient is not None else NOT_BY_PATIENT,
+        "models": {role: asdict(grader.card) for role, grader in graders.items()},
+        "versions": versions(),
+    }
+
+
+def _refuse_seen(tiles: Sequence[Tile], weights: Path) -> None:
+    """Refuse patients (or tiles) that the run beside the weights has used."""
+    split = weights.with_name(SPLIT_FILE)
+    if not split.is_file():
+        return
+    with split.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
+    used = {row["patient"] or row["tile"] for row in rows}
+    seen = {tile.patient or tile.name for tile in tiles} & used
+    if seen:
+        raise DataError(
+            f"{len(seen)} of the patients or tiles to be scored were used to train {weights} (see "
+            f"{split}), e.g. {min(seen)}: score others, e.g. with another --cohort-seed"
+        )

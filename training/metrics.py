@@ -18,8 +18,9 @@ def confusion_per_group(
 ) -> NDArray[np.int64]:
     """(groups, 4, 4) counts: rows the true grade, columns the predicted one."""
     names = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    rows = np.array([names[group] for group in groups])
     counts = np.zeros((len(names), GRADES, GRADES), np.int64)
-    np.add.at(counts, ([names[group] for group in groups], truth, predicted), 1)
+    np.add.at(counts, (rows, np.asarray(truth), np.asarray(predicted)), 1)
     return counts
 
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from napari_hmkd.errors import DataError
 from napari_hmkd.sample.cohort import Cohort, oracle_grades
 from napari_hmkd.training.config import CohortSettings, Labels
-from napari_hmkd.training.sources import TILE_MULTIPLE_PX, Tile
+from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile
 
-PROCEDURAL = "procedural"
 PROCEDURAL_NOTICE = "trained on procedural tissue, not for real tissue, research use only"
 
 
@@ -28,7 +27,7 @@ class ProceduralSource:
     notice = PROCEDURAL_NOTICE
     renders = True
 
-    def __init__(self, settings: CohortSettings, labels: Labels = Labels.TILE) -> None:
+    def __init__(self, settings: CohortSettings, labels: Labels) -> None:
         if settings.patients < 1 or settings.tiles_per_patient < 1 or settings.mpp <= 0:
             raise DataError(
                 "the cohort needs patients, tiles per patient and um/px above 0, got "

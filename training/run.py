@@ -12,9 +12,7 @@ from typing import Any
 
 from napari_hmkd.errors import OutputError
 
-PACKAGES = (
-    "napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "scipy", "numpy",
-)  # fmt: skip
+PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
 
 
 class RunFolder:
@@ -46,7 +44,10 @@ class RunFolder:
 
     def write_settings(self, **groups: Any) -> None:
         """Write `settings.json`: every setting as resolved, and the versions it ran with."""
-        named = {k: asdict(v) if is_dataclass(v) else v for k, v in groups.items()}
+        named = {
+            name: asdict(group) if is_dataclass(group) and not isinstance(group, type) else group
+            for name, group in groups.items()
+        }
         write_json(self.path / "settings.json", {**named, "versions": versions()})
 
 

@@ -1,164 +1,48 @@
-"""Where tiles come from: what a source offers, and folders in the layout of BCI."""
+"""From the DATA of a command line to a source of tiles."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.training.bci import PARTS, BciFolder
+from napari_hmkd.training.config import CohortSettings, Labels
+from napari_hmkd.training.procedural import ProceduralSource
+from napari_hmkd.training.tiles import TileSource
 
-RESEARCH_NOTICE = "research use only"
-TILE_MULTIPLE_PX = 256
-GRADE_NAMES = ("0", "1+", "2+", "3+")
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One registered pair of tiles, before its pixels are read.
-
-    `patient` is None where the data does not tell patients apart; `part` is "train" or "test"
-    where the data says so itself.
-    """
-
-    name: str
-    grade: int
-    patient: str | None = None
-    part: str | None = None
+PROCEDURAL = "procedural"
 
 
-class TileSource(Protocol):
-    """Registered pairs of tiles with their grades."""
-
-    tiles: Sequence[Tile]
-    tile_px: int
-    mpp: float
-    identity: str
-    """Text that names the pixels: equal for equal tiles, so that a cache can be shared."""
-    training_data: str
-    """What the model card says about the data."""
-    notice: str
-    """The sentence that every output of a model trained on this data must carry."""
-    renders: bool
-    """Whether reading is slow enough to need processes and to be done only once."""
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """One pair, (2, tile_px, tile_px, 3): H&E, then IHC."""
-        ...
-
-
-class BciFolder:
-    """Pairs in BCI's layout: HE/train, IHC/train, HE/test, IHC/test, grade in the file's name.
-
-    BCI (Liu et al., CVPR-W 2022): 1024 px at about 0.46 um/px. The grade is the whole slide's,
-    and the names tell neither slide nor patient.
+def resolve_labels(data: str, labels: Labels | None) -> Labels:
+    """The labels asked for; left open, the tile's truth where it is known, else the slide's grade.
 
     Raises
     ------
     DataError
-        If the folder holds no tiles, a file lacks its partner or grade, or sizes differ.
+        If the tile's truth is asked of data that does not know it.
     """
-
-    mpp = 0.46
-    notice = RESEARCH_NOTICE
-    renders = False
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        found = [tile for part in ("train", "test") for tile in _tiles_of(folder, part)]
-        if not found:
-            raise DataError(
-                f"no tiles in {folder}: expected folders HE/train and IHC/train (HE/test and "
-                "IHC/test) with the same file names in both stains"
-            )
-        self.tiles: Sequence[Tile] = tuple(found)
-        self.tile_px = self._common_side()
-        self.training_data = f"{len(found)} tile pairs in BCI layout, folder {folder.name}"
-        stamps = ";".join(f"{tile.name}:{self._stamp(tile)}" for tile in found)
-        self.identity = f"bci {folder.resolve()} {self.tile_px} {stamps}"
-
-    def paths(self, tile: Tile) -> tuple[Path, Path]:
-        """The tile's H&E and IHC files."""
-        return self.folder / "HE" / tile.name, self.folder / "IHC" / tile.name
-
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """One pair, (2, tile_px, tile_px, 3) uint8: H&E, then IHC."""
-        return np.stack([_decode(path) for path in self.paths(self.tiles[index])])
-
-    def _stamp(self, tile: Tile) -> str:
-        return ",".join(
-            f"{s.st_size}-{s.st_mtime_ns}" for s in (p.stat() for p in self.paths(tile))
-        )
-
-    def _common_side(self) -> int:
-        first = None
-        for path in (path for tile in self.tiles for path in self.paths(tile)):
-            size = _image_size(path)
-            first = first or size
-            if size != first or size[0] != size[1] or size[0] % TILE_MULTIPLE_PX:
-                raise DataError(
-                    f"{path} is {size[1]} x {size[0]} px (height x width): all tiles must be "
-                    f"squares of one size (the first is {first[1]} x {first[0]}) with a side that "
-                    f"is a multiple of {TILE_MULTIPLE_PX} px"
-                )
-        assert first is not None
-        return first[0]
+    if data == PROCEDURAL:
+        return labels or Labels.TILE
+    if labels is Labels.TILE:
+        raise DataError("--labels tile needs procedural data: BCI's grade is the whole slide's")
+    return Labels.SLIDE
 
 
-def _tiles_of(folder: Path, part: str) -> list[Tile]:
-    """The tiles of one part, sorted by name; empty where the part has no folder."""
-    he, ihc = ({p.name for p in _files(folder / stain / part)} for stain in ("HE", "IHC"))
-    if unpaired := sorted(he ^ ihc):
-        shown = ", ".join(unpaired[:5])
-        raise DataError(
-            f"{len(unpaired)} files under {folder} lack their partner in HE/{part} or IHC/{part}: "
-            f"{shown}. Add the partner or remove the file"
-        )
-    return [Tile(f"{part}/{name}", grade_in_name(name), part=part) for name in sorted(he)]
+def open_source(
+    data: str, cohort: CohortSettings, labels: Labels | None, parts: Sequence[str] = PARTS
+) -> TileSource:
+    """The tiles that DATA names: a folder in BCI's layout, or the word `procedural`.
 
-
-def _files(folder: Path) -> list[Path]:
+    Raises
+    ------
+    DataError
+        If there is no such folder, or its tiles cannot be used.
+    """
+    resolved = resolve_labels(data, labels)
+    if data == PROCEDURAL:
+        return ProceduralSource(cohort, resolved)
+    folder = Path(data)
     if not folder.is_dir():
-        return []
-    return [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-
-
-def grade_in_name(name: str) -> int:
-    """The grade 0 to 3 at the end of a BCI file name, e.g. 2 for `00012_train_2+.png`.
-
-    Raises
-    ------
-    DataError
-        If the name does not end in `_0`, `_1+`, `_2+` or `_3+` before its suffix.
-    """
-    match = re.search(r"_(0|1\+|2\+|3\+)\.[A-Za-z]+$", name)
-    if match is None:
-        raise DataError(
-            f"no HER2 grade in the file name {name}: it must end in _0, _1+, _2+ or _3+ before "
-            "the suffix, as in 00012_train_2+.png"
-        )
-    return GRADE_NAMES.index(match.group(1))
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image from its header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path} cannot be read as an image: replace or remove it") from error
-
-
-def _decode(path: Path) -> NDArray[np.uint8]:
-    """An image as (height, width, 3) uint8, whatever its suffix claims."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be decoded ({error}): replace or remove it") from error
+        raise DataError(f"{data} is no folder: name one in BCI's layout, or the word {PROCEDURAL}")
+    return BciFolder(folder, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
-from napari_hmkd.training.sources import Tile
+from napari_hmkd.training.tiles import Tile
 
 Indices = NDArray[np.intp]
+SPLIT_FILE = "split.csv"
 NOT_BY_PATIENT = (
     "not a patient-level split: the data does not tell patients apart, so tiles of one slide can "
     "lie on both sides and scores are optimistic"
@@ -106,7 +108,10 @@ def _held_patients(
             "one patient each. Give more patients, or set a share to 0"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    candidates = [held for _, held in splitter.split(grades, grades, patients) if len(held)]
+    with warnings.catch_warnings():
+        # A grade with fewer tiles than folds is spread as far as it goes.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        candidates = [held for _, held in splitter.split(grades, grades, patients) if len(held)]
     best = min(candidates, key=lambda held: abs(len(held) / len(grades) - share))
     mask = np.zeros(len(grades), bool)
     mask[best] = True

@@ -14,6 +14,7 @@ from napari_hmkd.training import losses
 from napari_hmkd.training.config import OptimiserSettings
 from napari_hmkd.training.data import Batch
 from napari_hmkd.training.distillation import Distillation, Parts
+from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.optimisers import optimiser_and_schedule
 
 GRADES = 4
@@ -110,12 +111,11 @@ class StudentTask(GradingTask):
         card: ModelCard,
         optimiser: OptimiserSettings,
         distillation: Distillation,
-        teacher: nn.Module,
-        teacher_card: ModelCard,
+        teacher: Grader,
     ) -> None:
         super().__init__(network, card, optimiser)
-        self.distillation, self.teacher_card = distillation, teacher_card
-        self.teacher = teacher.requires_grad_(False).eval()
+        self.distillation, self.teacher_card = distillation, teacher.card
+        self.teacher = teacher.network.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> StudentTask:
         """Set the mode of the student; the teacher stays in eval mode."""

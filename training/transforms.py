@@ -42,4 +42,7 @@ def scale_density(tile: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDAr
     """
     levels = np.arange(256) / 255
     table = np.rint(255 * levels[:, None] ** np.maximum(factors, 0)).astype(np.uint8)
-    return np.stack([table[tile[..., c], c] for c in range(3)], axis=-1)
+    scaled = np.empty(tile.shape, np.uint8)
+    for channel in range(3):
+        scaled[..., channel] = table[:, channel][tile[..., channel]]
+    return scaled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ class SlideGrading:
 
     def run(
         self, focus: tuple[float, float] | None = None, view: Region | None = None
-    ) -> Iterator[GradedBatch]:
+    ) -> Generator[GradedBatch, None, None]:
         """Grade the tiles not tried yet; each batch is on the heatmap when it is yielded.
 
         To follow a moved view, close the iterator and run again.

@@ -11,21 +11,6 @@ from napari_hmkd.planning import GradePlan
 
 NOT_GRADED = -1
 
-# Blue to red through light tones: told apart with every colour blindness (ColorBrewer, RdYlBu),
-# and unlike the pink and purple of H&E.
-GRADE_COLOURS = ("#2c7bb6", "#abd9e9", "#fdae61", "#d7191c")
-
-
-def colourise(grade: np.ndarray) -> np.ndarray:
-    """Colours of expected grades (...), in [0, 3]: float64 (..., 4), RGBA in [0, 1].
-
-    Between two grades the colours are mixed; NaN is transparent.
-    """
-    known = ~np.isnan(grade)
-    palette = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in GRADE_COLOURS])
-    channels = [np.interp(grade, range(GRADES), channel) for channel in palette.T]
-    return np.where(known[..., None], np.stack([*channels, known], axis=-1), 0.0)
-
 
 @dataclass(frozen=True, slots=True)
 class SlideSummary:
@@ -96,13 +81,10 @@ class Heatmap:
         """Tissue per grade so far.
 
         A tile counts with its tissue, the tile's area times its tissue fraction, wholly for its
-        most probable grade. A tile on the slide's right or bottom edge counts with the part of it
-        that lies on the slide.
+        most probable grade. What lies beyond the slide's edge is no tissue, so that a tile over
+        the edge counts with the part of it on the slide.
         """
-        plan = self._plan
-        tile_mm2 = (plan.grid.tile_um / 1000) ** 2
-        inside = plan.grid.share_inside(plan.grid.tiles()).reshape(plan.tissue_fraction.shape)
-        tissue_mm2 = tile_mm2 * inside * plan.tissue_fraction
+        tissue_mm2 = (self._plan.grid.tile_um / 1000) ** 2 * self._plan.tissue_fraction
         grade = self.grade
         area = [float(tissue_mm2[grade == k].sum()) for k in range(GRADES)]
         total = sum(area)

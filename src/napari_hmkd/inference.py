@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from napari_hmkd.planning import GradePlan, read_tile
 
 GRADES = 4
 _READERS = min(8, os.cpu_count() or 1)
+
+Read = np.ndarray | SlideReadError  # a tile's pixels, or why there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def grade_slide(
     student: nn.Module,
     device: torch.device,
     tiles: np.ndarray | None = None,
-) -> Iterator[GradedBatch]:
+) -> Generator[GradedBatch, None, None]:
     """Grade tiles in the order given; close the iterator to stop, at once but for reads under way.
 
     Parameters
@@ -123,11 +125,8 @@ def grade_tiles(
     return torch.softmax(logits / card.temperature, dim=1).numpy()
 
 
-Reads = Iterator[np.ndarray | SlideReadError]
-
-
 def _sort_out(
-    tiles: np.ndarray, reads: Reads
+    tiles: np.ndarray, reads: Iterator[Read]
 ) -> tuple[dict[tuple[int, int], np.ndarray], tuple[FailedTile, ...]]:
     """Part what was read from what was not."""
     pixels, failed = {}, []
@@ -139,10 +138,10 @@ def _sort_out(
     return pixels, tuple(failed)
 
 
-def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Iterator[np.ndarray | SlideReadError]:
+def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Generator[Read, None, None]:
     """Pixels of each tile in order, or the error in their place; a bounded number is held."""
     ahead = plan.settings.batch_size + _READERS
-    pending: deque[Future[np.ndarray | SlideReadError]] = deque()
+    pending: deque[Future[Read]] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="napari-hmkd-read")
     try:
         for tile in tiles.tolist():
@@ -155,7 +154,7 @@ def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Iterator[np.ndarray | Sli
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(plan: GradePlan, tile: tuple[int, int]) -> np.ndarray | SlideReadError:
+def _read(plan: GradePlan, tile: tuple[int, int]) -> Read:
     try:
         return read_tile(plan.slide, plan.grid, tile)
     except SlideReadError as error:

@@ -61,7 +61,8 @@ class GradePlan:
     grid : TileGrid
         All tiles of the slide.
     tissue_fraction : numpy.ndarray
-        float32 (rows, columns), the share of each tile's area that is tissue.
+        float32 (rows, columns), the share of each tile's area that is tissue; what lies beyond the
+        slide's edge is none.
     enlargement : float
         1.0, or how many times the slide's own pixels are enlarged to the model's.
     warnings : tuple of str
@@ -140,7 +141,8 @@ def plan_grading(
     if not (brightfield or settings.force):
         raise NotBrightfieldError(
             f"asked to grade {slide.path.name}, which does not look like a brightfield stain such as "
-            "H&E (no bright background, or a fluorescence scan); to grade it all the same, force it"
+            "H&E (no bright background, or a fluorescence scan); to grade it all the same, use --force "
+            "on the command line, or GradeSettings(force=True)"
         )
     if brightfield:
         fraction = _tissue_fraction(grid, tissue or find_tissue(slide))

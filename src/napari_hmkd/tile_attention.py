@@ -73,7 +73,7 @@ def attention_of_tile(
 def _received(model: OpenModel, *stains: np.ndarray) -> Maps:
     device = device_of(model.network)
     with device_errors(device), torch.inference_mode():
-        tiles = [model.card.normalise(torch.from_numpy(t[None]).to(device)) for t in stains]
+        tiles = [model.card.normalise(torch.from_numpy(np.stack([t])).to(device)) for t in stains]
         attention = model.network(*tiles, attention=True).attention
         matrices = attention if model.card.role == "student" else attention.he
         return tuple(received_attention(a)[0].float().cpu().numpy() for a in matrices)

@@ -69,12 +69,6 @@ class TileGrid:
         """Middles of tiles (n, 2): float64 (n, 2), (y, x) in level-0 px."""
         return (np.asarray(tiles, dtype=np.float64).reshape(-1, 2) + 0.5) * self.step_px
 
-    def share_inside(self, tiles: npt.ArrayLike) -> np.ndarray:
-        """Share of the area of each of the tiles (n, 2) that lies on the slide: float64 (n,)."""
-        size = (self.slide_size.height, self.slide_size.width)
-        inside = (size - self.origins(tiles)) / self.step_px
-        return np.clip(inside, 0.0, 1.0).prod(axis=1)
-
     def tile_at(self, y: float, x: float) -> tuple[int, int] | None:
         """The tile (row, column) over a point in level-0 px, None outside the slide."""
         if not (0 <= y < self.slide_size.height and 0 <= x < self.slide_size.width):
@@ -113,7 +107,8 @@ class TileGrid:
         """Which of the tiles (n, 2) share area with a region: bool (n,)."""
         start = self.origins(tiles)
         stop = start + self.step_px
-        return ((start < (view.bottom, view.right)) & (stop > (view.y, view.x))).all(axis=1)
+        inside = (start < (view.bottom, view.right)) & (stop > (view.y, view.x))
+        return inside[:, 0] & inside[:, 1]
 
 
 def _count(length_px: int, step_px: float) -> int:

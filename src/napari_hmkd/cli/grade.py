@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli.progress import tile_progress
+from napari_hmkd.cli.progress import share_progress, tile_progress
+from napari_hmkd.device import choose_device
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import result_folders, write_results
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
@@ -37,7 +38,7 @@ _WORSE = list(ExitCode)  # from best to worst
 def grade(
     out: Annotated[Path, typer.Option(help="Folder for the results, one subfolder per slide.")],
     slides: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SLIDE]...", help="Whole-slide images of H&E.")
+        list[Path] | None, typer.Argument(metavar="SLIDE", help="Whole-slide images of H&E.")
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Grade the sample slide.")] = False,
     mpp: Annotated[
@@ -58,10 +59,11 @@ def grade(
     if not slides and not sample:
         raise typer.BadParameter("give at least one SLIDE, or --sample")
     try:
-        paths = [*(slides or ()), *([sample_slide().he] if sample else ())]
-        folders = result_folders(out, paths)
+        choose_device(device)
         student = open_model(model)
         settings = GradeSettings(batch_size=batch_size, device=device, force=force)
+        paths = [*(slides or ()), *([_sample()] if sample else ())]
+        folders = result_folders(out, paths)
     except HmkdError as error:
         _complain(error)
         raise typer.Exit(ExitCode.FAILED) from None
@@ -70,6 +72,11 @@ def grade(
         for path, folder in zip(paths, folders, strict=True)
     ]
     raise typer.Exit(max(codes, key=_WORSE.index))
+
+
+def _sample() -> Path:
+    with share_progress("drawing the sample slide") as report:
+        return sample_slide(report).he
 
 
 def _grade_one(

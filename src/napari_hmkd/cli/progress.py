@@ -1,4 +1,4 @@
-"""A progress bar with tiles per second, on a terminal only."""
+"""Progress bars, on a terminal only: a file or pipe gets nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -26,18 +27,27 @@ class _TilesPerSecond(ProgressColumn):
 
 @contextmanager
 def tile_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far the tiles of a slide are done; yields the function that counts them.
+    """Show how many tiles of a slide are done; yields the function that counts them."""
+    with _bar(MofNCompleteColumn(), _TilesPerSecond()) as bar:
+        yield partial(bar.advance, bar.add_task(name, total=total))
 
-    The bar goes to the standard error, and away when it is done; a file or pipe gets nothing.
-    """
+
+@contextmanager
+def share_progress(name: str) -> Iterator[Callable[[float], None]]:
+    """Show the share of a piece of work that is done; yields the function to tell it to, 0 to 1."""
+    with _bar(TaskProgressColumn()) as bar:
+        task = bar.add_task(name, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _bar(*counters: ProgressColumn) -> Progress:
     console = Console(stderr=True)
-    columns = (
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        _TilesPerSecond(),
+        *counters,
         TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
-    disable = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disable) as progress:
-        yield partial(progress.advance, progress.add_task(name, total=total))

@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_hmkd.errors import SlideReadError
 from napari_hmkd.export.summary import NO_SCORE, RESEARCH_ONLY
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.heatmap import GRADE_COLOURS, colourise
-from napari_hmkd.slide import Slide
+from napari_hmkd.palette import GRADE_COLOURS, colourise
 
 SIDE_PX = 1024  # longest side of the slide in the picture
 OPACITY = 0.5
 _MARGIN, _LINE, _TEXT = 12, 24, 16  # px; the text's size fits Pillow's own font
 _PANEL_WIDTH = 560  # narrowest panel that holds the legend
-_INK, _RED, _GREY = (20, 20, 20), (180, 0, 0), (160, 160, 160)
+_INK, _RED, _GREY = "#141414", "#b40000", "#a0a0a0"
 
 
 def write_picture(grading: SlideGrading, path: Path) -> None:
@@ -35,7 +33,7 @@ def write_picture(grading: SlideGrading, path: Path) -> None:
 
 def _overlay(grading: SlideGrading) -> Image.Image:
     slide, grid = grading.plan.slide, grading.plan.grid
-    below = _thumbnail(slide)
+    below = slide.thumbnail(SIDE_PX)
     height, width = below.shape[:2]
     # Which tile lies under the middle of each pixel of the picture.
     y = (np.arange(height) + 0.5) * (slide.size.height / height) / grid.step_px[0]
@@ -46,15 +44,6 @@ def _overlay(grading: SlideGrading) -> Image.Image:
     alpha = OPACITY * above[..., 3:]
     blend = (1 - alpha) * below + alpha * 255 * above[..., :3]
     return Image.fromarray(np.rint(blend).astype(np.uint8))
-
-
-def _thumbnail(slide: Slide) -> np.ndarray:
-    try:
-        return slide.thumbnail(SIDE_PX)
-    except SlideReadError:  # the tiles that failed are listed; the grades still make a picture
-        scale = SIDE_PX / max(slide.size.height, slide.size.width)
-        shape = [max(1, round(side * scale)) for side in (slide.size.height, slide.size.width)]
-        return np.full((*shape, 3), 225, dtype=np.uint8)
 
 
 def _cross_out(picture: Image.Image, grading: SlideGrading) -> None:
@@ -91,7 +80,7 @@ def _panel(grading: SlideGrading, width: int) -> Image.Image:
     ]
     if summary.failed_tiles:
         swatches.append((_GREY, f"unreadable: {summary.failed_tiles} tiles"))
-    columns = int((width - 2 * _MARGIN) / (_font().getlength("n") or 1))
+    columns = int((width - 2 * _MARGIN) / _font().getlength("n"))
     lines = [(_INK, line) for line in textwrap.wrap(_caption(grading), columns)]
     lines += [(_RED, line) for line in textwrap.wrap(card.notice, columns)]
     panel = Image.new("RGB", (width, 2 * _MARGIN + _LINE * (1 + len(lines))), "white")

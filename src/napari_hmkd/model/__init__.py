@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from napari_hmkd.model.student import build_student
-from napari_hmkd.model.teacher import build_teacher
+from napari_hmkd.model.attention import agreement, discrepancy, received_attention, unit_squares
+from napari_hmkd.model.card import ModelCard
+from napari_hmkd.model.checkpoint import load, save
+from napari_hmkd.model.convert import import_published
+from napari_hmkd.model.outputs import StudentOutput, TeacherAttention, TeacherOutput
+from napari_hmkd.model.registry import find_model
+from napari_hmkd.model.stages import stage_channels
+from napari_hmkd.model.student import Student, build_student
+from napari_hmkd.model.teacher import Teacher, build_teacher
 
-__all__ = ["build_student", "build_teacher"]
+__all__ = [
+    "ModelCard",
+    "Student",
+    "StudentOutput",
+    "Teacher",
+    "TeacherAttention",
+    "TeacherOutput",
+    "agreement",
+    "build_student",
+    "build_teacher",
+    "discrepancy",
+    "find_model",
+    "import_published",
+    "load",
+    "received_attention",
+    "save",
+    "stage_channels",
+    "unit_squares",
+]

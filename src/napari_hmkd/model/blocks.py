@@ -6,6 +6,8 @@ import torch
 from timm.layers import trunc_normal_
 from torch import nn
 
+from napari_hmkd.model.precision import float32_island
+
 MLP_RATIO = 4
 
 
@@ -18,8 +20,9 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, h, w) -> (B, channels, h / patch_px, w / patch_px)."""
-        return self.norm(self.project(x))
+        """(B, inputs, h, w) -> float32 (B, channels, h / patch_px, w / patch_px)."""
+        with float32_island(x):
+            return self.norm(self.project(x))
 
 
 class SeparableConv(nn.Sequential):
@@ -67,9 +70,10 @@ class Head(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(B, C, h, w) -> logits (B, classes), pooled (B, C), embedding (B, embedding)."""
-        pooled = self.norm(x).mean(dim=(2, 3))
-        embedding = self.embed_norm(self.embed(pooled)).relu()
-        return self.classify(embedding), pooled, embedding
+        with float32_island(x):
+            pooled = self.norm(x).mean(dim=(2, 3))
+            embedding = self.embed_norm(self.embed(pooled)).relu()
+            return self.classify(embedding), pooled, embedding
 
 
 def initialise(module: nn.Module) -> None:

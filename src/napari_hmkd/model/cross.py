@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from napari_hmkd.model.blocks import NormedMlp, SeparableConv
-from napari_hmkd.model.planes import MAPS, AttentionPlanes, Float32, attend
+from napari_hmkd.model.planes import MAPS, AttentionPlanes, attend
+from napari_hmkd.model.precision import float32_island
 
 
 class StainAttention(nn.Module):
@@ -42,7 +43,7 @@ class StainAttention(nn.Module):
         """
         attention = self.planes(query, self.key(normed))
         out = attend(attention, self.value(normed))
-        with Float32(out):
+        with float32_island(out):
             return self.project(out), attention
 
 

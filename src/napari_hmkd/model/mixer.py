@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_hmkd.model.blocks import Mlp, SeparableConv
+from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv
 from napari_hmkd.model.planes import MAPS, AttentionPlanes, attend
+from napari_hmkd.model.precision import float32_island
 
 KERNELS = (1, 3, 5, 7)
 
@@ -102,7 +103,8 @@ class Mixer(nn.Module):
         """(B, C, h, w) -> the same shape."""
         nearby, everywhere = x.chunk(2, dim=1)  # each (B, C / 2, h, w)
         x = torch.cat([self.local_unit(nearby), self.global_unit(everywhere)], dim=1)
-        return x + self.bottleneck(x)
+        with float32_island(x):
+            return x + self.bottleneck(x)
 
 
 class Block(nn.Module):
@@ -118,7 +120,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
-        x = x + self.position(x)
+        with float32_island(x):
+            x = x + self.position(x)
         x = x + self.mixer(self.mixer_norm(x))
         return x + self.mlp(self.mlp_norm(x))
 
@@ -127,8 +130,6 @@ class Stage(nn.Sequential):
     """Patch embedding followed by blocks."""
 
     def __init__(self, inputs: int, channels: int, patch_px: int, depth: int) -> None:
-        from napari_hmkd.model.blocks import PatchEmbedding
-
         super().__init__()
         self.embedding = PatchEmbedding(inputs, channels, patch_px)
         self.blocks = nn.Sequential(*[Block(channels) for _ in range(depth)])

@@ -12,6 +12,7 @@ PATCH_PX = (32, 2, 2, 2)
 TILE_MULTIPLE_PX = 256
 PUBLISHED_CHANNELS = (48, 96, 224, 448)
 SMALLEST_CHANNELS = 32
+WIDEST = 8.0
 
 
 def stage_channels(width: float) -> tuple[int, ...]:
@@ -23,10 +24,10 @@ def stage_channels(width: float) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If `width` is so small that a stage would fall below 32 channels by more than a third.
+        If `width` is not above 0 and at most 8.
     """
-    if not 0 < width < float("inf"):
-        raise ValueError(f"width must be a positive number, got {width}")
+    if not 0 < width <= WIDEST:
+        raise ValueError(f"width must be above 0 and at most {WIDEST:g}, got {width}")
     return tuple(
         make_divisible(channels * width, 8, min_value=SMALLEST_CHANNELS, round_limit=0.0)
         for channels in PUBLISHED_CHANNELS

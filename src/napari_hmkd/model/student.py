@@ -25,7 +25,6 @@ class Student(nn.Module):
         )
         self.distilled = nn.ModuleList(DistilledBlock(c) for c in channels[:-1])
         self.head = Head(channels[-1], EMBEDDING, GRADES)
-        self.apply(initialise)
 
     def forward(self, he: torch.Tensor, attention: bool = False) -> StudentOutput:
         """Grade normalised H&E tiles.
@@ -58,6 +57,6 @@ def build_student(*, width: float = 1.0) -> Student:
     Raises
     ------
     ValueError
-        If `width` is not positive.
+        If `width` is not above 0 and at most 8.
     """
-    return Student(stage_channels(width))
+    return Student(stage_channels(width)).apply(initialise)

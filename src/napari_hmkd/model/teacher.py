@@ -25,7 +25,6 @@ class Teacher(nn.Module):
         self.crossed = nn.ModuleList(CrossBlock(c) for c in channels[:-1])
         self.joint_stage = Stage(*sizes[-1])
         self.head = Head(channels[-1], EMBEDDING, GRADES)
-        self.apply(initialise)
 
     def forward(
         self, he: torch.Tensor, ihc: torch.Tensor, attention: bool = False
@@ -68,6 +67,6 @@ def build_teacher(*, width: float = 1.0) -> Teacher:
     Raises
     ------
     ValueError
-        If `width` is not positive.
+        If `width` is not above 0 and at most 8.
     """
-    return Teacher(stage_channels(width))
+    return Teacher(stage_channels(width)).apply(initialise)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from napari_hmkd.geometry import Size
 from napari_hmkd.sample.anatomy import JitteredLattice, Zone
 from napari_hmkd.sample.cells import CellPlan, Cells
 from napari_hmkd.sample.her2 import Staining
 from napari_hmkd.sample.noise import NoiseField, derive_seed
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]
 
 _OPTICS_SIGMA_UM = 0.35
 _ADIPOCYTE_SPACING_UM = 58.0
@@ -77,8 +78,8 @@ def find_territories(
     lattice: JitteredLattice,
     first: tuple[int, int],
     centers: tuple[NDArray, NDArray],
-    y_um: NDArray[np.float64],
-    x_um: NDArray[np.float64],
+    y_um: NDArray[np.floating],
+    x_um: NDArray[np.floating],
 ) -> Territories:
     """Voronoi territories of lattice points over the crossings of two axes.
 
@@ -122,16 +123,27 @@ class Scene:
     ----------
     plan : CellPlan
         The section.
-    y_um, x_um : (h,) and (w,) float
-        Centres of the pixels.
+    origin_um : (y, x)
+        Top-left corner in um.
+    size : Size
+        Pixels.
     mpp : float
         Pixel size in um: nothing sharper than a pixel is drawn.
     """
 
     def __init__(
-        self, plan: CellPlan, y_um: NDArray[np.float64], x_um: NDArray[np.float64], mpp: float
+        self, plan: CellPlan, origin_um: tuple[float, float], size: Size, mpp: float
     ) -> None:
-        self.plan, self.y_um, self.x_um, self.mpp = plan, y_um, x_um, mpp
+        self.plan, self.mpp = plan, mpp
+        # A pixel sums the light over its square: as wide as a Gaussian of 1 / sqrt(12) pixel.
+        self._blur_px = float(np.hypot(_OPTICS_SIGMA_UM / mpp, 0.29))
+        # Drawn with a margin as wide as the blur, so that neighbouring scenes meet without a seam.
+        self._margin_px = int(np.ceil(3 * self._blur_px))
+        self.y_um, self.x_um = (
+            start + (np.arange(-self._margin_px, length + self._margin_px) + 0.5) * mpp
+            for start, length in zip(origin_um, (size.height, size.width), strict=True)
+        )
+        y_um, x_um = self.y_um, self.x_um
         self.cells: Cells = plan.within(y_um[0], x_um[0], y_um[-1], x_um[-1])
         cells = self.cells
         self.territories = find_territories(
@@ -238,8 +250,9 @@ class Scene:
     def _expose(self, layers: list[tuple[Plane, NDArray[np.float32]]]) -> NDArray[np.uint8]:
         """Light that passes the stains (Beer-Lambert), through the optics, on a white lamp of 243."""
         density = sum(amount[..., None] * vector for amount, vector in layers)
-        sigma = _OPTICS_SIGMA_UM / self.mpp
-        light = 243.0 * np.exp(-density)
-        if sigma > 0.25:
-            light = gaussian_filter(light, (sigma, sigma, 0), truncate=3.0)
+        light = gaussian_filter(
+            243.0 * np.exp(-density), (self._blur_px, self._blur_px, 0), truncate=3.0
+        )
+        inside = slice(self._margin_px, -self._margin_px)
+        light = light[inside, inside]
         return np.clip(light + 0.5, 0, 255).astype(np.uint8)

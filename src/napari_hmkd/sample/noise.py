@@ -86,7 +86,7 @@ class NoiseField:
                 )
         return value / _BLEND_STD
 
-    def grid(self, y_um: NDArray[np.float64], x_um: NDArray[np.float64]) -> NDArray[np.float32]:
+    def grid(self, y_um: NDArray[np.floating], x_um: NDArray[np.floating]) -> NDArray[np.float32]:
         """Values at every crossing of two ascending axes, shape (len(y_um), len(x_um))."""
         rows, first_row, last_row = self._axis(y_um)
         columns, first_column, last_column = self._axis(x_um)
@@ -97,7 +97,7 @@ class NoiseField:
         )
         return (rows @ lattice.astype(np.float32) @ columns.T) / np.float32(_BLEND_STD)
 
-    def _axis(self, axis_um: NDArray[np.float64]) -> tuple[NDArray[np.float32], int, int]:
+    def _axis(self, axis_um: NDArray[np.floating]) -> tuple[NDArray[np.float32], int, int]:
         """Interpolation matrix (len(axis_um), lattice points) and the lattice points' range."""
         position = np.asarray(axis_um, float) / self.period_um
         cell = np.floor(position).astype(np.int64)

@@ -13,7 +13,9 @@ import numpy as np
 import platformdirs
 import tifffile
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
 
@@ -51,6 +53,11 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     ----------
     progress : callable, optional
         Called with the share done, 0 to 1, while the slide is drawn.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written there.
     """
     folder = Path(platformdirs.user_cache_dir("napari-hmkd", appauthor=False))
     pair = SamplePair(
@@ -58,14 +65,21 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     )
     stains: tuple[Stain, Stain] = ("he", "ihc")
     for half, (stain, path) in enumerate(zip(stains, (pair.he, pair.ihc), strict=True)):
-        if not path.exists():
+        if path.exists():
+            continue
+
+        def report(share: float, half: int = half) -> None:
+            if progress is not None:
+                progress((half + share) / 2)
+
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-
-            def report(share: float, half: int = half) -> None:
-                if progress is not None:
-                    progress((half + share) / 2)
-
             write_slide(path, sample_tissue(), stain, SAMPLE_MPP, report)
+        except OSError as error:
+            raise OutputError(
+                f"asked for the sample slide, which is drawn once to {folder}, but: {error}; look at "
+                "the folder's permissions and the free space (about 200 MB)"
+            ) from error
     return pair
 
 
@@ -146,7 +160,8 @@ def _draw_tiles(
         return tissue.render(stain, origin_um, Size(_TILE_PX, _TILE_PX), mpp)
 
     rows = range(0, size.height, _TILE_PX)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # The small matrix products of the noise lose more to BLAS threads than they gain.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for y in rows:
             corners = [(y, x) for x in range(0, size.width, _TILE_PX)]
             for (_, x), tile in zip(corners, pool.map(draw, corners), strict=True):

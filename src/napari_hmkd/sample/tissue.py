@@ -74,14 +74,14 @@ class ProceduralTissue:
         -------
         (height, width, 3) uint8
         """
-        scene = self._scene(origin_um, size, mpp)
+        scene = Scene(self._plan, origin_um, size, mpp)
         return scene.he() if stain == "he" else scene.ihc()
 
     def render_pair(
         self, origin_um: tuple[float, float], size: Size, mpp: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw a rectangle in both stains, registered to the pixel: (H&E, IHC), see `render`."""
-        scene = self._scene(origin_um, size, mpp)
+        scene = Scene(self._plan, origin_um, size, mpp)
         return scene.he(), scene.ihc()
 
     def cells(self, origin_um: tuple[float, float], size_um: tuple[float, float]) -> Cells:
@@ -116,8 +116,3 @@ class ProceduralTissue:
             ],
             dtype=np.int8,
         )
-
-    def _scene(self, origin_um: tuple[float, float], size: Size, mpp: float) -> Scene:
-        y = origin_um[0] + (np.arange(size.height) + 0.5) * mpp
-        x = origin_um[1] + (np.arange(size.width) + 0.5) * mpp
-        return Scene(self._plan, y, x, mpp)

@@ -36,12 +36,30 @@ class Level:
 class Backend(Protocol):
     """A file format's reader. Its `read` is called from several threads at once."""
 
-    name: str
-    vendor: str | None
-    levels: tuple[Level, ...]
-    properties: Mapping[str, str]
-    pixel_sizes: tuple[PixelSize, ...]
-    """What the file says about its pixel size, the most trusted first, plausible or not."""
+    @property
+    def name(self) -> str:
+        """The library that reads."""
+        ...
+
+    @property
+    def vendor(self) -> str | None:
+        """The scanner's or the format's name."""
+        ...
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """From the finest on."""
+        ...
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What the file says about itself."""
+        ...
+
+    @property
+    def pixel_sizes(self) -> tuple[PixelSize, ...]:
+        """Its statements of level 0's pixel size, the most trusted first, plausible or not."""
+        ...
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).

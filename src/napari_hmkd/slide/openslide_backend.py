@@ -28,7 +28,7 @@ class OpenSlideBackend:
         self._path = path
         self._handle: openslide.OpenSlide | None = self._open()
         self._lock = threading.Lock()
-        self.properties = dict(self._handle.properties)
+        self.properties: dict[str, str] = dict(self._handle.properties)
         self.vendor = self.properties.get("openslide.vendor")
         shapes = zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
         self.levels = tuple(

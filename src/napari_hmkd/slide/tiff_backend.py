@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import tifffile
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region
@@ -30,19 +31,19 @@ class TiffBackend:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tiff = tiff_metadata.open_tiff(path)
+        self._tiff = tifffile.TiffFile(path)
         try:
             series = tiff_metadata.slide_series(self._tiff, path)
-            tiff_metadata.require_whole(series, path)
+            tiff_metadata.require_whole(self._tiff, series, path)
+            self.vendor = "ome-tiff" if self._tiff.is_ome else "tiff"
+            self.properties = tiff_metadata.properties(self._tiff, series)
+            self.pixel_sizes = tiff_metadata.pixel_sizes(self._tiff, series)
+            self.for_openslide = tiff_metadata.suits_openslide(self._tiff, series)
+            self._planes = [planes_of(level) for level in series.levels]
         except BaseException:
             self._tiff.close()
             raise
-        self.vendor = "ome-tiff" if self._tiff.is_ome else "tiff"
-        self.properties = tiff_metadata.properties(self._tiff, series)
-        self.pixel_sizes = tiff_metadata.pixel_sizes(self._tiff, series)
-        self.subifds = bool(series.keyframe.subifds)
         self._extra = [int(kind) for kind in series.keyframe.extrasamples]
-        self._planes = [planes_of(level) for level in series.levels]
         firsts = [planes[0] for planes in self._planes]
         self.levels = make_levels([one.size for one in firsts], [one.tile for one in firsts])
         self._local = threading.local()
@@ -71,7 +72,9 @@ class TiffBackend:
             if tile is None:  # left out by the writer: blank glass
                 continue
             y, x = max(region.y, place.y), max(region.x, place.x)
-            piece = tile[y - place.y : region.bottom - place.y, x - place.x : region.right - place.x]
+            piece = tile[
+                y - place.y : region.bottom - place.y, x - place.x : region.right - place.x
+            ]
             height, width = piece.shape[:2]
             top, left = y - region.y, x - region.x
             pixels[top : top + height, left : left + width] = piece
@@ -80,10 +83,10 @@ class TiffBackend:
     def _read_tile(self, level: int, part: int, index: int) -> np.ndarray | None:
         """One tile or strip, (height, width, channels), or None where the file has none."""
         plane = self._planes[level][part]
-        offset, count = plane.stored_at(index)
-        if not count:
-            return None
         try:
+            offset, count = plane.stored_at(index)
+            if not count:
+                return None
             return plane.decode(self._fetch(plane.path, offset, count), index)
         except Exception as error:  # codecs raise what they like on damaged data
             raise SlideReadError(

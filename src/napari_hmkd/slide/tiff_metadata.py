@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +17,12 @@ from napari_hmkd.slide.pixel_size import PixelSize
 RGB_AXES = {"YXS", "SYX", "CYX"}
 """Axes of a colour image: samples together, samples in planes, one page per channel."""
 
+_OTHER_COLOURS = (
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.PALETTE,
+    tifffile.PHOTOMETRIC.SEPARATED,
+    tifffile.PHOTOMETRIC.CIELAB,
+)
 _UM_PER_UNIT = {
     "m": 1e6,
     "cm": 1e4,
@@ -32,23 +39,6 @@ _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 
 
-def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Parse a TIFF's structure.
-
-    Raises
-    ------
-    SlideError
-        It has no readable structure.
-    """
-    try:
-        return tifffile.TiffFile(path)
-    except Exception as error:  # a damaged structure breaks the parser in many ways
-        raise SlideError(
-            f"'{path}' cannot be opened as a TIFF: {error}. "
-            "The file is damaged or no TIFF; copy or export it again."
-        ) from error
-
-
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     """The largest image of the file, if it is one that can be graded.
 
@@ -57,10 +47,7 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     SlideError
         It is not 8-bit colour, it has depth or time, or its compression is unknown.
     """
-    try:
-        every = [series for series in tiff.series if series.size > 0]
-    except Exception as error:  # as in open_tiff
-        raise SlideError(f"'{path}' has a damaged TIFF structure: {error}.") from error
+    every = [series for series in tiff.series if series.size > 0]
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")
     series = max(every, key=lambda one: math.prod(one.shape))
@@ -85,15 +72,22 @@ def _problem(series: tifffile.TiffPageSeries) -> str | None:
     channels = series.shape[series.axes.index("C" if separate else "S")]
     if channels != 3 and (separate or channels != 4):  # the fourth sample is alpha
         return f"it has {channels} channels"
-    if page.photometric.name in ("PALETTE", "SEPARATED", "CIELAB", "MINISWHITE"):
-        return f"its colours are stored as {page.photometric.name}"
+    if page.photometric in _OTHER_COLOURS:
+        return f"its colours are stored as {tifffile.PHOTOMETRIC(page.photometric).name}"
     if page.compression not in tifffile.TIFF.DECOMPRESSORS:
         return f"its compression {int(page.compression)} is unknown"
     return None
 
 
-def require_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
-    """Check that all tiles of all levels end inside the file.
+def suits_openslide(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Whether OpenSlide would see the same image: JPEG tiles, and no level hidden in sub-pages."""
+    page = series.keyframe
+    plain = not (tiff.is_ome or page.subifds or page.extrasamples)
+    return bool(plain and page.is_tiled and page.compression == tifffile.COMPRESSION.JPEG)
+
+
+def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Check that the chain of pages, and all tiles of all levels, end inside the file.
 
     Raises
     ------
@@ -101,27 +95,43 @@ def require_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
         The file was cut off, as by an interrupted copy.
     """
     present = path.stat().st_size
-    needed = 0
+    needed = _next_page(tiff)
     for level in series.levels:
         for page in level.pages:
-            if page is None or page.parent.filehandle.path != str(path.absolute()):
-                continue
+            if page is None or page.parent.filehandle.path != tiff.filehandle.path:
+                continue  # an OME-TIFF can name other files
             offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
             if len(offsets) and len(offsets) == len(counts):
                 needed = max(needed, int((offsets + counts).max()))
     if needed > present:
         raise SlideError(
-            f"'{path}' is truncated: it has {present:,} bytes, and its pixels end at "
-            f"{needed:,}. Copy it again from its source."
+            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
+            "Copy it again from its source."
         )
 
 
-def pixel_sizes(
-    tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> tuple[PixelSize, ...]:
+def _next_page(tiff: tifffile.TiffFile) -> int:
+    """Where the last page that was found says that the next one is; 0 is the end of the chain.
+
+    If the file ends before it says so: where that would have stood.
+    """
+    layout, file = tiff.tiff, tiff.filehandle
+    start = tiff.pages[len(tiff.pages) - 1].offset
+    file.seek(start)
+    tags = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))[0]
+    end = start + layout.tagnosize + tags * layout.tagsize
+    file.seek(end)
+    link = file.read(layout.offsetsize)
+    if len(link) < layout.offsetsize:
+        return int(end + layout.offsetsize)
+    return int(struct.unpack(layout.offsetformat, link)[0])
+
+
+def pixel_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[PixelSize, ...]:
     """Statements about level 0's pixel size: the OME header, then the resolution tags."""
     pixels = _ome_root(tiff).findall("{*}Image/{*}Pixels")
-    ome = _ome_pixel_size(pixels[series.index].attrib) if series.index < len(pixels) else None
+    index = tiff.series.index(series)  # tifffile keeps the order of the OME images
+    ome = _ome_pixel_size(pixels[index].attrib) if index < len(pixels) else None
     found = [ome, _tag_pixel_size(series.keyframe)]
     return tuple(size for size in found if size is not None)
 

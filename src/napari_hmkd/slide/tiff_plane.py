@@ -9,6 +9,8 @@ import tifffile
 
 from napari_hmkd.geometry import Region, Size
 
+_JPEG = 7
+
 
 class TiffPlane:
     """Some channels of a level: a page, or one plane of a page that stores planes apart.
@@ -56,8 +58,17 @@ class TiffPlane:
         return int(self._page.dataoffsets[index]), int(self._page.databytecounts[index])
 
     def decode(self, data: bytes, index: int) -> np.ndarray:
-        """Pixels of a tile, uint8 (height, width, channels); a tile at the edge may be cut."""
+        """Pixels of a tile, uint8 (height, width, channels); a tile at the edge may be cut.
+
+        Raises
+        ------
+        ValueError
+            A JPEG tile breaks off. Codecs raise further classes on other damage.
+        """
         frame = self._keyframe
+        # libjpeg only warns of a missing end, and what it makes up looks like an image.
+        if frame.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+            raise ValueError("its JPEG data break off")
         pixels, _, _ = frame.decode(
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
         )

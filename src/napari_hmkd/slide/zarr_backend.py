@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,9 @@ class ZarrBackend:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        group = _image_group(_open_group(path), path)
+        group = _image_group(path)
         self._multiscale = _multiscale(group, path)
-        self._axes = [axis.name for axis in self._multiscale.axes]
+        self._axes = [str(axis.name) for axis in self._multiscale.axes]
         paths = [dataset.path for dataset in self._multiscale.datasets]
         self._arrays = [_array(group, name, path) for name in paths]
         for array in self._arrays:
@@ -95,25 +94,21 @@ class ZarrBackend:
                 f"{region.x} to {region.right} cannot be read: {error}. "
                 "That part of the store is damaged; other parts may be sound."
             ) from error
-        pixels = np.ascontiguousarray(np.moveaxis(np.asarray(block), 0, -1))
+        order = [name for name in self._axes if name in wanted]
+        pixels = np.transpose(np.asarray(block), [order.index(name) for name in "yxc"])
+        pixels = np.ascontiguousarray(pixels)
         return flatten_on_white(pixels) if pixels.shape[-1] == 4 else pixels
 
     def close(self) -> None:
         """See `Backend.close`. A folder store holds no file open."""
 
 
-def _open_group(path: Path) -> zarr.Group:
-    try:
-        return zarr.open_group(path, mode="r")
-    except Exception as error:  # zarr's own classes, and json's, and the file system's
-        raise SlideError(f"'{path}' cannot be opened as a zarr group: {error}.") from error
-
-
-def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
+def _image_group(path: Path) -> zarr.Group:
     """The group itself, or image 0 of a store that bioformats2raw wrote."""
+    group = zarr.open_group(path, mode="r")
     attributes = group.attrs.get("ome", group.attrs)
     if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        return _open_group(path / "0")
+        return zarr.open_group(path / "0", mode="r")
     return group
 
 
@@ -122,9 +117,7 @@ def _multiscale(group: zarr.Group, path: Path) -> Multiscale04 | Multiscale05:
     model = Multiscale05 if "ome" in attributes else Multiscale04
     try:
         first = attributes.get("ome", attributes)["multiscales"][0]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # recommendations of the format, not faults
-            return model.model_validate(first)
+        return model.model_validate(first)
     except (KeyError, IndexError, TypeError) as error:
         raise SlideError(
             f"'{path}' is a zarr store without an OME-Zarr image (no 'multiscales'). "

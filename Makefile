@@ -1,0 +1,46 @@
+# Everything a fresh Debian machine needs: `make demo` and `make test`. See README.md.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# A real display where there is one, a virtual one otherwise.
+SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24")
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
+	sh tools/system-packages.sh display
+	$(SCREEN) $(PY) -m napari_hmkd.widgets.demo --out demo
+else
+	$(PY) -m napari_hmkd.widgets.demo
+endif
+
+test: $(VENV)/.installed-test
+	sh tools/system-packages.sh display
+	$(SCREEN) $(PY) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	rm -rf build/types && mkdir -p build/types
+	cp -r src/napari_hmkd build/types/ && cp -r training build/types/napari_hmkd/training
+	MYPYPATH=build/types $(PY) -m mypy
+
+format: $(VENV)/.installed-test
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+$(VENV)/bin/python:
+	sh tools/system-packages.sh python $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml napari.yaml | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[all]"
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[all,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

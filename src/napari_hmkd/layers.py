@@ -1,0 +1,108 @@
+"""Layer tuples (data, keyword arguments, type) for napari, made without napari."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hmkd.palette import GRADE_COLOURS, colourise
+from napari_hmkd.slide import Slide, pyramid
+from napari_hmkd.tiling import TileGrid
+
+if TYPE_CHECKING:  # opening a slide must not wait for torch to load
+    from napari_hmkd.grading import SlideGrading
+    from napari_hmkd.model import ModelCard
+    from napari_hmkd.tile_attention import TileAttention
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def slide_layer(slide: Slide) -> LayerData:
+    """A slide as a multiscale image in um; in pixels where its pixel size is not known.
+
+    The `Slide` travels in `metadata["napari_hmkd"]["slide"]`, open: it closes with the last
+    reference to it.
+    """
+    unit = "micrometer" if slide.mpp else "pixel"
+    kwargs = {
+        "name": slide.path.name,
+        "multiscale": True,
+        "rgb": True,
+        "scale": slide.mpp or (1.0, 1.0),
+        "units": (unit, unit),
+        "metadata": {"napari_hmkd": {"slide": slide}},
+    }
+    return pyramid(slide), kwargs, "image"
+
+
+def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
+    """The expected grade as one pixel per tile, over the slide at true scale.
+
+    The data are the heatmap of the moment; draw a later one by setting `layer.data` to
+    `grading.heatmap.expected_grade`, float32 (rows, columns), NaN (transparent) where not graded.
+    """
+    grid, card = grading.plan.grid, grading.plan.card
+    mpp = np.array(grid.slide_mpp)
+    kwargs = {
+        "name": f"HER2 grade ({grading.plan.slide.path.name})",
+        "colormap": {"name": "HER2 grade", "colors": colourise(np.arange(len(GRADE_COLOURS)))},
+        "contrast_limits": (0.0, len(GRADE_COLOURS) - 1.0),
+        "opacity": 0.5,
+        **_placed(step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=mpp),
+        "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
+    }
+    return [(grading.heatmap.expected_grade, kwargs, "image")]
+
+
+def attention_layers(
+    attention: TileAttention, grid: TileGrid, tile: tuple[int, int], card: ModelCard
+) -> list[LayerData]:
+    """Received attention over one tile at true scale: a layer per level for student and teacher.
+
+    Level 0, the finest, is shown; the others wait, hidden. Student and teacher have the same
+    colours for the same value, so that they can be compared.
+
+    Parameters
+    ----------
+    attention : TileAttention
+        Of that tile.
+    grid : TileGrid
+        The slide's tiles.
+    tile : tuple of int
+        (row, column).
+    card : ModelCard
+        The student's.
+    """
+    layers: list[LayerData] = []
+    for network, maps in (("student", attention.student), ("teacher", attention.teacher or ())):
+        for level, received in enumerate(maps):
+            both = [m[level] for m in (attention.student, attention.teacher) if m]
+            kwargs = {
+                "name": f"attention of the {network}, level {level}",
+                "colormap": "inferno",
+                "contrast_limits": (0.0, float(max(m.max() for m in both))),
+                "opacity": 0.6,
+                "visible": level == 0,
+                **_placed(
+                    step_px=np.array(grid.step_px) / received.shape,
+                    origin_px=grid.origins(tile)[0],
+                    mpp=np.array(grid.slide_mpp),
+                ),
+                "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
+            }
+            layers.append((received, kwargs, "image"))
+    return layers
+
+
+def _placed(step_px: np.ndarray, origin_px: np.ndarray, mpp: np.ndarray) -> dict[str, object]:
+    """Scale and translate, in um, of an image whose pixels are `step_px` level-0 px from `origin_px`.
+
+    napari puts the middle of pixel 0 of a layer at its translate, and so the middle of the
+    slide's first pixel at 0: hence half a step less half a level-0 pixel.
+    """
+    return {
+        "scale": tuple((step_px * mpp).tolist()),
+        "translate": tuple(((origin_px + (step_px - 1) / 2) * mpp).tolist()),
+        "units": ("micrometer", "micrometer"),
+    }

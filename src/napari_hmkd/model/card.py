@@ -1,0 +1,174 @@
+"""The model card: what a network was trained on, and what its input must look like."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from numbers import Real
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from napari_hmkd.errors import ModelError
+from napari_hmkd.model.stages import GRADES, TILE_MULTIPLE_PX, WIDEST
+
+Role = Literal["teacher", "student"]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def _created_with() -> str:
+    return f"napari-hmkd {version('napari-hmkd')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """Everything needed to rebuild a network and to feed it.
+
+    Attributes
+    ----------
+    name : str
+        How outputs call the model.
+    role : {"teacher", "student"}
+        Which network it is.
+    width : float
+        Relative width it was built with; 1.0 is the published size.
+    mpp : float
+        Pixel size of its tiles in um/px.
+    tile_px : int
+        Side of its tiles, a multiple of 256.
+    mean, std : tuple of float
+        Per channel (R, G, B), of values scaled to [0, 1].
+    class_names : tuple of str
+        The grades in the order of the logits.
+    temperature : float
+        Logits are divided by it before softmax.
+    training_data : str
+        What it was trained on.
+    notice : str
+        The sentence every output made with it must carry; empty for none.
+    created_with : str
+        Program and version that wrote the card.
+
+    Raises
+    ------
+    ModelError
+        If a field has the wrong type or is out of range; the message names it.
+    """
+
+    name: str
+    role: str
+    width: float
+    mpp: float
+    tile_px: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    class_names: tuple[str, ...] = ("0", "1+", "2+", "3+")
+    temperature: float = 1.0
+    training_data: str = ""
+    notice: str = ""
+    created_with: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every field, and turn lists into tuples."""
+        for name in ("mean", "std", "class_names"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.created_with:
+            object.__setattr__(self, "created_with", _created_with())
+        for field in fields(self):
+            wanted = _requirement(field.name, getattr(self, field.name))
+            if wanted:
+                raise ModelError(
+                    f"model card: {field.name} must be {wanted}, "
+                    f"found {getattr(self, field.name)!r}"
+                )
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises
+        ------
+        ModelError
+            If the text is no JSON object, or a field is missing, unknown or wrong.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"model card: not valid JSON ({error})") from error
+        if not isinstance(data, dict):
+            raise ModelError(f"model card: must be a JSON object, found {type(data).__name__}")
+        known = {field.name for field in fields(cls)}
+        for problem, names in (("lacks", known - data.keys()), ("unknown", data.keys() - known)):
+            if names:
+                raise ModelError(f"model card: {problem} {', '.join(sorted(names))}")
+        return cls(**data)
+
+    def normalise(self, tiles: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Tiles as the network takes them.
+
+        Parameters
+        ----------
+        tiles : numpy.ndarray or torch.Tensor
+            uint8 (B, s, s, 3), RGB; a tensor stays on its device.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 (B, 3, s, s), in the memory order of the input (channels last).
+
+        Raises
+        ------
+        ValueError
+            For any other dtype or number of channels.
+        """
+        # A tensor made from an array is a copy, so a read-only array does no harm.
+        pixels = tiles if isinstance(tiles, torch.Tensor) else torch.tensor(tiles)
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+            raise ValueError(
+                "tiles must be uint8 (B, side, side, 3), "
+                f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}"
+            )
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=pixels.device)
+            for values in (self.mean, self.std)
+        )
+        # (B, s, s, 3) -> (B, 3, s, s) without moving the pixels
+        return pixels.float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _requirement(name: str, value: Any) -> str:
+    """What a field must be, or nothing if it is."""
+    match name:
+        case "role":
+            return "" if value in get_args(Role) else f"one of {get_args(Role)}"
+        case "width":
+            right = _is_number(value) and 0 < value <= WIDEST
+            return "" if right else f"a number above 0 and at most {WIDEST:g}"
+        case "mpp" | "temperature":
+            return "" if _is_number(value) and value > 0 else "a positive number"
+        case "tile_px":
+            right = isinstance(value, int) and value > 0 and value % TILE_MULTIPLE_PX == 0
+            return "" if right else f"a multiple of {TILE_MULTIPLE_PX}"
+        case "mean" | "std":
+            right = isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))
+            if name == "std":
+                return "" if right and min(value) > 0 else "three positive numbers"
+            return "" if right else "three numbers"
+        case "class_names":
+            right = isinstance(value, tuple) and all(isinstance(grade, str) for grade in value)
+            return "" if right and len(value) == GRADES else f"{GRADES} texts"
+        case _:
+            return "" if isinstance(value, str) else "text"

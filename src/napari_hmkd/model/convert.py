@@ -1,0 +1,86 @@
+"""Import of checkpoints of the published program: torch files, read without running their code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.serialization import safe_globals
+
+from napari_hmkd.errors import ModelError
+from napari_hmkd.model.checkpoint import Network, blank, check_tensors, fill
+from napari_hmkd.model.published import own_names
+
+# The scores stored beside the weights may be NumPy scalars, which are data and no code. Files
+# written before NumPy 2 name their constructor by its old home.
+_scalar: Any = np.float64(0).__reduce__()[0]
+_SCALARS = [
+    _scalar,
+    (_scalar, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float32", "float64", "int64")),
+]
+
+
+def import_published(path: str | os.PathLike[str], role: str) -> Network:
+    """Read a checkpoint of the published HM-KD program.
+
+    Parameters
+    ----------
+    path : path-like
+        A torch file: ``{epoch, state_dict, ...}`` or the state dict alone.
+    role : {"teacher", "student"}
+        Which of the two networks it holds.
+
+    Returns
+    -------
+    Teacher or Student
+        Of the published size, in eval mode, float32.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or broken, holds code, or holds other tensors.
+    """
+    path = Path(path)
+    module = blank(role, width=1.0)
+    names = own_names(module.state_dict())
+    tensors = {names.get(name, name): tensor for name, tensor in _state_dict(path).items()}
+    check_tensors(tensors, module, f"{path}, read as the published {role},")
+    return fill(module, tensors)
+
+
+def _state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a torch file by their published names."""
+    if not path.is_file():
+        raise ModelError(f"there is no checkpoint {path}")
+    try:
+        with safe_globals(_SCALARS):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ModelError(
+            f"{path} cannot be read as a torch checkpoint of plain tensors: it is damaged, of "
+            f"another kind, or holds code, which is never run ({_first_line(error)})"
+        ) from error
+    if isinstance(found, Mapping):
+        found = found.get("state_dict", found)
+    if not (
+        isinstance(found, Mapping)
+        and found
+        and all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+    ):
+        raise ModelError(
+            f"{path} holds no state dict: a checkpoint of the published program is "
+            "{epoch, state_dict, ...} or a dict of tensors"
+        )
+    # DataParallel puts `module.` before each name.
+    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _first_line(error: Exception) -> str:
+    """Which error, and the start of what it says."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

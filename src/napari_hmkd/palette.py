@@ -1,0 +1,20 @@
+"""Colours of the grades, the same on screen and in pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Blue to red through light tones: told apart with every colour blindness (ColorBrewer, RdYlBu),
+# and unlike the pink and purple of H&E.
+GRADE_COLOURS = ("#2c7bb6", "#abd9e9", "#fdae61", "#d7191c")
+_RGB = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in GRADE_COLOURS])
+
+
+def colourise(grade: np.ndarray) -> np.ndarray:
+    """Colours of expected grades (...), in [0, 3]: float64 (..., 4), RGBA in [0, 1].
+
+    Between two grades the colours are mixed; NaN is transparent.
+    """
+    known = ~np.isnan(grade)
+    channels = [np.interp(grade, range(len(_RGB)), channel) for channel in _RGB.T]
+    return np.where(known[..., None], np.stack([*channels, known], axis=-1), 0.0)

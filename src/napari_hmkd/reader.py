@@ -1,0 +1,82 @@
+"""napari's reader: a slide becomes a lazy multiscale layer at true scale."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.geometry import Region
+from napari_hmkd.layers import LayerData, slide_layer
+from napari_hmkd.slide import Slide, open_slide
+
+VENDOR_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"})
+"""Files that are slides or nothing: one that cannot be read is an error, not another's business."""
+
+_OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".czi", ".zarr"})
+_TIFFS = ("tiff", "ome-tiff", "generic-tiff")
+_LARGE_PX = 4096
+_PROBE_PX = 64
+
+Paths = str | os.PathLike[str] | Sequence[str]
+Reader = Callable[[Paths], list[LayerData]]
+
+
+def get_reader(path: Paths) -> Reader | None:
+    """The npe2 reader contribution: a function that reads `path`, or None.
+
+    None leaves the path to other readers: several paths at once, a file of another kind, and a
+    plain small TIFF (no pyramid, shorter than 4096 px).
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return read_slides if len(path) == 1 and get_reader(path[0]) else None
+    where = Path(path)
+    suffix = where.suffix.lower()
+    if suffix in VENDOR_SUFFIXES:
+        return read_slides
+    if suffix not in _OTHER_SUFFIXES and not where.is_dir():
+        return None
+    return read_slides if _is_slide(where) else None
+
+
+def read_slides(path: Paths) -> list[LayerData]:
+    """Layers of the slide at `path`.
+
+    Raises
+    ------
+    SlideError
+        It cannot be opened, or nothing of it can be read; the message says what was tried.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else path
+    layers = []
+    for one in paths:
+        slide = open_slide(one)
+        try:
+            _require_readable(slide)
+        except SlideReadError:
+            slide.close()
+            raise
+        layers.append(slide_layer(slide))
+    return layers
+
+
+def _is_slide(path: Path) -> bool:
+    """Whether a file of no vendor is worth a lazy layer: a pyramid, or large."""
+    try:
+        with open_slide(path) as slide:
+            large = max(slide.size.height, slide.size.width) >= _LARGE_PX
+            return slide.vendor not in _TIFFS or len(slide.levels) > 1 or large
+    except SlideError:
+        return False
+
+
+def _require_readable(slide: Slide) -> None:
+    """One look at the middle of the coarsest level; if that part is damaged, at all of it."""
+    level = len(slide.levels) - 1
+    size = slide.levels[level].size
+    middle = Region(size.height // 2, size.width // 2, _PROBE_PX, _PROBE_PX)
+    try:
+        slide.read_level(level, middle)
+    except SlideReadError:
+        slide.thumbnail()

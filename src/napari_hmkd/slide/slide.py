@@ -1,0 +1,271 @@
+"""`Slide`: any region of a whole slide at any pixel size, whatever file it comes from."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from napari_hmkd.errors import PixelSizeError, SlideReadError
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import pixel_size
+from napari_hmkd.slide.backend import Backend, Level
+from napari_hmkd.slide.opening import open_backend
+from napari_hmkd.slide.overview import fitted_size, is_brightfield, read_overview
+from napari_hmkd.slide.resample import axis_weights, resample
+
+MAX_ENLARGEMENT = 2.0
+_BRIGHTFIELD_PX = 512
+_SOURCE_SIDE_PX = 4096  # longest side decoded at once: a wide view stays within memory
+
+
+def open_slide(path: str | os.PathLike[str], mpp: float | None = None) -> Slide:
+    """Open a whole slide.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, a DICOM or OME-Zarr folder, or one instance of a DICOM folder.
+    mpp : float, optional
+        Micrometres per pixel as the user states them; they override the file's.
+
+    Raises
+    ------
+    SlideError
+        The path does not exist, is no slide, is damaged, or is no 8-bit colour image.
+    PixelSizeError
+        `mpp` is not a pixel size that a slide can have.
+    """
+    stated = None if mpp is None else pixel_size.from_user(mpp)
+    where = Path(path)
+    return Slide(where, open_backend(where), stated)
+
+
+class Slide:
+    """An open slide. Reads may come from several threads; it is a context manager.
+
+    Attributes
+    ----------
+    path : Path
+        As it was given to `open_slide`.
+    backend : str
+        "openslide", "tifffile" or "zarr".
+    vendor : str or None
+        The format's vendor, as the back end names it.
+    levels : tuple of Level
+        From the finest on.
+    mpp : tuple of float, or None
+        Micrometres per pixel of level 0 (y, x); None where no plausible value is known.
+    mpp_source : str or None
+        Where `mpp` comes from: a property or tag of the file, or "user".
+    properties : mapping of str to str
+        What the file says about itself.
+    """
+
+    def __init__(
+        self, path: Path, backend: Backend, stated: pixel_size.PixelSize | None = None
+    ) -> None:
+        self.path = path
+        self._backend = backend
+        self._closed = False
+        known = stated or pixel_size.first_plausible(backend.pixel_sizes)
+        self.mpp: tuple[float, float] | None = known.mpp if known else None
+        self.mpp_source: str | None = known.source if known else None
+        self.backend = backend.name
+        self.vendor = backend.vendor
+        self.levels: tuple[Level, ...] = backend.levels
+        self.properties: Mapping[str, str] = backend.properties
+
+    @property
+    def size(self) -> Size:
+        """Height and width of level 0."""
+        return self.levels[0].size
+
+    def __repr__(self) -> str:
+        """Path, size and back end."""
+        size = self.size
+        return f"<Slide '{self.path}' {size.height} x {size.width} px, {self.backend}>"
+
+    def __enter__(self) -> Self:
+        """Enter a `with` block that closes the slide."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the slide."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the file; later reads raise `SlideReadError`. Closing twice is no fault."""
+        self._closed = True
+        self._backend.close()
+
+    # ------------------------------------------------------------------ pixel size
+
+    def with_mpp(self, mpp: float) -> Slide:
+        """The same open slide with a pixel size stated by the user, in um/px.
+
+        Both share the file: closing either ends the reads of both.
+        """
+        return Slide(self.path, self._backend, pixel_size.from_user(mpp))
+
+    def require_mpp(self) -> tuple[float, float]:
+        """Micrometres per pixel (y, x).
+
+        Raises
+        ------
+        PixelSizeError
+            None is known; the message says what the file states and how to state one.
+        """
+        if self.mpp is None:
+            found = self._backend.pixel_sizes
+            raise PixelSizeError(
+                pixel_size.missing_message(self.path.name, found, self.guess_mpp())
+            )
+        return self.mpp
+
+    def guess_mpp(self) -> float | None:
+        """A likely pixel size in um/px to suggest where none is known, or None."""
+        return pixel_size.guess_mpp(self.properties)
+
+    def enlargement(self, mpp: float) -> float:
+        """Factor by which level 0 must be enlarged to reach `mpp`; 1.0 where it is fine enough.
+
+        Raises
+        ------
+        PixelSizeError
+            The factor is above 2, no pixel size is known, or `mpp` is no positive number.
+        """
+        if not (math.isfinite(mpp) and mpp > 0):
+            raise PixelSizeError(f"{mpp} um/px was asked for; a pixel size is positive.")
+        coarsest = max(self.require_mpp())
+        factor = max(1.0, coarsest / mpp)
+        if factor > MAX_ENLARGEMENT * (1 + 1e-9):
+            raise PixelSizeError(
+                f"'{self.path.name}' has {coarsest:.4g} um/px and {mpp:.4g} um/px was asked for: "
+                f"it would be enlarged {factor:.3g} times, and {MAX_ENLARGEMENT:g} is the limit. "
+                "Use a finer scan, or a model made for coarser pixels."
+            )
+        return factor
+
+    # ------------------------------------------------------------------ reading
+
+    def read(self, origin: tuple[float, float], size: Size, mpp: float) -> np.ndarray:
+        """Pixels at a pixel size of choice.
+
+        Read from the nearest finer level by the exact factor, each output pixel being the mean
+        of the area it covers; a slide coarser than `mpp` is enlarged bilinearly.
+
+        Parameters
+        ----------
+        origin : (y, x)
+            Top left corner in level-0 pixels; it may lie between pixels or outside.
+        size : Size
+            Of the result, in pixels of `mpp`.
+        mpp : float
+            Micrometres per pixel of the result.
+
+        Returns
+        -------
+        uint8 (size.height, size.width, 3). White outside the slide.
+
+        Raises
+        ------
+        SlideReadError
+            Part of the region is damaged.
+        PixelSizeError
+            As `enlargement`.
+        """
+        self.enlargement(mpp)
+        own_y, own_x = self.require_mpp()
+        return self.read_downsampled(origin, size, (mpp / own_y, mpp / own_x))
+
+    def read_downsampled(
+        self, origin: tuple[float, float], size: Size, downsample: tuple[float, float]
+    ) -> np.ndarray:
+        """As `read`, with level-0 pixels per output pixel (y, x); it needs no pixel size."""
+        level = self.level_for(min(downsample))
+        index, factor = self.levels.index(level), level.downsample
+        start = (origin[0] / factor, origin[1] / factor)
+        step = (downsample[0] / factor, downsample[1] / factor)
+        result = np.empty((size.height, size.width, 3), np.uint8)
+        for top, bottom in _spans(size.height, step[0]):
+            rows = axis_weights(start[0] + top * step[0], step[0], bottom - top)
+            for left, right in _spans(size.width, step[1]):
+                columns = axis_weights(start[1] + left * step[1], step[1], right - left)
+                source = Region(rows.first, columns.first, rows.length, columns.length)
+                piece = resample(self.read_level(index, source), rows, columns)
+                result[top:bottom, left:right] = piece
+        return result
+
+    def level_for(self, downsample: float) -> Level:
+        """The coarsest level that is no coarser than `downsample`; level 0 if none is."""
+        fine = [one for one in self.levels if one.downsample <= downsample * (1 + 1e-9)]
+        return max(fine, key=lambda level: level.downsample, default=self.levels[0])
+
+    def read_level(self, level: int, region: Region) -> np.ndarray:
+        """Pixels of one level as they are stored: uint8 (height, width, 3), white outside.
+
+        Parameters
+        ----------
+        level : int
+            Index into `levels`.
+        region : Region
+            In that level's pixels.
+
+        Raises
+        ------
+        SlideReadError
+            Part of the region is damaged, or the slide is closed.
+        """
+        if self._closed:
+            raise SlideReadError(f"'{self.path.name}' was closed; open it again to read it.")
+        inside = region.clip(self.levels[level].size)
+        if inside == region and region.height and region.width:
+            return self._backend.read(level, region)
+        result = np.full((region.height, region.width, 3), 255, np.uint8)
+        if inside.height and inside.width:
+            top, left = inside.y - region.y, inside.x - region.x
+            pixels = self._backend.read(level, inside)
+            result[top : top + inside.height, left : left + inside.width] = pixels
+        return result
+
+    # ------------------------------------------------------------------ the whole slide
+
+    def thumbnail(self, max_px: int = 1024) -> np.ndarray:
+        """The whole slide, its longer side at most `max_px`: uint8 (height, width, 3).
+
+        Damaged parts are grey.
+
+        Raises
+        ------
+        SlideReadError
+            Nothing of the slide can be read.
+        """
+        return read_overview(self, fitted_size(self.size, max_px)).pixels
+
+    def looks_brightfield(self) -> bool:
+        """Whether the slide is light where nothing is, as H&E and IHC are, not fluorescence.
+
+        Raises
+        ------
+        SlideReadError
+            Nothing of the slide can be read.
+        """
+        return is_brightfield(read_overview(self, fitted_size(self.size, _BRIGHTFIELD_PX)))
+
+
+def _spans(count: int, step: float) -> Iterator[tuple[int, int]]:
+    """Cut `count` output pixels so that each part needs few enough source pixels."""
+    length = max(1, int(_SOURCE_SIDE_PX / step))
+    for first in range(0, count, length):
+        yield first, min(first + length, count)

@@ -1,0 +1,170 @@
+"""Attention maps of one tile, computed in the background of a viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import napari.layers
+import napari.viewer
+from napari.qt.threading import create_worker
+from psygnal import Signal
+
+from napari_hmkd.geometry import Size
+from napari_hmkd.grading import OpenModel, open_model
+from napari_hmkd.layers import LayerData, attention_layers
+from napari_hmkd.planning import read_tile, tile_grid
+from napari_hmkd.slide import Slide
+from napari_hmkd.tile_attention import attention_of_tile
+from napari_hmkd.tiling import TileGrid
+from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.viewing import add_layers, same_place, slide_of
+
+_open_model = lru_cache(maxsize=4)(open_model)
+
+
+@dataclass(frozen=True)
+class AttentionRequest:
+    """One tile to look into.
+
+    Attributes
+    ----------
+    slide : Slide
+        The H&E.
+    tile : (row, column)
+    student, teacher : str
+        Names or files of the models.
+    ihc : Slide or None
+        The registered IHC slide.
+    ihc_origin_px : (y, x)
+        The tile's top-left corner on the IHC slide, in its level-0 px.
+    """
+
+    slide: Slide
+    tile: tuple[int, int]
+    student: str
+    teacher: str
+    ihc: Slide | None
+    ihc_origin_px: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AttentionShown:
+    """What a request came to: layers to draw, and whether the teacher took part."""
+
+    tile: tuple[int, int]
+    layers: list[LayerData]
+    notice: str
+    with_teacher: bool
+
+
+class AttentionRun:
+    """Computes the latest tile asked for and draws its maps; tiles asked for meanwhile are dropped.
+
+    Signals
+    -------
+    shown(AttentionShown)
+    failed(message)
+    """
+
+    shown = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self._viewer = viewer
+        self._worker = None
+        self._next: AttentionRequest | None = None
+        self._layers: dict[str, napari.layers.Layer] = {}
+
+    def show(
+        self,
+        layer: napari.layers.Image,
+        tile: tuple[int, int],
+        student: str,
+        teacher: str,
+        ihc_layer: napari.layers.Image | None,
+    ) -> None:
+        """Ask for the maps of a tile; where no IHC layer is given, the student's alone."""
+        slide = slide_of(layer)
+        ihc = slide_of(ihc_layer) if ihc_layer is not None else None
+        if slide is None:
+            return
+        origin = _grid(slide, student).origins(tile)[0]
+        place = same_place(layer, tuple(origin), ihc_layer) if ihc_layer is not None else (0.0, 0.0)
+        self._next = AttentionRequest(slide, tile, student, teacher, ihc, place)
+        if self._worker is None:
+            self._start_next()
+
+    def grid(self, slide: Slide, student: str) -> TileGrid:
+        """The tiles of a student over a slide."""
+        return _grid(slide, student)
+
+    def close(self) -> None:
+        """End everything: the viewer is going away."""
+        self._next = None
+        if self._worker is not None:
+            for signal in (self._worker.returned, self._worker.errored, self._worker.finished):
+                signal.disconnect()
+            self._worker = None
+
+    def _start_next(self) -> None:
+        request, self._next = self._next, None
+        worker = create_worker(compute_attention, request, _start_thread=False)
+        worker.returned.connect(self._on_returned)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._worker = worker
+        worker.start()
+
+    def _on_returned(self, result: AttentionShown) -> None:
+        wanted = {kwargs["name"] for _, kwargs, _ in result.layers}
+        for name in set(self._layers) - wanted:
+            self._remove(name)
+        for one in result.layers:
+            self._draw(one)
+        show_notice(self._viewer, result.notice)
+        self.shown.emit(result)
+
+    def _draw(self, one: LayerData) -> None:
+        """Move a layer that is there already; what the user set about it is kept."""
+        data, kwargs, _ = one
+        layer = self._layers.get(kwargs["name"])
+        if layer is None or layer not in self._viewer.layers:
+            (self._layers[kwargs["name"]],) = add_layers(self._viewer, [one])
+            return
+        layer.data = data
+        layer.scale, layer.translate = kwargs["scale"], kwargs["translate"]
+        layer.contrast_limits = kwargs["contrast_limits"]
+
+    def _remove(self, name: str) -> None:
+        layer = self._layers.pop(name)
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _on_error(self, error: Exception) -> None:
+        self.failed.emit(str(error))
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        if self._next is not None:
+            self._start_next()
+
+
+def _grid(slide: Slide, student: str) -> TileGrid:
+    return tile_grid(slide, _open_model(student).card)
+
+
+def compute_attention(request: AttentionRequest) -> AttentionShown:
+    """Read the tile of each stain and ask the networks where they look."""
+    student = _open_model(request.student)
+    grid = tile_grid(request.slide, student.card)
+    he = read_tile(request.slide, grid, request.tile)
+    teacher: OpenModel | None = None
+    ihc = None
+    if request.ihc is not None:
+        teacher = _open_model(request.teacher, "teacher")
+        side = Size(grid.tile_px, grid.tile_px)
+        ihc = request.ihc.read(request.ihc_origin_px, side, grid.model_mpp)
+    attention = attention_of_tile(student, he, teacher, ihc)
+    layers = attention_layers(attention, grid, request.tile, student.card)
+    return AttentionShown(request.tile, layers, student.card.notice, teacher is not None)

@@ -1,0 +1,113 @@
+"""The dock widget that shows where student and teacher look."""
+
+from __future__ import annotations
+
+import napari.layers
+import napari.viewer
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, PushButton
+
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown
+from napari_hmkd.widgets.viewing import slide_layers, slide_of, to_level0, visible_region
+
+_HINT = "Switch on 'Follow the cursor' and point at a tile, or press the button."
+
+
+class AttentionWidget(Container):
+    """Received attention of the tile under the cursor, over the H&E at true scale.
+
+    The student's maps need the H&E alone; the teacher's need the registered IHC slide too.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window that it is docked in.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        self._viewer = napari_viewer
+        self.run = AttentionRun(napari_viewer)
+        self.slide = ComboBox(label="H&E slide", choices=self._slide_choices)
+        self.ihc = ComboBox(label="IHC slide", choices=self._slide_choices, nullable=True)
+        self.student = FileEdit(label="Student file", mode="r", filter="*.safetensors")
+        self.teacher = FileEdit(label="Teacher file", mode="r", filter="*.safetensors")
+        self.follow = CheckBox(text="Follow the cursor")
+        self.show_middle = PushButton(text="Show the tile in the middle of the view")
+        self.status = Label(value=_HINT)
+        super().__init__(
+            widgets=[
+                self.slide, self.ihc, self.student, self.teacher,
+                self.follow, self.show_middle, self.status,
+            ]
+        )  # fmt: skip
+        self.status.native.setWordWrap(True)
+        for field, name in ((self.student, "demo student"), (self.teacher, "demo teacher")):
+            field.line_edit.native.setPlaceholderText(name)
+            field.value = ""
+        self._last: tuple[object, ...] | None = None
+        self.show_middle.clicked.connect(self.show_tile_in_middle)
+        self.run.shown.connect(self._on_shown)
+        self.run.failed.connect(self._complain)
+        napari_viewer.layers.events.inserted.connect(self._refresh_slides)
+        napari_viewer.layers.events.removed.connect(self._refresh_slides)
+        napari_viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        self.native.destroyed.connect(self._on_destroyed)
+        self._refresh_slides()
+
+    def show_tile_in_middle(self) -> None:
+        """Show the attention of the tile in the middle of the view."""
+        if self.slide.value is None:
+            self._complain("Open a slide first.")
+            return
+        self._last = None
+        focus, _ = visible_region(self._viewer, self.slide.value)
+        self.show_tile_at(*focus)
+
+    def show_tile_at(self, y_px: float, x_px: float) -> None:
+        """Show the attention of the tile at a position in level-0 px of the H&E slide."""
+        layer = self.slide.value
+        slide = slide_of(layer) if layer is not None else None
+        if slide is None:
+            return
+        student, teacher = self._names()
+        try:
+            tile = self.run.grid(slide, student).tile_at(y_px, x_px)
+            request = (layer, tile, student, teacher, self.ihc.value)
+            if tile is None or request == self._last:
+                return
+            self._last = request
+            self.status.value = f"Looking at tile {tile} ..."
+            self.run.show(layer, tile, student, teacher, self.ihc.value)
+        except HmkdError as error:
+            self._complain(str(error))
+
+    def _names(self) -> tuple[str, str]:
+        student, teacher = (
+            str(field.line_edit.value).strip() for field in (self.student, self.teacher)
+        )
+        return student or "demo", teacher or "demo-teacher"
+
+    def _slide_choices(self, _widget: object) -> list[napari.layers.Image]:
+        return slide_layers(self._viewer)
+
+    def _refresh_slides(self, _event: object = None) -> None:
+        self.slide.reset_choices()
+        self.ihc.reset_choices()
+
+    def _on_mouse_move(self, _viewer: object, event: object) -> None:
+        if self.follow.value and self.slide.value is not None:
+            self.show_tile_at(*to_level0(self.slide.value, event.position))  # type: ignore[attr-defined]
+
+    def _on_shown(self, result: AttentionShown) -> None:
+        row, column = result.tile
+        missing = "" if result.with_teacher else " The teacher's needs the registered IHC slide."
+        self.status.value = f"Row {row}, column {column}: received attention.{missing}"
+
+    def _complain(self, message: str) -> None:
+        self.status.value = message
+
+    def _on_destroyed(self, _widget: object = None) -> None:
+        self._viewer.layers.events.inserted.disconnect(self._refresh_slides)
+        self._viewer.layers.events.removed.disconnect(self._refresh_slides)
+        self._viewer.mouse_move_callbacks.remove(self._on_mouse_move)
+        self.run.close()

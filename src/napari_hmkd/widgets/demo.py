@@ -1,0 +1,55 @@
+"""What `make demo` runs: the sample slide, graded in a napari window.
+
+With a folder it grades, writes screenshot and results there and ends; without, the window stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import napari
+
+from napari_hmkd.export import write_results
+from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.sample_data import sample_layers
+from napari_hmkd.widgets.viewing import add_layers
+
+
+def open_demo() -> tuple[napari.Viewer, GradeWidget]:
+    """A window with the sample slide and the grade widget."""
+    viewer = napari.Viewer(title="napari-hmkd demo", show=True)
+    viewer.window.resize(1400, 900)
+    add_layers(viewer, sample_layers())
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Grade HER2", area="right")
+    viewer.reset_view()
+    return viewer, widget
+
+
+def main() -> None:
+    """Open the demo and press the button."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="write screenshot and results there, then end")
+    out = parser.parse_args().out
+    viewer, widget = open_demo()
+    failures: list[str] = []
+
+    def finish(complete: bool) -> None:
+        if complete and widget.run.grading is not None and out is not None:
+            write_results(widget.run.grading, out)
+            viewer.screenshot(str(out / "screenshot.png"), canvas_only=False)
+            print(f"wrote {out / 'screenshot.png'}, tiles.csv, summary.json and heatmap.png")
+        if out is not None:
+            viewer.close()
+
+    widget.run.failed.connect(failures.append)
+    widget.run.ended.connect(finish)
+    widget.grade()
+    napari.run()
+    if failures:
+        raise SystemExit(f"error: {failures[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The dock widget behind "Grade HER2"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari.layers
+import napari.viewer
+from magicgui.widgets import (
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSlider,
+    FloatSpinBox,
+    Label,
+    ProgressBar,
+    PushButton,
+)
+from napari.qt.threading import create_worker
+
+from napari_hmkd.device import available_devices
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.export import write_results
+from napari_hmkd.model import ModelCard
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.notice import BY_AREA, legend_html
+from napari_hmkd.widgets.viewing import slide_layers, slide_of, state_pixel_size
+
+_DEMO = "demo student (procedural tissue)"
+_FROM_FILE = "from a file ..."
+_NO_SLIDE = "Open a slide first: drop its file on the window, or File > Open Sample."
+
+
+class GradeWidget(Container):
+    """Choose a slide, a model and a device; press the button; watch the heatmap fill.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window that it is docked in.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        self._viewer = napari_viewer
+        self.run = GradeRun(napari_viewer)
+        self.slide = ComboBox(label="H&E slide", choices=self._slide_choices, nullable=False)
+        self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.01)
+        self.model = ComboBox(label="Model", choices=[_DEMO, _FROM_FILE])
+        self.model_file = FileEdit(label="Student file", mode="r", filter="*.safetensors")
+        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.start = PushButton(text="Grade HER2")
+        self.stop = PushButton(text="Stop", enabled=False)
+        self.progress = ProgressBar(min=0, max=1, value=0, label=" ")
+        self.status = Label(value="")
+        self.legend = Label(label="Grade", value="")
+        self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
+        self.save = PushButton(text="Save results ...", enabled=False)
+        self.notice = Label(value=BY_AREA)
+        super().__init__(
+            widgets=[
+                self.slide, self.mpp, self.model, self.model_file, self.device,
+                Container(widgets=[self.start, self.stop], layout="horizontal", labels=False),
+                self.progress, self.status, self.legend, self.opacity, self.save, self.notice,
+            ]
+        )  # fmt: skip
+        for label in (self.status, self.notice):
+            label.native.setWordWrap(True)
+        self._connect()
+        self._refresh_slides()
+
+    def _connect(self) -> None:
+        self.slide.changed.connect(self._on_slide_chosen)
+        self.model.changed.connect(self._on_model_chosen)
+        self.start.clicked.connect(self.grade)
+        self.stop.clicked.connect(self._on_stop)
+        self.opacity.changed.connect(self._set_opacity)
+        self.save.clicked.connect(self._on_save)
+        self.run.progressed.connect(self._on_progress)
+        self.run.failed.connect(self._complain)
+        self.run.ended.connect(self._on_ended)
+        self._viewer.layers.events.inserted.connect(self._refresh_slides)
+        self._viewer.layers.events.removed.connect(self._refresh_slides)
+        self.native.destroyed.connect(self._on_destroyed)
+
+    def grade(self) -> None:
+        """Start grading the chosen slide, as the button does; a run under way is left alone."""
+        layer = self.slide.value
+        if self.run.running:
+            return
+        if layer is None:
+            self._complain(_NO_SLIDE)
+            return
+        try:
+            if self.mpp.visible:
+                state_pixel_size(layer, self.mpp.value)
+            settings = GradeSettings(device=self.device.value)
+            self.run.start(layer, self._model_name(), settings)
+        except HmkdError as error:
+            self._complain(str(error))
+            return
+        self.mpp.visible = False
+        self._set_running(True)
+        self.status.value = "Opening the model, finding the tissue ..."
+
+    def _model_name(self) -> str:
+        return "demo" if self.model.value == _DEMO else str(self.model_file.value)
+
+    def _slide_choices(self, _widget: object) -> list[napari.layers.Image]:
+        return slide_layers(self._viewer)
+
+    def _refresh_slides(self, _event: object = None) -> None:
+        self.slide.reset_choices()
+        self._on_slide_chosen()
+        self._on_model_chosen()
+
+    def _on_slide_chosen(self, _value: object = None) -> None:
+        slide = slide_of(self.slide.value) if self.slide.value is not None else None
+        self.mpp.visible = slide is not None and slide.mpp is None
+        if self.run.running:
+            return
+        if slide is None:
+            self.status.value = _NO_SLIDE
+        elif slide.mpp is None:
+            self.status.value = f"{slide.path.name} has no pixel size: state it above."
+        else:
+            self.status.value = f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}"
+
+    def _on_model_chosen(self, _value: object = None) -> None:
+        self.model_file.visible = self.model.value == _FROM_FILE
+
+    def _on_progress(self, tried: int, planned: int, tiles_per_second: float) -> None:
+        self.progress.max, self.progress.value = planned, tried
+        self.status.value = f"{tried} of {planned} tiles, {tiles_per_second:.1f} tiles/s"
+        if tried == 0 and self.run.grading is not None:
+            self._show_card(self.run.grading.plan.card, self.run.grading.plan.warnings)
+            self._set_opacity(self.opacity.value)
+
+    def _show_card(self, card: ModelCard, warnings: tuple[str, ...]) -> None:
+        self.legend.value = legend_html(card.class_names)
+        self.notice.value = "\n".join([card.notice, *warnings, BY_AREA])
+
+    def _on_stop(self) -> None:
+        self.status.value = "Stopping after this batch ..."
+        self.run.stop()
+
+    def _on_ended(self, complete: bool) -> None:
+        self._set_running(False)
+        grading = self.run.grading
+        if grading is None:
+            return
+        self.save.enabled = bool(grading.heatmap.graded.any())
+        tried = len(grading.plan.tiles) - len(grading.heatmap.remaining)
+        failed = len(grading.heatmap.failed)
+        unread = f", {failed} could not be read" if failed else ""
+        if complete:
+            self.status.value = f"Done: {tried} tiles in {grading.seconds:.0f} s{unread}"
+        elif self.status.value.startswith("Stopping"):
+            self.status.value = f"Stopped at {tried} of {len(grading.plan.tiles)} tiles{unread}"
+
+    def _set_running(self, running: bool) -> None:
+        self.start.enabled, self.stop.enabled = not running, running
+        for field in (self.slide, self.model, self.model_file, self.device, self.mpp):
+            field.enabled = not running
+        if running:
+            self.save.enabled = False
+
+    def _set_opacity(self, value: float) -> None:
+        if self.run.heatmap_layer is not None:
+            self.run.heatmap_layer.opacity = value
+
+    def _on_save(self) -> None:
+        from qtpy.QtWidgets import QFileDialog
+
+        chosen = QFileDialog.getExistingDirectory(self.native, "Folder for the results")
+        if chosen:
+            self.save_results(Path(chosen))
+
+    def save_results(self, out: Path) -> None:
+        """Write tiles.csv, summary.json and heatmap.png to `out` / the slide's name."""
+        grading = self.run.grading
+        if grading is None or self.run.running:
+            return
+        folder = out / grading.plan.slide.path.name
+        worker = create_worker(write_results, grading, folder, _start_thread=False)
+        worker.returned.connect(lambda _: setattr(self.status, "value", f"Saved to {folder}"))
+        worker.errored.connect(lambda error: self._complain(str(error)))
+        worker.start()
+
+    def _complain(self, message: str) -> None:
+        self.status.value = message
+
+    def _on_destroyed(self, _widget: object = None) -> None:
+        self._viewer.layers.events.inserted.disconnect(self._refresh_slides)
+        self._viewer.layers.events.removed.disconnect(self._refresh_slides)
+        self.run.close()

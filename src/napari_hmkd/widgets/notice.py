@@ -1,0 +1,28 @@
+"""The words that stay on screen with every result."""
+
+from __future__ import annotations
+
+from html import escape
+
+import napari.viewer
+
+from napari_hmkd.palette import GRADE_COLOURS
+
+BY_AREA = "By area of tiles, not by cells: not an ASCO/CAP score. Research use only."
+
+
+def show_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
+    """Write a model's notice permanently on the canvas."""
+    if notice:
+        overlay = viewer.text_overlay
+        overlay.text, overlay.position = notice, "top_center"
+        overlay.color, overlay.font_size, overlay.visible = "#d7191c", 12, True
+
+
+def legend_html(class_names: tuple[str, ...]) -> str:
+    """Coloured squares with the grades' names, as rich text."""
+    squares = (
+        f'<span style="color:{colour}">&#9632;</span>&nbsp;{escape(name)}'
+        for colour, name in zip(GRADE_COLOURS, class_names, strict=True)
+    )
+    return "&nbsp;&nbsp; ".join(squares)

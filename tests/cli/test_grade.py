@@ -1,0 +1,268 @@
+"""`napari-hmkd-grade`: results, exit codes, and messages instead of tracebacks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_hmkd.cli import grade as cli
+from napari_hmkd.grading import open_model, start_grading
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.sample import SamplePair
+from napari_hmkd.slide import open_slide
+
+PaintSlide = Callable[..., Path]
+GRADES = [[0, 1, -1], [3, 2, 3]]
+FILES = ["heatmap.png", "summary.json", "tiles.csv"]
+
+
+@pytest.fixture
+def grade(student_file: Path) -> Callable[..., Result]:
+    """Run the command with the small student on the CPU."""
+
+    def run(*arguments: object, model: object = student_file) -> Result:
+        options = ["--model", str(model), "--device", "cpu"]
+        result = CliRunner().invoke(cli.app, [*map(str, arguments), *options])
+        if result.exception is not None:
+            assert isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def slide(tmp_path: Path, paint_slide: PaintSlide) -> Path:
+    return paint_slide(tmp_path / "Gewebe mit ü.tif", GRADES)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "tiles.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def test_a_slide_gets_its_folder_of_results(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    out = tmp_path / "Ergebnisse ß"
+    result = grade(slide, "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert names(out) == [slide.name]
+    assert names(out / slide.name) == FILES
+    assert len(table(out / slide.name)) == 5
+    assert "research use only" in result.stdout
+    assert "random weights, research use only" in result.stderr
+
+
+def test_the_table_is_that_of_the_function_the_button_calls(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], student_file: Path
+) -> None:
+    grade(slide, "--out", tmp_path / "out", "--batch-size", 2)
+    with open_slide(slide) as opened:
+        grading = start_grading(opened, open_model(student_file), GradeSettings(device="cpu"))
+        list(grading.run(focus=(300.0, 300.0)))
+    for row in table(tmp_path / "out" / slide.name):
+        expected = grading.heatmap.probabilities[int(row["row"]), int(row["column"])]
+        found = [float(row[f"p_{k}"]) for k in range(4)]
+        assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_several_slides_and_the_worst_exit_code(
+    tmp_path: Path, paint_slide: PaintSlide, slide: Path, grade: Callable[..., Result]
+) -> None:
+    damaged = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(1, 0)])
+    missing = tmp_path / "missing.svs"
+    out = tmp_path / "out"
+    assert grade(slide, damaged, "--out", out).exit_code == 3
+    assert names(out) == [slide.name, "damaged.tif"]
+    result = grade(missing, slide, damaged, "--out", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "missing.svs" in result.stderr
+    assert names(tmp_path / "other") == [slide.name, "damaged.tif"]
+
+
+def test_unreadable_tiles_are_marked_and_listed(
+    tmp_path: Path, paint_slide: PaintSlide, grade: Callable[..., Result]
+) -> None:
+    path = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(1, 0)])
+    result = grade(path, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "1 tiles could not be read" in result.stderr
+    folder = tmp_path / "out" / path.name
+    assert [row["grade"] == "" for row in table(folder)] == [False, False, True, False, False]
+    assert [(t["row"], t["column"]) for t in summary(folder)["unreadable_tiles"]] == [(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("broken.svs", "broken.svs"),
+        ("unopenable.tiff", "unopenable.tiff"),
+        ("unreadable.svs", "unreadable.svs"),
+        ("boxes.tiff", "--mpp"),
+        ("tcga-cr-7395-01a-01-ts1.svs", "--mpp"),
+        ("fluorescence.ndpi", "brightfield"),
+        ("not there.svs", "not there.svs"),
+    ],
+)
+def test_bad_slides_end_with_2_a_plain_message_and_nothing_written(
+    tmp_path: Path, shared_data: Path, grade: Callable[..., Result], name: str, said: str
+) -> None:
+    result = grade(shared_data / "slides" / name, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no slide", b"II*\0\x08\0\0\0"])
+def test_a_file_that_is_no_slide_or_was_cut_off(
+    tmp_path: Path, grade: Callable[..., Result], content: bytes
+) -> None:
+    path = tmp_path / "slide.tif"
+    path.write_bytes(content)
+    result = grade(path, "--out", tmp_path / "out")
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert "slide.tif" in result.stderr
+
+
+def test_a_truncated_slide(tmp_path: Path, slide: Path, grade: Callable[..., Result]) -> None:
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(slide.read_bytes()[:-200])
+    result = grade(cut, "--out", tmp_path / "out")
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert "cut.tif" in result.stderr
+
+
+def test_a_missing_pixel_size_can_be_stated(
+    tmp_path: Path, shared_data: Path, grade: Callable[..., Result]
+) -> None:
+    name = "tcga-cr-7395-01a-01-ts1.svs"
+    slide = shared_data / "slides" / name
+    assert grade(slide, "--out", tmp_path, "--mpp", 0.5).exit_code == 0
+    found = summary(tmp_path / name)["slide"]
+    assert (found["mpp"], found["mpp_source"]) == ([0.5, 0.5], "user")
+
+
+@pytest.mark.parametrize("mpp", ["-1", "0", "353", "nan"])
+def test_a_pixel_size_no_slide_has_is_refused(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], mpp: str
+) -> None:
+    result = grade(slide, "--out", tmp_path / "out", f"--mpp={mpp}")
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert "um/px" in result.stderr
+
+
+def test_the_sample_slide(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "sample_slide", lambda progress: SamplePair(slide, slide))
+    assert grade("--sample", "--out", tmp_path / "out").exit_code == 0
+    assert names(tmp_path / "out") == [slide.name]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "out"],
+        ["slide.svs"],
+        ["slide.svs", "--out", "out", "--batch-size", "0"],
+        ["slide.svs", "--out", "out", "--mpp", "half"],
+        ["slide.svs", "--out", "out", "--no-such-option"],
+    ],
+)
+def test_wrong_use_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+
+
+def test_a_missing_device_is_refused(tmp_path: Path, slide: Path, student_file: Path) -> None:
+    result = CliRunner().invoke(
+        cli.app,
+        [str(slide), "--out", str(tmp_path / "out"), "--model", str(student_file), "--device=xpu"],
+    )
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert "'xpu'" in result.stderr
+
+
+def test_an_output_that_is_a_file_is_refused_before_anything_is_read(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    out = tmp_path / "out"
+    out.touch()
+    result = grade(slide, "--out", out)
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr
+
+
+def test_the_slide_s_own_folder_as_output_does_not_harm_the_slide(
+    slide: Path, grade: Callable[..., Result]
+) -> None:
+    before = slide.read_bytes()
+    assert grade(slide, "--out", slide.parent).exit_code == 2
+    assert slide.read_bytes() == before
+
+
+def test_two_slides_of_one_name_are_refused(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    other = tmp_path / "other" / slide.name
+    other.parent.mkdir()
+    shutil.copy(slide, other)
+    result = grade(slide, other, "--out", tmp_path / "out")
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert slide.name in result.stderr
+
+
+def test_a_model_that_does_not_exist_is_refused(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    result = grade(slide, "--out", tmp_path / "out", model=tmp_path / "none.safetensors")
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert "none.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps({"state_dict": print})])
+def test_a_file_that_is_no_model_is_refused(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], student_file: Path, content: bytes
+) -> None:
+    model = tmp_path / "student.safetensors"
+    model.write_bytes(content)
+    shutil.copy(student_file.with_suffix(".json"), tmp_path)
+    result = grade(slide, "--out", tmp_path / "out", model=model)
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert str(model) in result.stderr
+
+
+def test_the_program_runs_without_a_screen_and_says_nothing_but_its_results(
+    tmp_path: Path, slide: Path, student_file: Path
+) -> None:
+    command = "import sys; from napari_hmkd.cli.grade import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", command, slide, "--out", tmp_path / "out", "--model", student_file],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr.decode().splitlines() == ["notice: random weights, research use only"]

@@ -1,0 +1,133 @@
+"""What the result files say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_hmkd.export import write_results
+from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
+from napari_hmkd.slide import open_slide
+
+GRADES = [[0, 1, -1], [3, 2, 3]]
+
+
+@pytest.fixture
+def grading(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> Iterator[SlideGrading]:
+    path = paint_slide(tmp_path / "Gewebe ü.tif", GRADES, damaged=[(1, 0)])
+    with open_slide(path) as slide:
+        grading = start_grading(slide, colour_model)
+        list(grading.run())
+        yield grading
+
+
+@pytest.fixture
+def results(tmp_path: Path, grading: SlideGrading) -> Path:
+    folder = tmp_path / "out" / "Gewebe ü.tif"
+    write_results(grading, folder)
+    return folder
+
+
+@pytest.fixture
+def summary(results: Path) -> dict:  # type: ignore[type-arg]
+    return json.loads((results / "summary.json").read_text(encoding="utf-8"))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "tiles.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_columns_are_those_promised(results: Path) -> None:
+    header = (results / "tiles.csv").read_text(encoding="utf-8").partition("\n")[0]
+    assert header == "row,column,y_px,x_px,tissue_fraction,p_0,p_1,p_2,p_3,grade,expected_grade"
+
+
+def test_the_table_has_a_row_for_each_tile_tried(results: Path, grading: SlideGrading) -> None:
+    rows = table(results)
+    places = [(int(row["row"]), int(row["column"])) for row in rows]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    for row, place in zip(rows, places, strict=True):
+        if place == (1, 0):
+            continue
+        assert (float(row["y_px"]), float(row["x_px"])) == (256 * place[0], 256 * place[1])
+        assert int(row["grade"]) == GRADES[place[0]][place[1]]
+        p = [float(row[f"p_{k}"]) for k in range(4)]
+        assert p == pytest.approx(grading.heatmap.probabilities[place], abs=1e-6)
+        assert float(row["expected_grade"]) == pytest.approx(np.dot(p, range(4)), abs=1e-5)
+
+
+def test_an_unreadable_tile_keeps_its_row_and_is_listed(results: Path, summary: dict) -> None:  # type: ignore[type-arg]
+    row = table(results)[2]
+    assert (row["row"], row["column"], row["y_px"]) == ("1", "0", "256.000")
+    assert {row[name] for name in ("p_0", "p_3", "grade", "expected_grade")} == {""}
+    (tile,) = summary["unreadable_tiles"]
+    assert (tile["row"], tile["column"]) == (1, 0)
+    assert tile["reason"]
+
+
+def test_the_summary_says_what_was_graded_and_with_what(
+    summary: dict,  # type: ignore[type-arg]
+    colour_model: OpenModel,
+) -> None:
+    slide = summary["slide"]
+    assert slide["name"] == "Gewebe ü.tif"
+    assert (slide["height_px"], slide["width_px"]) == (512, 768)
+    assert slide["mpp"] == pytest.approx([4.0, 4.0])
+    assert slide["mpp_source"]
+    assert slide["enlargement"] == 1.0
+    assert summary["tiles"]["step_level0_px"] == pytest.approx([256.0, 256.0])
+    assert (summary["tiles"]["rows"], summary["tiles"]["columns"]) == (2, 3)
+    assert summary["model"]["name"] == "colours"
+    assert summary["model"]["sha256"] == colour_model.sha256()
+    assert {"python", "torch", "napari-hmkd", "openslide-python", "tifffile"} <= set(
+        summary["versions"]
+    )
+    assert summary["device"]
+    assert summary["tiles_per_second"] > 0
+    assert summary["warnings"] == []
+
+
+def test_the_summary_gives_area_and_share_per_grade_and_its_limits(summary: dict) -> None:  # type: ignore[type-arg]
+    assert list(summary["grades"]) == ["0", "1+", "2+", "3+"]
+    assert [g["share"] for g in summary["grades"].values()] == pytest.approx([0.25] * 4, abs=0.02)
+    assert summary["grades"]["2+"]["area_mm2"] == pytest.approx(1.024**2, rel=0.05)
+    assert summary["use"] == "research use only"
+    assert summary["meaning"] == "by area of tiles, not by cells: not an ASCO/CAP score"
+    assert summary["notice"] == "painted squares, research use only"
+
+
+def test_the_picture_shows_the_slide_the_grades_and_the_notice(
+    results: Path, grading: SlideGrading
+) -> None:
+    page = np.array(Image.open(results / "heatmap.png").convert("RGB")).astype(int)
+    height, width = grading.plan.slide.thumbnail(1024).shape[:2]
+    assert page.shape[0] > height
+    assert page.shape[1] >= width
+    square = page[20:180, 20:200]  # grade 0: blue over pink, half and half
+    half = (np.array([225, 140, 190]) + np.array([44, 123, 182])) / 2
+    assert np.abs(square - half).max() <= 1
+    glass = page[20:200, 532:740].reshape(-1, 3)
+    assert (glass == 243).all()
+    panel = page[height:]
+    red = (panel[..., 0] > 150) & (panel[..., 1:].max(axis=-1) < 60)
+    assert red.sum() > 200, "the notice is drawn in red"
+
+
+def test_a_narrow_slide_still_has_room_for_its_legend(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    path = paint_slide(tmp_path / "narrow.tif", [[0], [1], [2], [3]])
+    with open_slide(path) as slide:
+        grading = start_grading(slide, colour_model)
+        list(grading.run())
+        write_results(grading, tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "heatmap.png").width >= 500

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_hmkd.geometry import Size
+from napari_hmkd.sample import ProceduralTissue, write_slide
+
+MPP = 0.92
+
+
+@pytest.fixture(scope="module")
+def tissue() -> ProceduralTissue:
+    return ProceduralTissue(3, (1100 * MPP, 1530 * MPP))
+
+
+@pytest.fixture(scope="module")
+def slide(tissue: ProceduralTissue, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("Präparat mit Leerzeichen") / "schnitt 1.ome.tif"
+    write_slide(path, tissue, "he", MPP)
+    return path
+
+
+def test_a_written_slide_is_a_tiled_pyramid_with_its_pixel_size(slide: Path) -> None:
+    with tifffile.TiffFile(slide) as file:
+        levels = file.series[0].levels
+        assert [level.shape for level in levels] == [(1100, 1530, 3), (550, 765, 3)]
+        assert all(level.keyframe.is_tiled for level in levels)
+        assert f'PhysicalSizeX="{MPP}"' in file.ome_metadata
+
+
+def test_a_written_slide_shows_the_drawn_tissue(slide: Path, tissue: ProceduralTissue) -> None:
+    drawn = tissue.render("he", (300 * MPP, 900 * MPP), Size(200, 500), MPP).astype(float)
+    with tifffile.TiffFile(slide) as file:
+        full, half = (level.asarray().astype(float) for level in file.series[0].levels)
+    assert np.abs(full[300:500, 900:1400] - drawn).mean() < 5
+    mean = full[:1100, :1530].reshape(550, 2, 765, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - mean).mean() < 5
+
+
+def test_progress_reaches_one_and_nothing_but_the_slide_is_left(
+    tissue: ProceduralTissue, tmp_path: Path
+) -> None:
+    seen: list[float] = []
+    write_slide(tmp_path / "ihc.ome.tif", tissue, "ihc", MPP, seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["ihc.ome.tif"]
+
+
+def test_a_failure_leaves_no_half_written_slide(tissue: ProceduralTissue, tmp_path: Path) -> None:
+    def interrupt(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_slide(tmp_path / "he.ome.tif", tissue, "he", MPP, interrupt)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+"""Thumbnails and the brightfield check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.geometry import Size
+from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.overview import UNREADABLE_GREY, fitted_size, read_overview
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        (Size(3000, 1000), Size(1024, 341)),
+        (Size(10, 20), Size(10, 20)),
+        (Size(90_000, 3), Size(1024, 1)),
+    ],
+)
+def test_a_thumbnail_shrinks_and_never_enlarges(size: Size, fitted: Size):
+    assert fitted_size(size, 1024) == fitted
+
+
+def test_a_thumbnail_shows_the_whole_slide(tmp_path, write_pyramid):
+    pixels = np.zeros((200, 300, 3), np.uint8)
+    pixels[:100, :150], pixels[100:, 150:] = (200, 0, 0), (0, 0, 200)
+    write_pyramid(tmp_path / "a.tif", pixels)
+    with open_slide(tmp_path / "a.tif") as slide:
+        small = slide.thumbnail(30)
+    assert small.shape == (20, 30, 3)
+    assert np.array_equal(small, pixels[5::10, 5::10])
+
+
+def test_damage_is_grey_in_a_thumbnail_and_listed(tmp_path, write_pyramid, damage):
+    white = np.full((1024, 1024, 3), 250, np.uint8)
+    write_pyramid(tmp_path / "a.tif", white, tile=(256, 256))
+    damage(tmp_path / "a.tif", 0, 5)
+    with open_slide(tmp_path / "a.tif") as slide:
+        overview = read_overview(slide, Size(64, 64))
+    lost = np.kron(np.eye(4)[:, :, None] * (np.arange(4) < 2)[:, None, None], np.ones((16, 16, 1)))
+    assert np.array_equal(~overview.readable, lost[..., 0] > 0)
+    assert (overview.pixels[overview.readable] == 250).all()
+    assert (overview.pixels[~overview.readable] == UNREADABLE_GREY).all()
+
+
+def test_a_slide_without_a_readable_tile_is_an_error(tmp_path, noise, write_pyramid, damage):
+    write_pyramid(tmp_path / "a.tif", noise(128, 128))
+    damage(tmp_path / "a.tif", 0, 1, 2, 3)
+    with open_slide(tmp_path / "a.tif") as slide:
+        for look in (slide.thumbnail, slide.looks_brightfield):
+            with pytest.raises(SlideReadError, match=r"No part of 'a\.tif'"):
+                look()
+
+
+@pytest.mark.parametrize(
+    ("name", "brightfield"),
+    [
+        ("fluorescence.ndpi", False),
+        ("cmu-1-small-region.svs", True),
+        ("tcga-cr-7395-01a-01-ts1.svs", True),
+        ("her2st_C2.ome.tif", True),
+        ("her2st_C3_generic.tif", True),
+    ],
+)
+def test_fluorescence_is_told_from_brightfield(shared_data: Path, name: str, brightfield: bool):
+    with open_slide(shared_data / "slides" / name) as slide:
+        assert slide.looks_brightfield() is brightfield

@@ -1,0 +1,91 @@
+"""Choosing a device, and torch's failures as errors of this package."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from napari_hmkd.device import (
+    available_devices,
+    choose_device,
+    device_errors,
+    device_of,
+    mixed_precision,
+)
+from napari_hmkd.errors import DeviceError
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Pretend that this machine has so many CUDA devices, and MPS or not."""
+    cuda, mps = request.param
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("machine", "chosen"),
+    [((2, True), "cuda:0"), ((0, True), "mps"), ((0, False), "cpu")],
+    indirect=["machine"],
+)
+@pytest.mark.usefixtures("machine")
+def test_auto_takes_the_fastest_kind(chosen: str) -> None:
+    assert choose_device() == torch.device(chosen)
+    assert available_devices()[-1] == "cpu"
+
+
+@pytest.mark.parametrize("machine", [(2, False)], indirect=True)
+@pytest.mark.usefixtures("machine")
+def test_a_device_can_be_named() -> None:
+    assert choose_device("cuda") == torch.device("cuda:0")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("machine", [(1, False)], indirect=True)
+@pytest.mark.parametrize("name", ["cuda:1", "mps", "xpu", "", "a potato"])
+@pytest.mark.usefixtures("machine")
+def test_a_missing_device_is_an_error_that_names_those_there_are(name: str) -> None:
+    with pytest.raises(DeviceError, match="cuda:0, cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "smaller batch size"),
+        (RuntimeError("MPS backend out of memory"), "smaller batch size"),
+        (MemoryError(), "smaller batch size"),
+        (NotImplementedError("aten::op is not implemented for MPS"), "'cpu'"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "'cpu'"),
+    ],
+)
+def test_failures_of_torch_are_no_runtime_errors(failure: Exception, advice: str) -> None:
+    with pytest.raises(DeviceError, match=advice), device_errors(torch.device("cpu")):
+        raise failure
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(KeyError), device_errors(torch.device("cpu")):
+        raise KeyError("a mistake in the code")
+
+
+def test_a_module_is_where_its_weights_are() -> None:
+    assert device_of(nn.Linear(1, 1, device="meta")) == torch.device("meta")
+    assert device_of(nn.Identity()) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("capability", "mixed"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_only_a_gpu_with_native_bfloat16_computes_in_mixed_precision(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], mixed: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert isinstance(mixed_precision(torch.device("cuda:0")), torch.autocast) == mixed
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps"])
+def test_other_devices_compute_in_full_precision(name: str) -> None:
+    assert not isinstance(mixed_precision(torch.device(name)), torch.autocast)

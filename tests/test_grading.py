@@ -1,0 +1,98 @@
+"""The one path of button and command line: run, stop, run on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_hmkd.errors import DeviceError, ModelError, SlideError
+from napari_hmkd.geometry import Region
+from napari_hmkd.grading import OpenModel, open_model, start_grading
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.slide import open_slide
+
+PaintSlide = Callable[..., Path]
+GRADES = [[0, 1, 2, 3], [3, 2, 1, 0], [1, -1, 3, 1]]
+BY_ONE = GradeSettings(batch_size=1, device="cpu")
+
+
+def test_run_grades_every_tile_with_tissue(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model)
+        for batch in grading.run():
+            assert grading.heatmap.graded[tuple(batch.tiles.T)].all()
+    assert grading.heatmap.grade.tolist() == GRADES
+    assert grading.seconds > 0
+
+
+def test_a_stopped_run_is_taken_up_where_it_was(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model, BY_ONE)
+        stopped = grading.run()
+        first = [next(stopped).tiles[0].tolist() for _ in range(4)]
+        stopped.close()
+        rest = [batch.tiles[0].tolist() for batch in grading.run()]
+        assert list(grading.run()) == []
+    assert sorted(first + rest) == grading.plan.tiles.tolist()
+
+
+def test_what_is_in_view_comes_first(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    view = Region(256, 512, 512, 256)
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model, BY_ONE)
+        order = [tuple(b.tiles[0]) for b in grading.run(focus=(700.0, 600.0), view=view)]
+    assert order[:2] == [(2, 2), (1, 2)]
+    assert order[-1] == (0, 0)
+
+
+def test_a_run_with_damaged_tiles_ends_well(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    path = paint_slide(tmp_path / "slide.tif", GRADES, damaged=[(0, 1), (2, 3)])
+    with open_slide(path) as slide:
+        grading = start_grading(slide, colour_model)
+        list(grading.run())
+    assert sorted(grading.heatmap.failed) == [(0, 1), (2, 3)]
+    expected = np.array(GRADES)
+    expected[0, 1] = expected[2, 3] = -1
+    assert grading.heatmap.grade.tolist() == expected.tolist()
+
+
+def test_a_slide_of_which_no_tile_can_be_read_is_an_error(
+    shared_data: Path, colour_model: OpenModel
+) -> None:
+    with (  # found at the first look, or at the end
+        open_slide(shared_data / "slides" / "unreadable.svs", mpp=0.5) as slide,
+        pytest.raises(SlideError, match="unreadable"),
+    ):
+        list(start_grading(slide, colour_model).run())
+
+
+def test_a_missing_device_is_refused_before_the_slide_is_read(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        slide.close()
+        with pytest.raises(DeviceError):
+            start_grading(slide, colour_model, GradeSettings(device="cuda:99"))
+
+
+def test_a_model_is_opened_with_its_card_and_hash(student_file: Path) -> None:
+    model = open_model(student_file)
+    assert model.card.name == "random student"
+    assert model.sha256() == hashlib.sha256(student_file.read_bytes()).hexdigest()
+
+
+def test_a_student_is_no_teacher(student_file: Path) -> None:
+    with pytest.raises(ModelError, match="is a student"):
+        open_model(student_file, role="teacher")

@@ -1,0 +1,91 @@
+"""The canvas of one pixel per tile, and the areas it adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_hmkd.grading import OpenModel
+from napari_hmkd.heatmap import Heatmap
+from napari_hmkd.inference import FailedTile, GradedBatch
+from napari_hmkd.palette import GRADE_COLOURS, colourise
+from napari_hmkd.planning import GradePlan, plan_grading
+from napari_hmkd.slide import open_slide
+
+
+@pytest.fixture
+def plan(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> Iterator[GradePlan]:
+    path = paint_slide(tmp_path / "slide.tif", [[0, 1, -1], [2, 3, 0]])
+    with open_slide(path) as slide:
+        yield plan_grading(slide, colour_model.card)
+
+
+def batch(
+    *tiles: tuple[int, int], p: tuple[float, ...], failed: tuple[FailedTile, ...] = ()
+) -> GradedBatch:
+    return GradedBatch(
+        np.array(tiles, dtype=np.int64).reshape(-1, 2),
+        np.array([p] * len(tiles), dtype=np.float32).reshape(-1, 4),
+        failed,
+    )
+
+
+def test_at_first_nothing_is_graded(plan: GradePlan) -> None:
+    heatmap = Heatmap(plan)
+    assert np.isnan(heatmap.expected_grade).all()
+    assert heatmap.expected_grade.shape == (2, 3)
+    assert (heatmap.grade == -1).all()
+    assert heatmap.remaining.tolist() == plan.tiles.tolist()
+    assert heatmap.summary().share == (0.0,) * 4
+
+
+def test_a_batch_fills_its_tiles_and_no_other(plan: GradePlan) -> None:
+    heatmap = Heatmap(plan)
+    heatmap.update(batch((0, 1), (1, 2), p=(0.1, 0.2, 0.3, 0.4)))
+    assert np.argwhere(heatmap.graded).tolist() == [[0, 1], [1, 2]]
+    assert heatmap.expected_grade[0, 1] == pytest.approx(0.2 + 2 * 0.3 + 3 * 0.4)
+    assert heatmap.grade[1, 2] == 3
+    assert heatmap.remaining.tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
+def test_a_failed_tile_stays_empty_and_is_not_tried_again(plan: GradePlan) -> None:
+    heatmap = Heatmap(plan)
+    heatmap.update(batch(p=(), failed=(FailedTile(1, 1, "broken"),)))
+    assert not heatmap.graded.any()
+    assert [1, 1] not in heatmap.remaining.tolist()
+    assert heatmap.summary().failed_tiles == 1
+
+
+def test_area_is_the_tissue_of_the_tiles(plan: GradePlan) -> None:
+    heatmap = Heatmap(plan)
+    heatmap.update(batch((0, 0), (0, 1), p=(1, 0, 0, 0)))
+    heatmap.update(batch((1, 1), p=(0, 0, 0, 1)))
+    summary = heatmap.summary()
+    tile_mm2 = 1.024**2
+    assert summary.area_mm2 == pytest.approx((2 * tile_mm2, 0, 0, tile_mm2), rel=0.05)
+    assert summary.share == pytest.approx((2 / 3, 0, 0, 1 / 3), abs=0.02)
+    assert summary.graded_tiles == 3
+
+
+def test_a_tile_over_the_edge_counts_with_what_lies_on_the_slide(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    path = paint_slide(tmp_path / "edge.tif", [[0]])
+    with open_slide(path, mpp=6.0) as slide:  # a tile and a half each way
+        heatmap = Heatmap(plan_grading(slide, colour_model.card))
+    heatmap.update(batch((0, 0), (0, 1), (1, 0), (1, 1), p=(0, 1, 0, 0)))
+    assert heatmap.summary().area_mm2[1] == pytest.approx(1.536**2, rel=0.05)
+
+
+def test_the_colours_of_whole_grades_are_those_of_the_legend() -> None:
+    found = (255 * colourise(np.arange(4.0))[:, :3]).round().astype(int)
+    assert ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in found.tolist()] == list(GRADE_COLOURS)
+
+
+def test_not_graded_is_transparent() -> None:
+    assert colourise(np.array([np.nan, 1.0]))[:, 3].tolist() == [0, 1]

@@ -1,0 +1,121 @@
+"""What is decided before a tile is read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_hmkd.errors import NotBrightfieldError, PixelSizeError, SlideError
+from napari_hmkd.grading import OpenModel
+from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.slide import open_slide
+
+PaintSlide = Callable[..., Path]
+GRADES = [[-1, 0, 1], [3, -1, 2]]
+
+
+def test_the_tiles_are_those_with_tissue(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        plan = plan_grading(slide, colour_model.card)
+    assert plan.tiles.tolist() == [[0, 1], [0, 2], [1, 0], [1, 2]]
+    assert plan.tissue_fraction == pytest.approx(1.0 * (np.array(GRADES) >= 0), abs=0.1)
+    assert (plan.enlargement, plan.warnings) == (1.0, ())
+
+
+def test_the_share_of_tissue_wanted_is_a_setting(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    card = replace(colour_model.card, tile_px=512)  # one tile, two thirds of it over the edge
+    with open_slide(paint_slide(tmp_path / "slide.tif", [[0, -1], [-1, -1]])) as slide:
+        assert len(plan_grading(slide, card, GradeSettings(min_tissue_fraction=0.2)).tiles) == 1
+        with pytest.raises(SlideError, match="30%"):
+            plan_grading(slide, card, GradeSettings(min_tissue_fraction=0.3))
+
+
+def test_a_tile_is_read_at_the_model_s_pixel_size(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    path = paint_slide(tmp_path / "slide.tif", [[0, 1], [2, 3]])
+    with open_slide(path, mpp=2.0) as slide:  # all four squares make one tile at 4 um/px
+        plan = plan_grading(slide, colour_model.card)
+        tile = read_tile(slide, plan.grid, (0, 0))
+    assert tile.shape == (256, 256, 3)
+    assert (tile[:128, :128] == (225, 140, 190)).all()
+    assert (tile[128:, 128:] == (130, 50, 130)).all()
+
+
+@pytest.mark.parametrize(("mpp", "warned"), [(4.0, False), (4.76, False), (5.2, True), (8.0, True)])
+def test_enlarging_much_is_warned_of(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, mpp: float, warned: bool
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES), mpp=mpp) as slide:
+        plan = plan_grading(slide, colour_model.card)
+    assert plan.enlargement == pytest.approx(mpp / 4)
+    assert [f"{mpp / 4:.2f} times" in warning for warning in plan.warnings] == [True] * warned
+
+
+def test_enlarging_more_than_twice_is_refused(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with (
+        open_slide(paint_slide(tmp_path / "slide.tif", GRADES), mpp=8.1) as slide,
+        pytest.raises(PixelSizeError),
+    ):
+        plan_grading(slide, colour_model.card)
+
+
+def test_a_slide_without_pixel_size_is_refused_until_it_is_stated(
+    shared_data: Path, colour_model: OpenModel
+) -> None:
+    with open_slide(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs") as slide:
+        with pytest.raises(PixelSizeError, match="--mpp"):
+            plan_grading(slide, colour_model.card, GradeSettings(force=True))
+        stated = plan_grading(slide.with_mpp(0.5), colour_model.card)
+    assert stated.grid.slide_mpp == (0.5, 0.5)
+
+
+def test_fluorescence_is_refused_unless_forced(shared_data: Path, colour_model: OpenModel) -> None:
+    with open_slide(shared_data / "slides" / "fluorescence.ndpi") as slide:
+        with pytest.raises(NotBrightfieldError, match=r"fluorescence\.ndpi"):
+            plan_grading(slide, colour_model.card)
+        plan = plan_grading(slide, colour_model.card, GradeSettings(force=True))
+    assert len(plan.tiles) == plan.grid.rows * plan.grid.columns
+    assert "brightfield" in plan.warnings[-1]
+
+
+def test_a_slide_without_tissue_is_an_error(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with (
+        open_slide(paint_slide(tmp_path / "blank.tif", [[-1, -1]])) as slide,
+        pytest.raises(SlideError, match=r"blank\.tif.* none of its 2 tiles"),
+    ):
+        plan_grading(slide, colour_model.card)
+
+
+def test_on_real_tissue_the_tiles_are_where_the_spots_with_rna_are(
+    shared_data: Path, colour_model: OpenModel
+) -> None:
+    with (shared_data / "her2st" / "spots.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["section"] == "C2"]
+    spots = np.array([[float(row["pixel_y"]), float(row["pixel_x"])] for row in rows])
+    card = replace(colour_model.card, mpp=0.92, tile_px=512)
+    with open_slide(shared_data / "slides" / "her2st_C2.ome.tif") as slide:
+        plan = plan_grading(slide, card)
+    tiles = set(map(tuple, plan.tiles.tolist()))
+    assert np.mean([plan.grid.tile_at(*spot) in tiles for spot in spots.tolist()]) >= 0.95
+    away_um = 0.69 * np.linalg.norm(plan.grid.centers(plan.tiles)[:, None] - spots, axis=2)
+    assert (away_um.min(axis=1) > 400).mean() <= 0.1
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"min_tissue_fraction": 0.0}])
+def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        GradeSettings(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""Small sources of tiles, in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_hmkd.training.tiles import GRADE_NAMES, Tile
+
+WriteFolder = Callable[..., Path]
+
+
+class ArraySource:
+    """Pairs of an array as a source; it counts its readings."""
+
+    notice = "research use only"
+    renders = False
+    mpp = 0.5
+
+    def __init__(self, pairs: NDArray[np.uint8], tiles: Sequence[Tile]) -> None:
+        self.pairs, self.tiles = pairs, tiles
+        self.tile_px = pairs.shape[2]
+        self.identity = "array"
+        self.training_data = "random pixels"
+        self.readings = 0
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        self.readings += 1
+        return self.pairs[index]
+
+
+def tiles_of_patients(*grades: Sequence[int]) -> list[Tile]:
+    """One sequence of grades per patient."""
+    return [
+        Tile(f"{patient}-{number}", grade, patient=f"patient {patient}")
+        for patient, ofpatient in enumerate(grades)
+        for number, grade in enumerate(ofpatient)
+    ]
+
+
+@pytest.fixture
+def random_source() -> ArraySource:
+    """Six pairs of 8 px, two patients."""
+    pairs = np.random.default_rng(0).integers(0, 256, (6, 2, 8, 8, 3), np.uint8)
+    return ArraySource(pairs, tiles_of_patients([0, 1, 2], [3, 2, 1]))
+
+
+@pytest.fixture
+def bci_folder(tmp_path: Path) -> WriteFolder:
+    """Writes a BCI folder: so many pairs per grade in each part, JPEG bytes in .png names."""
+
+    def write(train: int = 4, test: int = 1, side: int = 256, name: str = "Gewebe süd 2") -> Path:
+        rng = np.random.default_rng(1)
+        folder = tmp_path / name
+        for part, count in (("train", train), ("test", test)):
+            for number in range(count * len(GRADE_NAMES)):
+                grade = GRADE_NAMES[number % len(GRADE_NAMES)]
+                for stain in ("HE", "IHC"):
+                    path = folder / stain / part / f"{number:05d}_{part}_{grade}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    tone = rng.integers(60, 256, (1, 1, 3), np.uint8)
+                    Image.fromarray(np.tile(tone, (side, side, 1))).save(path, format="JPEG")
+        return folder
+
+    return write

@@ -1,0 +1,126 @@
+"""The two tasks: named parts of the loss, terms that are switched off, and a frozen teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra `train`")
+pytest.importorskip("torchmetrics", reason="needs the extra `train`")
+
+from napari_hmkd.errors import DataError, ModelError
+from napari_hmkd.model import ModelCard, build_student, build_teacher
+from napari_hmkd.training import losses
+from napari_hmkd.training.config import DistillationSettings, OptimiserSettings, Reduction
+from napari_hmkd.training.data import Batch
+from napari_hmkd.training.distillation import Hmkd
+from napari_hmkd.training.graders import Grader
+from napari_hmkd.training.tasks import StudentTask, TeacherTask
+
+CARD = ModelCard(name="test", role="teacher", width=0.5, mpp=0.5, tile_px=256)
+OFF = DistillationSettings(cross_entropy=0, logits_kl=0, cosine=0, attention=1)
+TERMS = ("cross_entropy", "logits_kl", "cosine", "attention")
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (2, 2, 256, 256, 3), np.uint8)
+    )
+    return Batch(pixels[0], pixels[1], torch.tensor([1, 3]))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Grader:
+    torch.manual_seed(0)
+    return Grader(build_teacher(width=0.5), CARD)
+
+
+def student_task(teacher: Grader, settings: DistillationSettings) -> StudentTask:
+    torch.manual_seed(1)
+    card = replace(CARD, role="student")
+    return StudentTask(build_student(width=0.5), card, OptimiserSettings(), Hmkd(settings), teacher)
+
+
+def test_the_teacher_learns_from_the_cross_entropy_of_both_stains(batch: Batch) -> None:
+    torch.manual_seed(0)
+    task = TeacherTask(build_teacher(width=0.5), CARD, OptimiserSettings()).eval()
+    parts = task.parts(batch)
+    logits = task.network(CARD.normalise(batch.he), CARD.normalise(batch.ihc)).logits
+    assert parts.keys() == {"cross_entropy"}
+    torch.testing.assert_close(task.total(parts), losses.cross_entropy(logits, batch.grade))
+
+
+def test_the_student_s_loss_is_the_weighted_sum_of_four_named_parts(batch, teacher) -> None:
+    weights = DistillationSettings(cross_entropy=1, logits_kl=2, cosine=3, attention=4)
+    task = student_task(teacher, weights).eval()
+    parts = task.parts(batch)
+    assert tuple(parts) == TERMS
+    wanted = sum(getattr(weights, name) * part for name, part in parts.items())
+    torch.testing.assert_close(task.total(parts), wanted)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_of_weight_0_is_not_computed(monkeypatch, batch, teacher, term: str) -> None:
+    name = term if term in ("cross_entropy", "logits_kl") else f"{term}_loss"
+
+    def never(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError(f"{name} was computed")
+
+    monkeypatch.setattr(losses, name, never)
+    task = student_task(teacher, DistillationSettings(**{term: 0.0})).eval()
+    assert set(task.parts(batch)) == set(TERMS) - {term}
+
+
+def test_a_student_on_its_own_never_asks_the_teacher(monkeypatch, batch, teacher) -> None:
+    alone = DistillationSettings(logits_kl=0, cosine=0, attention=0)
+    task = student_task(teacher, alone)
+    monkeypatch.setattr(teacher.network, "forward", lambda *_: pytest.fail("the teacher ran"))
+    assert set(task.parts(batch)) == {"cross_entropy"}
+
+
+def test_the_cosine_term_can_be_the_published_sum(batch, teacher) -> None:
+    mean, total = (
+        student_task(teacher, replace(DistillationSettings(), cosine_reduction=how)).eval()
+        for how in (Reduction.MEAN, Reduction.SUM)
+    )
+    torch.testing.assert_close(total.parts(batch)["cosine"], 2 * mean.parts(batch)["cosine"])
+
+
+def test_training_leaves_the_teacher_as_it_is(batch, teacher) -> None:
+    before = {name: value.clone() for name, value in teacher.network.state_dict().items()}
+    task = student_task(teacher, DistillationSettings())
+    task.train()
+    running = task.network.stages[0].state_dict().copy()
+    running = {name: value.clone() for name, value in running.items() if "running" in name}
+    task.total(task.parts(batch)).backward()
+    assert task.network.training
+    assert not any(module.training for module in task.teacher.modules())
+    # The statistics of the student's BatchNorm move, the teacher's and its weights do not.
+    after = task.network.stages[0].state_dict()
+    assert any(not torch.equal(after[name], value) for name, value in running.items())
+    for name, value in teacher.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(weight.grad is None for weight in teacher.network.parameters())
+    assert all(weight.grad is not None for weight in task.network.parameters())
+
+
+def test_the_attention_term_needs_attention(batch, teacher) -> None:
+    he = CARD.normalise(batch.he)
+    with torch.no_grad():
+        student = build_student(width=0.5)(he)
+        taught = teacher.network(he, he)
+    with pytest.raises(ModelError, match="return their attention"):
+        Hmkd(OFF).parts(student, taught, batch.grade)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cosine": -1.0}, {"temperature": 0.0}, dict.fromkeys(TERMS, 0.0)],
+)
+def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(DataError):
+        DistillationSettings(**wrong)

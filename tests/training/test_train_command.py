@@ -1,0 +1,234 @@
+"""`napari-hmkd-train` from data to a finished model, and everything it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra `train`")
+pytest.importorskip("torchmetrics", reason="needs the extra `train`")
+pytest.importorskip("sklearn", reason="needs the extra `train`")
+
+from napari_hmkd.model import ModelCard, build_student, build_teacher, load, save
+from napari_hmkd.training.cli import main
+
+COHORT = (
+    "procedural --patients 3 --tiles-per-patient 4 --tile-px 256 --mpp 0.92 --test-share 0"
+).split()
+QUICK = "--epochs 1 --batch-size 4 --width 0.5 --device cpu".split()
+# Of 20 tiles, so that each part has one of each grade.
+SHARES = "--validation-share 0.2 --calibration-share 0.2 --test-share 0".split()
+PROCEDURAL_NOTICE = "trained on procedural tissue, not for real tissue, research use only"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained teacher and its student, both on the procedural cohort, in one cache."""
+    folder = tmp_path_factory.mktemp("Läufe 1")
+    cache = ("--cache", folder / "cache")
+    assert run("teacher", *COHORT, *QUICK, *cache, "--out", folder / "teacher", "--half") == 0
+    teacher = folder / "teacher" / "teacher.safetensors"
+    student = ("student", *COHORT, *QUICK, *cache, "--out", folder / "student")
+    assert run(*student, "--teacher", teacher, "--optimiser", "adamw") == 0
+    return folder
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def metrics(run_folder: Path) -> set[str]:
+    with (run_folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return set(next(csv.reader(file)))
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_run_leaves_a_model_that_loads(folder: Path, role: str) -> None:
+    network, card = load(folder / role / f"{role}.safetensors")
+    assert not network.training
+    assert (card.role, card.width, card.tile_px, card.mpp) == (role, 0.5, 256, 0.92)
+    assert card.notice == PROCEDURAL_NOTICE
+    assert card.training_data.startswith("procedural tissue, seed 0, 3 patients, 12 tiles")
+    assert 0.05 <= card.temperature <= 20
+
+
+def test_teacher_and_student_share_one_cache(folder: Path) -> None:
+    assert len(list((folder / "cache").iterdir())) == 1
+
+
+def test_a_run_leaves_its_settings_split_curves_and_scores(folder: Path) -> None:
+    student = folder / "student"
+    settings = read_json(student / "settings.json")
+    assert settings["optimiser"]["learning_rate"] == 1e-3
+    assert settings["optimiser"]["weight_decay"] == 0.05
+    assert settings["data"]["labels"] == "tile"
+    assert settings["engine"]["precision"] == "32-true"
+    assert torch.__version__.startswith(settings["versions"]["torch"])
+    with (student / "split.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["split"] for row in rows} == {"train", "validation", "calibration"}
+    assert len({row["patient"] for row in rows}) == 3
+    terms = {"train_cross_entropy", "train_logits_kl", "train_cosine", "train_attention"}
+    assert terms | {"train_loss", "validation_kappa", "validation_accuracy"} <= metrics(student)
+    scored = read_json(student / "evaluation.json")
+    assert scored["split"].startswith("split by patient")
+    assert scored["fit"]["steps_per_second"] > 0
+    assert scored["validation"]["tiles"] == 4
+    assert "test" not in scored  # --test-share 0
+
+
+def test_evaluate_scores_oracle_teacher_and_student_on_other_patients(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scores.json"
+    models = (
+        "--student", folder / "student" / "student.safetensors",
+        "--teacher", folder / "teacher" / "teacher.safetensors",
+    )  # fmt: skip
+    assert run("evaluate", *COHORT[:-2], "--cohort-seed", 7, *models, "--out", out) == 0
+    found = read_json(out)
+    assert (found["tiles"], found["patients"]) == (12, 3)
+    assert list(found["graders"]) == ["oracle", "teacher", "student"]
+    for scored in found["graders"].values():
+        assert np.sum(scored["confusion"]) == 12
+    assert found["notice"] == PROCEDURAL_NOTICE
+    printed = capsys.readouterr().out
+    assert "oracle" in printed
+    assert PROCEDURAL_NOTICE in printed
+
+
+def test_evaluate_refuses_patients_of_the_training(folder: Path, tmp_path: Path, capsys) -> None:
+    student = folder / "student" / "student.safetensors"
+    out = tmp_path / "scores.json"
+    assert run("evaluate", *COHORT[:-2], "--student", student, "--out", out) == 2
+    assert "were used to train" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_bci_folder_trains_and_its_test_folder_is_scored(bci_folder, tmp_path: Path) -> None:
+    data, out = bci_folder(train=5, test=1), tmp_path / "Lauf ä"
+    assert run("teacher", data, *QUICK, *SHARES, "--out", out) == 0
+    scored = read_json(out / "evaluation.json")
+    assert scored["split"].startswith("not a patient-level split")
+    assert scored["test"]["tiles"] == 4
+    assert scored["test"]["patients"] is None
+    assert read_json(out / "settings.json")["data"]["labels"] == "slide"
+    card = load(out / "teacher.safetensors")[1]
+    assert (card.mpp, card.tile_px, card.notice) == (0.46, 256, "research use only")
+
+
+def test_evaluate_runs_on_the_real_pairs(shared_data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    card = ModelCard(name="fresh", role="student", width=0.5, mpp=0.46, tile_px=1024)
+    save(tmp_path / "fresh.safetensors", build_student(width=0.5), card)
+    out = tmp_path / "scores.json"
+    student = ("--student", tmp_path / "fresh.safetensors", "--batch-size", 2)
+    assert run("evaluate", shared_data / "bci_pairs", *student, "--out", out) == 0
+    found = read_json(out)
+    assert found["tiles_per_grade"] == {"0": 1, "1+": 1, "2+": 1, "3+": 1}
+    assert found["patients"] is None
+    assert "too narrow" in found["intervals"]
+
+
+def spoil(name: str, folder: Path) -> None:
+    """Change a good BCI folder into a bad one."""
+    first = folder / "HE/train/00000_train_0.png"
+    match name:
+        case "unpaired":
+            first.unlink()
+        case "no image":
+            first.write_bytes(b"no image")
+        case "cut image":
+            first.write_bytes(first.read_bytes()[:-100])
+        case "no grade":
+            for stain in ("HE", "IHC"):
+                path = folder / stain / "train/00000_train_0.png"
+                path.rename(path.with_name("00000_train.png"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("unpaired", "lack their partner"),
+        ("no image", "cannot be read as an image"),
+        ("cut image", "cannot be decoded"),
+        ("no grade", "no HER2 grade in the file name"),
+    ],
+)
+def test_bad_data_is_named_and_nothing_is_written(
+    bci_folder, tmp_path: Path, capsys, fault: str, message: str
+) -> None:
+    folder = bci_folder(train=5, test=0)
+    spoil(fault, folder)
+    out = tmp_path / "run"
+    assert run("teacher", folder, *QUICK, *SHARES, "--out", out) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("teacher", "nowhere"), "nowhere is no folder"),
+        (("teacher", *COHORT, "--tile-px", 300), "multiple of 256"),
+        (("teacher", *COHORT, "--patients", 0), "above 0"),
+        (("teacher", *COHORT, "--patients", 1), "one patient cannot be divided"),
+        (("teacher", *COHORT, "--device", "abacus"), "abacus"),
+        (("teacher", *COHORT, "--memory-gb", 0), "--cache"),
+        (("student", *COHORT, "--teacher", "none.safetensors"), "none.safetensors"),
+    ],
+)
+def test_bad_arguments_write_nothing(
+    tmp_path: Path, capsys, arguments: tuple[object, ...], message: str
+) -> None:
+    out = tmp_path / "run"
+    assert run(*arguments[:2], "--width", 0.5, *arguments[2:], "--out", out) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_used_run_folder_is_refused_and_kept(tmp_path: Path, capsys) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    assert run("teacher", *COHORT, "--out", tmp_path) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("role", "tile_px", "width", "message"),
+    [
+        ("student", 256, 0.5, "holds a student"),
+        ("teacher", 512, 0.5, "was trained on tiles of 512 px"),
+        ("teacher", 256, 0.75, "use one width, or --cosine 0"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(
+    tmp_path: Path, capsys, role: str, tile_px: int, width: float, message: str
+) -> None:
+    build = build_teacher if role == "teacher" else build_student
+    card = ModelCard(name="t", role=role, width=width, mpp=0.92, tile_px=tile_px)
+    save(tmp_path / "t.safetensors", build(width=width), card)
+    out = tmp_path / "run"
+    arguments = ("--teacher", tmp_path / "t.safetensors", "--width", 0.5, "--out", out)
+    assert run("student", *COHORT, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.delitem(sys.modules, "napari_hmkd.training.workflow", raising=False)
+    assert run("teacher", *COHORT, "--out", tmp_path / "run") == 2
+    assert "napari-hmkd[train]" in capsys.readouterr().err

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari", reason="needs the napari extra")
+
+from napari_hmkd.cli.grade import main
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.reader import read_slides
+from napari_hmkd.widgets import grade_run
+from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.viewing import add_layers, slide_of, visible_region
+
+pytestmark = pytest.mark.gui
+NOTICE = "trained on procedural tissue, not for real tissue, research use only"
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture
+def widget(viewer, pair) -> GradeWidget:
+    add_layers(viewer, read_slides(pair.he))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Grade HER2")
+    return widget
+
+
+def press_and_wait(widget: GradeWidget, qtbot) -> bool:
+    complete: list[bool] = []
+    widget.run.ended.connect(complete.append)
+    widget.start.native.click()
+    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
+    widget.run.ended.disconnect(complete.append)
+    return complete[0]
+
+
+def one_tile_at_a_time(monkeypatch) -> None:
+    """Small steps, so that there is something to stop."""
+    plain = grade_run.start_grading
+
+    def start(slide, model, settings) -> SlideGrading:
+        return plain(slide, model, type(settings)(batch_size=1, device="cpu"))
+
+    monkeypatch.setattr(grade_run, "start_grading", start)
+
+
+def table(folder: Path) -> dict[tuple[int, int], np.ndarray]:
+    with (folder / "tiles.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            (int(r["row"]), int(r["column"])): np.array([float(r[f"p_{k}"]) for k in range(4)])
+            for r in csv.DictReader(file)
+        }
+
+
+def test_button_and_command_line_give_the_same_table_of_a_real_slide(
+    viewer, qtbot, shared_data: Path, tmp_path: Path
+) -> None:
+    path = shared_data / "slides" / "cmu-1-small-region.svs"
+    add_layers(viewer, read_slides(path))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    assert press_and_wait(widget, qtbot)
+    layer = widget.run.heatmap_layer
+    assert layer in viewer.layers
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(path), "--out", str(tmp_path)])
+    assert ended.value.code == 0
+    rows = table(tmp_path / path.name)
+    grading = widget.run.grading
+    assert set(rows) == {tuple(tile) for tile in grading.plan.tiles.tolist()}
+    for tile, probabilities in rows.items():
+        np.testing.assert_allclose(grading.heatmap.probabilities[tile], probabilities, atol=2e-4)
+        assert layer.data[tile] == pytest.approx(probabilities @ np.arange(4), abs=1e-3)
+
+
+def test_heatmap_tiles_lie_over_their_tissue(viewer, widget: GradeWidget, qtbot) -> None:
+    assert press_and_wait(widget, qtbot)
+    heatmap, grid = widget.run.heatmap_layer, widget.run.grading.plan.grid
+    slide_layer = widget.slide.value
+    for tile in [(0, 0), (1, 2)]:
+        world = heatmap.data_to_world(tile)
+        on_slide = np.asarray(slide_layer.world_to_data(world)) + 0.5
+        np.testing.assert_allclose(on_slide, grid.centers([tile])[0], atol=1e-6)
+
+
+def test_stop_ends_within_a_batch_and_the_next_press_goes_on_from_there(
+    widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    one_tile_at_a_time(monkeypatch)
+    at_stop: list[int] = []
+
+    def stop_once(tried: int, planned: int, speed: float) -> None:
+        if tried >= 2 and not at_stop:
+            at_stop.append(tried)
+            widget.stop.native.click()
+
+    widget.run.progressed.connect(stop_once)
+    assert not press_and_wait(widget, qtbot)
+    grading = widget.run.grading
+    graded = int(grading.heatmap.graded.sum())
+    assert at_stop[0] <= graded <= at_stop[0] + 3
+    assert graded < len(grading.plan.tiles)
+    assert widget.status.value.startswith("Stopped at")
+    first = grading.heatmap.probabilities.copy()
+
+    assert press_and_wait(widget, qtbot)
+    assert widget.run.grading is grading
+    assert len(grading.heatmap.remaining) == 0
+    done = ~np.isnan(first)
+    np.testing.assert_array_equal(grading.heatmap.probabilities[done], first[done])
+
+
+def test_a_second_press_does_not_start_a_second_run(
+    viewer, widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    started: list[object] = []
+    plain = grade_run.start_grading
+    monkeypatch.setattr(grade_run, "start_grading", lambda *a: started.append(a) or plain(*a))
+    ended: list[bool] = []
+    widget.run.ended.connect(ended.append)
+    widget.grade()
+    assert not widget.start.enabled
+    widget.grade()
+    qtbot.waitUntil(lambda: bool(ended), timeout=PATIENCE_MS)
+    assert len(started) == 1
+    assert len(viewer.layers) == 2
+
+
+def test_tiles_in_view_come_first_nearest_the_centre(
+    viewer, widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    one_tile_at_a_time(monkeypatch)
+    slide = slide_of(widget.slide.value)
+    viewer.camera.zoom = 4
+    viewer.camera.center = (900 * slide.mpp[0], 1300 * slide.mpp[1])
+    qtbot.wait(200)
+    focus, view = visible_region(viewer, widget.slide.value)
+    np.testing.assert_allclose(focus, (900.5, 1300.5), atol=1)
+    assert view.height < slide.size.height
+    order: list[list[int]] = []
+    paint = widget.run._on_step
+    monkeypatch.setattr(
+        widget.run,
+        "_on_step",
+        lambda step: (paint(step), order.extend(getattr(step, "tiles", np.empty((0, 2))).tolist())),
+    )
+    assert press_and_wait(widget, qtbot)
+    grid = widget.run.grading.plan.grid
+    wanted = grid.nearest_first(widget.run.grading.plan.tiles, focus, view).tolist()
+    assert order == wanted
+    assert order[0] == list(grid.tile_at(*focus))
+
+
+@pytest.mark.parametrize("which", ["slide", "heatmap"])
+def test_removing_a_layer_ends_the_run(
+    viewer, widget: GradeWidget, qtbot, monkeypatch, which: str
+) -> None:
+    one_tile_at_a_time(monkeypatch)
+
+    def remove(tried: int, planned: int, speed: float) -> None:
+        widget.run.progressed.disconnect(remove)
+        viewer.layers.remove(widget.slide.value if which == "slide" else widget.run.heatmap_layer)
+
+    widget.run.progressed.connect(remove)
+    assert not press_and_wait(widget, qtbot)
+    assert not widget.run.running
+    assert widget.start.enabled
+
+
+def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, monkeypatch) -> None:
+    one_tile_at_a_time(monkeypatch)
+    steps: list[int] = []
+    widget.run.progressed.connect(lambda *a: steps.append(1))
+    widget.grade()
+    qtbot.waitUntil(lambda: bool(steps), timeout=PATIENCE_MS)
+    worker = widget.run._worker
+    viewer.close()
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=PATIENCE_MS)
+
+
+def test_notice_and_legend_stay_on_screen(viewer, widget: GradeWidget, qtbot) -> None:
+    assert press_and_wait(widget, qtbot)
+    assert viewer.text_overlay.visible
+    assert viewer.text_overlay.text == NOTICE
+    assert NOTICE in widget.notice.value
+    for name in ("0", "1+", "2+", "3+"):
+        assert name in widget.legend.value
+    widget.opacity.value = 0.25
+    assert widget.run.heatmap_layer.opacity == 0.25
+
+
+def test_results_saved_from_the_widget_are_the_command_lines_files(
+    widget: GradeWidget, qtbot, tmp_path: Path
+) -> None:
+    assert press_and_wait(widget, qtbot)
+    widget.save_results(tmp_path)
+    folder = tmp_path / "he.ome.tif"
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Saved"), timeout=PATIENCE_MS)
+    assert {p.name for p in folder.iterdir()} == {"tiles.csv", "summary.json", "heatmap.png"}
+
+
+def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> None:
+    add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    assert widget.mpp.visible
+    widget.grade()
+    assert not widget.run.running
+    assert "pixel size" in widget.status.value
+    widget.mpp.value = 0.5
+    assert press_and_wait(widget, qtbot)
+    assert tuple(widget.slide.value.scale[:2]) == (0.5, 0.5)
+    assert widget.run.grading.plan.slide.mpp_source == "user"
+
+
+def test_a_failure_is_shown_and_the_button_is_free_again(
+    widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise RuntimeError("the driver went away")  # napari's worker would swallow this
+
+    monkeypatch.setattr(grade_run, "start_grading", fail)
+    with pytest.raises(HmkdError, match="driver went away"):
+        list(
+            grade_run._grade(
+                grade_run.GradeRequest(slide_of(widget.slide.value), "demo", None),
+                None,
+                (0, 0),
+                None,
+            )
+        )
+    messages: list[str] = []
+    widget.run.failed.connect(messages.append)
+    with pytest.raises(Exception, match="driver went away"), qtbot.captureExceptions():
+        press_and_wait(widget, qtbot)
+        raise HmkdError(messages[0])
+    assert "driver went away" in widget.status.value
+    assert widget.start.enabled

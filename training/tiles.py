@@ -1,0 +1,48 @@
+"""What every source of training tiles offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESEARCH_NOTICE = "research use only"
+TILE_MULTIPLE_PX = 256
+GRADE_NAMES = ("0", "1+", "2+", "3+")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One registered pair of tiles, before its pixels are read.
+
+    `patient` is None where the data does not tell patients apart; `part` is "train" or "test"
+    where the data says so itself.
+    """
+
+    name: str
+    grade: int
+    patient: str | None = None
+    part: str | None = None
+
+
+class TileSource(Protocol):
+    """Registered pairs of tiles with their grades."""
+
+    tiles: Sequence[Tile]
+    tile_px: int
+    mpp: float
+    identity: str
+    """Text that names the pixels: equal for equal tiles, so that a cache can be shared."""
+    training_data: str
+    """What the model card says about the data."""
+    notice: str
+    """The sentence that every output of a model trained on this data must carry."""
+    renders: bool
+    """Whether reading is slow enough to need processes and to be done only once."""
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """One pair, (2, tile_px, tile_px, 3): H&E, then IHC."""
+        ...
