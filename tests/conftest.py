@@ -60,7 +60,9 @@ GLASS = (243, 243, 243)
 
 @pytest.fixture(scope="session")
 def paint_slide() -> Callable[..., Path]:
-    """Write a slide of one-coloured squares of 256 px at 4 um/px, whose right grades are known.
+    """Write a slide of squares of 256 px at 4 um/px, whose right grades their mean colours tell.
+
+    Tissue is mottled, as find_tissue expects: what is dark and smooth is pen.
 
     In `grades` -1 is glass, 0 to 3 a `TISSUE` colour; `damaged` squares cannot be decoded.
     """
@@ -69,6 +71,9 @@ def paint_slide() -> Callable[..., Path]:
     def paint(path: Path, grades: list[list[int]], damaged: Sequence[tuple[int, int]] = ()) -> Path:
         colours = np.array([*TISSUE, GLASS], dtype=np.uint8)[np.array(grades)]
         pixels = colours.repeat(256, axis=0).repeat(256, axis=1)
+        mottle = np.random.default_rng(0).integers(-12, 13, (64 * len(grades), 64 * len(grades[0])))
+        mottle = np.kron(mottle, np.ones((4, 4), dtype=int))[..., None]
+        pixels = np.where(pixels == GLASS, pixels, pixels + mottle).astype(np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(
             path,

@@ -75,7 +75,7 @@ def test_area_is_the_tissue_of_the_tiles(plan: GradePlan) -> None:
 def test_a_tile_over_the_edge_counts_with_what_lies_on_the_slide(
     tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
 ) -> None:
-    path = paint_slide(tmp_path / "edge.tif", [[0]])
+    path = paint_slide(tmp_path / "edge.tif", [[2]])
     with open_slide(path, mpp=6.0) as slide:  # a tile and a half each way
         heatmap = Heatmap(plan_grading(slide, colour_model.card))
     heatmap.update(batch((0, 0), (0, 1), (1, 0), (1, 1), p=(0, 1, 0, 0)))

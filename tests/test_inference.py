@@ -151,12 +151,20 @@ def test_a_failure_of_torch_is_a_device_error(plan: GradePlan, failure: Exceptio
         list(grade_slide(plan, Answering(failure), CPU))
 
 
-@pytest.mark.parametrize(
-    "logits", [torch.zeros(1, 2), torch.full((1, 4), torch.nan), torch.full((1, 4), torch.inf)]
-)
-def test_an_answer_that_is_no_grade_is_a_model_error(plan: GradePlan, logits: torch.Tensor) -> None:
+def test_an_answer_that_is_no_grade_is_a_model_error(plan: GradePlan) -> None:
     with pytest.raises(ModelError, match="colours"):
-        list(grade_slide(plan, Answering(logits), CPU))
+        list(grade_slide(plan, Answering(torch.zeros(1, 2)), CPU))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_tile_without_a_finite_answer_is_marked_and_the_run_goes_on(
+    plan: GradePlan, value: float
+) -> None:
+    batches = list(grade_slide(plan, Answering(torch.tensor([[0, 0, value, 0]])), CPU))
+    failed = [(tile.row, tile.column) for batch in batches for tile in batch.failed]
+    assert sorted(failed) == sorted(map(tuple, plan.tiles.tolist()))
+    assert all("not finite" in tile.message for batch in batches for tile in batch.failed)
+    assert all(len(batch.tiles) == len(batch.probabilities) == 0 for batch in batches)
 
 
 def test_the_network_is_put_into_eval_mode(plan: GradePlan) -> None:

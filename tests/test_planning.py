@@ -47,8 +47,11 @@ def test_a_tile_is_read_at_the_model_s_pixel_size(
         plan = plan_grading(slide, colour_model.card)
         tile = read_tile(slide, plan.grid, (0, 0))
     assert tile.shape == (256, 256, 3)
-    assert (tile[:128, :128] == (225, 140, 190)).all()
-    assert (tile[128:, 128:] == (130, 50, 130)).all()
+    for quarter, colour in (
+        (tile[:128, :128], (225, 140, 190)),
+        (tile[128:, 128:], (130, 50, 130)),
+    ):
+        assert quarter.mean(axis=(0, 1)) == pytest.approx(colour, abs=1)
 
 
 @pytest.mark.parametrize(("mpp", "warned"), [(4.0, False), (4.76, False), (5.2, True), (8.0, True)])

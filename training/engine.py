@@ -19,6 +19,7 @@ from napari_hmkd.device import device_errors
 from napari_hmkd.training.config import EngineSettings, Precision
 from napari_hmkd.training.console import say
 from napari_hmkd.training.data import TileData
+from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.tasks import GradingTask
 
 MONITOR = "validation_kappa"
@@ -83,7 +84,7 @@ def fit(
     """
     lines = EpochLines()
     best = ModelCheckpoint(folder / "checkpoints", "best", MONITOR, mode="max")
-    trainer = make_trainer(settings, device, folder, [lines, best])
+    trainer = make_trainer(settings, device, folder, [lines, SettledStatistics(), best])
     started = time.perf_counter()
     with warnings.catch_warnings(), device_errors(device):
         for message in EXPECTED_WARNINGS:

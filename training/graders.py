@@ -74,6 +74,8 @@ def predict_logits(
     ------
     DeviceError
         If the device fails.
+    ModelError
+        If the network answers a tile with values that are not finite.
     """
     loader = batches(dataset, batch_size)
     found = []
@@ -83,4 +85,10 @@ def predict_logits(
             moved = Batch(*(part.to(device) for part in batch))
             found.append(grader.logits(moved).float().cpu().numpy())
         network.cpu()
-    return np.concatenate(found)
+    logits = np.concatenate(found)
+    if bad := int((~np.isfinite(logits)).any(1).sum()):
+        raise ModelError(
+            f"{grader.card.name} answers {bad} of {len(logits)} tiles with values that are not "
+            "finite: it cannot be scored. Train it longer, or with a smaller --learning-rate"
+        )
+    return logits

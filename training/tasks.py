@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 import torch
 from torch import nn
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa
 
 from napari_hmkd.model import ModelCard
@@ -23,7 +24,9 @@ GRADES = 4
 class GradingTask(lightning.LightningModule):
     """What teacher and student share: optimiser, scores on validation tiles, logging.
 
-    Validation scores are `validation_kappa` (quadratic weights) and `validation_accuracy`.
+    Validation scores are `validation_kappa` (quadratic weights), `validation_accuracy` and
+    `validation_not_finite`, the number of tiles answered with NaN or infinity. One such tile makes
+    the kappa -1, so that the checkpoint is not picked where another one answers them all.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, optimiser: OptimiserSettings) -> None:
@@ -31,6 +34,7 @@ class GradingTask(lightning.LightningModule):
         self.network, self.card, self.optimiser = network, card, optimiser
         self.kappa = MulticlassCohenKappa(GRADES, weights="quadratic")
         self.accuracy = MulticlassAccuracy(GRADES, average="micro")
+        self.not_finite = SumMetric()
 
     def parts(self, batch: Batch) -> Parts:
         """The named terms of the loss on a batch."""
@@ -60,6 +64,7 @@ class GradingTask(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
         logits = self.logits(batch).float()
+        self.not_finite.update(not_finite(logits))
         self.kappa.update(logits, batch.grade)
         self.accuracy.update(logits, batch.grade)
         entropy = losses.cross_entropy(logits, batch.grade)
@@ -67,10 +72,13 @@ class GradingTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores; kappa is undefined where all tiles share one grade, and counts as 0."""
-        self.log("validation_kappa", torch.nan_to_num(self.kappa.compute()))
+        unanswered = self.not_finite.compute()
+        kappa = torch.nan_to_num(self.kappa.compute())
+        self.log("validation_kappa", torch.where(unanswered > 0, -1.0, kappa))
         self.log("validation_accuracy", self.accuracy.compute())
-        self.kappa.reset()
-        self.accuracy.reset()
+        self.log("validation_not_finite", unanswered)
+        for metric in (self.kappa, self.accuracy, self.not_finite):
+            metric.reset()
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser with its schedule, stepped per batch."""
@@ -83,6 +91,11 @@ class GradingTask(lightning.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def not_finite(logits: torch.Tensor) -> torch.Tensor:
+    """How many tiles of (B, 4) logits have a value that is NaN or infinite."""
+    return (~logits.isfinite()).any(1).sum()
 
 
 class TeacherTask(GradingTask):

@@ -104,9 +104,9 @@ class SlideGrading:
         DeviceError
             If torch fails, for want of memory or otherwise.
         ModelError
-            If the network's answer is not four finite numbers a tile.
+            If the network's answer is not four numbers a tile.
         SlideError
-            At the end, if not one tile could be read.
+            At the end, if not one tile could be read and graded.
         """
         tiles = self.heatmap.remaining
         if focus is not None:
@@ -125,8 +125,8 @@ class SlideGrading:
         if failed and not self.heatmap.graded.any():
             raise SlideError(
                 f"asked to grade {self.plan.slide.path.name}, but none of its {len(failed)} tiles with "
-                f"tissue could be read; the first failed with: {failed[0].message}; "
-                "the file is damaged: fetch it again from where it came"
+                f"tissue could be; the first failed with: {failed[0].message}; fetch the file again from "
+                "where it came, or choose a model that was trained on such tissue"
             )
 
 

@@ -20,6 +20,7 @@ from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradePlan, read_tile
 
 GRADES = 4
+_NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
 _READERS = min(8, os.cpu_count() or 1)
 
 Read = np.ndarray | SlideReadError  # a tile's pixels, or why there are none
@@ -27,7 +28,7 @@ Read = np.ndarray | SlideReadError  # a tile's pixels, or why there are none
 
 @dataclass(frozen=True, slots=True)
 class FailedTile:
-    """A tile that could not be read, and why."""
+    """A tile that could not be read or graded, and why."""
 
     row: int
     column: int
@@ -45,7 +46,7 @@ class GradedBatch:
     probabilities : numpy.ndarray
         Of grades 0, 1+, 2+, 3+, after the card's temperature: float32 (n, 4), rows sum to one.
     failed : tuple of FailedTile
-        Tiles of this batch that could not be read.
+        Tiles of this batch that could not be read, or that the network could not answer.
     """
 
     tiles: np.ndarray
@@ -83,7 +84,7 @@ def grade_slide(
     DeviceError
         If torch fails, for want of memory or otherwise.
     ModelError
-        If the network's answer is not four finite numbers a tile.
+        If the network's answer is not four numbers a tile.
     """
     tiles = plan.tiles if tiles is None else np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
     with device_errors(device):
@@ -92,11 +93,11 @@ def grade_slide(
         for start in range(0, len(tiles), plan.settings.batch_size):
             batch = tiles[start : start + plan.settings.batch_size]
             pixels, failed = _sort_out(batch, islice(reads, len(batch)))
-            yield GradedBatch(
-                np.array(list(pixels), dtype=np.int64).reshape(-1, 2),
-                grade_tiles(student, plan.card, list(pixels.values()), device),
-                failed,
-            )
+            probabilities = grade_tiles(student, plan.card, list(pixels.values()), device)
+            answered = ~np.isnan(probabilities).any(axis=1)
+            read = np.array(list(pixels), dtype=np.int64).reshape(-1, 2)
+            failed += tuple(FailedTile(r, c, _NO_ANSWER) for r, c in read[~answered].tolist())
+            yield GradedBatch(read[answered], probabilities[answered], failed)
 
 
 def grade_tiles(
@@ -104,25 +105,28 @@ def grade_tiles(
 ) -> np.ndarray:
     """Probabilities of the four grades for tiles, each uint8 (s, s, 3): float32 (n, 4).
 
+    A tile that the network answers with NaN or infinity, as its unbounded attention can on tissue
+    unlike its training's, has a row of NaN.
+
     Raises
     ------
     DeviceError
         If torch fails, for want of memory or otherwise.
     ModelError
-        If the network's answer is not four finite numbers a tile.
+        If the network's answer is not four numbers a tile.
     """
     if not tiles:
         return np.empty((0, GRADES), dtype=np.float32)
     with device_errors(device), torch.inference_mode(), mixed_precision(device):
         pixels = torch.from_numpy(np.stack(tiles)).to(device)
         logits = student(card.normalise(pixels)).logits.float().cpu()
-    if logits.shape != (len(tiles), GRADES) or not logits.isfinite().all():
+    if logits.shape != (len(tiles), GRADES):
         raise ModelError(
             f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
-            f"instead of ({len(tiles)}, {GRADES}), or holds NaN or infinity; the weights are damaged "
-            "or belong to another network"
+            f"instead of ({len(tiles)}, {GRADES}); the weights belong to another network"
         )
-    return torch.softmax(logits / card.temperature, dim=1).numpy()
+    answered = logits.isfinite().all(dim=1, keepdim=True)
+    return torch.softmax(logits.where(answered, torch.nan) / card.temperature, dim=1).numpy()
 
 
 def _sort_out(

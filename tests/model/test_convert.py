@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -48,6 +49,18 @@ def test_other_ways_to_store_it(
     torch.save(wrap(state), path)
     network = import_published(path, "student")
     assert torch.equal(network.head.embed.bias, state["fc_new1.0.bias"])
+
+
+def test_a_file_from_before_numpy_2(published_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    old = tmp_path / "old.pth"
+    with ZipFile(published_checkpoint("student")) as new, ZipFile(old, "w") as written:
+        for name in new.namelist():
+            data = new.read(name)
+            if name.endswith("data.pkl"):
+                assert b"numpy._core.multiarray" in data
+                data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            written.writestr(name, data)
+    assert isinstance(import_published(old, "student"), Student)
 
 
 @pytest.mark.parametrize(("held", "asked"), [("teacher", "student"), ("student", "teacher")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,16 @@ pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.training import losses
-from napari_hmkd.training.config import DistillationSettings, OptimiserSettings, Reduction
-from napari_hmkd.training.data import Batch
+from napari_hmkd.training.config import (
+    DataSettings,
+    DistillationSettings,
+    OptimiserSettings,
+    Reduction,
+)
+from napari_hmkd.training.data import Batch, PairDataset
 from napari_hmkd.training.distillation import Hmkd
-from napari_hmkd.training.graders import Grader
+from napari_hmkd.training.graders import Grader, predict_logits
+from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tasks import StudentTask, TeacherTask
 
 CARD = ModelCard(name="test", role="teacher", width=0.5, mpp=0.5, tile_px=256)
@@ -115,6 +122,32 @@ def test_the_attention_term_needs_attention(batch, teacher) -> None:
         taught = teacher.network(he, he)
     with pytest.raises(ModelError, match="return their attention"):
         Hmkd(OFF).parts(student, taught, batch.grade)
+
+
+@pytest.mark.parametrize(("spoiled", "kappa"), [(False, 1.0), (True, -1.0)])
+def test_an_epoch_with_a_tile_that_is_not_answered_is_not_picked(
+    monkeypatch, batch, spoiled: bool, kappa: float
+) -> None:
+    task = TeacherTask(build_teacher(width=0.5), CARD, OptimiserSettings())
+    logits = torch.tensor([[0.0, 9, 0, 0], [0, 0, 0, 9]])
+    logits[0, 0] = float("nan") if spoiled else 0
+    logged: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(task, "logits", lambda _: logits)
+    monkeypatch.setattr(task, "log", lambda name, value, **_: logged.update({name: value}))
+    task.validation_step(batch, 0)
+    task.on_validation_epoch_end()
+    assert logged["validation_kappa"] == kappa
+    assert logged["validation_not_finite"] == int(spoiled)
+
+
+def test_a_network_that_answers_nan_is_not_scored(random_source) -> None:
+    network = torch.nn.Module()
+    network.forward = lambda he: SimpleNamespace(logits=he.mean((2, 3))[:, :1].log().expand(-1, 4))
+    grader = Grader(network, replace(CARD, role="student"))
+    store = open_store(random_source, DataSettings())
+    dataset = PairDataset(store, random_source.tiles, np.arange(6))
+    with pytest.raises(ModelError, match=r"answers \d of 6 tiles with values that are not finite"):
+        predict_logits(grader, dataset, 4, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import grade_run
 from napari_hmkd.widgets.grade_widget import GradeWidget
@@ -218,26 +220,27 @@ def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> 
     assert widget.run.grading.plan.slide.mpp_source == "user"
 
 
-def test_a_failure_is_shown_and_the_button_is_free_again(
-    widget: GradeWidget, qtbot, monkeypatch
-) -> None:
+@pytest.fixture
+def broken_driver(monkeypatch) -> None:
     def fail(*_args: object) -> None:
-        raise RuntimeError("the driver went away")  # napari's worker would swallow this
+        raise RuntimeError("the driver went away")
 
     monkeypatch.setattr(grade_run, "start_grading", fail)
+
+
+def test_no_runtime_error_reaches_the_worker_which_would_swallow_it(
+    widget: GradeWidget, broken_driver: None
+) -> None:
+    request = grade_run.GradeRequest(slide_of(widget.slide.value), "demo", GradeSettings())
     with pytest.raises(HmkdError, match="driver went away"):
-        list(
-            grade_run._grade(
-                grade_run.GradeRequest(slide_of(widget.slide.value), "demo", None),
-                None,
-                (0, 0),
-                None,
-            )
-        )
-    messages: list[str] = []
-    widget.run.failed.connect(messages.append)
-    with pytest.raises(Exception, match="driver went away"), qtbot.captureExceptions():
-        press_and_wait(widget, qtbot)
-        raise HmkdError(messages[0])
+        next(grade_run._grade(request, None, (0, 0), Region(0, 0, 1, 1)))
+
+
+def test_a_failure_is_shown_and_the_button_is_free_again(
+    widget: GradeWidget, qtbot, broken_driver: None
+) -> None:
+    with qtbot.captureExceptions():
+        assert not press_and_wait(widget, qtbot)
     assert "driver went away" in widget.status.value
     assert widget.start.enabled
+    assert not widget.run.running

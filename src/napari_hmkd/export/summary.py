@@ -35,7 +35,7 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
         "notice": card.notice,
-        "warnings": list(plan.warnings),
+        "warnings": [*([card.notice] if card.notice else []), *plan.warnings],
         "grades": {name: {"area_mm2": area, "share": share} for name, area, share in by_grade},
         "graded_tissue_mm2": sum(summary.area_mm2),
         "graded_tiles": summary.graded_tiles,

@@ -19,6 +19,7 @@ COLUMNS = (
     "p_3",
     "grade",
     "expected_grade",
+    "notice",
 )
 
 
@@ -26,10 +27,12 @@ def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
     """A tuple of `COLUMNS` per tile, by row and column.
 
     `y_px` and `x_px` are the tile's top-left corner from the slide's top-left corner, in level-0
-    px. A tile that could not be read has None from `p_0` on, an empty field in the file, so that
-    the columns stay numbers for whoever reads them; `summary.json` lists it with the reason.
+    px. A tile that could not be read has None for `p_0` to `expected_grade`, empty fields in the
+    file, so that the columns stay numbers for whoever reads them; `summary.json` lists it with the
+    reason. `notice` is the model card's, on every row: a table is often passed on alone.
     """
     heatmap, plan = grading.heatmap, grading.plan
+    notice = plan.card.notice
     grade, expected = heatmap.grade, heatmap.expected_grade
     rows: list[tuple[object, ...]] = []
     for row, column in plan.tiles.tolist():
@@ -42,10 +45,11 @@ def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
             f"{plan.tissue_fraction[row, column]:.4f}",
         )
         if (row, column) in heatmap.failed:
-            rows.append((*place, *[None] * 6))
+            rows.append((*place, *[None] * 6, notice))
         elif heatmap.graded[row, column]:
             p = [f"{value:.6f}" for value in heatmap.probabilities[row, column]]
-            rows.append((*place, *p, int(grade[row, column]), f"{expected[row, column]:.6f}"))
+            likeliest, mean = int(grade[row, column]), f"{expected[row, column]:.6f}"
+            rows.append((*place, *p, likeliest, mean, notice))
     return rows
 
 

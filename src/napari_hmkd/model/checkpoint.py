@@ -30,7 +30,7 @@ def card_path(path: str | os.PathLike[str]) -> Path:
 def save(
     path: str | os.PathLike[str], module: nn.Module, card: ModelCard, half: bool = False
 ) -> None:
-    """Write weights and card; a failure leaves the files that were there.
+    """Write weights and card; each file is replaced whole or not at all.
 
     Parameters
     ----------

@@ -44,19 +44,10 @@ class AttentionPlanes(nn.Module):
             # (B, maps C, h, w) -> (B, maps, C, N)
             q = query.float().unflatten(1, (-1, channels)).flatten(3)
             k = key.float().unflatten(1, (MAPS, channels)).flatten(3)
-            scores = self.norm(self._mixed(q * channels**-0.5, k))  # (B, 4, N, N)
+            scores = (q * channels**-0.5).transpose(2, 3) @ k  # (B, 4, N, N)
+            scores = self.norm(_convolve(self.mix, scores))
             scores = scores * scores.softmax(dim=-1)
             return _convolve(self.merge, scores).squeeze(1)  # (B, N, N)
-
-    def _mixed(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """Conv3x3_{4->4}(q k^T): q (B, 4 or 1, C, N), k (B, 4, C, N) -> (B, 4, N, N)."""
-        if q.shape[1] == MAPS:
-            return _convolve(self.mix, q.transpose(2, 3) @ k)
-        # With one query map the kernel w can go to the keys, which are far smaller than the plane:
-        # Conv(q k^T)[p, i, j] = sum_x q[i + x] . sum_{m, y} w[p, m, x, y] k_m[j + y]
-        keys = torch.einsum("pmxy,bmcjy->bpcxj", self.mix.weight, _neighbours(k))
-        queries = _neighbours(q).permute(0, 1, 3, 2, 4)  # (B, 1, N, C, 3)
-        return queries.flatten(3) @ keys.flatten(2, 3)  # (B, 1, N, 3 C) @ (B, 4, 3 C, N)
 
 
 def attend(attention: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -75,8 +66,3 @@ def _convolve(conv: nn.Conv2d, planes: torch.Tensor) -> torch.Tensor:
     last = torch.channels_last
     weight = conv.weight.contiguous(memory_format=last)
     return functional.conv2d(planes.contiguous(memory_format=last), weight, padding=1).contiguous()
-
-
-def _neighbours(tokens: torch.Tensor) -> torch.Tensor:
-    """(..., N) -> (..., N, 3): each token with the one before and the one after, 0 at the ends."""
-    return functional.pad(tokens, (1, 1)).unfold(-1, 3, 1)
