@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.config import DataSettings
@@ -174,6 +175,8 @@ def _in_order(
 def _hold(source: TileSource) -> None:
     global _source
     _source = source
+    # There is a process for each core: BLAS threads would only fight over them.
+    threadpool_limits(1, user_api="blas")
 
 
 def _read_held(index: int) -> NDArray[np.uint8]:

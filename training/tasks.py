@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning
@@ -21,7 +22,7 @@ from napari_hmkd.training.optimisers import optimiser_and_schedule
 GRADES = 4
 
 
-class GradingTask(lightning.LightningModule):
+class GradingTask(lightning.LightningModule, ABC):
     """What teacher and student share: optimiser, scores on validation tiles, logging.
 
     Validation scores are `validation_kappa` (quadratic weights), `validation_accuracy` and
@@ -36,17 +37,17 @@ class GradingTask(lightning.LightningModule):
         self.accuracy = MulticlassAccuracy(GRADES, average="micro")
         self.not_finite = SumMetric()
 
+    @abstractmethod
     def parts(self, batch: Batch) -> Parts:
         """The named terms of the loss on a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def total(self, parts: Parts) -> torch.Tensor:
         """The loss to be minimised."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, batch: Batch) -> torch.Tensor:
         """(B, 4) of the network that is trained."""
-        raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss; it and its parts are logged as means over the epoch."""

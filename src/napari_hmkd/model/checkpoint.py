@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import nn
 
 from napari_hmkd.errors import ModelError, OutputError
@@ -61,7 +62,8 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights, text = Path(folder, path.name), Path(folder, card_path(path).name)
-            save_file(tensors, weights)
+            # Not save_file, whose files only their owner can read.
+            weights.write_bytes(serialise(tensors))
             text.write_text(card.to_json(), encoding="utf-8")
             os.replace(weights, path)
             os.replace(text, card_path(path))
