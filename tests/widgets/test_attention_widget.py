@@ -107,7 +107,7 @@ def test_following_the_cursor_asks_for_the_tile_under_it_once(
 
 def test_a_missing_teacher_file_is_named(viewer, widget: AttentionWidget, qtbot) -> None:
     widget.ihc.value = viewer.layers["ihc.ome.tif"]
-    widget.teacher.line_edit.value = "no such teacher.safetensors"
+    widget.teacher.value = "no such teacher.safetensors"
     messages: list[str] = []
     widget.run.failed.connect(messages.append)
     with qtbot.captureExceptions():

@@ -210,7 +210,7 @@ def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> 
     add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    assert widget.mpp.visible
+    assert widget.asks_for_pixel_size
     widget.grade()
     assert not widget.run.running
     assert "pixel size" in widget.status.value

@@ -9,6 +9,10 @@ from torch.nn import functional
 from napari_hmkd.model.precision import float32_island
 
 MAPS = 4
+SCORE_LIMIT = 1e4
+"""Largest score S. The reference networks and the demo student on its own tissue stay below 1. On
+tissue unlike any seen in training a block answers with the third power of what is too large, and
+without a limit the next ones overflow float32; the softmax has settled on one key long before."""
 
 
 class AttentionPlanes(nn.Module):
@@ -45,7 +49,7 @@ class AttentionPlanes(nn.Module):
             q = query.float().unflatten(1, (-1, channels)).flatten(3)
             k = key.float().unflatten(1, (MAPS, channels)).flatten(3)
             scores = (q * channels**-0.5).transpose(2, 3) @ k  # (B, 4, N, N)
-            scores = self.norm(_convolve(self.mix, scores))
+            scores = self.norm(_convolve(self.mix, scores)).clamp(-SCORE_LIMIT, SCORE_LIMIT)
             scores = scores * scores.softmax(dim=-1)
             return _convolve(self.merge, scores).squeeze(1)  # (B, N, N)
 

@@ -10,6 +10,7 @@ from napari_hmkd.errors import HmkdError
 from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown
 from napari_hmkd.widgets.viewing import slide_layers, slide_of, to_level0, visible_region
 
+_WEIGHTS = "*.safetensors"
 _HINT = "Switch on 'Follow the cursor' and point at a tile, or press the button."
 
 
@@ -29,8 +30,8 @@ class AttentionWidget(Container):
         self.run = AttentionRun(napari_viewer)
         self.slide = ComboBox(label="H&E slide", choices=self._slide_choices)
         self.ihc = ComboBox(label="IHC slide", choices=self._slide_choices, nullable=True)
-        self.student = FileEdit(label="Student file", mode="r", filter="*.safetensors")
-        self.teacher = FileEdit(label="Teacher file", mode="r", filter="*.safetensors")
+        self.student = FileEdit(label="Student file", mode="r", filter=_WEIGHTS, nullable=True)
+        self.teacher = FileEdit(label="Teacher file", mode="r", filter=_WEIGHTS, nullable=True)
         self.follow = CheckBox(text="Follow the cursor")
         self.show_middle = PushButton(text="Show the tile in the middle of the view")
         self.status = Label(value=_HINT)
@@ -43,7 +44,6 @@ class AttentionWidget(Container):
         self.status.native.setWordWrap(True)
         for field, name in ((self.student, "demo student"), (self.teacher, "demo teacher")):
             field.line_edit.native.setPlaceholderText(name)
-            field.value = ""
         self._last: tuple[object, ...] | None = None
         self.show_middle.clicked.connect(self.show_tile_in_middle)
         self.run.shown.connect(self._on_shown)
@@ -82,10 +82,7 @@ class AttentionWidget(Container):
             self._complain(str(error))
 
     def _names(self) -> tuple[str, str]:
-        student, teacher = (
-            str(field.line_edit.value).strip() for field in (self.student, self.teacher)
-        )
-        return student or "demo", teacher or "demo-teacher"
+        return str(self.student.value or "demo"), str(self.teacher.value or "demo-teacher")
 
     def _slide_choices(self, _widget: object) -> list[napari.layers.Image]:
         return slide_layers(self._viewer)

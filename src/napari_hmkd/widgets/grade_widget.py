@@ -19,7 +19,7 @@ from magicgui.widgets import (
 from napari.qt.threading import create_worker
 
 from napari_hmkd.device import available_devices
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.export import write_results
 from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradeSettings
@@ -44,10 +44,13 @@ class GradeWidget(Container):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         self._viewer = napari_viewer
         self.run = GradeRun(napari_viewer)
+        self._failure = ""
         self.slide = ComboBox(label="H&E slide", choices=self._slide_choices, nullable=False)
         self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.01)
         self.model = ComboBox(label="Model", choices=[_DEMO, _FROM_FILE])
-        self.model_file = FileEdit(label="Student file", mode="r", filter="*.safetensors")
+        self.model_file = FileEdit(
+            label="Student file", mode="r", filter="*.safetensors", nullable=True
+        )
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.start = PushButton(text="Grade HER2")
         self.stop = PushButton(text="Stop", enabled=False)
@@ -77,7 +80,7 @@ class GradeWidget(Container):
         self.opacity.changed.connect(self._set_opacity)
         self.save.clicked.connect(self._on_save)
         self.run.progressed.connect(self._on_progress)
-        self.run.failed.connect(self._complain)
+        self.run.failed.connect(self._on_failed)
         self.run.ended.connect(self._on_ended)
         self._viewer.layers.events.inserted.connect(self._refresh_slides)
         self._viewer.layers.events.removed.connect(self._refresh_slides)
@@ -92,7 +95,7 @@ class GradeWidget(Container):
             self._complain(_NO_SLIDE)
             return
         try:
-            if self.mpp.visible:
+            if self.asks_for_pixel_size:
                 state_pixel_size(layer, self.mpp.value)
             settings = GradeSettings(device=self.device.value)
             self.run.start(layer, self._model_name(), settings)
@@ -100,11 +103,22 @@ class GradeWidget(Container):
             self._complain(str(error))
             return
         self.mpp.visible = False
+        self._failure = ""
         self._set_running(True)
         self.status.value = "Opening the model, finding the tissue ..."
 
+    @property
+    def asks_for_pixel_size(self) -> bool:
+        """Whether the chosen slide has no pixel size, so that one must be stated."""
+        slide = slide_of(self.slide.value) if self.slide.value is not None else None
+        return slide is not None and slide.mpp is None
+
     def _model_name(self) -> str:
-        return "demo" if self.model.value == _DEMO else str(self.model_file.value)
+        if self.model.value == _DEMO:
+            return "demo"
+        if self.model_file.value is None:
+            raise ModelError("grading with a model from a file was asked for: choose the file")
+        return str(self.model_file.value)
 
     def _slide_choices(self, _widget: object) -> list[napari.layers.Image]:
         return slide_layers(self._viewer)
@@ -116,7 +130,7 @@ class GradeWidget(Container):
 
     def _on_slide_chosen(self, _value: object = None) -> None:
         slide = slide_of(self.slide.value) if self.slide.value is not None else None
-        self.mpp.visible = slide is not None and slide.mpp is None
+        self.mpp.visible = self.asks_for_pixel_size
         if self.run.running:
             return
         if slide is None:
@@ -155,7 +169,7 @@ class GradeWidget(Container):
         unread = f", {failed} could not be read" if failed else ""
         if complete:
             self.status.value = f"Done: {tried} tiles in {grading.seconds:.0f} s{unread}"
-        elif self.status.value.startswith("Stopping"):
+        elif not self._failure:
             self.status.value = f"Stopped at {tried} of {len(grading.plan.tiles)} tiles{unread}"
 
     def _set_running(self, running: bool) -> None:
@@ -186,6 +200,10 @@ class GradeWidget(Container):
         worker.returned.connect(lambda _: setattr(self.status, "value", f"Saved to {folder}"))
         worker.errored.connect(lambda error: self._complain(str(error)))
         worker.start()
+
+    def _on_failed(self, message: str) -> None:
+        self._failure = message
+        self._complain(message)
 
     def _complain(self, message: str) -> None:
         self.status.value = message
