@@ -8,8 +8,8 @@ SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000
 .PHONY: demo test lint format clean
 
 demo: $(VENV)/.installed
-ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
 	sh tools/system-packages.sh display
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
 	$(SCREEN) $(PY) -m napari_hmkd.widgets.demo --out demo
 else
 	$(PY) -m napari_hmkd.widgets.demo

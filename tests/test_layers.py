@@ -41,7 +41,7 @@ def corner_um(kwargs: dict[str, Any]) -> np.ndarray:
 
 
 def test_the_heatmap_lies_over_the_slide(grading: SlideGrading) -> None:
-    ((data, kwargs, kind),) = heatmap_layers(grading)
+    (data, kwargs, kind), _ = heatmap_layers(grading)
     assert kind == "image"
     assert data.shape == (grading.plan.grid.rows, grading.plan.grid.columns)
     assert kwargs["scale"] == pytest.approx((1024.0, 1024.0))  # 256 px of the model at 4 um/px
@@ -54,7 +54,7 @@ def test_the_heatmap_lies_over_the_slide(grading: SlideGrading) -> None:
 def test_the_heatmap_shows_expected_grades_and_nan_where_there_are_none(
     grading: SlideGrading,
 ) -> None:
-    ((data, kwargs, _),) = heatmap_layers(grading)
+    (data, kwargs, _), _ = heatmap_layers(grading)
     np.testing.assert_array_equal(data, grading.heatmap.expected_grade)
     assert kwargs["contrast_limits"] == (0.0, 3.0)
     assert kwargs["colormap"]["colors"].shape == (4, 4)
@@ -101,7 +101,7 @@ def test_every_layer_carries_the_notice(grading: SlideGrading, attention: TileAt
 
 def test_napari_takes_them(grading: SlideGrading, attention: TileAttention) -> None:
     image = pytest.importorskip("napari.layers", reason="needs napari").Image
-    ((data, kwargs, _),) = heatmap_layers(grading)
+    (data, kwargs, _), _ = heatmap_layers(grading)
     layer = image(data, **kwargs)
     assert layer.colormap.name == "HER2 grade"
     drawn = layer.colormap.map(np.array([0, 1 / 3, 2 / 3, 1, np.nan]))

@@ -77,7 +77,7 @@ def test_nearest_first_sorts_every_tile_with_those_in_view_in_front(
     assert not (~seen[:-1] & seen[1:]).any()
     away_um = np.linalg.norm((grid.centers(ordered) - focus) * grid.slide_mpp, axis=1)
     for group in (away_um[seen], away_um[~seen]):
-        assert (np.diff(group) >= 0).all()
+        assert (np.diff(group) >= -1e-6).all()  # um; equal but for rounding
 
 
 def test_the_step_is_not_rounded() -> None:

@@ -20,8 +20,10 @@ python)
     ;;
 display)
     [ "$(uname -s)" = Linux ] || exit 0
-    command -v xvfb-run >/dev/null || need xvfb
-    command -v xauth >/dev/null || need xauth
+    if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
+        command -v xvfb-run >/dev/null || need xvfb
+        command -v xauth >/dev/null || need xauth
+    fi
     libraries=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p)
     while read -r file package; do
         case "$libraries" in *"$file "*) ;; *) need "$package" ;; esac

@@ -25,6 +25,10 @@ from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 
 HELD_OUT = "patients that neither trained, picked nor calibrated the models"
+NOT_CHECKED = (
+    "by patient; whether one of them trained a model was not checked: its weights have no split.csv "
+    "beside them"
+)
 
 
 def report(
@@ -80,37 +84,42 @@ def evaluate(
     device = choose_device(compute.device)
     loaded = {role: load_grader(path, role) for role, path in graders.items()}
     source = open_source(data, cohort, pixels.labels, parts=("test",))
-    for role, grader in loaded.items():
+    for grader in loaded.values():
         grader.require_same_tiles(source)
-        _refuse_seen(source.tiles, graders[role])
+    checked = all([_refuse_seen(source.tiles, weights) for weights in graders.values()])
     dataset = PairDataset(open_store(source, pixels), source.tiles, np.arange(len(source.tiles)))
     predicted = {"oracle": source.oracle()} if isinstance(source, ProceduralSource) else {}
     for role, grader in loaded.items():
         logits = predict_logits(grader, dataset, compute.batch_size, device)
         predicted[role] = logits.argmax(1)
-    found = report(source.tiles, predicted, **_about(source.training_data, source.tiles, loaded))
+    found = report(
+        source.tiles, predicted, **_about(source.training_data, source.tiles, loaded, checked)
+    )
     if out is not None:
         write_json(out, found)
     return found
 
 
-def _about(data: str, tiles: Sequence[Tile], graders: Mapping[str, Grader]) -> dict[str, Any]:
+def _about(
+    data: str, tiles: Sequence[Tile], graders: Mapping[str, Grader], checked: bool
+) -> dict[str, Any]:
     """What a reader has to know about the numbers."""
+    held_out = HELD_OUT if checked else NOT_CHECKED
     notices = dict.fromkeys(grader.card.notice for grader in graders.values())
     return {
         "notice": "; ".join(notice for notice in notices if notice),
         "data": data,
-        "split": HELD_OUT if tiles[0].patient is not None else NOT_BY_PATIENT,
+        "split": held_out if tiles[0].patient is not None else NOT_BY_PATIENT,
         "models": {role: asdict(grader.card) for role, grader in graders.items()},
         "versions": versions(),
     }
 
 
-def _refuse_seen(tiles: Sequence[Tile], weights: Path) -> None:
-    """Refuse patients (or tiles) that the run beside the weights has used."""
+def _refuse_seen(tiles: Sequence[Tile], weights: Path) -> bool:
+    """Refuse patients (or tiles) that the run beside the weights has used; False if none is there."""
     split = weights.with_name(SPLIT_FILE)
     if not split.is_file():
-        return
+        return False
     with split.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
     used = {row["patient"] or row["tile"] for row in rows}
@@ -120,3 +129,4 @@ def _refuse_seen(tiles: Sequence[Tile], weights: Path) -> None:
             f"{len(seen)} of the patients or tiles to be scored were used to train {weights} (see "
             f"{split}), e.g. {min(seen)}: score others, e.g. with another --cohort-seed"
         )
+    return True

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 
 LayerData = tuple[Any, dict[str, Any], str]
 
+_NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
+
 
 def slide_layer(slide: Slide) -> LayerData:
     """A slide as a multiscale image in um; in pixels where its pixel size is not known.
@@ -37,22 +39,37 @@ def slide_layer(slide: Slide) -> LayerData:
 
 
 def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
-    """The expected grade as one pixel per tile, over the slide at true scale.
+    """The expected grade as one pixel per tile, and the tiles that failed, at true scale.
 
-    The data are the heatmap of the moment; draw a later one by setting `layer.data` to
-    `grading.heatmap.expected_grade`, float32 (rows, columns), NaN (transparent) where not graded.
+    The data are the heatmap of the moment, float32 (rows, columns), NaN (transparent) where there
+    is nothing to show; draw a later one by setting `layer.data` to the data of a later call.
     """
-    grid, card = grading.plan.grid, grading.plan.card
-    mpp = np.array(grid.slide_mpp)
-    kwargs = {
-        "name": f"HER2 grade ({grading.plan.slide.path.name})",
+    grid, card, heatmap = grading.plan.grid, grading.plan.card, grading.heatmap
+    name = grading.plan.slide.path.name
+    failed = np.full_like(heatmap.expected_grade, np.nan)
+    for tile in heatmap.failed:
+        failed[tile] = 1.0
+    common = {
+        **_placed(
+            step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=np.array(grid.slide_mpp)
+        ),
+        "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
+    }
+    grades = {
+        "name": f"HER2 grade ({name})",
         "colormap": {"name": "HER2 grade", "colors": colourise(np.arange(len(GRADE_COLOURS)))},
         "contrast_limits": (0.0, len(GRADE_COLOURS) - 1.0),
         "opacity": 0.5,
-        **_placed(step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=mpp),
-        "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
+        **common,
     }
-    return [(grading.heatmap.expected_grade, kwargs, "image")]
+    unreadable = {
+        "name": f"not readable ({name})",
+        "colormap": {"name": "not readable", "colors": [_NOT_READABLE] * 2},
+        "contrast_limits": (0.0, 1.0),
+        "opacity": 0.8,
+        **common,
+    }
+    return [(heatmap.expected_grade, grades, "image"), (failed, unreadable, "image")]
 
 
 def attention_layers(

@@ -11,10 +11,12 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide, open_slide
 
-VENDOR_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"})
+VENDOR_SUFFIXES = frozenset(
+    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
+)
 """Files that are slides or nothing: one that cannot be read is an error, not another's business."""
 
-_OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".czi", ".zarr"})
+_OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".zarr"})
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
 _LARGE_PX = 4096
 _PROBE_PX = 64

@@ -54,7 +54,8 @@ def attention_of_tile(
     Raises
     ------
     ModelError
-        If teacher and student were made for tiles of different size or pixel size.
+        If teacher and student were made for tiles of different size or pixel size, or attention is
+        not finite.
     DeviceError
         If torch fails, for want of memory or otherwise.
     """
@@ -76,4 +77,10 @@ def _received(model: OpenModel, *stains: np.ndarray) -> Maps:
         tiles = [model.card.normalise(torch.from_numpy(np.stack([t])).to(device)) for t in stains]
         attention = model.network(*tiles, attention=True).attention
         matrices = attention if model.card.role == "student" else attention.he
-        return tuple(received_attention(a)[0].float().cpu().numpy() for a in matrices)
+        maps = tuple(received_attention(a)[0].float().cpu().numpy() for a in matrices)
+    if not all(np.isfinite(one).all() for one in maps):
+        raise ModelError(
+            f"asked where {model.card.name} looks, but its attention is not finite here: the tissue is "
+            "unlike what it was trained on; choose another tile or model"
+        )
+    return maps

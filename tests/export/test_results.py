@@ -13,6 +13,7 @@ from PIL import Image
 
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import open_slide
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
@@ -139,3 +140,14 @@ def test_a_narrow_slide_still_has_room_for_its_legend(
         list(grading.run())
         write_results(grading, tmp_path / "out")
     assert Image.open(tmp_path / "out" / "heatmap.png").width >= 500
+
+
+def test_a_grading_that_was_stopped_says_so(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", [[0, 1], [2, 3]])) as slide:
+        grading = start_grading(slide, colour_model, GradeSettings(batch_size=1))
+        next(grading.run())
+        write_results(grading, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert any("3 of 4 tiles were not graded" in warning for warning in summary["warnings"])

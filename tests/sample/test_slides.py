@@ -58,3 +58,10 @@ def test_a_failure_leaves_no_half_written_slide(tissue: ProceduralTissue, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         write_slide(tmp_path / "he.ome.tif", tissue, "he", MPP, interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_section_too_small_for_a_pyramid_is_one_level(tmp_path: Path) -> None:
+    path = tmp_path / "small.ome.tif"
+    write_slide(path, ProceduralTissue(3, (400.0, 500.0)), "he", 1.0)
+    with tifffile.TiffFile(path) as file:
+        assert [level.shape for level in file.series[0].levels] == [(400, 500, 3)]

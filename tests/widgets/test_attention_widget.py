@@ -27,6 +27,7 @@ def widget(viewer, pair) -> AttentionWidget:
 def show(widget: AttentionWidget, qtbot, y_px: float, x_px: float) -> None:
     shown: list[object] = []
     widget.run.shown.connect(shown.append)
+    widget.run.failed.connect(pytest.fail)
     widget.show_tile_at(y_px, x_px)
     qtbot.waitUntil(lambda: bool(shown), timeout=PATIENCE_MS)
     widget.run.shown.disconnect(shown.append)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -9,14 +10,20 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from napari_hmkd.cli.grade import main
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import grade_run
 from napari_hmkd.widgets.grade_widget import GradeWidget
-from napari_hmkd.widgets.viewing import add_layers, slide_of, visible_region
+from napari_hmkd.widgets.viewing import (
+    add_layers,
+    slide_of,
+    state_pixel_size,
+    to_level0,
+    visible_region,
+)
 
 pytestmark = pytest.mark.gui
 NOTICE = "trained on procedural tissue, not for real tissue, research use only"
@@ -130,7 +137,7 @@ def test_a_second_press_does_not_start_a_second_run(
     widget.grade()
     qtbot.waitUntil(lambda: bool(ended), timeout=PATIENCE_MS)
     assert len(started) == 1
-    assert len(viewer.layers) == 2
+    assert len(viewer.layers) == 3  # the slide, its grades, its unreadable tiles
 
 
 def test_tiles_in_view_come_first_nearest_the_centre(
@@ -164,14 +171,18 @@ def test_removing_a_layer_ends_the_run(
 ) -> None:
     one_tile_at_a_time(monkeypatch)
 
+    held: list[SlideGrading] = []
+
     def remove(tried: int, planned: int, speed: float) -> None:
         widget.run.progressed.disconnect(remove)
+        held.append(widget.run.grading)
         viewer.layers.remove(widget.slide.value if which == "slide" else widget.run.heatmap_layer)
 
     widget.run.progressed.connect(remove)
     assert not press_and_wait(widget, qtbot)
     assert not widget.run.running
     assert widget.start.enabled
+    assert len(held[0].heatmap.remaining) > 0
 
 
 def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, monkeypatch) -> None:
@@ -180,9 +191,10 @@ def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, mon
     widget.run.progressed.connect(lambda *a: steps.append(1))
     widget.grade()
     qtbot.waitUntil(lambda: bool(steps), timeout=PATIENCE_MS)
-    worker = widget.run._worker
+    worker, grading = widget.run._worker, widget.run.grading
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=PATIENCE_MS)
+    assert len(grading.heatmap.remaining) > 0
 
 
 def test_notice_and_legend_stay_on_screen(viewer, widget: GradeWidget, qtbot) -> None:
@@ -214,10 +226,36 @@ def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> 
     widget.grade()
     assert not widget.run.running
     assert "pixel size" in widget.status.value
-    widget.mpp.value = 0.5
+    widget.mpp.value = 0.5001
     assert press_and_wait(widget, qtbot)
-    assert tuple(widget.slide.value.scale[:2]) == (0.5, 0.5)
+    assert tuple(widget.slide.value.scale[:2]) == (0.5001, 0.5001)
     assert widget.run.grading.plan.slide.mpp_source == "user"
+
+
+def test_a_slide_without_a_readable_tile_is_a_failure_not_done(
+    widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    def broken(*_args: object) -> np.ndarray:
+        raise SlideReadError("the disk went away")
+
+    monkeypatch.setattr(slide_of(widget.slide.value), "read", broken)
+    shown: list[str] = []
+    widget.run.failed.connect(shown.append)
+    with qtbot.captureExceptions():
+        assert not press_and_wait(widget, qtbot)
+    assert "the disk went away" in shown[0]
+    assert "the disk went away" in widget.status.value
+    assert np.nansum(widget.run.layers[1].data) == len(widget.run.grading.heatmap.failed) > 0
+
+
+def test_stating_the_pixel_size_keeps_what_is_on_screen(viewer, qtbot, shared_data: Path) -> None:
+    add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
+    layer = viewer.layers[0]
+    viewer.camera.zoom, viewer.camera.center = 0.8, (900.0, 1200.0)
+    before = to_level0(layer, viewer.camera.center[-2:])
+    state_pixel_size(viewer, layer, 0.2527)
+    assert to_level0(layer, viewer.camera.center[-2:]) == pytest.approx(before)
+    assert viewer.camera.zoom * 0.2527 == pytest.approx(0.8)
 
 
 @pytest.fixture
@@ -233,7 +271,7 @@ def test_no_runtime_error_reaches_the_worker_which_would_swallow_it(
 ) -> None:
     request = grade_run.GradeRequest(slide_of(widget.slide.value), "demo", GradeSettings())
     with pytest.raises(HmkdError, match="driver went away"):
-        next(grade_run._grade(request, None, (0, 0), Region(0, 0, 1, 1)))
+        next(grade_run._grade(request, None, ((0, 0), Region(0, 0, 1, 1)), Event()))
 
 
 def test_a_failure_is_shown_and_the_button_is_free_again(

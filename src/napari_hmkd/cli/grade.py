@@ -9,6 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from napari_hmkd.cli.progress import share_progress, tile_progress
@@ -18,7 +19,7 @@ from napari_hmkd.export import result_folders, write_results
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.sample import sample_slide
-from napari_hmkd.slide import open_slide
+from napari_hmkd.slide import Slide, open_slide
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,7 +43,10 @@ def grade(
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Grade the sample slide.")] = False,
     mpp: Annotated[
-        float | None, typer.Option(help="Pixel size of level 0, um/px, if the file lacks it.")
+        float | None,
+        typer.Option(
+            help="Pixel size of level 0, um/px, where a file lacks it or is wrong; wins over it."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Name or file of a student.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
@@ -83,7 +87,9 @@ def _grade_one(
     path: Path, folder: Path, student: OpenModel, settings: GradeSettings, mpp: float | None
 ) -> ExitCode:
     try:
-        with open_slide(path, mpp=mpp) as slide:
+        with open_slide(path) as slide:
+            if mpp is not None:
+                slide = _stated(slide, mpp)
             grading = start_grading(slide, student, settings)
             for warning in grading.plan.warnings:
                 typer.echo(f"warning: {path.name}: {warning}", err=True)
@@ -95,6 +101,17 @@ def _grade_one(
         _complain(error)
         return ExitCode.FAILED
     return _report(grading, folder)
+
+
+def _stated(slide: Slide, mpp: float) -> Slide:
+    """The slide at the pixel size that the user states, which wins over the file's, aloud."""
+    if slide.mpp is not None and not np.allclose(slide.mpp, mpp, rtol=0.01):
+        typer.echo(
+            f"warning: {slide.path.name}: --mpp {mpp:g} is used, though the file says "
+            f"{slide.mpp[0]:.4g} um/px ({slide.mpp_source})",
+            err=True,
+        )
+    return slide.with_mpp(mpp)
 
 
 def _report(grading: SlideGrading, folder: Path) -> ExitCode:

@@ -30,12 +30,20 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
     """
     plan, card, summary = grading.plan, grading.plan.card, grading.heatmap.summary()
     tried = summary.graded_tiles + summary.failed_tiles
+    left = len(grading.heatmap.remaining)
+    warnings = [card.notice] if card.notice else []
+    warnings += plan.warnings
+    if left:
+        warnings.append(
+            f"stopped early: {left} of {len(plan.tiles)} tiles were not graded, and those that were "
+            "are no random sample"
+        )
     by_grade = zip(card.class_names, summary.area_mm2, summary.share, strict=True)
     return {
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
         "notice": card.notice,
-        "warnings": [*([card.notice] if card.notice else []), *plan.warnings],
+        "warnings": warnings,
         "grades": {name: {"area_mm2": area, "share": share} for name, area, share in by_grade},
         "graded_tissue_mm2": sum(summary.area_mm2),
         "graded_tiles": summary.graded_tiles,

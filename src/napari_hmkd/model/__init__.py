@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_hmkd.model.attention import agreement, discrepancy, received_attention, unit_squares
 from napari_hmkd.model.card import ModelCard
-from napari_hmkd.model.checkpoint import load, save
+from napari_hmkd.model.checkpoint import load, read_card, save
 from napari_hmkd.model.convert import import_published
 from napari_hmkd.model.outputs import StudentOutput, TeacherAttention, TeacherOutput
 from napari_hmkd.model.registry import find_model
@@ -26,6 +26,7 @@ __all__ = [
     "find_model",
     "import_published",
     "load",
+    "read_card",
     "received_attention",
     "save",
     "stage_channels",

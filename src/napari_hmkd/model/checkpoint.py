@@ -88,8 +88,23 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, ModelCard]:
     """
     path = Path(path)
     tensors = _read_tensors(path)
+    card = read_card(path)
+    module = blank(card.role, card.width)
+    check_tensors(tensors, module, str(path))
+    return fill(module, tensors), card
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Read the card beside a weights file, without the weights.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or broken.
+    """
+    path = Path(path)
     try:
-        card = ModelCard.from_json(card_path(path).read_text(encoding="utf-8"))
+        return ModelCard.from_json(card_path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
             f"the model {path} needs its card {card_path(path).name} beside it, which cannot be "
@@ -97,9 +112,6 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, ModelCard]:
         ) from error
     except ModelError as error:
         raise ModelError(f"{card_path(path)}: {error}") from error
-    module = blank(card.role, card.width)
-    check_tensors(tensors, module, str(path))
-    return fill(module, tensors), card
 
 
 def blank(role: str, width: float) -> Network:

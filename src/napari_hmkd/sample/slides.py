@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +129,15 @@ def write_slide(
                 metadata=metadata,
                 **options,
             )
-            for k, level in enumerate(levels):
+            for k in range(len(levels)):
                 if k:
-                    _halve(levels[k - 1], level)
-                writer.write(level, subfiletype=1, metadata=None, **options)
-        del level, levels
+                    _halve(levels[k - 1], levels[k])
+                writer.write(levels[k], subfiletype=1, metadata=None, **options)
+        tiles.close()
+        levels.clear()  # Windows removes no file that is mapped
         os.replace(partial, path)
+    if progress is not None:
+        progress(1.0)
 
 
 def _level_sizes(size: Size) -> list[Size]:
@@ -152,7 +155,7 @@ def _draw_tiles(
     mpp: float,
     half: NDArray[np.uint8] | None,
     progress: Progress | None,
-) -> Iterator[NDArray[np.uint8]]:
+) -> Generator[NDArray[np.uint8], None, None]:
     """Tiles of level 0 in file order; their halved copy is put into `half` on the way."""
 
     def draw(corner: tuple[int, int]) -> NDArray[np.uint8]:
@@ -163,13 +166,13 @@ def _draw_tiles(
     # The small matrix products of the noise lose more to BLAS threads than they gain.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for y in rows:
+            if progress is not None:
+                progress(y / size.height)
             corners = [(y, x) for x in range(0, size.width, _TILE_PX)]
             for (_, x), tile in zip(corners, pool.map(draw, corners), strict=True):
                 if half is not None:
                     _halve(tile, half[y // 2 : (y + _TILE_PX) // 2, x // 2 : (x + _TILE_PX) // 2])
                 yield tile
-            if progress is not None:
-                progress(min(1.0, (y + _TILE_PX) / size.height))
 
 
 def _halve(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

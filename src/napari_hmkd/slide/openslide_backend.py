@@ -75,11 +75,11 @@ class OpenSlideBackend:
         try:
             return self._read_from(handle, level, region)
         except openslide.OpenSlideError:
-            fresh = self._open()
+            fresh = self._reopen()
         try:
             pixels = self._read_from(fresh, level, region)
         except openslide.OpenSlideError as error:
-            self._replace(handle, self._open())
+            self._replace(handle, self._reopen())
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
                 f'{region.x} to {region.right} cannot be read: OpenSlide says "{error}". '
@@ -87,6 +87,13 @@ class OpenSlideBackend:
             ) from error
         self._replace(handle, fresh)
         return pixels
+
+    def _reopen(self) -> openslide.OpenSlide:
+        """A fresh handle; that the file cannot be opened any more is a failure of the read."""
+        try:
+            return self._open()
+        except SlideError as error:
+            raise SlideReadError(str(error)) from error
 
     def _replace(self, broken: openslide.OpenSlide, sound: openslide.OpenSlide) -> None:
         """Swap the handle, unless another thread has done so or the slide was closed.

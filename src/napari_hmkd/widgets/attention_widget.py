@@ -7,6 +7,8 @@ import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, PushButton
 
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.model import find_model, read_card
+from napari_hmkd.planning import tile_grid
 from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown
 from napari_hmkd.widgets.viewing import slide_layers, slide_of, to_level0, visible_region
 
@@ -47,7 +49,7 @@ class AttentionWidget(Container):
         self._last: tuple[object, ...] | None = None
         self.show_middle.clicked.connect(self.show_tile_in_middle)
         self.run.shown.connect(self._on_shown)
-        self.run.failed.connect(self._complain)
+        self.run.failed.connect(self._on_failed)
         napari_viewer.layers.events.inserted.connect(self._refresh_slides)
         napari_viewer.layers.events.removed.connect(self._refresh_slides)
         napari_viewer.mouse_move_callbacks.append(self._on_mouse_move)
@@ -71,7 +73,7 @@ class AttentionWidget(Container):
             return
         student, teacher = self._names()
         try:
-            tile = self.run.grid(slide, student).tile_at(y_px, x_px)
+            tile = tile_grid(slide, read_card(find_model(student))).tile_at(y_px, x_px)
             request = (layer, tile, student, teacher, self.ihc.value)
             if tile is None or request == self._last:
                 return
@@ -99,6 +101,10 @@ class AttentionWidget(Container):
         row, column = result.tile
         missing = "" if result.with_teacher else " The teacher's needs the registered IHC slide."
         self.status.value = f"Row {row}, column {column}: received attention.{missing}"
+
+    def _on_failed(self, message: str) -> None:
+        self._last = None
+        self._complain(message)
 
     def _complain(self, message: str) -> None:
         self.status.value = message

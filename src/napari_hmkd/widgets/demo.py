@@ -10,6 +10,7 @@ from pathlib import Path
 
 import napari
 
+from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.sample_data import sample_layers
@@ -23,6 +24,7 @@ def open_demo() -> tuple[napari.Viewer, GradeWidget]:
     add_layers(viewer, sample_layers())
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Grade HER2", area="right")
+    widget.load_async.clicked.emit(True)
     viewer.reset_view()
     return viewer, widget
 
@@ -36,16 +38,25 @@ def main() -> None:
     failures: list[str] = []
 
     def finish(complete: bool) -> None:
-        if complete and widget.run.grading is not None and out is not None:
-            write_results(widget.run.grading, out)
-            viewer.screenshot(str(out / "screenshot.png"), canvas_only=False)
-            print(f"wrote {out / 'screenshot.png'}, tiles.csv, summary.json and heatmap.png")
-        if out is not None:
+        if out is None:
+            return
+        try:
+            if complete and widget.run.grading is not None:
+                write_results(widget.run.grading, out)
+                viewer.screenshot(str(out / "screenshot.png"), canvas_only=False)
+                print(f"wrote screenshot.png, tiles.csv, summary.json and heatmap.png to {out}")
+            elif not failures:
+                failures.append(widget.status.value)
+        except (HmkdError, OSError) as error:
+            failures.append(str(error))
+        finally:
             viewer.close()
 
     widget.run.failed.connect(failures.append)
     widget.run.ended.connect(finish)
     widget.grade()
+    if not widget.run.running:
+        raise SystemExit(f"error: {widget.status.value}")
     napari.run()
     if failures:
         raise SystemExit(f"error: {failures[0]}")

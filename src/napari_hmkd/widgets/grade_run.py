@@ -1,9 +1,10 @@
-"""One grading in the background of a viewer: worker in, painted layer and signals out."""
+"""One grading in the background of a viewer: worker in, painted layers and signals out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 
 import napari.layers
 import napari.viewer
@@ -19,9 +20,10 @@ from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.notice import show_notice
-from napari_hmkd.widgets.viewing import add_layers, slide_of, visible_region
+from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 _REPAINT_MS = 100
+View = tuple[tuple[float, float], Region]
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,15 @@ class GradeRequest:
 class GradeRun:
     """Grades one slide layer at a time and paints the heatmap as results arrive.
 
-    A stopped grading is taken up where it stopped when the same request is started again.
+    A stopped grading is taken up where it stopped when the same request is started again. The
+    result of another slide stays in the viewer.
 
     Signals
     -------
     progressed(tried, planned, tiles_per_second)
     failed(message)
     ended(complete)
-        The worker has stopped; `complete` says whether every tile was tried.
+        The worker has stopped; `complete` says whether every tile was tried and nothing failed.
     """
 
     progressed = Signal(int, int, float)
@@ -52,9 +55,11 @@ class GradeRun:
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.grading: SlideGrading | None = None
-        self.heatmap_layer: napari.layers.Image | None = None
+        self.layers: list[napari.layers.Image] = []
         self._viewer = viewer
         self._worker = None
+        self._stop = Event()
+        self._failed = False
         self._request: GradeRequest | None = None
         self._slide_layer: napari.layers.Image | None = None
         self._repaint = QTimer()
@@ -68,18 +73,23 @@ class GradeRun:
         """Whether a worker is at work."""
         return self._worker is not None
 
-    def start(self, layer: napari.layers.Image, model: str, settings: GradeSettings) -> None:
+    @property
+    def heatmap_layer(self) -> napari.layers.Image | None:
+        """The layer of the expected grades, None before the first."""
+        return self.layers[0] if self.layers else None
+
+    def start(
+        self, layer: napari.layers.Image, model: str, settings: GradeSettings, view: View
+    ) -> None:
         """Grade a slide layer, what is in view first; does nothing while a grading runs."""
         slide = slide_of(layer)
         if self.running or slide is None:
             return
         request = GradeRequest(slide, model, settings)
         resumed = self.grading if request == self._request and self._unfinished() else None
-        if resumed is None:
-            self._forget()
         self._request, self._slide_layer = request, layer
-        focus, view = visible_region(self._viewer, layer)
-        worker = create_worker(_grade, request, resumed, focus, view, _start_thread=False)
+        self._stop, self._failed = Event(), False
+        worker = create_worker(_grade, request, resumed, view, self._stop, _start_thread=False)
         worker.yielded.connect(self._on_step)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
@@ -88,31 +98,24 @@ class GradeRun:
 
     def stop(self) -> None:
         """Ask the worker to end; it does after the batch it is at."""
-        if self._worker is not None:
-            self._worker.quit()
+        self._stop.set()
 
     def close(self) -> None:
         """End everything: the viewer is going away."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._repaint.stop()
+        self._stop.set()
         if self._worker is not None:
             for signal in (self._worker.yielded, self._worker.errored, self._worker.finished):
                 signal.disconnect()
-            self._worker.quit()
             self._worker = None
 
     def _unfinished(self) -> bool:
         return self.grading is not None and len(self.grading.heatmap.remaining) > 0
 
-    def _forget(self) -> None:
-        """Drop the last result; its layer gives way to the next one's."""
-        layer, self.heatmap_layer, self.grading = self.heatmap_layer, None, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-
     def _on_step(self, step: SlideGrading | GradedBatch) -> None:
-        if isinstance(step, SlideGrading):
-            self._on_started(step)
+        if isinstance(step, SlideGrading) and step is not self.grading:
+            self._take_up(step)
         if self.grading is None:
             return
         planned = len(self.grading.plan.tiles)
@@ -122,50 +125,64 @@ class GradeRun:
             self._repaint.start()
         self.progressed.emit(tried, planned, speed)
 
-    def _on_started(self, grading: SlideGrading) -> None:
+    def _take_up(self, grading: SlideGrading) -> None:
+        """Show a new grading; the old result of the same slide gives way to it."""
+        if self._stop.is_set():
+            return
+        old, self.layers = self.layers, []
+        if self.grading is not None and self.grading.plan.slide.path == grading.plan.slide.path:
+            for layer in old:
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         self.grading = grading
         show_notice(self._viewer, grading.plan.card.notice)
-        if self.heatmap_layer is None:
-            (self.heatmap_layer,) = add_layers(self._viewer, heatmap_layers(grading))
+        self.layers = add_layers(self._viewer, heatmap_layers(grading))
 
     def _paint(self) -> None:
-        if self.heatmap_layer is not None and self.grading is not None:
-            self.heatmap_layer.data = self.grading.heatmap.expected_grade
+        if self.grading is not None:
+            for layer, (data, _, _) in zip(self.layers, heatmap_layers(self.grading), strict=False):
+                layer.data = data
 
     def _on_error(self, error: Exception) -> None:
+        self._failed = True
         self.failed.emit(str(error))
 
     def _on_finished(self) -> None:
         self._worker = None
         self._repaint.stop()
         self._paint()
-        self.ended.emit(self.grading is not None and not self._unfinished())
+        done = self.grading is not None and not self._unfinished()
+        self.ended.emit(done and not self._failed)
 
     def _on_layer_removed(self, event: object) -> None:
         removed = getattr(event, "value", None)
         if removed is None or removed not in (self._slide_layer, self.heatmap_layer):
             return
         if removed is self.heatmap_layer:
-            self.heatmap_layer = self.grading = self._request = None
+            self.layers, self.grading, self._request = [], None, None
         self.stop()
 
 
 def _grade(
-    request: GradeRequest,
-    resumed: SlideGrading | None,
-    focus: tuple[float, float],
-    view: Region,
+    request: GradeRequest, resumed: SlideGrading | None, view: View, stop: Event
 ) -> Iterator[SlideGrading | GradedBatch]:
     """Open the model, plan, and grade: first the grading itself, then its batches.
 
-    napari's worker swallows a RuntimeError and never finishes, so none may leave here.
+    It ends by itself once `stop` is set, so that the readers are put away in the worker's thread:
+    napari's worker only drops a generator. A RuntimeError the worker would swallow, and never
+    finish, so none may leave here.
     """
     try:
         grading = resumed or start_grading(
             request.slide, open_model(request.model), request.settings
         )
         yield grading
-        yield from grading.run(focus, view)
+        focus, region = view
+        if not stop.is_set():
+            for batch in grading.run(focus, region):
+                yield batch
+                if stop.is_set():
+                    return
     except RuntimeError as error:
         raise HmkdError(
             f"grading {request.slide.path.name} stopped: {error}; press Grade HER2 to go on"

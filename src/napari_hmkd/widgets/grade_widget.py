@@ -17,6 +17,8 @@ from magicgui.widgets import (
     PushButton,
 )
 from napari.qt.threading import create_worker
+from napari.settings import get_settings
+from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError, ModelError
@@ -25,7 +27,12 @@ from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.notice import BY_AREA, legend_html
-from napari_hmkd.widgets.viewing import slide_layers, slide_of, state_pixel_size
+from napari_hmkd.widgets.viewing import (
+    slide_layers,
+    slide_of,
+    state_pixel_size,
+    visible_region,
+)
 
 _DEMO = "demo student (procedural tissue)"
 _FROM_FILE = "from a file ..."
@@ -46,7 +53,7 @@ class GradeWidget(Container):
         self.run = GradeRun(napari_viewer)
         self._failure = ""
         self.slide = ComboBox(label="H&E slide", choices=self._slide_choices, nullable=False)
-        self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.01)
+        self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         self.model = ComboBox(label="Model", choices=[_DEMO, _FROM_FILE])
         self.model_file = FileEdit(
             label="Student file", mode="r", filter="*.safetensors", nullable=True
@@ -59,18 +66,21 @@ class GradeWidget(Container):
         self.legend = Label(label="Grade", value="")
         self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
         self.save = PushButton(text="Save results ...", enabled=False)
+        self.load_async = PushButton(text="Load tiles in the background (recommended)")
         self.notice = Label(value=BY_AREA)
         super().__init__(
             widgets=[
                 self.slide, self.mpp, self.model, self.model_file, self.device,
                 Container(widgets=[self.start, self.stop], layout="horizontal", labels=False),
-                self.progress, self.status, self.legend, self.opacity, self.save, self.notice,
+                self.progress, self.status, self.legend, self.opacity, self.save, self.load_async,
+                self.notice,
             ]
         )  # fmt: skip
         for label in (self.status, self.notice):
             label.native.setWordWrap(True)
         self._connect()
-        self._refresh_slides()
+        self._on_slide_chosen()
+        self._on_model_chosen()
 
     def _connect(self) -> None:
         self.slide.changed.connect(self._on_slide_chosen)
@@ -79,6 +89,8 @@ class GradeWidget(Container):
         self.stop.clicked.connect(self._on_stop)
         self.opacity.changed.connect(self._set_opacity)
         self.save.clicked.connect(self._on_save)
+        self.load_async.visible = not get_settings().experimental.async_
+        self.load_async.clicked.connect(self._switch_on_async)
         self.run.progressed.connect(self._on_progress)
         self.run.failed.connect(self._on_failed)
         self.run.ended.connect(self._on_ended)
@@ -95,23 +107,23 @@ class GradeWidget(Container):
             self._complain(_NO_SLIDE)
             return
         try:
+            model = self._model_name()
+            view = visible_region(self._viewer, layer)
             if self.asks_for_pixel_size:
-                state_pixel_size(layer, self.mpp.value)
-            settings = GradeSettings(device=self.device.value)
-            self.run.start(layer, self._model_name(), settings)
+                state_pixel_size(self._viewer, layer, self.mpp.value)
         except HmkdError as error:
             self._complain(str(error))
             return
-        self.mpp.visible = False
         self._failure = ""
         self._set_running(True)
+        self.run.start(layer, model, GradeSettings(device=self.device.value), view)
         self.status.value = "Opening the model, finding the tissue ..."
 
     @property
     def asks_for_pixel_size(self) -> bool:
-        """Whether the chosen slide has no pixel size, so that one must be stated."""
+        """Whether the chosen slide's file has no pixel size, so that the user states one."""
         slide = slide_of(self.slide.value) if self.slide.value is not None else None
-        return slide is not None and slide.mpp is None
+        return slide is not None and slide.mpp_source in (None, "user")
 
     def _model_name(self) -> str:
         if self.model.value == _DEMO:
@@ -124,9 +136,10 @@ class GradeWidget(Container):
         return slide_layers(self._viewer)
 
     def _refresh_slides(self, _event: object = None) -> None:
+        before = self.slide.value
         self.slide.reset_choices()
-        self._on_slide_chosen()
-        self._on_model_chosen()
+        if self.slide.value is not before:
+            self._on_slide_chosen()
 
     def _on_slide_chosen(self, _value: object = None) -> None:
         slide = slide_of(self.slide.value) if self.slide.value is not None else None
@@ -136,7 +149,9 @@ class GradeWidget(Container):
         if slide is None:
             self.status.value = _NO_SLIDE
         elif slide.mpp is None:
-            self.status.value = f"{slide.path.name} has no pixel size: state it above."
+            guess = slide.guess_mpp()
+            likely = "" if guess is None else f" Its objective suggests about {guess:.3g}."
+            self.status.value = f"{slide.path.name} has no pixel size: state it above.{likely}"
         else:
             self.status.value = f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}"
 
@@ -161,9 +176,12 @@ class GradeWidget(Container):
     def _on_ended(self, complete: bool) -> None:
         self._set_running(False)
         grading = self.run.grading
+        self.save.enabled = grading is not None and bool(grading.heatmap.graded.any())
         if grading is None:
+            self.progress.value = 0
+            if not self._failure:
+                self.status.value = "Stopped: the layer was removed."
             return
-        self.save.enabled = bool(grading.heatmap.graded.any())
         tried = len(grading.plan.tiles) - len(grading.heatmap.remaining)
         failed = len(grading.heatmap.failed)
         unread = f", {failed} could not be read" if failed else ""
@@ -183,9 +201,12 @@ class GradeWidget(Container):
         if self.run.heatmap_layer is not None:
             self.run.heatmap_layer.opacity = value
 
-    def _on_save(self) -> None:
-        from qtpy.QtWidgets import QFileDialog
+    def _switch_on_async(self) -> None:
+        """napari's own setting, off by default: without it each tile read blocks the window."""
+        get_settings().experimental.async_ = True
+        self.load_async.visible = False
 
+    def _on_save(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self.native, "Folder for the results")
         if chosen:
             self.save_results(Path(chosen))
@@ -194,11 +215,16 @@ class GradeWidget(Container):
         """Write tiles.csv, summary.json and heatmap.png to `out` / the slide's name."""
         grading = self.run.grading
         if grading is None or self.run.running:
+            self._complain("There is no finished or stopped grading to save.")
             return
         folder = out / grading.plan.slide.path.name
         worker = create_worker(write_results, grading, folder, _start_thread=False)
         worker.returned.connect(lambda _: setattr(self.status, "value", f"Saved to {folder}"))
         worker.errored.connect(lambda error: self._complain(str(error)))
+        # A run would change the results while they are written.
+        self.start.enabled = self.save.enabled = False
+        worker.finished.connect(lambda: setattr(self.start, "enabled", True))
+        worker.finished.connect(lambda: setattr(self.save, "enabled", True))
         worker.start()
 
     def _on_failed(self, message: str) -> None:

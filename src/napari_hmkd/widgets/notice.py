@@ -12,11 +12,10 @@ BY_AREA = "By area of tiles, not by cells: not an ASCO/CAP score. Research use o
 
 
 def show_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
-    """Write a model's notice permanently on the canvas."""
-    if notice:
-        overlay = viewer.text_overlay
-        overlay.text, overlay.position = notice, "top_center"
-        overlay.color, overlay.font_size, overlay.visible = "#d7191c", 12, True
+    """Write a model's notice permanently on the canvas; a model without one clears it."""
+    overlay = viewer.text_overlay
+    overlay.text, overlay.position = notice, "top_center"
+    overlay.color, overlay.font_size, overlay.visible = "#d7191c", 12, bool(notice)
 
 
 def legend_html(class_names: tuple[str, ...]) -> str:

@@ -26,11 +26,14 @@ def add_layers(viewer: napari.viewer.Viewer, tuples: list[LayerData]) -> list[na
     return [viewer.add_layer(napari.layers.Layer.create(*one)) for one in tuples]
 
 
-def state_pixel_size(layer: napari.layers.Image, mpp: float) -> Slide:
+def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
+
+    The camera goes along, so that what is on screen stays there.
 
     Parameters
     ----------
+    viewer : napari.viewer.Viewer
     layer : napari.layers.Image
         A slide's layer.
     mpp : float
@@ -46,7 +49,11 @@ def state_pixel_size(layer: napari.layers.Image, mpp: float) -> Slide:
         raise ValueError(f"{layer.name} shows no slide")
     stated = slide.with_mpp(mpp)
     _, kwargs, _ = slide_layer(stated)
+    growth = mpp / float(layer.scale[0])
+    center, zoom = viewer.camera.center, viewer.camera.zoom
     layer.scale, layer.units = kwargs["scale"], kwargs["units"]
+    viewer.camera.center = tuple(growth * value for value in center)
+    viewer.camera.zoom = zoom / growth
     layer.metadata = kwargs["metadata"]
     return stated
 
