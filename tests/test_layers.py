@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
+from napari_hmkd.inference import FailedTile
 from napari_hmkd.layers import attention_layers, heatmap_layers
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.slide import open_slide
@@ -41,7 +42,7 @@ def corner_um(kwargs: dict[str, Any]) -> np.ndarray:
 
 
 def test_the_heatmap_lies_over_the_slide(grading: SlideGrading) -> None:
-    (data, kwargs, kind), _ = heatmap_layers(grading)
+    ((data, kwargs, kind),) = heatmap_layers(grading)
     assert kind == "image"
     assert data.shape == (grading.plan.grid.rows, grading.plan.grid.columns)
     assert kwargs["scale"] == pytest.approx((1024.0, 1024.0))  # 256 px of the model at 4 um/px
@@ -54,7 +55,7 @@ def test_the_heatmap_lies_over_the_slide(grading: SlideGrading) -> None:
 def test_the_heatmap_shows_expected_grades_and_nan_where_there_are_none(
     grading: SlideGrading,
 ) -> None:
-    (data, kwargs, _), _ = heatmap_layers(grading)
+    ((data, kwargs, _),) = heatmap_layers(grading)
     np.testing.assert_array_equal(data, grading.heatmap.expected_grade)
     assert kwargs["contrast_limits"] == (0.0, 3.0)
     assert kwargs["colormap"]["colors"].shape == (4, 4)
@@ -101,7 +102,7 @@ def test_every_layer_carries_the_notice(grading: SlideGrading, attention: TileAt
 
 def test_napari_takes_them(grading: SlideGrading, attention: TileAttention) -> None:
     image = pytest.importorskip("napari.layers", reason="needs napari").Image
-    (data, kwargs, _), _ = heatmap_layers(grading)
+    ((data, kwargs, _),) = heatmap_layers(grading)
     layer = image(data, **kwargs)
     assert layer.colormap.name == "HER2 grade"
     drawn = layer.colormap.map(np.array([0, 1 / 3, 2 / 3, 1, np.nan]))
@@ -111,3 +112,11 @@ def test_napari_takes_them(grading: SlideGrading, attention: TileAttention) -> N
     plan = grading.plan
     for values, options, _ in attention_layers(attention, plan.grid, (0, 0), plan.card):
         assert image(values, **options).units[0] == "micrometer"
+
+
+def test_failed_tiles_have_a_layer_of_their_own(grading: SlideGrading) -> None:
+    grading.heatmap.failed[1, 0] = FailedTile(1, 0, "damaged")
+    (_, grades, _), (data, kwargs, _) = heatmap_layers(grading)
+    assert np.argwhere(data == 1).tolist() == [[1, 0]]
+    assert np.isnan(data).sum() == data.size - 1
+    assert (kwargs["scale"], kwargs["translate"]) == (grades["scale"], grades["translate"])

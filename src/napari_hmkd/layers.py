@@ -39,16 +39,13 @@ def slide_layer(slide: Slide) -> LayerData:
 
 
 def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
-    """The expected grade as one pixel per tile, and the tiles that failed, at true scale.
+    """The expected grade as one pixel per tile, and the failed tiles where there are any.
 
-    The data are the heatmap of the moment, float32 (rows, columns), NaN (transparent) where there
-    is nothing to show; draw a later one by setting `layer.data` to the data of a later call.
+    At true scale; the data are the heatmap of the moment, float32 (rows, columns), NaN
+    (transparent) where there is nothing to show; draw a later one by setting `layer.data` to the data of a later call.
     """
     grid, card, heatmap = grading.plan.grid, grading.plan.card, grading.heatmap
     name = grading.plan.slide.path.name
-    failed = np.full_like(heatmap.expected_grade, np.nan)
-    for tile in heatmap.failed:
-        failed[tile] = 1.0
     common = {
         **_placed(
             step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=np.array(grid.slide_mpp)
@@ -62,6 +59,12 @@ def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
         "opacity": 0.5,
         **common,
     }
+    layers: list[LayerData] = [(heatmap.expected_grade, grades, "image")]
+    if not heatmap.failed:
+        return layers
+    failed = np.full_like(heatmap.expected_grade, np.nan)
+    for tile in heatmap.failed:
+        failed[tile] = 1.0
     unreadable = {
         "name": f"not readable ({name})",
         "colormap": {"name": "not readable", "colors": [_NOT_READABLE] * 2},
@@ -69,7 +72,7 @@ def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
         "opacity": 0.8,
         **common,
     }
-    return [(heatmap.expected_grade, grades, "image"), (failed, unreadable, "image")]
+    return [*layers, (failed, unreadable, "image")]
 
 
 def attention_layers(

@@ -13,7 +13,7 @@ from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 pytestmark = pytest.mark.gui
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture

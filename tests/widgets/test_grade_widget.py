@@ -17,8 +17,10 @@ from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import grade_run
 from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.notice import text_overlay
 from napari_hmkd.widgets.viewing import (
     add_layers,
+    camera,
     slide_of,
     state_pixel_size,
     to_level0,
@@ -27,7 +29,7 @@ from napari_hmkd.widgets.viewing import (
 
 pytestmark = pytest.mark.gui
 NOTICE = "trained on procedural tissue, not for real tissue, research use only"
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_a_second_press_does_not_start_a_second_run(
     widget.grade()
     qtbot.waitUntil(lambda: bool(ended), timeout=PATIENCE_MS)
     assert len(started) == 1
-    assert len(viewer.layers) == 3  # the slide, its grades, its unreadable tiles
+    assert len(viewer.layers) == 2
 
 
 def test_tiles_in_view_come_first_nearest_the_centre(
@@ -145,8 +147,8 @@ def test_tiles_in_view_come_first_nearest_the_centre(
 ) -> None:
     one_tile_at_a_time(monkeypatch)
     slide = slide_of(widget.slide.value)
-    viewer.camera.zoom = 4
-    viewer.camera.center = (900 * slide.mpp[0], 1300 * slide.mpp[1])
+    camera(viewer).zoom = 4
+    camera(viewer).center = (900 * slide.mpp[0], 1300 * slide.mpp[1])
     qtbot.wait(200)
     focus, view = visible_region(viewer, widget.slide.value)
     np.testing.assert_allclose(focus, (900.5, 1300.5), atol=1)
@@ -199,8 +201,8 @@ def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, mon
 
 def test_notice_and_legend_stay_on_screen(viewer, widget: GradeWidget, qtbot) -> None:
     assert press_and_wait(widget, qtbot)
-    assert viewer.text_overlay.visible
-    assert viewer.text_overlay.text == NOTICE
+    assert text_overlay(viewer).visible
+    assert text_overlay(viewer).text.replace("\n", " ") == NOTICE
     assert NOTICE in widget.notice.value
     for name in ("0", "1+", "2+", "3+"):
         assert name in widget.legend.value
@@ -251,11 +253,11 @@ def test_a_slide_without_a_readable_tile_is_a_failure_not_done(
 def test_stating_the_pixel_size_keeps_what_is_on_screen(viewer, qtbot, shared_data: Path) -> None:
     add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
     layer = viewer.layers[0]
-    viewer.camera.zoom, viewer.camera.center = 0.8, (900.0, 1200.0)
-    before = to_level0(layer, viewer.camera.center[-2:])
+    camera(viewer).zoom, camera(viewer).center = 0.8, (900.0, 1200.0)
+    before = to_level0(layer, camera(viewer).center[-2:])
     state_pixel_size(viewer, layer, 0.2527)
-    assert to_level0(layer, viewer.camera.center[-2:]) == pytest.approx(before)
-    assert viewer.camera.zoom * 0.2527 == pytest.approx(0.8)
+    assert to_level0(layer, camera(viewer).center[-2:]) == pytest.approx(before)
+    assert camera(viewer).zoom * 0.2527 == pytest.approx(0.8)
 
 
 @pytest.fixture

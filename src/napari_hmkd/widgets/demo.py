@@ -9,12 +9,15 @@ import argparse
 from pathlib import Path
 
 import napari
+from qtpy.QtCore import QTimer
 
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.sample_data import sample_layers
 from napari_hmkd.widgets.viewing import add_layers
+
+_SETTLE_MS = 1000
 
 
 def open_demo() -> tuple[napari.Viewer, GradeWidget]:
@@ -25,7 +28,6 @@ def open_demo() -> tuple[napari.Viewer, GradeWidget]:
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Grade HER2", area="right")
     widget.load_async.clicked.emit(True)
-    viewer.reset_view()
     return viewer, widget
 
 
@@ -52,11 +54,18 @@ def main() -> None:
         finally:
             viewer.close()
 
+    def press() -> None:
+        viewer.reset_view()
+        widget.grade()
+        if not widget.run.running:
+            failures.append(widget.status.value)
+            finish(False)
+
     widget.run.failed.connect(failures.append)
-    widget.run.ended.connect(finish)
-    widget.grade()
-    if not widget.run.running:
-        raise SystemExit(f"error: {widget.status.value}")
+    # Layers are drawn in the background: the last tiles are on screen a moment later.
+    widget.run.ended.connect(lambda done: QTimer.singleShot(_SETTLE_MS, lambda: finish(done)))
+    # Once the window has its size: the view decides what is graded first.
+    QTimer.singleShot(_SETTLE_MS, press)
     napari.run()
     if failures:
         raise SystemExit(f"error: {failures[0]}")

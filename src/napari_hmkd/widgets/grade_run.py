@@ -136,12 +136,18 @@ class GradeRun:
                     self._viewer.layers.remove(layer)
         self.grading = grading
         show_notice(self._viewer, grading.plan.card.notice)
-        self.layers = add_layers(self._viewer, heatmap_layers(grading))
+        self._paint()
 
     def _paint(self) -> None:
-        if self.grading is not None:
-            for layer, (data, _, _) in zip(self.layers, heatmap_layers(self.grading), strict=False):
-                layer.data = data
+        """Draw the results so far; the first failed tile adds a layer."""
+        if self.grading is None:
+            return
+        tuples = heatmap_layers(self.grading)
+        for layer, (data, _, _) in zip(self.layers, tuples, strict=False):
+            layer.data = data
+        if new := tuples[len(self.layers) :]:
+            self.layers += add_layers(self._viewer, new)
+            self._viewer.layers.selection.active = self.layers[0]
 
     def _on_error(self, error: Exception) -> None:
         self._failed = True

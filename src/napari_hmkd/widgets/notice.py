@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import fill
+from typing import Any
 
 import napari.viewer
 
 from napari_hmkd.palette import GRADE_COLOURS
 
+_LINE = 44  # letters that fit a narrow canvas
 BY_AREA = "By area of tiles, not by cells: not an ASCO/CAP score. Research use only."
 
 
 def show_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
     """Write a model's notice permanently on the canvas; a model without one clears it."""
-    overlay = viewer.text_overlay
-    overlay.text, overlay.position = notice, "top_center"
+    overlay = text_overlay(viewer)
+    overlay.text, overlay.position = fill(notice, _LINE), "top_center"
     overlay.color, overlay.font_size, overlay.visible = "#d7191c", 12, bool(notice)
+
+
+def text_overlay(viewer: napari.viewer.Viewer) -> Any:
+    """The canvas's text, which napari 0.9 moved."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.text_overlay if canvas is None else canvas.overlays.text
 
 
 def legend_html(class_names: tuple[str, ...]) -> str:

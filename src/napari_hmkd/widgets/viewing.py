@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import napari.layers
 import napari.viewer
 import numpy as np
@@ -9,6 +11,12 @@ import numpy as np
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide
+
+
+def camera(viewer: napari.viewer.Viewer) -> Any:
+    """The viewer's camera, which napari 0.9 moved."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
 
 
 def slide_of(layer: napari.layers.Layer) -> Slide | None:
@@ -50,10 +58,11 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     stated = slide.with_mpp(mpp)
     _, kwargs, _ = slide_layer(stated)
     growth = mpp / float(layer.scale[0])
-    center, zoom = viewer.camera.center, viewer.camera.zoom
+    view = camera(viewer)
+    center, zoom = view.center, view.zoom
     layer.scale, layer.units = kwargs["scale"], kwargs["units"]
-    viewer.camera.center = tuple(growth * value for value in center)
-    viewer.camera.zoom = zoom / growth
+    view.center = tuple(growth * value for value in center)
+    view.zoom = zoom / growth
     layer.metadata = kwargs["metadata"]
     return stated
 
@@ -82,4 +91,4 @@ def visible_region(
     corners = np.asarray(layer.corner_pixels)[:, :2]
     (top, left), (bottom, right) = corners * layer.downsample_factors[layer.data_level][:2]
     view = Region(int(top), int(left), int(bottom - top), int(right - left))
-    return to_level0(layer, tuple(viewer.camera.center[-2:])), view
+    return to_level0(layer, tuple(camera(viewer).center[-2:])), view
