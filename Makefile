@@ -39,7 +39,8 @@ $(VENV)/.installed: pyproject.toml napari.yaml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[all,test]"
+	# pytest-qt is no part of the test extra: without a Qt binding it stops pytest, and the core has none.
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[all,test]" "pytest-qt>=4.4"
 	touch $@
 
 clean:

@@ -79,7 +79,7 @@ def test_student_and_teacher_have_the_same_colours_for_a_value(
     limits = {kwargs["name"]: kwargs["contrast_limits"] for _, kwargs, _ in layers}
     assert limits["attention of the student, level 1"] == (0.0, 4.0)
     assert limits["attention of the teacher, level 1"] == (0.0, 4.0)
-    assert [kwargs["visible"] for _, kwargs, _ in layers] == [True, False, False] * 2
+    assert [kwargs["visible"] for _, kwargs, _ in layers] == [True] + [False] * 5
 
 
 def test_without_a_teacher_there_is_the_student_alone(

@@ -80,8 +80,8 @@ def attention_layers(
 ) -> list[LayerData]:
     """Received attention over one tile at true scale: a layer per level for student and teacher.
 
-    Level 0, the finest, is shown; the others wait, hidden. Student and teacher have the same
-    colours for the same value, so that they can be compared.
+    The student's level 0, the finest, is shown; the others wait, hidden, as two maps on each other
+    show neither. Student and teacher have the same colours for the same value.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def attention_layers(
                 "colormap": "inferno",
                 "contrast_limits": (0.0, float(max(m.max() for m in both))),
                 "opacity": 0.6,
-                "visible": level == 0,
+                "visible": level == 0 and network == "student",
                 **_placed(
                     step_px=np.array(grid.step_px) / received.shape,
                     origin_px=grid.origins(tile)[0],

@@ -99,8 +99,14 @@ class AttentionWidget(Container):
 
     def _on_shown(self, result: AttentionShown) -> None:
         row, column = result.tile
-        missing = "" if result.with_teacher else " The teacher's needs the registered IHC slide."
-        self.status.value = f"Row {row}, column {column}: received attention.{missing}"
+        teacher = (
+            "The teacher's maps and the coarser levels are hidden layers."
+            if result.with_teacher
+            else "The teacher's needs the registered IHC slide."
+        )
+        self.status.value = (
+            f"Row {row}, column {column}: the student's received attention. {teacher}"
+        )
 
     def _on_failed(self, message: str) -> None:
         self._last = None
