@@ -64,7 +64,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # a damaged pickle can fail in any way
         raise ModelError(
             f"{path} cannot be read as a torch checkpoint of plain tensors: it is damaged, of "
-            f"another kind, or holds code, which is never run ({_first_line(error)})"
+            f"another kind, or holds code, which is never run ({type(error).__name__})"
         ) from error
     if isinstance(found, Mapping):
         found = found.get("state_dict", found)
@@ -79,8 +79,3 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
         )
     # DataParallel puts `module.` before each name.
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
-
-
-def _first_line(error: Exception) -> str:
-    """Which error, and the start of what it says."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
