@@ -19,14 +19,6 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A position in pixels."""
-
-    y: int
-    x: int
-
-
-@dataclass(frozen=True, slots=True)
 class Region:
     """A half-open rectangle: rows y to y + height, columns x to x + width."""
 
