@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import time
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
@@ -258,6 +260,54 @@ def test_stating_the_pixel_size_keeps_what_is_on_screen(viewer, qtbot, shared_da
     state_pixel_size(viewer, layer, 0.2527)
     assert to_level0(layer, camera(viewer).center[-2:]) == pytest.approx(before)
     assert camera(viewer).zoom * 0.2527 == pytest.approx(0.8)
+
+
+def test_a_stated_pixel_size_is_no_other_slides_and_a_stopped_run_goes_on(
+    viewer, qtbot, monkeypatch, shared_data: Path, pair
+) -> None:
+    one_tile_at_a_time(monkeypatch)
+    add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    unmeasured = widget.slide.value
+    widget.mpp.value = 0.5
+
+    def stop_once(tried: int, planned: int, speed: float) -> None:
+        widget.run.progressed.disconnect(stop_once)
+        widget.stop.native.click()
+
+    widget.run.progressed.connect(stop_once)
+    assert not press_and_wait(widget, qtbot)
+    grading = widget.run.grading
+    assert press_and_wait(widget, qtbot)
+    assert widget.run.grading is grading
+
+    (measured,) = add_layers(viewer, read_slides(pair.he))
+    widget.slide.value = measured
+    assert not widget.asks_for_pixel_size
+    widget.slide.value = unmeasured
+    assert widget.mpp.value == 0.5
+
+
+def test_the_heatmap_is_painted_at_most_ten_times_a_second(
+    widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    one_tile_at_a_time(monkeypatch)
+    steps: list[float] = []
+    paints: list[float] = []
+
+    def count(*_args: object) -> None:
+        steps.append(time.perf_counter())
+        if len(steps) == 1:
+            widget.run.heatmap_layer.events.data.connect(
+                lambda _: paints.append(time.perf_counter())
+            )
+
+    widget.run.progressed.connect(count)
+    assert press_and_wait(widget, qtbot)
+    # The last paint does not wait its turn: the run is over.
+    assert len(paints) >= 1
+    assert all(later - former > 0.08 for former, later in pairwise(paints[:-1]))
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ class AttentionPlanes(nn.Module):
     """Turn queries and keys into one attention matrix A, which is no probability.
 
     S = BN(Conv3x3_{4->4}(q k^T / sqrt(C))) over the (N, N) plane, A = Conv3x3_{4->1}(S softmax(S)).
-    S softmax(S) is not bounded, so all of it is float32 whatever autocast says.
+    S softmax(S) has no bound in the published form, so all of it is float32 whatever autocast says,
+    and S is limited to `SCORE_LIMIT`, which the published networks never come near.
     """
 
     def __init__(self) -> None:

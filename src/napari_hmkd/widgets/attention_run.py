@@ -13,10 +13,11 @@ from psygnal import Signal
 from napari_hmkd.geometry import Size
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.layers import LayerData, attention_layers
-from napari_hmkd.model import find_model, read_card
+from napari_hmkd.model import ModelCard, find_model, read_card
 from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.slide import Slide
 from napari_hmkd.tile_attention import attention_of_tile
+from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets.notice import show_notice
 from napari_hmkd.widgets.viewing import add_layers, same_place, slide_of
 
@@ -29,6 +30,16 @@ def _opened(name: str, role: str, changed_ns: int) -> OpenModel:
 def _open_model(name: str, role: str = "student") -> OpenModel:
     """A model, kept open until its file changes."""
     return _opened(name, role, find_model(name).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _card(name: str, changed_ns: int) -> ModelCard:
+    return read_card(find_model(name))
+
+
+def student_grid(slide: Slide, student: str) -> TileGrid:
+    """The tiles of a student over a slide, from its card alone: it is asked at every mouse move."""
+    return tile_grid(slide, _card(student, find_model(student).stat().st_mtime_ns))
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class AttentionRun:
         ihc = slide_of(ihc_layer) if ihc_layer is not None else None
         if slide is None:
             return
-        origin = tile_grid(slide, read_card(find_model(student))).origins(tile)[0]
+        origin = student_grid(slide, student).origins(tile)[0]
         place = same_place(layer, tuple(origin), ihc_layer) if ihc_layer is not None else (0.0, 0.0)
         self._next = AttentionRequest(slide, tile, student, teacher, ihc, place)
         if self._worker is None:

@@ -7,9 +7,7 @@ import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, PushButton
 
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.model import find_model, read_card
-from napari_hmkd.planning import tile_grid
-from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown
+from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown, student_grid
 from napari_hmkd.widgets.viewing import slide_layers, slide_of, to_level0, visible_region
 
 _WEIGHTS = "*.safetensors"
@@ -73,7 +71,7 @@ class AttentionWidget(Container):
             return
         student, teacher = self._names()
         try:
-            tile = tile_grid(slide, read_card(find_model(student))).tile_at(y_px, x_px)
+            tile = student_grid(slide, student).tile_at(y_px, x_px)
             request = (layer, tile, student, teacher, self.ihc.value)
             if tile is None or request == self._last:
                 return

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.export import write_results
+from napari_hmkd.grading import SlideGrading
 from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.widgets.grade_run import GradeRun
@@ -52,6 +53,7 @@ class GradeWidget(Container):
         self._viewer = napari_viewer
         self.run = GradeRun(napari_viewer)
         self._failure = ""
+        self._announced: SlideGrading | None = None
         self.slide = ComboBox(label="H&E slide", choices=self._slide_choices, nullable=False)
         self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         self.model = ComboBox(label="Model", choices=[_DEMO, _FROM_FILE])
@@ -109,7 +111,9 @@ class GradeWidget(Container):
         try:
             model = self._model_name()
             view = visible_region(self._viewer, layer)
-            if self.asks_for_pixel_size:
+            slide = slide_of(layer)
+            stated = (self.mpp.value, self.mpp.value)
+            if self.asks_for_pixel_size and slide is not None and slide.mpp != stated:
                 state_pixel_size(self._viewer, layer, self.mpp.value)
         except HmkdError as error:
             self._complain(str(error))
@@ -144,6 +148,8 @@ class GradeWidget(Container):
     def _on_slide_chosen(self, _value: object = None) -> None:
         slide = slide_of(self.slide.value) if self.slide.value is not None else None
         self.mpp.visible = self.asks_for_pixel_size
+        # Another slide's pixel size must not be taken for this one's.
+        self.mpp.value = slide.mpp[0] if slide is not None and slide.mpp is not None else 0
         if self.run.running:
             return
         if slide is None:
@@ -161,8 +167,10 @@ class GradeWidget(Container):
     def _on_progress(self, tried: int, planned: int, tiles_per_second: float) -> None:
         self.progress.max, self.progress.value = planned, tried
         self.status.value = f"{tried} of {planned} tiles, {tiles_per_second:.1f} tiles/s"
-        if tried == 0 and self.run.grading is not None:
-            self._show_card(self.run.grading.plan.card, self.run.grading.plan.warnings)
+        # Not "tried == 0": the worker can be past that when the window hears of its first step.
+        if self.run.grading is not None and self.run.grading is not self._announced:
+            self._announced = self.run.grading
+            self._show_card(self._announced.plan.card, self._announced.plan.warnings)
             self._set_opacity(self.opacity.value)
 
     def _show_card(self, card: ModelCard, warnings: tuple[str, ...]) -> None:
