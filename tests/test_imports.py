@@ -37,7 +37,7 @@ NEVER = {
     "widgets": {"training", "cli"},
 }
 GUI = {"napari", "qtpy", "magicgui", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
-TRAINING_ONLY = {"lightning", "torchmetrics", "sklearn"}
+TRAINING_ONLY = {"lightning", "sklearn", "tensorboard", "torchmetrics"}
 
 
 def modules() -> list[Path]:

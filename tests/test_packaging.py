@@ -24,7 +24,11 @@ def test_every_package_folder_is_listed(project: dict) -> None:
         ".".join(init.parent.relative_to(source).parts)
         for init in source.glob("napari_hmkd/**/__init__.py")
     }
-    found |= {"napari_hmkd.training", "napari_hmkd_manifest"}
+    found |= {
+        ".".join(("napari_hmkd", *init.parent.relative_to(ROOT).parts))
+        for init in ROOT.glob("training/**/__init__.py")
+    }
+    found.add("napari_hmkd_manifest")
     assert found == set(project["tool"]["setuptools"]["packages"])
 
 

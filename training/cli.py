@@ -1,4 +1,4 @@
-"""`napari-hmkd-train`: teacher, student, evaluate, convert."""
+"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, convert."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.training.config import (
@@ -23,6 +21,7 @@ from napari_hmkd.training.config import (
     ExportSettings,
     OptimiserSettings,
     SplitSettings,
+    StudentSettings,
     TrainSettings,
 )
 from napari_hmkd.training.options import with_settings
@@ -37,10 +36,18 @@ app = typer.Typer(
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="Folder in BCI's layout (HE/train, IHC/train, ...), or `procedural`."
+        metavar="DATA",
+        help="Folder in BCI's (HE/train, IHC/train, ...) or MIST's layout (trainA, trainB, ...), "
+        "CSV manifest, or `procedural`.",
     ),
 ]
 Run = Annotated[Path, typer.Option("--out", help="New folder for the run.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on in --out from the last finished epoch; start where there is none."
+    ),
+]
 
 
 class Role(StrEnum):
@@ -48,6 +55,15 @@ class Role(StrEnum):
 
     TEACHER = "teacher"
     STUDENT = "student"
+
+
+class Part(StrEnum):
+    """The parts of a split."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    CALIBRATION = "calibration"
+    TEST = "test"
 
 
 @app.command()
@@ -63,6 +79,7 @@ def teacher(
     engine: EngineSettings,
     compute: ComputeSettings,
     export: ExportSettings,
+    resume: Resume = False,
 ) -> None:
     """Train a teacher on registered H&E and IHC tiles."""
     from napari_hmkd.training.workflow import train
@@ -77,24 +94,29 @@ def teacher(
         compute=compute,
         export=export,
     )
-    train(data, out, settings)
+    train(data, out, settings, role="teacher", resume=resume)
 
 
 @app.command()
 @with_settings
 def student(
     data: Data,
-    guide: Annotated[Path, typer.Option("--teacher", help="The finished teacher's file.")],
     out: Run,
     cohort: CohortSettings,
     pixels: DataSettings,
     split: SplitSettings,
     augment: AugmentSettings,
+    network: StudentSettings,
     distillation: DistillationSettings,
     optimiser: OptimiserSettings,
     engine: EngineSettings,
     compute: ComputeSettings,
     export: ExportSettings,
+    guide: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="The finished teacher's file; not for --method none."),
+    ] = None,
+    resume: Resume = False,
 ) -> None:
     """Distil a teacher into a student that sees H&E alone."""
     from napari_hmkd.training.workflow import train
@@ -104,13 +126,14 @@ def student(
         data=pixels,
         split=split,
         augment=augment,
+        student=network,
         distillation=distillation,
         optimiser=optimiser,
         engine=engine,
         compute=compute,
         export=export,
     )
-    train(data, out, settings, teacher=guide)
+    train(data, out, settings, role="student", teacher=guide, resume=resume)
 
 
 @app.command()
@@ -124,19 +147,64 @@ def evaluate(
     guide: Annotated[
         Path | None, typer.Option("--teacher", help="Score this teacher on the same tiles.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="New JSON file for the scores.")] = None,
+    part: Annotated[
+        Part, typer.Option("--split", help="Which part of the data, as the split says.")
+    ] = Part.TEST,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="New folder for scores, page and predictions.")
+    ] = None,
 ) -> None:
     """Score a student on tiles of patients that nothing was trained on."""
-    from napari_hmkd.training.evaluation import evaluate as score
+    from napari_hmkd.training.scores.evaluation import evaluate as score
+    from napari_hmkd.training.scores.tables import print_scores
 
     graders = {"student": learner} if guide is None else {"teacher": guide, "student": learner}
-    _print_scores(score(data, graders, out, cohort, pixels, compute))
+    print_scores(score(data, graders, out, cohort, pixels, compute, part=part.value))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of evaluate.")
+    ],
+) -> None:
+    """Put runs side by side, with paired differences over the same patients."""
+    from napari_hmkd.training.scores.compare import compare as side_by_side
+    from napari_hmkd.training.scores.tables import print_comparison
+
+    print_comparison(side_by_side(runs))
+
+
+@app.command()
+@with_settings
+def check_data(data: Data, cohort: CohortSettings, pixels: DataSettings) -> None:
+    """List what a data set holds and what is wrong with it; exit code 1 for a leak."""
+    from napari_hmkd.training.check import run_check
+
+    raise typer.Exit(run_check(data, cohort, pixels))
+
+
+@app.command()
+def experiment(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="New, or one to go on with.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The size for two CPU cores, not for a GPU.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Training runs at once.")] = 2,
+    minutes: Annotated[float, typer.Option(help="Begin no epoch after so many.")] = 7.0,
+    device: Annotated[str, typer.Option(help="As for training.")] = "auto",
+) -> None:
+    """What distillation buys on procedural tissue; exit code 3 where a further call must go on."""
+    from napari_hmkd.training.experiment.runner import run_experiment
+
+    if not run_experiment(out, quick=quick, jobs=jobs, minutes=minutes, device=device):
+        raise typer.Exit(3)
 
 
 @app.command()
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Torch file of the published program.")
+        Path, typer.Argument(metavar="CHECKPOINT", help="Torch file of the published program.")
     ],
     role: Annotated[Role, typer.Option("--role", help="Which network it holds.")],
     out: Annotated[
@@ -150,28 +218,6 @@ def convert(
     typer.echo(f"{out}")
 
 
-def _print_scores(found: dict[str, Any]) -> None:
-    """A table of graders, and the sentences that go with it."""
-    patients = found["patients"] or "unknown"
-    table = Table(title=f"{found['tiles']} tiles, patients: {patients}")
-    for column in ("grader", "quadratic weighted kappa", "accuracy", "confusion (rows: label)"):
-        table.add_column(column)
-    for name, scored in found["graders"].items():
-        shown = [_with_interval(scored[key]) for key in ("quadratic_weighted_kappa", "accuracy")]
-        rows = "\n".join(" ".join(f"{n:4d}" for n in row) for row in scored["confusion"])
-        table.add_row(name, *shown, rows)
-    console = Console()
-    console.print(table)
-    for sentence in (found["intervals"], found["split"], found["notice"]):
-        console.print(sentence, soft_wrap=True, highlight=False)
-
-
-def _with_interval(score: dict[str, Any]) -> str:
-    value = "undefined" if score["value"] is None else f"{score['value']:.3f}"
-    interval = ", ".join(f"{bound:.3f}" for bound in score["interval_95"])
-    return f"{value} [{interval}]" if interval else value
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input ends in a plain message and exit code 2."""
     try:
@@ -180,10 +226,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"napari-hmkd-train: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except ModuleNotFoundError as error:
-        if error.name not in ("lightning", "torchmetrics", "sklearn"):
+        if error.name not in ("lightning", "torchmetrics", "sklearn", "matplotlib", "jinja2"):
             raise
         print(
             f"napari-hmkd-train needs {error.name}: pip install 'napari-hmkd[train]'",
             file=sys.stderr,
         )
         raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -36,6 +36,20 @@ class Precision(StrEnum):
     FP16 = "16-mixed"
 
 
+class Method(StrEnum):
+    """What a student learns from; each but `none` needs a teacher."""
+
+    HMKD = "hmkd"
+    NONE = "none"
+    HINTON = "hinton"
+    FITNETS = "fitnets"
+    ATTENTION_TRANSFER = "attention-transfer"
+    SIMILARITY = "similarity"
+    RELATIONAL = "relational"
+    DECOUPLED = "decoupled"
+    DIST = "dist"
+
+
 class Reduction(StrEnum):
     """How the cosine term joins the tiles of a batch; the published program sums."""
 
@@ -58,26 +72,35 @@ class CohortSettings:
         default=24, metadata=about("Tiles cut from each patient's slide.")
     )
     tile_px: int = field(default=512, metadata=about("Side of a tile in px, a multiple of 256."))
-    mpp: float = field(default=0.92, metadata=about("Pixel size of a tile in um/px."))
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Labels and the home of decoded tiles."""
+    """Labels, pixel size and the home of decoded tiles."""
 
+    mpp: float | None = field(
+        default=None,
+        metadata=about(
+            "Pixel size of the tiles in um/px; default: procedural 0.92, BCI 0.46, others must say."
+        ),
+    )
     labels: Labels | None = field(
         default=None,
         metadata=about(
-            "The tile's true grade (procedural only, the default there) or its slide's."
+            "What the grades are: the tile's (the default for procedural) or the slide's."
         ),
     )
     cache: Path | None = field(
         default=None,
         metadata=about(
-            "Folder that keeps decoded tiles on disk, shared by teacher and student runs."
+            "Folder that keeps decoded tiles on disk (zarr), shared by teacher and student runs."
         ),
     )
     memory_gb: float = field(default=8.0, metadata=about("Most memory for decoded tiles, in GB."))
+    accept_leaks: bool = field(
+        default=False,
+        metadata=about("Train although the same patient or picture is on both sides of the test."),
+    )
 
 
 @dataclass(frozen=True)
@@ -93,13 +116,23 @@ class SplitSettings:
     test_share: float = field(
         default=0.15,
         metadata=about(
-            "Share tested once at the end; ignored where the data has its own test folder."
+            "Share tested once at the end; ignored where the data names its own test part."
         ),
     )
     split_seed: int = field(default=0, metadata=about("Seed of the split."))
+    folds: int = field(
+        default=0,
+        metadata=about("Test on one of so many folds instead of on a share; 0: no folds."),
+    )
+    fold: int = field(default=0, metadata=about("Which fold to test on, from 0."))
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing to train on."""
+        """Refuse shares that leave nothing to train on, and folds that do not exist."""
+        if self.folds == 1 or self.folds < 0 or not 0 <= self.fold < max(self.folds, 1):
+            raise DataError(
+                f"--fold counts from 0 to --folds less 1, and --folds is 0 or at least 2, got "
+                f"--folds {self.folds} --fold {self.fold}"
+            )
         shares = (self.validation_share, self.calibration_share, self.test_share)
         if min(shares) < 0 or sum(shares) >= 1:
             raise DataError(
@@ -116,18 +149,36 @@ class AugmentSettings:
 
     flips: bool = field(default=True, metadata=about("Flip pairs horizontally and vertically."))
     turns: bool = field(default=True, metadata=about("Turn pairs by multiples of 90 degrees."))
+    shift_px: int = field(
+        default=16, metadata=about("Move pairs by up to so many px each way, mirrored at the edge.")
+    )
     stain_jitter: float = field(
         default=0.05,
         metadata=about(
-            "Standard deviation of a factor on each channel's optical density, drawn per stain; 0: off."
+            "Spread of a factor on haematoxylin, eosin and DAB and of an offset (optical density), drawn "
+            "per picture; 0: off."
         ),
     )
+
+    def __post_init__(self) -> None:
+        """Refuse negative amounts."""
+        if min(self.shift_px, self.stain_jitter) < 0:
+            raise DataError(
+                "--shift-px and --stain-jitter must not be negative, got "
+                f"{self.shift_px} and {self.stain_jitter}"
+            )
 
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """Weights of the four HM-KD terms; a term of weight 0 is not computed."""
+    """The method and its weights; a term of weight 0 is not computed.
 
+    `logits_kl`, `cosine` and `attention` belong to HM-KD; `rival_weight` to the other methods.
+    """
+
+    method: Method = field(
+        default=Method.HMKD, metadata=about("What the student learns from, besides the label.")
+    )
     cross_entropy: float = field(
         default=1.0, metadata=about("Weight of the cross entropy with the label.")
     )
@@ -143,6 +194,9 @@ class DistillationSettings:
     temperature: float = field(
         default=5.0, metadata=about("Temperature T of the KL term, which is scaled by T^2.")
     )
+    rival_weight: float | None = field(
+        default=None, metadata=about("Weight of another method's term; default: its authors'.")
+    )
     cosine_reduction: Reduction = field(
         default=Reduction.MEAN,
         metadata=about("Join the cosine term over a batch by mean, or by the published sum."),
@@ -151,7 +205,7 @@ class DistillationSettings:
     def __post_init__(self) -> None:
         """Refuse weights that train nothing."""
         weights = (self.cross_entropy, self.logits_kl, self.cosine, self.attention)
-        if min(weights) < 0 or max(weights) == 0:
+        if min(weights) < 0 or max(weights) == 0 or (self.rival_weight or 0) < 0:
             raise DataError(f"loss weights must not be negative, one above 0, got {weights}")
         if self.temperature <= 0:
             raise DataError(f"the temperature must be positive, got {self.temperature}")
@@ -196,11 +250,16 @@ class ComputeSettings:
     device: str = field(
         default="auto", metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
     )
+    devices: int = field(
+        default=1, metadata=about("Processes on this machine: GPUs, or parts of the CPU (DDP).")
+    )
+    nodes: int = field(default=1, metadata=about("Machines that train together (DDP)."))
 
     def __post_init__(self) -> None:
-        """Refuse an empty batch."""
-        if self.batch_size < 1:
-            raise DataError(f"--batch-size must be at least 1, got {self.batch_size}")
+        """Refuse an empty batch and a run without a device."""
+        for name, value in vars(self).items():
+            if name != "device" and value < 1:
+                raise DataError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -215,11 +274,32 @@ class EngineSettings:
     precision: Precision = field(
         default=Precision.AUTO, metadata=about("auto: bf16-mixed on CUDA, 32-true elsewhere.")
     )
+    patience: int = field(
+        default=0,
+        metadata=about("Stop after so many epochs without a better validation score; 0: never."),
+    )
+    recompute: bool = field(
+        default=True,
+        metadata=about("Compute attention planes again for the gradient, to halve the memory."),
+    )
 
     def __post_init__(self) -> None:
         """Refuse a run without a step."""
         if self.epochs < 1:
             raise DataError(f"--epochs must be at least 1, got {self.epochs}")
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    """Which network is the student."""
+
+    student: str = field(
+        default="hmkd", metadata=about("hmkd, or a network of timm: `timm:resnet18`.")
+    )
+    student_weights: Path | None = field(
+        default=None,
+        metadata=about("Local weights of a timm network (.safetensors, .pth); default: random."),
+    )
 
 
 @dataclass(frozen=True)
@@ -244,6 +324,7 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+    student: StudentSettings = field(default_factory=StudentSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)

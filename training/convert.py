@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import ModelCard, import_published, save
-from napari_hmkd.training.bci import BciFolder
+from napari_hmkd.training.sources.bci import BCI_MPP
 from napari_hmkd.training.tiles import RESEARCH_NOTICE
 
 PUBLISHED_TILE_PX = 1024
@@ -29,7 +29,7 @@ def convert_published(checkpoint: Path, role: str, out: Path) -> ModelCard:
         name=checkpoint.stem,
         role=role,
         width=1.0,
-        mpp=BciFolder.mpp,
+        mpp=BCI_MPP,
         tile_px=PUBLISHED_TILE_PX,
         training_data=f"imported from {checkpoint.name} of the published HM-KD program",
         notice=RESEARCH_NOTICE,

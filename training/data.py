@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, Dataset, Sampler, SequentialSampler
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import AugmentSettings
+from napari_hmkd.training.parallel import in_order, side_by_side
 from napari_hmkd.training.splits import Indices, Split
 from napari_hmkd.training.store import PairStore
 from napari_hmkd.training.tiles import Tile
-from napari_hmkd.training.transforms import PairTransform
+from napari_hmkd.training.transforms import Change, draw_change, jitter_stains
+
+NO_GRADE = -1
+BATCHES_AHEAD = 2
 
 
 class Batch(NamedTuple):
-    """Registered tiles, uint8 (B, side, side, 3) each, and their grades, int64 (B,)."""
+    """Registered pairs.
+
+    Attributes
+    ----------
+    he, ihc : (B, side, side, 3) uint8
+    grade : (B,) int64
+        -1 where the pair has no label.
+    stains : (B, 2, 3, 2) float32, optional
+        Change of colour of H&E and IHC that is still to be made, see `jitter_stains`.
+    """
 
     he: torch.Tensor
     ihc: torch.Tensor
     grade: torch.Tensor
+    stains: torch.Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device; a copy from pinned memory to CUDA does not wait."""
+        device = torch.device(device)
+        return self._each(lambda part: part.to(device, non_blocking=device.type == "cuda"))
+
+    def coloured(self) -> Batch:
+        """The batch with its change of colour made."""
+        if self.stains is None:
+            return self
+        he, ihc = (
+            jitter_stains(tiles, stains)
+            for tiles, stains in zip((self.he, self.ihc), self.stains.unbind(1), strict=True)
+        )
+        return Batch(he, ihc, self.grade)
+
+    def pinned(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself; unchanged where there is none."""
+        return self._each(torch.Tensor.pin_memory) if torch.cuda.is_available() else self
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        stains = None if self.stains is None else change(self.stains)
+        return Batch(change(self.he), change(self.ihc), change(self.grade), stains)
 
 
 class PairDataset(Dataset[Batch]):
     """Some tiles of a store; it gives whole batches, which spares copying tile by tile.
 
-    With a transform, the draws for a tile depend on seed, epoch and tile alone, so that order,
-    batch size and resumption do not change them.
+    With settings of augmentation, the draws for a tile depend on seed, epoch and tile alone, so
+    that order, batch size, processes and resumption do not change them.
     """
 
     def __init__(
@@ -38,14 +76,15 @@ class PairDataset(Dataset[Batch]):
         store: PairStore,
         tiles: Sequence[Tile],
         indices: Indices,
-        transform: PairTransform | None = None,
+        augment: AugmentSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.indices = indices
         self.epoch = 0
-        self._store, self._transform, self._seed = store, transform, seed
-        self.grades = np.array([tiles[i].grade for i in indices], np.int64)
-        """(n,) grades in the order of `indices`."""
+        self._store, self._augment, self._seed = store, augment, seed
+        grades = (tiles[i].grade for i in indices)
+        self.grades = np.array([NO_GRADE if g is None else g for g in grades], np.int64)
+        """(n,) grades in the order of `indices`, -1 where there is none."""
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -56,55 +95,104 @@ class PairDataset(Dataset[Batch]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: list[int]) -> Batch:
-        """The batch of the tiles at these positions."""
+        """The batch of the tiles at these positions in the epoch that is set."""
+        return self.load(self.epoch, positions)
+
+    def load(self, epoch: int, positions: list[int]) -> Batch:
+        """The batch of the tiles at these positions in an epoch."""
         chosen = self.indices[positions]
         pairs = self._store.read(chosen)
-        if self._transform is not None:
-            pairs = np.stack(
-                [
-                    self._transform(pair, self._draws(i))
-                    for pair, i in zip(pairs, chosen, strict=True)
-                ]
+        stains_first = np.empty_like(pairs.swapaxes(0, 1), order="C")
+        stains = None
+        if self._augment is None:
+            stains_first[:] = pairs.swapaxes(0, 1)
+        else:
+            changes = [self._change(self._augment, epoch, int(tile)) for tile in chosen]
+            side_by_side(
+                lambda k: changes[k].move(pairs[k], stains_first[:, k]), range(len(changes))
             )
-        he, ihc = (torch.from_numpy(np.ascontiguousarray(pairs[:, stain])) for stain in (0, 1))
-        return Batch(he, ihc, torch.from_numpy(self.grades[positions]))
+            if self._augment.stain_jitter:
+                stains = torch.from_numpy(np.stack([change.stains for change in changes]))
+        he, ihc = torch.from_numpy(stains_first)
+        return Batch(he, ihc, torch.from_numpy(self.grades[positions]), stains)
 
-    def _draws(self, tile: int) -> np.random.Generator:
-        return np.random.default_rng((self._seed, self.epoch, tile))
+    def _change(self, augment: AugmentSettings, epoch: int, tile: int) -> Change:
+        return draw_change(augment, np.random.default_rng((self._seed, epoch, tile)))
 
 
 class EpochSampler(Sampler[int]):
-    """A new order for each epoch; Lightning calls `set_epoch`, which also turns the dataset's."""
+    """A new order for each epoch; Lightning calls `set_epoch`, which also turns the dataset's.
 
-    def __init__(self, dataset: PairDataset, seed: int) -> None:
+    Of one order for all, rank r takes the positions r, r + ranks, ..., as many as each other rank.
+    """
+
+    def __init__(self, dataset: PairDataset, seed: int, rank: int = 0, ranks: int = 1) -> None:
         self._dataset, self._seed = dataset, seed
+        self._rank, self._ranks = rank, ranks
 
     def set_epoch(self, epoch: int) -> None:
         """Choose order and augmentation of this epoch."""
         self._dataset.epoch = epoch
 
     def __len__(self) -> int:
-        """Number of tiles."""
-        return len(self._dataset)
+        """Number of tiles of this rank."""
+        return len(self._dataset) // self._ranks
 
     def __iter__(self) -> Iterator[int]:
         """This epoch's order."""
         rng = np.random.default_rng((self._seed, self._dataset.epoch))
-        return iter(rng.permutation(len(self._dataset)).tolist())
+        order = rng.permutation(len(self._dataset))[self._rank :: self._ranks]
+        return iter(order[: len(self)].tolist())
 
 
-def _whole(batch: Any) -> Any:
-    """The dataset gives whole batches: there is nothing left to collate."""
-    return batch
+class BatchLoader:
+    """Batches that a thread prepares while the consumer computes, `BATCHES_AHEAD` at most.
+
+    A thread and no process: pairs in memory would have to be copied into each process. Epoch and
+    order are those of the moment at which the first batch is asked for, because Lightning asks for
+    an iterator before it sets the epoch. The samplers are where Lightning looks for `set_epoch`.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        sampler: Sampler[int] | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = SequentialSampler(dataset) if sampler is None else sampler
+        self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches in the sampler's order; closing the iterator ends its thread."""
+        epoch, plan = self.dataset.epoch, list(self.batch_sampler)
+
+        def load(positions: list[int]) -> Batch:
+            return self.dataset.load(epoch, positions).pinned()
+
+        yield from in_order(ThreadPoolExecutor(1, "batches"), load, plan, BATCHES_AHEAD)
 
 
-def batches(dataset: PairDataset, size: int) -> DataLoader[Batch]:
-    """A loader in the dataset's order, each tile once."""
-    return DataLoader(dataset, batch_size=size, collate_fn=_whole)
+def batches(dataset: PairDataset, size: int) -> BatchLoader:
+    """The batches of a dataset in its order, each tile once."""
+    return BatchLoader(dataset, size)
 
 
 class TileData(lightning.LightningDataModule):
     """Training and validation tiles.
+
+    Parameters
+    ----------
+    batch_size : int
+        Tiles in a batch of one process.
+    rank, ranks : int
+        Which of how many processes this is: they share each epoch's training tiles. Every process
+        validates on all validation tiles, so that all of them pick the same checkpoint.
 
     Raises
     ------
@@ -121,29 +209,34 @@ class TileData(lightning.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         super().__init__()
         self.tiles, self.store, self.split, self.seed = tiles, store, split, seed
-        self.batch_size = min(batch_size, len(split.train))
+        self.rank, self.ranks = rank, ranks
+        self.batch_size = min(batch_size, len(split.train) // ranks)
         if self.batch_size < 2:
             raise DataError(
-                f"{len(split.train)} training tiles in batches of {batch_size}: batch "
-                "normalisation needs at least two tiles in a batch"
+                f"{len(split.train)} training tiles for {ranks} process(es) in batches of "
+                f"{batch_size}: batch normalisation needs at least two tiles in a batch. Give more "
+                "tiles, or a larger --batch-size"
             )
-        transform = PairTransform(augment)
-        self.train_set = PairDataset(store, tiles, split.train, transform, seed)
+        self.train_set = PairDataset(store, tiles, split.train, augment, seed)
 
     def part(self, indices: Indices) -> PairDataset:
         """The tiles of one part of the split, unchanged."""
         return PairDataset(self.store, self.tiles, indices)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled; the incomplete last batch is dropped."""
-        sampler = EpochSampler(self.train_set, self.seed)
-        return DataLoader(
-            self.train_set, self.batch_size, sampler=sampler, drop_last=True, collate_fn=_whole
-        )
+    def train_dataloader(self) -> BatchLoader:
+        """This process's share, shuffled; the incomplete last batch is dropped."""
+        sampler = EpochSampler(self.train_set, self.seed, self.rank, self.ranks)
+        return BatchLoader(self.train_set, self.batch_size, sampler, drop_last=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         """The validation part in order."""
         return batches(self.part(self.split.validation), self.batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Change the colours on the device (Lightning's hook)."""
+        return batch.coloured()

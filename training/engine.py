@@ -4,136 +4,224 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from napari_hmkd.device import device_errors
-from napari_hmkd.training.config import EngineSettings, Precision
+from napari_hmkd.device import available_devices, device_errors
+from napari_hmkd.errors import DeviceError, OutputError
+from napari_hmkd.training.checkpoints import (
+    MONITOR,
+    EpochCheckpoints,
+    Progress,
+    WholeFileIO,
+    load_best,
+)
+from napari_hmkd.training.config import ComputeSettings, EngineSettings, Precision
 from napari_hmkd.training.console import say
+from napari_hmkd.training.curves import EpochTable, WaitingClock
 from napari_hmkd.training.data import TileData
 from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.tasks import GradingTask
 
-MONITOR = "validation_kappa"
 EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # tiles are in memory: worker processes would copy them
-    ".*Experiment logs directory.*",  # settings and split are there first, on purpose
     ".*module\\(s\\) in eval mode.*",  # the frozen teacher
     ".*LeafSpec.*",  # Lightning's own use of torch
+    ".*exists and is not empty.*",  # settings and split are there first, on purpose
 )
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a finished fit says about itself."""
+    """What a finished fit says about itself; epochs count from 1, times are of all its parts."""
 
     best_epoch: int
     best_validation_kappa: float
+    epochs: int
     steps_per_second: float
+    waiting_share: float
     seconds: float
 
 
-class EpochLines(Callback):
-    """One printed line per epoch, and the speed of training without validation."""
+class EpochSeed(Callback):
+    """Seeds every generator by run, epoch and process, so that no state has to be kept."""
 
-    def __init__(self) -> None:
-        self.steps, self.seconds = 0, 0.0
-        self._started = 0.0
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count a step."""
-        now = time.perf_counter()
-        self.steps, self.seconds = self.steps + 1, self.seconds + now - self._started
-        self._started = now
-
-    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
-        """Print losses and scores."""
-        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = "  ".join(f"{name} {found[name]:.3f}" for name in sorted(found))
-        speed = self.steps / max(self.seconds, 1e-9)
-        say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}  {speed:.2f} steps/s")
+        """Begin the epoch as it would begin in a run that was never cut short."""
+        entropy = (self._seed, trainer.current_epoch, trainer.global_rank)
+        drawn = np.random.SeedSequence(entropy).generate_state(1)[0]
+        lightning.seed_everything(int(drawn), verbose=False)
 
 
-def fit(
-    task: GradingTask,
-    data: TileData,
-    settings: EngineSettings,
-    device: torch.device,
-    folder: Path,
-) -> Fit:
-    """Train, write `metrics.csv` and checkpoints to `folder`, and load the best weights.
+class Engine:
+    """A Trainer with this project's callbacks; `rank` of `ranks` processes that train together.
+
+    Nothing is written before `fit`.
 
     Raises
     ------
     DeviceError
-        If the device is missing or its memory does not suffice.
+        If there are fewer devices than asked for.
     """
-    lines = EpochLines()
-    best = ModelCheckpoint(folder / "checkpoints", "best", MONITOR, mode="max")
-    trainer = make_trainer(settings, device, folder, [lines, SettledStatistics(), best])
-    started = time.perf_counter()
-    with warnings.catch_warnings(), device_errors(device):
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        trainer.fit(task, datamodule=data)
-    best_epoch = load_best(task, Path(best.best_model_path))
-    return Fit(
-        best_epoch=best_epoch + 1,
-        best_validation_kappa=round(float(best.best_model_score), 4),
-        steps_per_second=round(lines.steps / lines.seconds, 3),
-        seconds=round(time.perf_counter() - started, 1),
-    )
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        compute: ComputeSettings,
+        device: torch.device,
+        folder: Path,
+        deadline: float | None = None,
+    ) -> None:
+        self._device, self._folder = device, folder
+        self._clock = WaitingClock()
+        self._table = EpochTable(folder, self._clock)
+        self._checkpoints = EpochCheckpoints(folder, deadline)
+        callbacks: list[Callback] = [EpochSeed(settings.seed), SettledStatistics(), self._table]
+        if settings.patience:
+            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
+        callbacks.append(self._checkpoints)
+        self._trainer = _make_trainer(settings, compute, device, folder, callbacks, self._clock)
+        self.rank, self.ranks = self._trainer.global_rank, self._trainer.world_size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks; the others only compute."""
+        return self.rank == 0
+
+    def fit(self, task: GradingTask, data: TileData, progress: Progress | None) -> Fit | None:
+        """Train, or go on training, and load the best weights.
+
+        Returns
+        -------
+        Fit or None
+            None where the deadline came before the last epoch.
+
+        Raises
+        ------
+        DeviceError
+            If the device fails or its memory does not suffice.
+        OutputError
+            If something cannot be written; the last whole checkpoint is kept.
+        """
+        if progress is not None:
+            self._table.resume(progress.epochs)
+            if self.leads and not progress.finished:
+                say(f"going on after epoch {progress.epochs}")
+        if progress is None or not progress.finished:
+            self._run(task, data, progress)
+            if self._checkpoints.paused:
+                if self.leads:
+                    say(f"paused after epoch {len(self._table.rows)}: --resume goes on")
+                return None
+        if not self.leads:
+            return None
+        best_epoch = load_best(task, self._folder)
+        speed, waiting, seconds = self._table.totals()
+        return Fit(
+            best_epoch=best_epoch + 1,
+            best_validation_kappa=round(float(self._table.rows[best_epoch][MONITOR]), 4),
+            epochs=len(self._table.rows),
+            steps_per_second=round(speed, 3),
+            waiting_share=round(waiting, 4),
+            seconds=round(seconds, 1),
+        )
+
+    def _run(self, task: GradingTask, data: TileData, progress: Progress | None) -> None:
+        trainer = self._trainer
+        task.strict_loading = False  # a frozen teacher is not in the checkpoint
+        try:
+            with warnings.catch_warnings(), device_errors(self._device):
+                for message in EXPECTED_WARNINGS:
+                    warnings.filterwarnings("ignore", message=message)
+                trainer.fit(task, datamodule=data, ckpt_path=progress and progress.path)
+        except SIGTERMException as stopped:
+            raise SystemExit(128 + SIGTERM) from stopped  # Lightning's own says that all went well
+        except OSError as error:
+            raise OutputError(f"the run folder {self._folder} cannot be used: {error}") from error
+        finally:
+            _disband(trainer)
 
 
-def load_best(task: GradingTask, checkpoint: Path) -> int:
-    """Give the task's network the weights of a Lightning checkpoint; return its epoch, from 0."""
-    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    prefix = "network."
-    weights = {
-        name.removeprefix(prefix): weight
-        for name, weight in kept["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    task.network.load_state_dict(weights)
-    return int(kept["epoch"])
-
-
-def make_trainer(
-    settings: EngineSettings, device: torch.device, folder: Path, callbacks: list[Callback]
+def _make_trainer(
+    settings: EngineSettings,
+    compute: ComputeSettings,
+    device: torch.device,
+    folder: Path,
+    callbacks: list[Callback],
+    clock: WaitingClock,
 ) -> lightning.Trainer:
-    """A Trainer that writes `metrics.csv` straight into the run folder."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     bar = sys.stderr.isatty()
     if bar:
         callbacks = [*callbacks, RichProgressBar()]
+    several = compute.devices * compute.nodes > 1
+    tensorboard = find_spec("tensorboard") is not None
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index] if device.type == "cuda" else 1,
+        devices=_devices(compute, device),
+        num_nodes=compute.nodes,
+        # Statistics of norms differ between processes in training and are settled over all of them.
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        sync_batchnorm=several and device.type == "cuda",
+        use_distributed_sampler=False,  # TileData shares the tiles out
         precision=resolve_precision(settings.precision, device).value,
         max_epochs=settings.epochs,
         gradient_clip_val=settings.gradient_clip or None,
         callbacks=callbacks,
-        logger=CSVLogger(folder, name="", version=""),
+        plugins=[WholeFileIO()],
+        profiler=clock,
+        logger=TensorBoardLogger(folder, "tensorboard", "") if tensorboard else False,
         default_root_dir=folder,
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+
+
+def _devices(compute: ComputeSettings, device: torch.device) -> int | list[int]:
+    """What the Trainer has to be told.
+
+    Raises
+    ------
+    DeviceError
+        If there are fewer than asked for.
+    """
+    if device.type == "cpu":
+        return compute.devices
+    here = [name for name in available_devices() if torch.device(name).type == device.type]
+    if compute.devices > len(here):
+        raise DeviceError(
+            f"asked for {compute.devices} devices of the kind {device.type}; torch finds "
+            f"{', '.join(here)} here: choose a smaller --devices"
+        )
+    if device.type == "cuda" and compute.devices == 1 and compute.nodes == 1:
+        return [device.index]
+    return compute.devices
+
+
+def _disband(trainer: lightning.Trainer) -> None:
+    """Leave the group of processes: what follows is done by one of them alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if trainer.interrupted and trainer.strategy.launcher is not None:
+        trainer.strategy.launcher.kill(SIGTERM)  # they would wait for this one for half an hour
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:

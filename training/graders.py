@@ -82,8 +82,7 @@ def predict_logits(
     with torch.inference_mode(), device_errors(device):
         network = grader.network.to(device).eval()
         for batch in tracked(loader, f"Grading batches ({grader.card.role})", len(loader)):
-            moved = Batch(*(part.to(device) for part in batch))
-            found.append(grader.logits(moved).float().cpu().numpy())
+            found.append(grader.logits(batch.to(device)).float().cpu().numpy())
         network.cpu()
     logits = np.concatenate(found)
     if bad := int((~np.isfinite(logits)).any(1).sum()):

@@ -14,19 +14,20 @@ SGD_MOMENTUM = 0.9
 
 
 def optimiser_and_schedule(
-    network: nn.Module, settings: OptimiserSettings, *, steps: int, steps_per_epoch: int
+    module: nn.Module, settings: OptimiserSettings, *, steps: int, steps_per_epoch: int
 ) -> tuple[optim.Optimizer, LambdaLR]:
-    """The optimiser, and a schedule to be stepped after each of `steps` training steps.
+    """The optimiser of all that is trained, and a schedule to be stepped after each of `steps`.
 
-    SGD decays every weight, as the published program does; AdamW spares norms and biases.
+    Parameters that require no gradient, a frozen teacher's, are left out. SGD decays every weight, as the published program does; AdamW spares norms and biases.
     """
     chosen = settings.resolved()
     rate, decay = chosen.learning_rate or 0.0, chosen.weight_decay or 0.0
     optimiser: optim.Optimizer
     if chosen.optimiser is OptimiserName.SGD:
-        optimiser = optim.SGD(network.parameters(), rate, SGD_MOMENTUM, weight_decay=decay)
+        trained = [weight for weight in module.parameters() if weight.requires_grad]
+        optimiser = optim.SGD(trained, rate, SGD_MOMENTUM, weight_decay=decay)
     else:
-        optimiser = optim.AdamW(param_groups_weight_decay(network, decay), rate)
+        optimiser = optim.AdamW(param_groups_weight_decay(module, decay), rate)
     warmup = round((chosen.warmup_epochs or 0.0) * steps_per_epoch)
     return optimiser, LambdaLR(optimiser, lambda step: rate_factor(step, steps, warmup))
 

@@ -1,36 +1,100 @@
-"""The run folder: settings, versions, split, curves, scores, weights."""
+"""The run folder: settings, versions, split, curves, checkpoints, scores, weights."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
-import os
 import platform
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.splits import SPLIT_FILE, Split
+from napari_hmkd.training.tiles import Tile
 
 PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
+SETTINGS_FILE = "settings.json"
+SCORES_FILE = "evaluation.json"
+# Where a run computes, what it keeps in memory and how its result is called change no number that
+# is learned; a resumed run may differ in them. `teacher` is compared by content, not by path.
+FREE = {
+    ("compute", "device"),
+    ("data", "cache"),
+    ("data", "memory_gb"),
+    ("data", "accept_leaks"),
+    ("engine", "recompute"),
+    ("export", "half"),
+    ("export", "name"),
+    ("teacher", ""),
+    ("versions", ""),
+}
 
 
 class RunFolder:
-    """A folder for one training run; an existing one must be empty.
+    """A folder for one training run: new or empty, or with `resume` one of the same run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    resume : bool
+        Whether it may hold a run that was cut short (or has ended).
 
     Raises
     ------
     OutputError
-        If something is there already.
+        If something else is there already.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path = path
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise OutputError(f"{path} exists and is not empty: name a new folder with --out")
+        self.resuming = resume and (path / SETTINGS_FILE).is_file()
+        """Whether a run began here before."""
+        if self.resuming or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+        advice = "name a new folder with --out"
+        if (path / SETTINGS_FILE).is_file():
+            advice += ", or go on with the run in it with --resume"
+        raise OutputError(f"{path} exists and is not empty: {advice}")
 
-    def create(self) -> None:
-        """Make the folder; called once the data has proved usable.
+    def require_same(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
+        """Refuse to go on with other settings, another teacher, or other data than at the start.
+
+        Raises
+        ------
+        DataError
+            Naming what differs.
+        OutputError
+            If the record of the run cannot be read.
+        """
+        path = self.path / SETTINGS_FILE
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            with (self.path / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
+                parts = [(row["tile"], row["split"]) for row in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError) as error:
+            raise OutputError(
+                f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
+                "Start again in a new folder"
+            ) from error
+        if differing := list(_differences(kept, json.loads(_json(settings)))):
+            raise DataError(
+                f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
+                "its command line with --resume, or name a new folder with --out"
+            )
+        if parts != [(tiles[i].name, part) for part, held in split.parts().items() for i in held]:
+            raise DataError(
+                f"the data is no longer divided as {self.path / SPLIT_FILE} says: give the data of "
+                "the start, or name a new folder with --out"
+            )
+
+    def create(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
+        """Make the folder, with `split.csv` and `settings.json`, once the data proved usable.
 
         Raises
         ------
@@ -39,34 +103,59 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            split.write(self.path / SPLIT_FILE, tiles)
         except OSError as error:
             raise OutputError(f"the run folder {self.path} cannot be made: {error}") from error
+        # Last: where it stands, the rest does too, and the run can be resumed.
+        write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
 
-    def write_settings(self, **groups: Any) -> None:
-        """Write `settings.json`: every setting as resolved, and the versions it ran with."""
-        named = {
-            name: asdict(group) if is_dataclass(group) and not isinstance(group, type) else group
-            for name, group in groups.items()
-        }
-        write_json(self.path / "settings.json", {**named, "versions": versions()})
+    def finished(self, role: str) -> Path | None:
+        """The weights, where the run has ended; its scores are written last."""
+        weights = self.path / f"{role}.safetensors"
+        return weights if weights.is_file() and (self.path / SCORES_FILE).is_file() else None
+
+
+def _differences(kept: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:
+    """What differs between two records of settings, apart from `FREE`."""
+    for group in sorted(kept.keys() | asked.keys()):
+        before, now = kept.get(group), asked.get(group)
+        if not (isinstance(before, dict) and isinstance(now, dict)):
+            before, now = {"": before}, {"": now}
+        for name in sorted(before.keys() | now.keys()):
+            pair = before.get(name), now.get(name)
+            if (group, name) not in FREE and pair[0] != pair[1]:
+                called = f"{group}.{name}".rstrip(".")
+                yield f"{called} {pair[0]}, now {pair[1]}"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text, 16 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a whole JSON file or none.
+    """Write a whole JSON file or none; dataclasses become objects.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error}") from error
+    write_whole(path, (_json(content) + "\n").encode())
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def versions() -> dict[str, str]:

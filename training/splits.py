@@ -1,33 +1,41 @@
-"""Train, validation, calibration and test: by patient where patients are known."""
+"""Train, validation, calibration and test: as the data gives them, else drawn, by patient where known."""
 
 from __future__ import annotations
 
 import csv
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
-from napari_hmkd.training.tiles import Tile
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
 
 Indices = NDArray[np.intp]
 SPLIT_FILE = "split.csv"
+HELD_OUT = ("validation", "calibration", "test")
+UNLABELLED = -1
+BY_PATIENT = "split by patient"
 NOT_BY_PATIENT = (
     "not a patient-level split: the data does not tell patients apart, so tiles of one slide can "
     "lie on both sides and scores are optimistic"
 )
-BY_PATIENT = "split by patient, stratified by grade"
+SHARED_PATIENTS = (
+    "not a patient-level split: the data gives tiles of one patient to more than one part, so "
+    "scores are optimistic"
+)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of tiles; `note` says what kind of split it is."""
+    """Indices of tiles, sorted; `note` says what kind of split it is."""
 
     train: Indices
     validation: Indices
@@ -37,82 +45,195 @@ class Split:
 
     def parts(self) -> dict[str, Indices]:
         """The four parts by name."""
-        names = ("train", "validation", "calibration", "test")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in PARTS}
 
     def write(self, path: Path, tiles: Sequence[Tile]) -> None:
-        """One line per tile: tile, patient, grade, split."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("tile", "patient", "grade", "split"))
-            for part, indices in self.parts().items():
-                for tile in (tiles[i] for i in indices):
-                    writer.writerow((tile.name, tile.patient or "", tile.grade, part))
+        """One line per tile: tile, patient, grade, split; empty cells for what is unknown.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written; none is left then.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(("tile", "patient", "grade", "split"))
+        for part, indices in self.parts().items():
+            for tile in (tiles[i] for i in indices):
+                # csv writes None as an empty cell.
+                writer.writerow((tile.name, tile.patient, tile.grade, part))
+        write_whole(path, text.getvalue().encode())
 
 
 def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
-    """Divide tiles; a test folder of the data is kept as the test part.
+    """Divide tiles; parts that the data names are kept, the missing ones are drawn.
+
+    They are drawn from the tiles that the data gives to training or leaves open, stratified by
+    grade and whole patients at a time: test as one of `settings.folds` or as a share, then
+    calibration and validation as shares of all tiles outside a given test part. Tiles without a
+    grade count as a stratum, tiles without a patient as patients of their own.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        All tiles of the data.
+    settings : SplitSettings
+        Shares, folds and the seed.
+
+    Returns
+    -------
+    Split
+        Four disjoint parts that hold every tile once; test is empty where its share is 0 and the
+        data names none.
 
     Raises
     ------
     DataError
-        If a part would be empty, or there is no training data.
+        If a part would be empty, a grade would be missing from training, or a fold would have one
+        grade at most.
     """
-    given_test = np.array([i for i, t in enumerate(tiles) if t.part == "test"], dtype=np.intp)
-    rest = np.array([i for i, t in enumerate(tiles) if t.part != "test"], dtype=np.intp)
-    if not len(rest):
-        raise DataError("all tiles are in a test folder: training needs HE/train and IHC/train")
-    by_patient = all(tile.patient is not None for tile in tiles)
-    whole, test = len(rest), given_test
-    if not len(given_test) and settings.test_share:
-        rest, test = _hold_out(tiles, rest, settings.test_share, settings.split_seed, by_patient)
-    parts = []
-    for share in (settings.calibration_share, settings.validation_share):
-        # Shares are of the whole, and what is left is smaller than that.
-        now = min(share * whole / len(rest), 0.5)
-        rest, held = _hold_out(tiles, rest, now, settings.split_seed, by_patient)
-        parts.append(held)
-    calibration, validation = parts
-    note = BY_PATIENT if by_patient else NOT_BY_PATIENT
-    return Split(rest, validation, calibration, test, note)
-
-
-def _hold_out(
-    tiles: Sequence[Tile], indices: Indices, share: float, seed: int, by_patient: bool
-) -> tuple[Indices, Indices]:
-    """(kept, held out), both sorted, stratified by grade."""
-    grades = np.array([tiles[i].grade for i in indices])
-    if by_patient:
-        patients = np.array([tiles[i].patient for i in indices])
-        held = _held_patients(grades, patients, share, seed)
-        return indices[~held], indices[held]
-    try:
-        kept, held = train_test_split(indices, test_size=share, random_state=seed, stratify=grades)
-    except ValueError as error:
+    held = {part: _indices(tile.part == part for tile in tiles) for part in HELD_OUT}
+    given = [part for part in HELD_OUT if len(held[part])]
+    pool = _indices(tile.part not in HELD_OUT for tile in tiles)
+    if not len(pool):
         raise DataError(
-            f"{len(indices)} tiles cannot be divided with a share of {share:.2f} of each grade: "
-            f"{error}. Give more tiles, or change the shares"
-        ) from error
-    return np.sort(kept), np.sort(held)
-
-
-def _held_patients(
-    grades: NDArray[np.integer], patients: NDArray[np.str_], share: float, seed: int
-) -> NDArray[np.bool_]:
-    """Mask of the tiles of the patients to hold out: the fold nearest to the share."""
-    count = len(np.unique(patients))
-    folds = min(max(round(1 / share), 2), count)
-    if folds < 2:
-        raise DataError(
-            "one patient cannot be divided: train, validation, calibration and test need at least "
-            "one patient each. Give more patients, or set a share to 0"
+            f"no tiles are left to train on: the data gives all {len(tiles)} of them to "
+            f"{', '.join(given)}. Add training tiles"
         )
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    whole = len(tiles) - len(held["test"])
+    if settings.folds:
+        pool, held["test"] = _fold(tiles, pool, settings, given)
+    elif "test" not in given and settings.test_share:
+        pool, held["test"] = _share(tiles, pool, settings.test_share, settings.split_seed)
+    for part, share in (
+        ("calibration", settings.calibration_share),
+        ("validation", settings.validation_share),
+    ):
+        if part not in given:
+            # Shares are of the whole, and what is left is smaller than that.
+            now = min(share * whole / len(pool), 0.5)
+            pool, held[part] = _share(tiles, pool, now, settings.split_seed)
+    _require_grades(tiles, pool, held["test"] if settings.folds else None)
+    note = _note(tiles, [pool, *held.values()], given, settings)
+    return Split(pool, **held, note=note)
+
+
+def _indices(chosen: Iterable[bool]) -> Indices:
+    return np.flatnonzero(np.fromiter(chosen, bool))
+
+
+def _fold(
+    tiles: Sequence[Tile], pool: Indices, settings: SplitSettings, given: Sequence[str]
+) -> tuple[Indices, Indices]:
+    """(kept, the fold to test on), both sorted."""
+    if given:
+        raise DataError(
+            f"--folds tests each tile once, but the data gives its own {', '.join(given)}: leave "
+            "out --folds, or leave the split open in a manifest"
+        )
+    folds = _folds(tiles, pool, settings.folds, settings.split_seed)
+    if len(folds) < settings.folds:
+        raise DataError(
+            f"--folds {settings.folds} needs as many patients, and as many tiles of one grade: the "
+            f"data is enough for {len(folds)}. Ask for fewer folds"
+        )
+    chosen = folds[settings.fold]
+    return np.setdiff1d(pool, chosen), chosen
+
+
+def _share(
+    tiles: Sequence[Tile], pool: Indices, share: float, seed: int
+) -> tuple[Indices, Indices]:
+    """(kept, held out), both sorted: the fold nearest to the share that costs no grade."""
+    folds = _folds(tiles, pool, max(round(1 / share), 2), seed)
+    if len(folds) < 2:
+        raise DataError(
+            "one patient cannot be divided, nor can one tile of each grade: train, validation, "
+            "calibration and test need at least one each. Give more patients or tiles, or set "
+            "--test-share to 0"
+        )
+    grades = _grades(tiles, pool)
+
+    def cost(held: Indices) -> tuple[int, float]:
+        left = grades[~np.isin(pool, held)]
+        return -len(np.unique(left)), abs(len(held) / len(pool) - share)
+
+    best = min(folds, key=cost)
+    return np.setdiff1d(pool, best), best
+
+
+def _folds(tiles: Sequence[Tile], pool: Indices, count: int, seed: int) -> list[Indices]:
+    """The pool in `count` stratified folds, fewer where there are too few patients or tiles."""
+    grades = _grades(tiles, pool)
+    count = min(count, int(np.unique(grades, return_counts=True)[1].max()))
+    groups = _groups(tiles, pool)
+    if groups is not None:
+        count = min(count, int(groups.max()) + 1)
+    if count < 2:
+        return [pool]
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = splitter(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A grade with fewer tiles than folds is spread as far as it goes.
         warnings.filterwarnings("ignore", message="The least populated class")
-        candidates = [held for _, held in splitter.split(grades, grades, patients) if len(held)]
-    best = min(candidates, key=lambda held: abs(len(held) / len(grades) - share))
-    mask = np.zeros(len(grades), bool)
-    mask[best] = True
-    return mask
+        found = [pool[held] for _, held in folds.split(grades, grades, groups)]
+    return [held for held in found if len(held)]
+
+
+def _groups(tiles: Sequence[Tile], pool: Indices) -> NDArray[np.int64] | None:
+    """A number for each patient, and for each tile without one; None where no patient is known."""
+    owners = [(tiles[i].patient, None if tiles[i].patient else i) for i in pool]
+    if all(patient is None for patient, _ in owners):
+        return None
+    number = {owner: place for place, owner in enumerate(dict.fromkeys(owners))}
+    return np.array([number[owner] for owner in owners], np.int64)
+
+
+def _grades(tiles: Sequence[Tile], indices: Indices) -> NDArray[np.int64]:
+    grades = (tiles[i].grade for i in indices)
+    return np.array([UNLABELLED if grade is None else grade for grade in grades], np.int64)
+
+
+def _require_grades(tiles: Sequence[Tile], train: Indices, fold: Indices | None) -> None:
+    """Refuse labelled training tiles that lack a grade, and a test fold of one grade."""
+    trained = set(_grades(tiles, train).tolist()) - {UNLABELLED}
+    if not trained:
+        return
+    for grade, name in enumerate(GRADE_NAMES):
+        if grade not in trained:
+            there = sum(tile.grade == grade for tile in tiles)
+            raise DataError(
+                f"no tile of grade {name} is left to train on; the data has {there} in all. Give "
+                "tiles of more patients with that grade, smaller shares, or another --split-seed"
+            )
+    if fold is not None and len(set(_grades(tiles, fold).tolist()) - {UNLABELLED}) < 2:
+        raise DataError(
+            "the fold to test on has one grade at most, so that nothing can be told apart in it: ask "
+            "for fewer --folds, give more patients, or another --split-seed for all folds"
+        )
+
+
+def _note(
+    tiles: Sequence[Tile], parts: Sequence[Indices], given: Sequence[str], settings: SplitSettings
+) -> str:
+    """What kind of split it is, in words for the run's record."""
+    nameless = sum(tile.patient is None for tile in tiles)
+    owners = [{tiles[i].patient for i in indices} for indices in parts]
+    if nameless == len(tiles):
+        said = [NOT_BY_PATIENT]
+    elif nameless:
+        said = [
+            f"not known to be a patient-level split: {nameless} of {len(tiles)} tiles name no "
+            "patient, so scores may be optimistic"
+        ]
+    elif sum(map(len, owners)) > len(set().union(*owners)):
+        said = [SHARED_PATIENTS]
+    else:
+        said = [BY_PATIENT]
+    if len(given) < len(HELD_OUT) and any(tile.grade is not None for tile in tiles):
+        said.append("stratified by grade")
+    if given:
+        said.append(f"{', '.join(given)} as the data gives it")
+    if settings.folds:
+        said.append(f"test is fold {settings.fold} (from 0) of {settings.folds}")
+    return "; ".join(said)

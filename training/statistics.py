@@ -8,18 +8,25 @@ many batches at fixed weights removes the lag (Wu and Johnson 2021, arXiv 2105.0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
 BATCHES = 40
 
 
 class SettledStatistics(Callback):
-    """Re-estimates the statistics of the trained network before each validation."""
+    """Re-estimates the statistics of the trained network before each validation.
+
+    The batches are the first of the epoch that ends, as they were; the loader that training goes on
+    with is another one and keeps its place. Several processes average what each of them found.
+    """
 
     def on_validation_start(self, trainer: Any, task: Any) -> None:
         """Average the statistics of `BATCHES` training batches at the weights of the moment."""
@@ -29,10 +36,25 @@ class SettledStatistics(Callback):
             norm.reset_running_stats()
             norm.momentum = None  # cumulative average
         task.network.train()
-        batches = islice(iter(trainer.datamodule.train_dataloader()), BATCHES)
-        with torch.no_grad():
-            for batch in batches:
-                task.logits(task.transfer_batch_to_device(batch, task.device, 0))
+        data = trainer.datamodule
+        batches = iter(data.train_dataloader())
+        with (
+            closing(batches),  # a thread works ahead
+            torch.no_grad(),
+            trainer.precision_plugin.val_step_context(),
+        ):
+            for batch in islice(batches, BATCHES):
+                task.logits(data.on_after_batch_transfer(batch.to(task.device), 0))
         task.network.eval()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+        if trainer.world_size > 1:
+            average(norms)
+
+
+def average(norms: Sequence[_BatchNorm]) -> None:
+    """Give all processes the mean of their running statistics."""
+    for norm in norms:
+        for statistic in (norm.running_mean, norm.running_var):
+            distributed.all_reduce(statistic)
+            statistic /= distributed.get_world_size()

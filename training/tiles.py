@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 RESEARCH_NOTICE = "research use only"
 TILE_MULTIPLE_PX = 256
 GRADE_NAMES = ("0", "1+", "2+", "3+")
+PARTS = ("train", "validation", "calibration", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One registered pair of tiles, before its pixels are read.
 
-    `patient` is None where the data does not tell patients apart; `part` is "train" or "test"
-    where the data says so itself.
+    `grade` is None where the pair has no label; `patient` is None where the data does not tell
+    patients apart; `part` is the split that the data itself names ("train", "validation",
+    "calibration" or "test"), None where it leaves it open.
     """
 
     name: str
-    grade: int
+    grade: int | None
     patient: str | None = None
     part: str | None = None
 

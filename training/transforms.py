@@ -1,48 +1,124 @@
-"""Random changes of a registered pair: geometry once for both stains, colour per stain."""
+"""Random changes of a registered pair: geometry once for both stains, colour for each.
+
+Geometry is cheap and done while loading; colour is arithmetic on each pixel and done on the
+device. Both come from one set of draws, `Change`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from skimage.color import hed_from_rgb, rgb_from_hed
 
 from napari_hmkd.training.config import AugmentSettings
 
-
-class PairTransform:
-    """Flips and quarter turns of both stains together, and stain jitter of each."""
-
-    def __init__(self, settings: AugmentSettings) -> None:
-        self.settings = settings
-
-    def __call__(self, pair: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A changed pair, (2, side, side, 3) uint8, from draws of `rng`.
-
-        The number of draws does not depend on what was drawn, so a seed always means one change.
-        """
-        flip_y, flip_x = rng.random(2) < 0.5
-        turns = int(rng.integers(4))
-        factors = 1 + self.settings.stain_jitter * rng.standard_normal((2, 3))
-        if self.settings.flips:
-            pair = pair[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
-        if self.settings.turns:
-            pair = np.rot90(pair, turns, axes=(1, 2))
-        if self.settings.stain_jitter:
-            pair = np.stack([scale_density(s, f) for s, f in zip(pair, factors, strict=True)])
-        return np.ascontiguousarray(pair)
+# Macenko et al. (2009), ISBI: pixels with -log10(I / 255) < 0.15 are background.
+TISSUE_DENSITY = 0.15 * np.log(10)
+# (3, 3, 3): from RGB densities to those of one stain alone, one matrix per stain.
+CONTRIBUTIONS = np.einsum("is,so->sio", hed_from_rgb, rgb_from_hed)
 
 
-def scale_density(tile: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Multiply each channel's optical density, -log(I / 255), by a factor; white stays white.
+@dataclass(frozen=True)
+class Change:
+    """One change of a pair: moved first, then flipped, then turned.
+
+    Attributes
+    ----------
+    shift : (int, int)
+        The pixel (y, x) of the pair that comes to the upper left corner; what is beyond the edge
+        is mirrored.
+    flip_y, flip_x : bool
+    turns : int
+        Quarter turns counter-clockwise, 0 to 3.
+    stains : (2, 3, 2) float32
+        For H&E and IHC, for haematoxylin, eosin and DAB: factor and offset of the density.
+    """
+
+    shift: tuple[int, int]
+    flip_y: bool
+    flip_x: bool
+    turns: int
+    stains: NDArray[np.float32]
+
+    def move(self, pair: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Write the pair, (2, side, side, 3), with its geometry changed, to one like it."""
+        source = self._source(pair.shape[1])
+        for before, after in zip(pair, out, strict=True):
+            # "clip" spares numpy a buffer; all indices are inside.
+            np.take(before.reshape(-1, 3), source, axis=0, out=after, mode="clip")
+
+    def _source(self, side: int) -> NDArray[np.intp]:
+        """(side, side): which pixel of the flattened tile goes where."""
+        y, x = (_mirrored(np.arange(side) + shift, side) for shift in self.shift)
+        # A half turn is both flips, a quarter turn a transposition and one flip.
+        if self.flip_y != (self.turns in (2, 3)):
+            y = y[::-1]
+        if self.flip_x != (self.turns in (1, 2)):
+            x = x[::-1]
+        return x[:, None] + y * side if self.turns % 2 else y[:, None] * side + x
+
+
+def _mirrored(index: NDArray[np.intp], side: int) -> NDArray[np.intp]:
+    """Indices of any size folded back into 0 to side - 1; the edge's own pixel comes twice."""
+    index = index % (2 * side)
+    return np.minimum(index, 2 * side - 1 - index)
+
+
+def draw_change(settings: AugmentSettings, rng: np.random.Generator) -> Change:
+    """A change within the settings.
+
+    As many numbers are drawn whatever the settings, so that a seed always means one change. Factor
+    and offset of each stain are those of Tellez et al. (2018), IEEE TMI 37:2126; 0.05 is their
+    "HED-light", as the standard deviation of a normal instead of the reach of a uniform
+    distribution.
+    """
+    flip_y, flip_x, turn, *corner = rng.random(5)
+    normal = settings.stain_jitter * rng.standard_normal((2, 3, 2), np.float32)
+    reach = settings.shift_px
+    shift_y, shift_x = (int((2 * reach + 1) * place) - reach for place in corner)
+    return Change(
+        shift=(shift_y, shift_x),
+        flip_y=bool(settings.flips and flip_y < 0.5),
+        flip_x=bool(settings.flips and flip_x < 0.5),
+        turns=int(4 * turn) if settings.turns else 0,
+        stains=np.stack([np.maximum(1 + normal[..., 0], 0), normal[..., 1]], axis=-1),
+    )
+
+
+def jitter_stains(tiles: torch.Tensor, stains: torch.Tensor) -> torch.Tensor:
+    """Change haematoxylin, eosin and DAB of each tile on its own (Ruifrok and Johnston 2001).
+
+    The optical density -ln(I / 255) is divided into the three stains with scikit-image's
+    matrix, each stain's amount is multiplied and shifted, and the whole goes back. White has no
+    density and stays white: the offset grows from 0 with a pixel's mean density, and counts fully
+    from `TISSUE_DENSITY` on. Amounts below 0 are kept, so that no change changes nothing.
 
     Parameters
     ----------
-    tile : (side, side, 3) uint8
-    factors : (3,)
-        One per channel; negative ones count as 0.
+    tiles : (B, side, side, 3) uint8
+        RGB.
+    stains : (B, 3, 2) float32
+        Factor and offset (in optical density) of haematoxylin, eosin and DAB.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, side, side, 3) uint8, on the device of the tiles.
     """
-    levels = np.arange(256) / 255
-    table = np.rint(255 * levels[:, None] ** np.maximum(factors, 0)).astype(np.uint8)
-    scaled = np.empty(tile.shape, np.uint8)
+    device = tiles.device
+    contributions = torch.tensor(CONTRIBUTIONS, dtype=torch.float32, device=device)
+    colours = torch.tensor(rgb_from_hed, dtype=torch.float32, device=device)
+    # Sums, no matrix products: autocast and TF32 would round those by a few grey levels.
+    mix = (stains[..., 0, None, None] * contributions).sum(1)
+    shift = (stains[..., 1, None] * colours).sum(1)
+
+    density = tiles.float().clamp_(min=0.25).div_(255).log_().neg_()
+    tissue = density.mean(-1, keepdim=True).div_(TISSUE_DENSITY).clamp_(max=1)
+    changed = tissue * shift[:, None, None]
     for channel in range(3):
-        scaled[..., channel] = table[:, channel][tile[..., channel]]
-    return scaled
+        changed.addcmul_(density[..., channel, None], mix[:, None, None, channel])
+    levels = changed.neg_().exp_().mul_(255)
+    return levels.round_().clamp_(0, 255).to(torch.uint8)

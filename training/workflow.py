@@ -4,47 +4,102 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import ModelError
-from napari_hmkd.model import ModelCard, build_student, build_teacher, load, save
-from napari_hmkd.training.calibration import fit_temperature
+from napari_hmkd.model import find_model, load, save
+from napari_hmkd.training.building import find_guide, make_task
+from napari_hmkd.training.check import refuse_leaks
+from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import TrainSettings
-from napari_hmkd.training.console import say
+from napari_hmkd.training.console import say, silence
 from napari_hmkd.training.data import TileData
-from napari_hmkd.training.distillation import Hmkd
-from napari_hmkd.training.engine import Fit, fit, resolve_precision
-from napari_hmkd.training.evaluation import report
-from napari_hmkd.training.graders import Grader, load_grader, predict_logits
-from napari_hmkd.training.run import RunFolder, write_json
-from napari_hmkd.training.sources import open_source, resolve_labels
-from napari_hmkd.training.splits import SPLIT_FILE, split_tiles
+from napari_hmkd.training.engine import Engine, Fit, resolve_precision
+from napari_hmkd.training.graders import Grader, predict_logits
+from napari_hmkd.training.run import RunFolder, file_digest, text_digest
+from napari_hmkd.training.scores.calibration import calibrate
+from napari_hmkd.training.scores.evaluation import write_evaluation
+from napari_hmkd.training.sources.opening import open_source, resolve_labels
+from napari_hmkd.training.splits import split_tiles
 from napari_hmkd.training.store import open_store
-from napari_hmkd.training.tasks import GradingTask, StudentTask, TeacherTask
+from napari_hmkd.training.tasks import GradingTask
 from napari_hmkd.training.tiles import TileSource
 
 
-def train(data: str, out: Path, settings: TrainSettings, teacher: Path | None = None) -> Path:
-    """Train a teacher, or with a finished `teacher` a student; return the weights' path.
+def train(
+    data: str,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    role: str,
+    teacher: Path | None = None,
+    resume: bool = False,
+    deadline: float | None = None,
+) -> Path | None:
+    """Train a "teacher" or a "student", calibrate it, and score it once on the test part.
+
+    Parameters
+    ----------
+    data : str
+        A folder, a manifest, or `procedural`.
+    out : Path
+        The run's folder; new or empty, unless `resume`.
+    settings : TrainSettings
+        All else.
+    role : {"teacher", "student"}
+        Which network.
+    teacher : Path, optional
+        A finished teacher's file; a student needs it unless its method is `none`.
+    resume : bool
+        Go on after the last finished epoch of the run in `out`, which must have been started with
+        the same settings; start where there is none.
+    deadline : float, optional
+        `time.monotonic()` at which to pause: training stops after the last epoch that is likely to
+        end before it, one at least.
+
+    Returns
+    -------
+    Path or None
+        The weights. None where the deadline came first (a later call with `resume` goes on), and
+        in the processes of a distributed run that only compute.
 
     Raises
     ------
     HmkdError
         If the input is bad; nothing has been written to `out` then.
+
+    Notes
+    -----
+    A run on several machines shares `out`, as each process reads its checkpoints: start the same
+    command on each with torchrun (`torchrun --nnodes 2 --nproc-per-node 4 ... -m
+    napari_hmkd.training.cli teacher ... --nodes 2 --devices 4`), or with srun in a SLURM job of as
+    many tasks per node as `--devices`. On one machine the command starts its processes itself.
     """
-    folder = RunFolder(out)
     device = choose_device(settings.compute.device)
     settings = _resolved(data, settings, device)
-    guide = None if teacher is None else load_grader(teacher, "teacher")
-    source = open_source(data, settings.cohort, settings.data.labels)
+    engine = Engine(settings.engine, settings.compute, device, out, deadline)
+    if not engine.leads:
+        silence()
+    folder = RunFolder(out, resume=resume or not engine.leads)
+    guide = find_guide(teacher, settings)
+    source = open_source(data, settings.cohort, settings.data)
     if guide is not None:
         guide.require_same_tiles(source)
     split = split_tiles(source.tiles, settings.split)
+    refuse_leaks(source, split, settings.data.accept_leaks)
     lightning.seed_everything(settings.engine.seed, verbose=False)
-    task = make_task(source, out.resolve().name, settings, guide)
+    task = make_task(source, out.resolve().name, settings, role, guide)
+    task.require_labels(source.tiles[i] for i in split.train)
+    record = _record(data, settings, source, role, teacher)
+    if engine.leads and folder.resuming:
+        folder.require_same(record, split, source.tiles)
+        if (weights := folder.finished(role)) is not None:
+            say(f"the run in {out} is finished: {weights}")
+            return weights
+    progress = read_progress(out, task) if resume else None
     tiles = TileData(
         source.tiles,
         open_store(source, settings.data),
@@ -52,49 +107,18 @@ def train(data: str, out: Path, settings: TrainSettings, teacher: Path | None = 
         settings.augment,
         batch_size=settings.compute.batch_size,
         seed=settings.engine.seed,
+        rank=engine.rank,
+        ranks=engine.ranks,
     )
-    folder.create()
-    groups = {item.name: getattr(settings, item.name) for item in fields(settings)}
-    folder.write_settings(role=task.card.role, source=data, teacher=teacher, **groups)
-    split.write(out / SPLIT_FILE, source.tiles)
-    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
-    say(f"{source.training_data}\n{sizes} ({split.note})")
-    fitted = fit(task, tiles, settings.engine, device, out)
+    if engine.leads:
+        if not folder.resuming:
+            folder.create(record, split, source.tiles)
+        sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
+        say(f"{source.training_data}\n{sizes} ({split.note})")
+    fitted = engine.fit(task, tiles, progress)
+    if fitted is None or not engine.leads:
+        return None
     return _finish(task, tiles, settings, out, fitted, device)
-
-
-def make_task(
-    source: TileSource, run_name: str, settings: TrainSettings, teacher: Grader | None
-) -> GradingTask:
-    """A fresh network in its training task.
-
-    Raises
-    ------
-    ModelError
-        If a width is impossible, or teacher and student cannot be compared.
-    """
-    width = settings.export.width
-    if width is None:
-        width = 1.0 if teacher is None else teacher.card.width
-    lesson = "" if teacher is None else f"; taught by {teacher.card.name}"
-    card = ModelCard(
-        name=settings.export.name or run_name,
-        role="teacher" if teacher is None else "student",
-        width=width,
-        mpp=source.mpp,
-        tile_px=source.tile_px,
-        training_data=source.training_data + lesson,
-        notice=source.notice,
-    )
-    if teacher is None:
-        return TeacherTask(build_teacher(width=width), card, settings.optimiser)
-    if settings.distillation.cosine and width != teacher.card.width:
-        raise ModelError(
-            f"the cosine term compares pooled features of one size, but the teacher's width is "
-            f"{teacher.card.width} and the student's {width}: use one width, or --cosine 0"
-        )
-    network = build_student(width=width)
-    return StudentTask(network, card, settings.optimiser, Hmkd(settings.distillation), teacher)
 
 
 def _resolved(data: str, settings: TrainSettings, device: torch.device) -> TrainSettings:
@@ -110,6 +134,21 @@ def _resolved(data: str, settings: TrainSettings, device: torch.device) -> Train
     )
 
 
+def _record(
+    data: str, settings: TrainSettings, source: TileSource, role: str, teacher: Path | None
+) -> dict[str, Any]:
+    """What `settings.json` says, and what a resumed run must repeat."""
+    groups = {item.name: asdict(getattr(settings, item.name)) for item in fields(settings)}
+    return {
+        "role": role,
+        "source": data,
+        "source_identity": text_digest(source.identity),
+        "teacher": teacher,
+        "teacher_identity": None if teacher is None else file_digest(find_model(teacher)),
+        **groups,
+    }
+
+
 def _finish(
     task: GradingTask,
     data: TileData,
@@ -119,31 +158,36 @@ def _finish(
     device: torch.device,
 ) -> Path:
     """Calibrate, export, and score the exported file once on the test part."""
-    size = settings.compute.batch_size
+    size, card = settings.compute.batch_size, task.card
     held = data.part(data.split.calibration)
-    logits = predict_logits(Grader(task.network, task.card), held, size, device)
-    card = replace(task.card, temperature=fit_temperature(logits, held.grades))
+    logits = predict_logits(Grader(task.network, card), held, size, device)
+    calibration = calibrate(logits, held.grades, card.conformal_level)
+    card = replace(
+        card,
+        temperature=calibration.temperature,
+        conformal_level=calibration.level,
+        conformal_thresholds=calibration.thresholds,
+    )
     path = out / f"{card.role}.safetensors"
     save(path, task.network, card, half=settings.export.half)
-    exported = Grader(*load(path))
-    scored = {}
-    for part in ("validation", "test"):
-        if len(indices := data.split.parts()[part]):
-            graded = predict_logits(exported, data.part(indices), size, device).argmax(1)
-            scored[part] = report([data.tiles[i] for i in indices], {card.role: graded})
-    write_json(
-        out / "evaluation.json",
-        {
-            "notice": card.notice,
-            "split": data.split.note,
-            "fit": asdict(fitted),
-            "temperature": card.temperature,
-            **scored,
-        },
+    part = "test" if len(data.split.test) else "validation"
+    indices = data.split.parts()[part]
+    logits = predict_logits(Grader(*load(path)), data.part(indices), size, device)
+    write_evaluation(
+        out,
+        [data.tiles[i] for i in indices],
+        {card.role: logits},
+        {card.role: card},
+        part=part,
+        notice=card.notice,
+        split=data.split.note,
+        fit=asdict(fitted),
+        calibration_remarks=calibration.remarks,
     )
     kappa = fitted.best_validation_kappa
     say(
-        f"{path}: epoch {fitted.best_epoch} with validation kappa {kappa:.3f}, "
-        f"temperature {card.temperature:.3f}, {fitted.steps_per_second:.2f} steps/s"
+        f"{path}: epoch {fitted.best_epoch} with validation kappa {kappa:.3f}, temperature "
+        f"{card.temperature:.3f}, {fitted.steps_per_second:.2f} steps/s, "
+        f"{fitted.waiting_share:.1%} of the time waiting for data"
     )
     return path

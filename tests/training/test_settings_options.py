@@ -9,7 +9,14 @@ from typer.main import get_command
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.cli import app
-from napari_hmkd.training.config import ComputeSettings, EngineSettings, TrainSettings
+from napari_hmkd.training.config import (
+    AugmentSettings,
+    ComputeSettings,
+    DistillationSettings,
+    EngineSettings,
+    SplitSettings,
+    TrainSettings,
+)
 
 
 def options(command: str) -> dict[str, object]:
@@ -24,17 +31,27 @@ def test_the_student_s_options_are_the_settings_with_their_defaults() -> None:
         for item in fields(settings):
             flag = "--" + (item.metadata["name"] or item.name).replace("_", "-")
             assert found.pop(flag) == getattr(settings, item.name), flag
-    assert found.keys() == {"data", "--teacher", "--out"}
+    assert found.keys() == {"data", "--teacher", "--out", "--resume"}
 
 
 def test_the_teacher_has_no_distillation_and_evaluate_no_training() -> None:
-    assert "--logits-kl" not in options("teacher")
+    assert {"--logits-kl", "--method", "--student"}.isdisjoint(options("teacher"))
     assert {"--epochs", "--optimiser", "--width"}.isdisjoint(options("evaluate"))
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: EngineSettings(epochs=0), lambda: ComputeSettings(batch_size=0)]
+    ("group", "values", "message"),
+    [
+        (EngineSettings, {"epochs": 0}, "--epochs must be at least 1, got 0"),
+        (ComputeSettings, {"batch_size": 0}, "--batch-size must be at least 1, got 0"),
+        (ComputeSettings, {"nodes": 0}, "--nodes must be at least 1, got 0"),
+        (SplitSettings, {"folds": 1}, "--folds is 0 or at least 2"),
+        (SplitSettings, {"folds": 5, "fold": 5}, "--folds 5 --fold 5"),
+        (SplitSettings, {"test_share": 0.8}, "sum to less than 1"),
+        (AugmentSettings, {"shift_px": -1}, "must not be negative"),
+        (DistillationSettings, {"rival_weight": -1.0}, "must not be negative"),
+    ],
 )
-def test_settings_out_of_range_are_refused(make) -> None:
-    with pytest.raises(DataError, match="at least 1, got 0"):
-        make()
+def test_settings_out_of_range_are_refused(group, values, message) -> None:
+    with pytest.raises(DataError, match=message):
+        group(**values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,23 @@ from torch import nn
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
-from napari_hmkd.training.statistics import SettledStatistics
+from napari_hmkd.training.statistics import BATCHES, SettledStatistics
+
+
+class Data:
+    """Batches of numbers, which the device is to double."""
+
+    def __init__(self, batches: list[torch.Tensor]) -> None:
+        self.batches, self.closed = batches, False
+
+    def train_dataloader(self) -> Iterator[torch.Tensor]:
+        try:
+            yield from self.batches
+        finally:
+            self.closed = True
+
+    def on_after_batch_transfer(self, batch: torch.Tensor, dataloader_idx: int) -> torch.Tensor:
+        return 2 * batch
 
 
 class Task:
@@ -21,22 +39,32 @@ class Task:
     def __init__(self) -> None:
         self.network = nn.Sequential(nn.BatchNorm1d(2, momentum=0.01), nn.Dropout()).eval()
 
-    def transfer_batch_to_device(self, batch: torch.Tensor, *_: object) -> torch.Tensor:
-        return batch
-
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
         return self.network(batch)
+
+
+def settle(task: Task, data: Data) -> None:
+    plugin = SimpleNamespace(val_step_context=nullcontext)
+    trainer = SimpleNamespace(datamodule=data, precision_plugin=plugin, world_size=1)
+    SettledStatistics().on_validation_start(trainer, task)
 
 
 def test_validation_sees_the_average_over_training_batches() -> None:
     torch.manual_seed(0)
     batches = [5 + 3 * torch.randn(16, 2) for _ in range(6)]
-    data = SimpleNamespace(train_dataloader=lambda: batches)
-    task = Task()
-    SettledStatistics().on_validation_start(SimpleNamespace(datamodule=data), task)
-    norm = task.network[0]
+    task, data = Task(), Data(batches)
+    settle(task, data)
+    norm, batches = task.network[0], [2 * batch for batch in batches]
     torch.testing.assert_close(norm.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0))
     torch.testing.assert_close(norm.running_var, torch.stack([b.var(0) for b in batches]).mean(0))
     # Training goes on as before, and what follows is judged in eval mode.
     assert norm.momentum == 0.01
     assert not any(module.training for module in task.network.modules())
+
+
+def test_the_loader_is_closed_before_its_end() -> None:
+    data = Data([torch.randn(16, 2) for _ in range(BATCHES + 2)])
+    task = Task()
+    settle(task, data)
+    assert data.closed
+    assert task.network[0].num_batches_tracked == BATCHES

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_hmkd.errors import DataError, OutputError
-from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.rendering import MANY_TILES
+from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.store import open_store
+from napari_hmkd.training.tiles import Tile
 
 PAIR_GB = 2 * 8 * 8 * 3 / 1e9
 SOME = np.array([4, 0, 3])
@@ -34,7 +46,8 @@ def test_a_cache_is_written_once_and_then_shared(random_source, tmp_path: Path) 
     np.testing.assert_array_equal(second, first)
     # The second run reads one tile, to see whether the pixels are still those of the cache.
     assert random_source.readings == written + 1
-    assert len(list(settings.cache.iterdir())) == 1
+    (folder,) = settings.cache.iterdir()
+    assert zarr.open_array(folder, mode="r").chunks == (1, 2, 8, 8, 3)
 
 
 def test_other_pixels_make_another_cache(random_source, tmp_path: Path) -> None:
@@ -42,6 +55,13 @@ def test_other_pixels_make_another_cache(random_source, tmp_path: Path) -> None:
     open_store(random_source, settings)
     random_source.pairs = 255 - random_source.pairs
     store = open_store(random_source, settings)
+    np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_black_tiles_can_be_cached(random_source, tmp_path: Path) -> None:
+    random_source.pairs[3] = 0
+    store = open_store(random_source, DataSettings(cache=tmp_path))
     np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
 
 
@@ -57,11 +77,143 @@ def test_an_unreadable_tile_leaves_no_half_cache(random_source, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_an_unreadable_picture_is_named(bci_folder, tmp_path: Path, cached: bool) -> None:
+    folder = bci_folder(train=1, test=0)
+    broken = sorted((folder / "IHC" / "train").iterdir())[2]
+    broken.write_bytes(broken.read_bytes()[:-200])
+    settings = DataSettings(cache=tmp_path / "cache" if cached else None)
+    source = open_source(str(folder), CohortSettings(), settings)
+    with pytest.raises(DataError) as caught:
+        open_store(source, settings)
+    assert str(broken) in str(caught.value)
+
+
 def test_a_cache_where_a_file_is_in_the_way_is_refused(random_source, tmp_path: Path) -> None:
     blocked = tmp_path / "cache"
     blocked.write_text("in the way", encoding="utf-8")
     with pytest.raises(OutputError, match="cannot be kept in"):
         open_store(random_source, DataSettings(cache=blocked))
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """The system refuses to write beyond this size, as a full disk does."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def large_source(source):
+    """Pairs of 240 kB, larger than what pytest itself writes in the meantime."""
+    source.pairs = np.random.default_rng(0).integers(0, 256, (3, 2, 200, 200, 3), np.uint8)
+    source.tiles, source.tile_px = source.tiles[:3], 200
+    return source
+
+
+def test_a_disk_that_fills_up_leaves_no_half_cache(random_source, tmp_path: Path) -> None:
+    source = large_source(random_source)
+    settings = DataSettings(cache=tmp_path / "voll")
+    with (
+        files_no_larger_than(200_000),
+        pytest.raises(OutputError, match=r"voll, where they need 0\.0 GB: .*File too large"),
+    ):
+        open_store(source, settings)
+    assert list(settings.cache.iterdir()) == []
+    assert open_store(source, settings).read(np.array([2])).shape == (1, 2, 200, 200, 3)
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_rendered(
+    random_source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(OutputError, match=r"need 0\.0 GB: the disk has 0\.0 GB left"):
+        open_store(random_source, DataSettings(cache=tmp_path))
+    assert random_source.readings == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_fill_the_same_cache_at_once_do_no_harm(random_source, tmp_path: Path) -> None:
+    # Both have found no cache when the first tiles beyond the probe are read.
+    both = threading.Barrier(2, timeout=20)
+    stores = {}
+
+    def source_of(number: int):
+        def read(index: int) -> np.ndarray:
+            if index == 1:
+                both.wait()
+            return random_source.pairs[index]
+
+        names = ("tiles", "tile_px", "identity", "renders")
+        return SimpleNamespace(read=read, **{name: getattr(random_source, name) for name in names})
+
+    def fill(number: int) -> None:
+        stores[number] = open_store(source_of(number), DataSettings(cache=tmp_path))
+
+    threads = [threading.Thread(target=fill, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(tmp_path.iterdir())) == 1
+    for number in (0, 1):
+        np.testing.assert_array_equal(stores[number].read(SOME), random_source.pairs[SOME])
+
+
+DAMAGES = {
+    "missing chunk": lambda folder: (folder / "c.3.0.0.0.0").unlink(),
+    "cut chunk": lambda folder: os.truncate(folder / "c.3.0.0.0.0", 100),
+    "changed pixel": lambda folder: (folder / "c.3.0.0.0.0").write_bytes(bytes(2 * 8 * 8 * 3 + 4)),
+    "no metadata": lambda folder: (folder / "zarr.json").unlink(),
+    "cut metadata": lambda folder: os.truncate(folder / "zarr.json", 20),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_cache_is_an_error_and_no_black_tile(random_source, tmp_path, damage) -> None:
+    settings = DataSettings(cache=tmp_path)
+    open_store(random_source, settings)
+    (folder,) = tmp_path.iterdir()
+    damage(folder)
+    with pytest.raises(DataError, match=r"damaged .* remove that folder") as caught:
+        open_store(random_source, settings).read(SOME)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_tile_that_goes_while_the_cache_is_open_is_an_error(random_source, tmp_path) -> None:
+    store = open_store(random_source, DataSettings(cache=tmp_path))
+    (folder,) = tmp_path.iterdir()
+    DAMAGES["missing chunk"](folder)
+    with pytest.raises(DataError, match=r"c\.3\.0\.0\.0\.0 has gone"):
+        store.read(SOME)
+
+
+def test_a_cache_of_another_shape_is_an_error(random_source, tmp_path: Path) -> None:
+    settings = DataSettings(cache=tmp_path)
+    open_store(random_source, settings)
+    random_source.tiles = [*random_source.tiles, Tile("one more", 0)]
+    with pytest.raises(DataError, match=r"uint8 of shape \(6, 2, 8, 8, 3\), not \(7,"):
+        open_store(random_source, settings)
+
+
+@pytest.mark.parametrize(("age_days", "stays"), [(0, True), (2, False)])
+def test_what_a_killed_run_left_is_removed_in_time(
+    random_source, tmp_path: Path, age_days: int, stays: bool
+) -> None:
+    open_store(random_source, DataSettings(cache=tmp_path))
+    (folder,) = tmp_path.iterdir()
+    left = folder.with_name(f"{folder.stem}-0123abc.partial")
+    folder.rename(left)
+    written = time.time() - age_days * 24 * 3600
+    os.utime(left, (written, written))
+    open_store(random_source, DataSettings(cache=tmp_path))
+    assert set(tmp_path.iterdir()) == ({folder, left} if stays else {folder})
 
 
 def test_rendered_tiles_are_not_rendered_over_and_over(random_source) -> None:
@@ -72,10 +224,8 @@ def test_rendered_tiles_are_not_rendered_over_and_over(random_source) -> None:
 
 
 def test_processes_render_the_same_pixels_as_this_one() -> None:
-    pytest.importorskip("lightning", reason="needs the extra `train`")
-    from napari_hmkd.training.procedural import ProceduralSource
-
-    settings = CohortSettings(patients=1, tiles_per_patient=16, tile_px=256, mpp=0.5)
-    source = ProceduralSource(settings, Labels.TILE)
+    cohort = CohortSettings(patients=1, tiles_per_patient=MANY_TILES, tile_px=256)
+    source = open_source("procedural", cohort, DataSettings())
+    assert len(source.tiles) >= MANY_TILES
     pairs = open_store(source, DataSettings()).read(np.array([0, 15]))
     np.testing.assert_array_equal(pairs, [source.read(0), source.read(15)])

@@ -14,20 +14,24 @@ pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, build_student, build_teacher
-from napari_hmkd.training import losses
 from napari_hmkd.training.config import (
     DataSettings,
     DistillationSettings,
+    Method,
+    OptimiserName,
     OptimiserSettings,
     Reduction,
 )
 from napari_hmkd.training.data import Batch, PairDataset
-from napari_hmkd.training.distillation import Hmkd
 from napari_hmkd.training.graders import Grader, predict_logits
+from napari_hmkd.training.methods import losses
+from napari_hmkd.training.methods.hmkd import Hmkd
+from napari_hmkd.training.methods.registry import make_method
 from napari_hmkd.training.store import open_store
-from napari_hmkd.training.tasks import StudentTask, TeacherTask
+from napari_hmkd.training.tasks import GradingTask, StudentTask, TeacherTask
+from napari_hmkd.training.tiles import Tile
 
-CARD = ModelCard(name="test", role="teacher", width=0.5, mpp=0.5, tile_px=256)
+CARD = ModelCard(name="test", role="teacher", width=0.25, mpp=0.5, tile_px=256)
 OFF = DistillationSettings(cross_entropy=0, logits_kl=0, cosine=0, attention=1)
 TERMS = ("cross_entropy", "logits_kl", "cosine", "attention")
 
@@ -43,18 +47,39 @@ def batch() -> Batch:
 @pytest.fixture(scope="module")
 def teacher() -> Grader:
     torch.manual_seed(0)
-    return Grader(build_teacher(width=0.5), CARD)
+    return Grader(build_teacher(width=0.25), CARD)
 
 
-def student_task(teacher: Grader, settings: DistillationSettings) -> StudentTask:
+def student_task(
+    teacher: Grader | None,
+    settings: DistillationSettings,
+    optimiser: OptimiserName = OptimiserName.SGD,
+) -> StudentTask:
     torch.manual_seed(1)
-    card = replace(CARD, role="student")
-    return StudentTask(build_student(width=0.5), card, OptimiserSettings(), Hmkd(settings), teacher)
+    card, network = replace(CARD, role="student"), build_student(width=0.25)
+    if settings.method is Method.HMKD:
+        method = Hmkd(settings)  # of one width with its teacher: there is nothing to fit
+    else:
+        method = make_method(settings, network, teacher, CARD.tile_px)
+    return StudentTask(network, card, OptimiserSettings(optimiser=optimiser), method, teacher)
+
+
+def collected(monkeypatch: pytest.MonkeyPatch, task: GradingTask) -> dict[str, torch.Tensor]:
+    """What the task logs from now on; all of it has to be shared among processes."""
+    logged: dict[str, torch.Tensor] = {}
+
+    def log_dict(values: dict[str, torch.Tensor], *, sync_dist: bool, **_: object) -> None:
+        assert sync_dist
+        logged.update(values)
+
+    monkeypatch.setattr(task, "log", lambda name, value, **how: log_dict({name: value}, **how))
+    monkeypatch.setattr(task, "log_dict", log_dict)
+    return logged
 
 
 def test_the_teacher_learns_from_the_cross_entropy_of_both_stains(batch: Batch) -> None:
     torch.manual_seed(0)
-    task = TeacherTask(build_teacher(width=0.5), CARD, OptimiserSettings()).eval()
+    task = TeacherTask(build_teacher(width=0.25), CARD, OptimiserSettings()).eval()
     parts = task.parts(batch)
     logits = task.network(CARD.normalise(batch.he), CARD.normalise(batch.ihc)).logits
     assert parts.keys() == {"cross_entropy"}
@@ -118,7 +143,7 @@ def test_training_leaves_the_teacher_as_it_is(batch, teacher) -> None:
 def test_the_attention_term_needs_attention(batch, teacher) -> None:
     he = CARD.normalise(batch.he)
     with torch.no_grad():
-        student = build_student(width=0.5)(he)
+        student = build_student(width=0.25)(he)
         taught = teacher.network(he, he)
     with pytest.raises(ModelError, match="return their attention"):
         Hmkd(OFF).parts(student, taught, batch.grade)
@@ -128,12 +153,11 @@ def test_the_attention_term_needs_attention(batch, teacher) -> None:
 def test_an_epoch_with_a_tile_that_is_not_answered_is_not_picked(
     monkeypatch, batch, spoiled: bool, kappa: float
 ) -> None:
-    task = TeacherTask(build_teacher(width=0.5), CARD, OptimiserSettings())
+    task = TeacherTask(build_teacher(width=0.25), CARD, OptimiserSettings())
     logits = torch.tensor([[0.0, 9, 0, 0], [0, 0, 0, 9]])
     logits[0, 0] = float("nan") if spoiled else 0
-    logged: dict[str, torch.Tensor] = {}
     monkeypatch.setattr(task, "logits", lambda _: logits)
-    monkeypatch.setattr(task, "log", lambda name, value, **_: logged.update({name: value}))
+    logged = collected(monkeypatch, task)
     task.validation_step(batch, 0)
     task.on_validation_epoch_end()
     assert logged["validation_kappa"] == kappa
@@ -148,6 +172,104 @@ def test_a_network_that_answers_nan_is_not_scored(random_source) -> None:
     dataset = PairDataset(store, random_source.tiles, np.arange(6))
     with pytest.raises(ModelError, match=r"answers \d of 6 tiles with values that are not finite"):
         predict_logits(grader, dataset, 4, torch.device("cpu"))
+
+
+FITNETS = DistillationSettings(method=Method.FITNETS)
+UNLABELLED = DistillationSettings(cross_entropy=0)
+
+
+def test_a_student_without_a_teacher_is_a_baseline(batch: Batch) -> None:
+    task = student_task(None, DistillationSettings(method=Method.NONE)).train()
+    task.total(task.parts(batch)).backward()
+    assert all(weight.grad is not None for weight in task.parameters())
+
+
+def test_a_method_that_needs_a_teacher_is_refused_without_one() -> None:
+    network, method = build_student(width=0.25), Hmkd(DistillationSettings())
+    with pytest.raises(DataError, match="--teacher"):
+        StudentTask(network, replace(CARD, role="student"), OptimiserSettings(), method, None)
+
+
+@pytest.mark.parametrize("optimiser", list(OptimiserName))
+def test_the_method_s_own_layers_are_trained(monkeypatch, batch, teacher, optimiser) -> None:
+    task = student_task(teacher, FITNETS, optimiser).train()
+    trainer = SimpleNamespace(estimated_stepping_batches=4, max_epochs=2)
+    monkeypatch.setattr(GradingTask, "trainer", trainer)
+    chosen = task.configure_optimizers()["optimizer"]
+    before = {name: weight.detach().clone() for name, weight in task.named_parameters()}
+    # Twice: the warm-up of AdamW begins low, and norms hide the first step of a convolution.
+    for _ in range(2):
+        task.total(task.parts(batch)).backward()
+        chosen.step()
+    moved = {name for name, weight in task.named_parameters() if not weight.equal(before[name])}
+    assert {"method.regressor.weight", "network.head.classify.weight"} <= moved
+    assert not any(name.startswith("teacher.") for name in moved)
+
+
+def test_a_checkpoint_holds_the_method_s_layers_and_no_teacher(teacher) -> None:
+    task = student_task(teacher, FITNETS)
+    checkpoint = {"state_dict": task.state_dict()}
+    assert any(name.startswith("teacher.") for name in checkpoint["state_dict"])
+    task.on_save_checkpoint(checkpoint)
+    kept = {name.split(".")[0] for name in checkpoint["state_dict"]}
+    assert kept == {"network", "method"}
+    assert "method.regressor.weight" in checkpoint["state_dict"]
+
+
+def test_tiles_without_a_grade_are_validated_against_the_teacher(
+    monkeypatch, batch, teacher
+) -> None:
+    task = student_task(teacher, UNLABELLED).eval()
+    answers = torch.tensor([[0.0, 0, 9, 0], [9, 0, 0, 0]])
+    monkeypatch.setattr(
+        teacher.network, "forward", lambda *_, **__: SimpleNamespace(logits=answers)
+    )
+    unlabelled, mixed = (batch._replace(grade=torch.tensor(g)) for g in ([-1, -1], [1, -1]))
+    assert task.truth(unlabelled).tolist() == [2, 0]
+    assert task.truth(mixed).tolist() == [1, 0]
+    assert task.truth(batch) is batch.grade
+    monkeypatch.setattr(task, "logits", lambda _: answers)
+    logged = collected(monkeypatch, task)
+    task.validation_step(unlabelled, 0)
+    task.on_validation_epoch_end()
+    assert logged["validation_accuracy"] == 1
+    assert logged["validation_kappa"] == 1
+
+
+def test_without_a_teacher_validation_needs_grades(batch: Batch) -> None:
+    task = student_task(None, DistillationSettings(method=Method.NONE))
+    with pytest.raises(DataError, match="labelled"):
+        task.truth(batch._replace(grade=torch.tensor([1, -1])))
+
+
+def test_a_training_step_logs_the_loss_and_its_parts(monkeypatch, batch, teacher) -> None:
+    task = student_task(teacher, DistillationSettings(attention=0)).eval()
+    logged = collected(monkeypatch, task)
+    loss = task.training_step(batch, 0)
+    assert logged["train_loss"] == loss
+    assert not logged["train_loss"].requires_grad
+    assert logged.keys() == {"train_loss", *(f"train_{name}" for name in TERMS[:3])}
+
+
+def test_a_step_on_tiles_without_a_grade(batch, teacher) -> None:
+    task = student_task(teacher, UNLABELLED).train()
+    parts = task.parts(batch._replace(grade=torch.tensor([-1, -1])))
+    assert parts.keys() == set(TERMS) - {"cross_entropy"}
+    assert task.total(parts).isfinite()
+
+
+def test_training_tiles_without_a_grade_are_refused_where_the_loss_reads_it(teacher) -> None:
+    tiles = [Tile("A/1.png", 2), Tile("Ö/2.png", None)]
+    readers = [
+        TeacherTask(build_teacher(width=0.25), CARD, OptimiserSettings()),
+        student_task(teacher, DistillationSettings()),
+        student_task(teacher, replace(UNLABELLED, method=Method.DECOUPLED)),
+    ]
+    for task in readers:
+        task.require_labels(tiles[:1])
+        with pytest.raises(DataError, match=r"Ö/2\.png has no grade.*--cross-entropy 0"):
+            task.require_labels(tiles)
+    student_task(teacher, UNLABELLED).require_labels(tiles)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from napari_hmkd.model.registry import find_model
 from napari_hmkd.model.stages import stage_channels
 from napari_hmkd.model.student import Student, build_student
 from napari_hmkd.model.teacher import Teacher, build_teacher
+from napari_hmkd.model.timm_student import TimmStudent, build_timm_student
 
 __all__ = [
     "ModelCard",
@@ -19,9 +20,11 @@ __all__ = [
     "Teacher",
     "TeacherAttention",
     "TeacherOutput",
+    "TimmStudent",
     "agreement",
     "build_student",
     "build_teacher",
+    "build_timm_student",
     "discrepancy",
     "find_model",
     "import_published",

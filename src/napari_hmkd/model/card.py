@@ -18,6 +18,8 @@ from napari_hmkd.model.stages import GRADES, TILE_MULTIPLE_PX, WIDEST
 Role = Literal["teacher", "student"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Cards written before these fields existed are read with the defaults.
+_ADDED_LATER = ("architecture", "conformal_level", "conformal_thresholds")
 
 
 def _created_with() -> str:
@@ -46,6 +48,13 @@ class ModelCard:
         The grades in the order of the logits.
     temperature : float
         Logits are divided by it before softmax.
+    architecture : str
+        "hmkd" for this project's networks, or "timm:NAME" for a student that is a network of timm.
+    conformal_level : float
+        Share of tiles whose prediction set was to hold the true grade, above 0 and below 1.
+    conformal_thresholds : tuple of float
+        For each grade the calibrated probability from which on it belongs to a tile's prediction
+        set; empty where none were fitted.
     training_data : str
         What it was trained on.
     notice : str
@@ -68,13 +77,16 @@ class ModelCard:
     std: tuple[float, ...] = IMAGENET_STD
     class_names: tuple[str, ...] = ("0", "1+", "2+", "3+")
     temperature: float = 1.0
+    architecture: str = "hmkd"
+    conformal_level: float = 0.9
+    conformal_thresholds: tuple[float, ...] = ()
     training_data: str = ""
     notice: str = ""
     created_with: str = ""
 
     def __post_init__(self) -> None:
         """Check every field, and turn lists into tuples."""
-        for name in ("mean", "std", "class_names"):
+        for name in ("mean", "std", "class_names", "conformal_thresholds"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.created_with:
@@ -107,7 +119,8 @@ class ModelCard:
         if not isinstance(data, dict):
             raise ModelError(f"model card: must be a JSON object, found {type(data).__name__}")
         known = {field.name for field in fields(cls)}
-        for problem, names in (("lacks", known - data.keys()), ("unknown", data.keys() - known)):
+        needed = known - set(_ADDED_LATER)
+        for problem, names in (("lacks", needed - data.keys()), ("unknown", data.keys() - known)):
             if names:
                 raise ModelError(f"model card: {problem} {', '.join(sorted(names))}")
         return cls(**data)
@@ -167,6 +180,14 @@ def _requirement(name: str, value: Any) -> str:
             if name == "std":
                 return "" if right and min(value) > 0 else "three positive numbers"
             return "" if right else "three numbers"
+        case "conformal_level":
+            return "" if _is_number(value) and 0 < value < 1 else "a number between 0 and 1"
+        case "conformal_thresholds":
+            right = isinstance(value, tuple) and all(map(_is_number, value))
+            return "" if right and len(value) in (0, GRADES) else f"{GRADES} numbers or none"
+        case "architecture":
+            right = isinstance(value, str) and (value == "hmkd" or value.startswith("timm:"))
+            return "" if right else "hmkd or timm:NAME"
         case "class_names":
             right = isinstance(value, tuple) and all(isinstance(grade, str) for grade in value)
             return "" if right and len(value) == GRADES else f"{GRADES} texts"

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,8 +19,11 @@ from napari_hmkd.model.card import ModelCard
 from napari_hmkd.model.stages import stage_channels
 from napari_hmkd.model.student import Student
 from napari_hmkd.model.teacher import Teacher
+from napari_hmkd.model.tensors import check_tensors
+from napari_hmkd.model.timm_student import PREFIX, TimmStudent, blank_timm_student
 
 Network = Teacher | Student
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 CLASSES: dict[str, type[Network]] = {"teacher": Teacher, "student": Student}
 
 
@@ -38,10 +42,10 @@ def save(
     path : path-like
         The weights, ``.safetensors``; the card goes beside it.
     module : torch.nn.Module
-        A teacher or a student of the card's role and width.
+        A teacher or a student of the card's role, width and architecture.
     half : bool
         Store the weights of convolutions and linear layers as float16; norms and biases, which are
-        small and need the range, stay float32.
+        small and need the range, stay float32, and integers as they are.
 
     Raises
     ------
@@ -54,10 +58,10 @@ def save(
     if path.suffix != ".safetensors":
         raise OutputError(f"asked to write weights as {path.name}: end the name in .safetensors")
     tensors = {
-        name: (tensor.half() if half and tensor.ndim > 1 else tensor).cpu().contiguous()
+        name: (_halved(tensor) if half else tensor).cpu().contiguous()
         for name, tensor in module.state_dict().items()
     }
-    check_tensors(tensors, blank(card.role, card.width), f"the {card.role} to be saved")
+    check_tensors(tensors, blank_of(card), f"the {card.role} to be saved")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
@@ -71,12 +75,16 @@ def save(
         raise OutputError(f"cannot write the model {path}: {error}") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Network, ModelCard]:
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Network | TimmStudent, ModelCard]:
     """Read a model.
 
     Returns
     -------
-    module : Teacher or Student
+    module : Teacher, Student or TimmStudent
         In eval mode, float32, on the CPU.
     card : ModelCard
         Its card.
@@ -89,7 +97,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, ModelCard]:
     path = Path(path)
     tensors = _read_tensors(path)
     card = read_card(path)
-    module = blank(card.role, card.width)
+    module = blank_of(card)
     check_tensors(tensors, module, str(path))
     return fill(module, tensors), card
 
@@ -128,7 +136,22 @@ def blank(role: str, width: float) -> Network:
         return CLASSES[role](stage_channels(width))
 
 
-def fill(module: Network, tensors: Mapping[str, torch.Tensor]) -> Network:
+def blank_of(card: ModelCard) -> Network | TimmStudent:
+    """The network that a card describes, with weights of no meaning.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network.
+    """
+    if not card.architecture.startswith(PREFIX):
+        return blank(card.role, card.width)
+    if card.role != "student":
+        raise ModelError(f"{card.architecture} can be a student, but no {card.role}")
+    return blank_timm_student(card.architecture.removeprefix(PREFIX), card.tile_px)
+
+
+def fill(module: AnyNetwork, tensors: Mapping[str, torch.Tensor]) -> AnyNetwork:
     """Give a blank network its weights, as float32 copies, and set it to eval mode."""
     module.load_state_dict(
         {
@@ -139,29 +162,6 @@ def fill(module: Network, tensors: Mapping[str, torch.Tensor]) -> Network:
         assign=True,
     )
     return module.eval()
-
-
-def check_tensors(tensors: Mapping[str, torch.Tensor], module: nn.Module, what: str) -> None:
-    """Require the names and shapes of `module`, and finite values.
-
-    Raises
-    ------
-    ModelError
-        Naming the first tensor that differs.
-    """
-    wanted = module.state_dict()
-    for name, tensor in wanted.items():
-        if name not in tensors:
-            raise ModelError(f"{what} lacks the tensor {name} of shape {tuple(tensor.shape)}")
-        if tensors[name].shape != tensor.shape:
-            raise ModelError(
-                f"{what} has {name} of shape {tuple(tensors[name].shape)}, where this network "
-                f"needs {tuple(tensor.shape)}: role or width differ"
-            )
-        if not torch.isfinite(tensors[name]).all():
-            raise ModelError(f"{what} has values in {name} that are not finite")
-    if extra := sorted(tensors.keys() - wanted.keys()):
-        raise ModelError(f"{what} has a tensor {extra[0]} that this network does not know")
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -12,8 +12,9 @@ import torch
 from torch.serialization import safe_globals
 
 from napari_hmkd.errors import ModelError
-from napari_hmkd.model.checkpoint import Network, blank, check_tensors, fill
+from napari_hmkd.model.checkpoint import Network, blank, fill
 from napari_hmkd.model.published import own_names
+from napari_hmkd.model.tensors import check_tensors
 
 # The scores stored beside the weights may be NumPy scalars, which are data and no code. Files
 # written before NumPy 2 name their constructor by its old home.

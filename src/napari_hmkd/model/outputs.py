@@ -18,9 +18,12 @@ class StudentOutput:
     logits : torch.Tensor
         (B, 4), before softmax and temperature.
     pooled : torch.Tensor
-        (B, channels of the last stage), 448 at the published width.
+        (B, channels of the last stage), 448 at the published width; timm's networks have their own.
     embedding : torch.Tensor
-        (B, 128), not negative.
+        (B, 128), not negative; of timm's networks, which have no such layer, the pooled features.
+    maps : tuple of torch.Tensor
+        Feature maps at the end of each of the four stages, (B, C, h, w) each, finest first; after
+        the distilled block where there is one.
     attention : tuple of torch.Tensor or None
         Where asked for: the raw matrices A of levels 0, 1, 2, each float32 (B, N, N), rows the
         query tokens, columns the key tokens. Rows do not sum to one; values may be negative.
@@ -29,6 +32,7 @@ class StudentOutput:
     logits: torch.Tensor
     pooled: torch.Tensor
     embedding: torch.Tensor
+    maps: tuple[torch.Tensor, ...]
     attention: Matrices | None = None
 
 
@@ -52,10 +56,12 @@ class TeacherAttention:
 class TeacherOutput:
     """What the teacher says about a batch of registered H&E and IHC tiles.
 
-    The fields are those of `StudentOutput`, with the attention of both stains.
+    The fields are those of `StudentOutput`, with the attention of both stains. The first three
+    `maps` are the H&E branch's, the last is that of the joint stage.
     """
 
     logits: torch.Tensor
     pooled: torch.Tensor
     embedding: torch.Tensor
+    maps: tuple[torch.Tensor, ...]
     attention: TeacherAttention | None = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from napari_hmkd.model.precision import float32_island
 
@@ -21,10 +25,14 @@ class AttentionPlanes(nn.Module):
     S = BN(Conv3x3_{4->4}(q k^T / sqrt(C))) over the (N, N) plane, A = Conv3x3_{4->1}(S softmax(S)).
     S softmax(S) has no bound in the published form, so all of it is float32 whatever autocast says,
     and S is limited to `SCORE_LIMIT`, which the published networks never come near.
+
+    With `recompute`, training keeps one of the six (4, N, N) planes between queries, keys and A
+    and computes the others again for the gradient (Chen et al. 2016, arXiv 1604.06174).
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.recompute = False
         self.mix = nn.Conv2d(MAPS, MAPS, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(MAPS)
         self.merge = nn.Conv2d(MAPS, 1, 3, padding=1, bias=False)
@@ -44,15 +52,60 @@ class AttentionPlanes(nn.Module):
         torch.Tensor
             float32 (B, N, N) with N = h w, rows the queries.
         """
-        channels = key.shape[1] // MAPS
+        again = self.recompute and self.training and torch.is_grad_enabled()
         with float32_island(key):
-            # (B, maps C, h, w) -> (B, maps, C, N)
-            q = query.float().unflatten(1, (-1, channels)).flatten(3)
-            k = key.float().unflatten(1, (MAPS, channels)).flatten(3)
-            scores = (q * channels**-0.5).transpose(2, 3) @ k  # (B, 4, N, N)
-            scores = self.norm(_convolve(self.mix, scores)).clamp(-SCORE_LIMIT, SCORE_LIMIT)
-            scores = scores * scores.softmax(dim=-1)
-            return _convolve(self.merge, scores).squeeze(1)  # (B, N, N)
+            mixed = self._kept(self._mixed, query, key) if again else self._mixed(query, key)
+            return self._kept(self._merged, mixed) if again else self._merged(mixed)
+
+    def _mixed(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """Scores of queries with keys, convolved: (B, 4, N, N)."""
+        channels = key.shape[1] // MAPS
+        # (B, maps C, h, w) -> (B, maps, C, N)
+        q = query.float().unflatten(1, (-1, channels)).flatten(3)
+        k = key.float().unflatten(1, (MAPS, channels)).flatten(3)
+        return _convolve(self.mix, (q * channels**-0.5).transpose(2, 3) @ k)
+
+    def _merged(self, mixed: torch.Tensor) -> torch.Tensor:
+        """A of convolved scores: (B, 4, N, N) -> (B, N, N)."""
+        scores = self.norm(mixed).clamp(-SCORE_LIMIT, SCORE_LIMIT)
+        return _convolve(self.merge, scores * scores.softmax(dim=-1)).squeeze(1)
+
+    def _kept(self, step: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        """Keep the inputs of a step for the gradient, and nothing between them and its result.
+
+        Each step ends in a convolution, which is not repeated: what it needs is its input.
+        """
+        result: torch.Tensor = checkpoint(
+            step,
+            *inputs,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing here is drawn
+            context_fn=lambda: (nullcontext(), _unrecorded(self.norm)),
+        )
+        return result
+
+
+def set_recompute(network: nn.Module, recompute: bool) -> None:
+    """Choose for all attention of a network whether training computes its planes twice.
+
+    Numbers stay the same; memory per tile and speed change. Evaluation is not touched.
+    """
+    for module in network.modules():
+        if isinstance(module, AttentionPlanes):
+            module.recompute = recompute
+
+
+@contextmanager
+def _unrecorded(norm: nn.BatchNorm2d) -> Iterator[None]:
+    """Move copies of the running statistics, which have seen this batch before."""
+    kept = dict(norm.named_buffers(recurse=False))
+    for name, statistic in kept.items():
+        setattr(norm, name, statistic.clone())
+    try:
+        yield
+    finally:
+        for name, statistic in kept.items():
+            setattr(norm, name, statistic)
 
 
 def attend(attention: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -42,13 +42,16 @@ class Student(nn.Module):
             If the tiles have another shape.
         """
         check_tiles(he, "H&E")
-        x, matrices = he, []
+        x, matrices, maps = he, [], []
         *stages, last = self.stages
         for stage, distilled in zip(stages, self.distilled, strict=True):
             x, matrix = distilled(stage(x))
             matrices.append(matrix)
-        logits, pooled, embedding = self.head(last(x))
-        return StudentOutput(logits, pooled, embedding, tuple(matrices) if attention else None)
+            maps.append(x)
+        maps.append(last(x))
+        logits, pooled, embedding = self.head(maps[-1])
+        kept = tuple(matrices) if attention else None
+        return StudentOutput(logits, pooled, embedding, tuple(maps), kept)
 
 
 def build_student(*, width: float = 1.0) -> Student:

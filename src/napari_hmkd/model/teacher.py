@@ -49,16 +49,18 @@ class Teacher(nn.Module):
                 "H&E and IHC tiles are pairs and must have one shape, "
                 f"got {tuple(he.shape)} and {tuple(ihc.shape)}"
             )
-        he_matrices, ihc_matrices = [], []
+        he_matrices, ihc_matrices, maps = [], [], []
         for he_stage, ihc_stage, crossed in zip(
             self.he_stages, self.ihc_stages, self.crossed, strict=True
         ):
             he, ihc, he_matrix, ihc_matrix = crossed(he_stage(he), ihc_stage(ihc))
             he_matrices.append(he_matrix)
             ihc_matrices.append(ihc_matrix)
-        logits, pooled, embedding = self.head(self.joint_stage(he + ihc))
+            maps.append(he)
+        maps.append(self.joint_stage(he + ihc))
+        logits, pooled, embedding = self.head(maps[-1])
         matrices = TeacherAttention(tuple(he_matrices), tuple(ihc_matrices)) if attention else None
-        return TeacherOutput(logits, pooled, embedding, matrices)
+        return TeacherOutput(logits, pooled, embedding, tuple(maps), matrices)
 
 
 def build_teacher(*, width: float = 1.0) -> Teacher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +70,7 @@ class Cohort:
         mpp: float = 0.92,
     ) -> None:
         self.seed, self.tile_px, self.mpp = seed, tile_px, mpp
-        self.records = tuple(
-            record
-            for patient in range(patients)
-            for record in self._place_tiles(patient, tiles_per_patient)
-        )
+        self.records = _place_patients(seed, patients, tiles_per_patient, tile_px * mpp)
 
     def render(self, record: TileRecord) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw a tile's H&E and IHC, each (tile_px, tile_px, 3) uint8, registered."""
@@ -83,23 +80,39 @@ class Cohort:
 
     def tissue(self, patient: int) -> ProceduralTissue:
         """The section of a patient of this cohort."""
-        return ProceduralTissue(derive_seed(self.seed, 60, patient), SECTION_UM)
+        return _tissue(self.seed, patient)
 
-    def _place_tiles(self, patient: int, count: int) -> list[TileRecord]:
-        """Fields with enough tumour, anywhere on the patient's section."""
-        tissue = self.tissue(patient)
-        side_um = self.tile_px * self.mpp
-        room = np.array(SECTION_UM) - side_um
-        key = derive_seed(self.seed, 61, patient)
-        records: list[TileRecord] = []
-        for draw in range(count * _MAX_DRAWS_PER_TILE):
-            if len(records) == count:
-                break
-            y, x = (float(v) for v in room * hash_uniform(key, draw, np.arange(2)))
-            truth = tissue.truth((y, x), side_um)
-            if truth.tumour_share >= _MIN_TILE_TUMOUR_SHARE:
-                factors = tuple(float(f) for f in truth.factors)
-                records.append(
-                    TileRecord(patient, y, x, truth.grade, tissue.patient.grade, factors)  # type: ignore[arg-type]
-                )
-        return records
+
+def _tissue(seed: int, patient: int) -> ProceduralTissue:
+    return ProceduralTissue(derive_seed(seed, 60, patient), SECTION_UM)
+
+
+@lru_cache(maxsize=8)  # a quarter of a second per patient
+def _place_patients(
+    seed: int, patients: int, tiles_per_patient: int, side_um: float
+) -> tuple[TileRecord, ...]:
+    """The tiles of all patients, in their order."""
+    return tuple(
+        record
+        for patient in range(patients)
+        for record in _place_tiles(seed, patient, tiles_per_patient, side_um)
+    )
+
+
+def _place_tiles(seed: int, patient: int, count: int, side_um: float) -> list[TileRecord]:
+    """Fields with enough tumour, anywhere on the patient's section."""
+    tissue = _tissue(seed, patient)
+    room = np.array(SECTION_UM) - side_um
+    key = derive_seed(seed, 61, patient)
+    records: list[TileRecord] = []
+    for draw in range(count * _MAX_DRAWS_PER_TILE):
+        if len(records) == count:
+            break
+        y, x = (float(v) for v in room * hash_uniform(key, draw, np.arange(2)))
+        truth = tissue.truth((y, x), side_um)
+        if truth.tumour_share >= _MIN_TILE_TUMOUR_SHARE:
+            factors = tuple(float(f) for f in truth.factors)
+            records.append(
+                TileRecord(patient, y, x, truth.grade, tissue.patient.grade, factors)  # type: ignore[arg-type]
+            )
+    return records

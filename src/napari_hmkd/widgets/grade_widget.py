@@ -26,6 +26,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.widgets.finished_models import finished_students
 from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.notice import BY_AREA, legend_html
 from napari_hmkd.widgets.viewing import (
@@ -56,7 +57,7 @@ class GradeWidget(Container):
         self._announced: SlideGrading | None = None
         self.slide = ComboBox(label="H&E slide", choices=self._slide_choices, nullable=False)
         self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
-        self.model = ComboBox(label="Model", choices=[_DEMO, _FROM_FILE])
+        self.model = ComboBox(label="Model", choices=_model_choices)
         self.model_file = FileEdit(
             label="Student file", mode="r", filter="*.safetensors", nullable=True
         )
@@ -87,6 +88,7 @@ class GradeWidget(Container):
     def _connect(self) -> None:
         self.slide.changed.connect(self._on_slide_chosen)
         self.model.changed.connect(self._on_model_chosen)
+        finished_students.changed.connect(self.model.reset_choices)
         self.start.clicked.connect(self.grade)
         self.stop.clicked.connect(self._on_stop)
         self.opacity.changed.connect(self._set_opacity)
@@ -132,6 +134,8 @@ class GradeWidget(Container):
     def _model_name(self) -> str:
         if self.model.value == _DEMO:
             return "demo"
+        if self.model.value != _FROM_FILE:
+            return str(self.model.value)
         if self.model_file.value is None:
             raise ModelError("grading with a model from a file was asked for: choose the file")
         return str(self.model_file.value)
@@ -243,6 +247,12 @@ class GradeWidget(Container):
         self.status.value = message
 
     def _on_destroyed(self, _widget: object = None) -> None:
+        finished_students.changed.disconnect(self.model.reset_choices)
         self._viewer.layers.events.inserted.disconnect(self._refresh_slides)
         self._viewer.layers.events.removed.disconnect(self._refresh_slides)
         self.run.close()
+
+
+def _model_choices(_widget: object) -> list[tuple[str, str | Path]]:
+    """Labels and values: the demo, students trained in this session, a file."""
+    return [(_DEMO, _DEMO), *finished_students.choices(), (_FROM_FILE, _FROM_FILE)]

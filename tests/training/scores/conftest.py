@@ -1,0 +1,44 @@
+"""Tiles of several patients, and networks' answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from napari_hmkd.model import ModelCard
+from napari_hmkd.training.tiles import Tile
+
+NOTICE = "trained on random numbers, research use only"
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    """A card with a temperature and thresholds."""
+    return ModelCard(
+        name="random",
+        role="student",
+        width=0.5,
+        mpp=0.5,
+        tile_px=256,
+        temperature=2.0,
+        conformal_thresholds=(0.2, 0.25, 0.3, 0.0),
+        notice=NOTICE,
+    )
+
+
+@pytest.fixture
+def graded() -> Callable[..., tuple[list[Tile], np.ndarray]]:
+    """Makes tiles of ten patients and logits that know something of their grades."""
+
+    def make(n: int = 60, seed: int = 0, patients: bool = True) -> tuple[list[Tile], np.ndarray]:
+        rng = np.random.default_rng(seed)
+        tiles = [
+            Tile(f"Gewebe {i:03d}", i % 4, patient=f"Ä{i % 10}" if patients else None)
+            for i in range(n)
+        ]
+        distance = np.abs(np.arange(4) - np.array([tile.grade for tile in tiles])[:, None])
+        return tiles, (rng.normal(0, 2, (n, 4)) - 2 * distance).astype(np.float32)
+
+    return make

@@ -1,0 +1,164 @@
+"""Runs side by side, and paired differences."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra `train`")
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.scores.compare import compare, paired
+from napari_hmkd.training.scores.predictions import Predictions, write_predictions
+from napari_hmkd.training.scores.report import SCALARS, report
+from napari_hmkd.training.scores.strict_json import strict_json
+from napari_hmkd.training.scores.tables import print_comparison, print_scores
+
+
+def write_run(folder: Path, tiles, logits, card, oracle: bool = False) -> Path:
+    """What a run leaves of its predictions and scores."""
+    folder.mkdir(parents=True)
+    answers = {"student": Predictions.of_network(logits, card)}
+    if oracle:
+        answers["oracle"] = Predictions(np.array([tile.grade for tile in tiles]))
+    found = report(tiles, answers, {"student": card}, part="test", split="drawn")
+    write_predictions(folder / "predictions.csv", tiles, answers, "test")
+    (folder / "evaluation.json").write_text(strict_json(found), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path, graded, card) -> list[Path]:
+    """Two runs over the same tiles in another order, the second with more noise."""
+    tiles, logits = graded(60)
+    noise = np.random.default_rng(1).normal(0, 3, logits.shape).astype(np.float32)
+    first = write_run(tmp_path / "HM-KD ä", tiles, logits, card)
+    second = write_run(tmp_path / "alone [1]", tiles[::-1], (logits + noise)[::-1], card)
+    return [first, second]
+
+
+def test_scores_are_those_that_each_run_has_written(runs: list[Path]) -> None:
+    found = compare(runs)
+    assert list(found["graders"]) == ["HM-KD ä", "alone [1]"]
+    for run, name in zip(runs, found["graders"], strict=True):
+        written = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        for key in SCALARS:
+            assert found["graders"][name][key] == written["graders"]["student"][key]
+    assert (found["tiles"], found["patients"], found["part"]) == (60, 10, "test")
+    assert found["notice"] == "trained on random numbers, research use only"
+
+
+def test_a_difference_is_that_of_the_scores_and_its_sign_is_first_less_second(runs) -> None:
+    found = compare(runs)
+    (pair,) = found["differences"]
+    assert (pair["a"], pair["b"]) == ("HM-KD ä", "alone [1]")
+    accuracy = [scored["accuracy"]["value"] for scored in found["graders"].values()]
+    assert pair["accuracy"]["value"] == pytest.approx(accuracy[0] - accuracy[1], abs=2e-4)
+    low, high = pair["kappa"]["interval_95"]
+    assert low <= pair["kappa"]["value"] <= high
+    assert pair["kappa"]["value"] > 0
+
+
+def test_a_run_differs_from_its_copy_by_nothing(runs, tmp_path, graded, card) -> None:
+    copy = write_run(tmp_path / "copy", *graded(60), card)
+    (pair,) = compare([runs[0], copy])["differences"]
+    assert pair["kappa"] == {"value": 0.0, "interval_95": [0.0, 0.0]}
+
+
+def test_one_run_alone_has_scores_and_no_differences(runs: list[Path]) -> None:
+    found = compare([runs[0], runs[0]])
+    assert list(found["graders"]) == ["HM-KD ä"]
+    assert found["differences"] == []
+
+
+def test_all_graders_of_an_evaluation_are_taken_and_like_names_told_apart(
+    runs, tmp_path: Path, graded, card
+) -> None:
+    tiles, logits = graded(60)
+    both = write_run(tmp_path / "both", tiles, logits, card, oracle=True)
+    twin = write_run(tmp_path / "deeper" / "both", tiles, logits, card)
+    found = compare([both, twin])
+    assert list(found["graders"]) == [f"{both}:student", f"{both}:oracle", f"{twin}"]
+    assert len(found["differences"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "elsewhere"}, r"different tiles: 2 are in one of them alone, e\.g\. Gewebe 007"),
+        ({"grade": 0}, "Gewebe 007 has the grade 3 in .* and 0 in"),
+        ({"patient": "Ä1"}, "Gewebe 007 has the patient Ä7 in .* and Ä1 in"),
+    ],
+)
+def test_runs_over_other_tiles_are_refused(
+    runs, tmp_path: Path, graded, card, change: dict, message: str
+) -> None:
+    tiles, logits = graded(60)
+    tiles[7] = replace(tiles[7], **change)
+    with pytest.raises(DataError, match=message):
+        compare([runs[0], write_run(tmp_path / "other", tiles, logits, card)])
+
+
+def test_a_folder_without_predictions_is_named(runs, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"kein Lauf.predictions\.csv cannot be read"):
+        compare([runs[0], tmp_path / "kein Lauf"])
+
+
+def test_a_spoiled_evaluation_is_named(runs) -> None:
+    (runs[1] / "evaluation.json").write_text('{"notice": ', encoding="utf-8")
+    with pytest.raises(DataError, match=r"evaluation\.json cannot be read"):
+        compare(runs)
+
+
+def test_no_run_and_no_label_are_refused(tmp_path: Path, graded, card) -> None:
+    with pytest.raises(DataError, match="at least one run"):
+        compare([])
+    tiles, logits = graded(8)
+    bare = [replace(tile, grade=None) for tile in tiles]
+    with pytest.raises(DataError, match="no tile has a label"):
+        compare([write_run(tmp_path / "bare", bare, logits, card)])
+
+
+def test_paired_scores_are_means_over_seeds() -> None:
+    truth = np.arange(40) % 4
+    groups = [f"P{i // 4}" for i in range(40)]
+    wrong = np.where(np.arange(40) < 10, (truth + 1) % 4, truth)
+    found = paired({"good": [truth, truth], "mixed": [truth, wrong]}, truth, groups, "good")
+    assert found["scores"]["good"]["kappa"] == {"value": 1.0, "interval_95": [1.0, 1.0]}
+    assert found["scores"]["mixed"]["accuracy"]["value"] == (1 + 0.75) / 2
+    assert list(found["differences"]) == ["mixed"]
+    assert found["differences"]["mixed"]["accuracy"]["value"] == -0.125
+
+
+def test_pairing_takes_out_what_is_hard_for_both() -> None:
+    rng = np.random.default_rng(0)
+    truth, patient = rng.integers(0, 4, 600), np.repeat(np.arange(30), 20)
+    hard = (rng.random(30) < 0.5)[patient]
+    first = np.where(hard, (truth + 1) % 4, truth)
+    second = np.where(rng.random(600) < 0.05, (first + 1) % 4, first)
+    found = paired({"a": [first], "b": [second]}, truth, patient.tolist(), "b")
+    difference = np.ptp(found["differences"]["a"]["accuracy"]["interval_95"])
+    assert difference < np.ptp(found["scores"]["a"]["accuracy"]["interval_95"]) / 4
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"), [({"a": []}, "at least one seed"), ({}, "reference 'a' is none")]
+)
+def test_paired_needs_seeds_and_its_reference(predicted: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        paired(predicted, np.array([0, 1]), "ab", "a")
+
+
+def test_the_tables_hold_every_score_and_sentence(runs, capsys) -> None:
+    found = compare(runs)
+    print_comparison(found)
+    print_scores(json.loads((runs[0] / "evaluation.json").read_text(encoding="utf-8")))
+    printed = capsys.readouterr().out
+    for words in (*SCALARS.values(), "alone [1]", "HM-KD ä - alone [1]", found["notice"], "drawn"):
+        assert words in printed
+    shown = found["differences"][0]["kappa"]
+    assert f"{shown['value']:.3f} [{shown['interval_95'][0]:.3f}" in printed

@@ -1,0 +1,147 @@
+"""Folders in BCI's layout: what is read from them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.sources.bci import grade_in_name
+from napari_hmkd.training.sources.opening import open_source
+from napari_hmkd.training.tiles import TileSource
+
+
+def open_folder(folder: Path, parts: tuple[str, ...] | None = None) -> TileSource:
+    return open_source(str(folder), CohortSettings(), DataSettings(), parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "grade"),
+    [("00012_train_2+.png", 2), ("00118_test_0.png", 0), ("a b_1+.JPG", 1), ("ü_3+.png", 3)],
+)
+def test_the_grade_is_the_end_of_the_name(name: str, grade: int) -> None:
+    assert grade_in_name(name) == grade
+
+
+@pytest.mark.parametrize("name", ["00012_train_4+.png", "00012_train_2.png", "2+.png", "x_2+"])
+def test_a_name_without_a_grade_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="no HER2 grade in the file name"):
+        grade_in_name(name)
+
+
+def test_the_real_pairs_are_read(shared_data: Path) -> None:
+    source = open_folder(shared_data / "bci_pairs")
+    assert [tile.grade for tile in source.tiles] == [1, 3, 0, 2]
+    assert {tile.part for tile in source.tiles} == {"test"}
+    assert all(tile.patient is None for tile in source.tiles)
+    assert (source.tile_px, source.mpp) == (1024, 0.46)
+    pair = source.read(1)
+    assert pair.shape == (2, 1024, 1024, 3)
+    assert pair.dtype == np.uint8
+    with Image.open(shared_data / "bci_pairs/IHC/test/00011_test_3+.png") as image:
+        np.testing.assert_array_equal(pair[1], np.asarray(image.convert("RGB")))
+
+
+def test_both_parts_are_found_in_a_folder_with_spaces_and_umlauts(bci_folder) -> None:
+    source = open_folder(bci_folder(train=2, test=1))
+    assert [tile.part for tile in source.tiles].count("train") == 8
+    assert [tile.part for tile in source.tiles].count("test") == 4
+    assert source.tiles[0].name == "train/00000_train_0.png"
+    assert source.read(0).shape == (2, 256, 256, 3)
+
+
+def test_one_part_can_be_asked_for(bci_folder) -> None:
+    source = open_folder(bci_folder(train=2, test=1), parts=("test",))
+    assert {tile.part for tile in source.tiles} == {"test"}
+
+
+def test_a_val_folder_is_the_validation_part(bci_folder) -> None:
+    folder = bci_folder()
+    for stain in ("HE", "IHC"):
+        (folder / stain / "test").rename(folder / stain / "val")
+    assert {tile.part for tile in open_folder(folder).tiles} == {"train", "validation"}
+
+
+def test_the_stated_pixel_size_goes_before_bci_s(bci_folder) -> None:
+    settings = DataSettings(mpp=0.25)
+    assert open_source(str(bci_folder()), CohortSettings(), settings).mpp == 0.25
+
+
+def test_what_file_managers_leave_is_no_tile(bci_folder) -> None:
+    folder = bci_folder(train=1, test=0)
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+        (folder / "HE/train" / name).write_bytes(b"")
+    assert len(open_folder(folder).tiles) == 4
+
+
+def test_empty_folders_are_refused(tmp_path: Path) -> None:
+    for stain in ("HE", "IHC"):
+        (tmp_path / stain / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no tiles in .* HE/train and IHC/train or HE/val"):
+        open_folder(tmp_path)
+
+
+def test_a_part_that_is_not_there_is_refused(bci_folder) -> None:
+    with pytest.raises(DataError, match="expected the folders HE/test and IHC/test with"):
+        open_folder(bci_folder(test=0), parts=("test",))
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"), [("HE", "IHC"), ("IHC", "HE")], ids=["no IHC", "no H&E"]
+)
+def test_a_file_without_its_partner_is_named(bci_folder, there: str, missing: str) -> None:
+    folder = bci_folder()
+    (folder / missing / "train/00003_train_3+.png").unlink()
+    with pytest.raises(DataError) as caught:
+        open_folder(folder)
+    here, partner = (folder / stain / "train/00003_train_3+.png" for stain in (there, missing))
+    assert str(caught.value).startswith(f"{here} has no partner {partner}")
+
+
+def test_further_problems_are_counted(bci_folder) -> None:
+    folder = bci_folder()
+    for name in ("00003_train_3+.png", "00004_train_0.png", "00005_train_1+.png"):
+        (folder / "IHC/train" / name).unlink()
+    with pytest.raises(DataError, match="2 more problems: list all with check-data"):
+        open_folder(folder)
+
+
+def test_a_name_without_a_grade_is_named_with_its_folder(bci_folder) -> None:
+    folder = bci_folder()
+    for stain in ("HE", "IHC"):
+        (folder / stain / "train/00003_train_3+.png").rename(folder / stain / "train/x.png")
+    with pytest.raises(DataError, match=r"HE/train/x\.png: no HER2 grade in the file name x\.png"):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (256, 512), (100, 100)])
+def test_another_size_is_refused_with_the_file_s_name(bci_folder, shape: tuple[int, int]) -> None:
+    folder = bci_folder()
+    Image.new("RGB", shape).save(folder / "HE/train/00003_train_3+.png", format="JPEG")
+    with pytest.raises(DataError, match=r"00003_train_3\+\.png is .* px \(height x width\)"):
+        open_folder(folder)
+
+
+def test_a_side_that_is_no_multiple_of_256_is_refused(bci_folder) -> None:
+    with pytest.raises(DataError, match="multiple of 256"):
+        open_folder(bci_folder(side=300))
+
+
+def test_a_file_that_is_no_image_is_named(bci_folder) -> None:
+    folder = bci_folder()
+    (folder / "HE/train/00003_train_3+.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"00003_train_3\+\.png cannot be read"):
+        open_folder(folder)
+
+
+def test_a_cut_image_is_named_when_it_is_read(bci_folder) -> None:
+    folder = bci_folder()
+    path = folder / "HE/train/00003_train_3+.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    source = open_folder(folder)
+    with pytest.raises(DataError, match=r"00003_train_3\+\.png cannot be decoded"):
+        source.read(3)

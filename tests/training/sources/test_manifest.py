@@ -1,0 +1,197 @@
+"""CSV manifests: as people and spreadsheets write them, and every line that is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.sources.manifest import scan_manifest
+from napari_hmkd.training.sources.opening import open_source, resolve_labels
+from napari_hmkd.training.tiles import Tile
+
+HEADER = "he,ihc,grade,patient,split"
+FIRST = "he/0.png,ihc/0.png,2+,Ä 1,train"
+
+
+def tiles_of(path: Path, parts: tuple[str, ...] | None = None) -> list[Tile]:
+    scan = scan_manifest(path, parts)
+    assert scan.problems == ()
+    return [pair.tile for pair in scan.pairs]
+
+
+def test_a_line_is_a_pair(manifest, study: Path) -> None:
+    path = manifest([HEADER, FIRST, "he/1.png,ihc/1.png,0,,"])
+    source = open_source(str(path), CohortSettings(), DataSettings(mpp=0.5))
+    assert list(source.tiles) == [
+        Tile("he/0.png", 2, "Ä 1", "train"),
+        Tile("he/1.png", 0, None, None),
+    ]
+    assert (source.mpp, source.tile_px) == (0.5, 256)
+    with Image.open(study / "ihc/1.png") as image:
+        np.testing.assert_array_equal(source.read(1)[1], np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("lines", "how"),
+    [
+        pytest.param([HEADER, FIRST], {"encoding": "utf-8-sig"}, id="byte order mark"),
+        pytest.param([HEADER, FIRST], {"ending": "\r\n"}, id="CRLF"),
+        pytest.param([HEADER, FIRST], {"ending": "\r"}, id="CR"),
+        pytest.param(
+            [HEADER.replace(",", ";"), FIRST.replace(",", ";")],
+            {"encoding": "utf-8-sig", "ending": "\r\n"},
+            id="Excel with semicolons",
+        ),
+        pytest.param([HEADER.replace(",", "\t"), FIRST.replace(",", "\t")], {}, id="tabs"),
+        pytest.param([" HE, Ihc ,Grade,PATIENT,split", FIRST], {}, id="capitals and spaces"),
+        pytest.param([HEADER, "", ",,,,", FIRST, ""], {}, id="blank lines"),
+        pytest.param([HEADER + ",,", FIRST + ",,"], {}, id="empty columns"),
+        pytest.param(
+            ["split,site,patient,grade,ihc,he", "train,x,Ä 1,2,ihc/0.png,he/0.png"],
+            {},
+            id="another order, a column more",
+        ),
+    ],
+)
+def test_what_spreadsheets_write_is_read(manifest, lines: list[str], how: dict) -> None:
+    assert tiles_of(manifest(lines, **how)) == [Tile("he/0.png", 2, "Ä 1", "train")]
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [("0", 0), ("1+", 1), ("2+", 2), ("3+", 3), ("1", 1), ("3", 3), ("2.0", 2), ("", None)],
+)
+def test_grades_are_read_as_they_are_written(manifest, text: str, grade: int | None) -> None:
+    assert tiles_of(manifest(["he,ihc,grade", f"he/0.png,ihc/0.png,{text}"]))[0].grade == grade
+
+
+def test_two_columns_are_enough(manifest) -> None:
+    assert tiles_of(manifest(["he,ihc", "he/0.png,ihc/0.png"])) == [Tile("he/0.png", None)]
+
+
+def test_absolute_paths_and_quoted_cells_work(manifest, study: Path) -> None:
+    path = manifest([HEADER, f'"{study / "he/0.png"}","ihc/0.png",1,"Doe, J",test'])
+    (tile,) = tiles_of(path)
+    assert (tile.patient, tile.part) == ("Doe, J", "test")
+
+
+def lines_with_splits(*splits: str) -> list[str]:
+    return [HEADER, *(f"he/{n}.png,ihc/{n}.png,{n},,{part}" for n, part in enumerate(splits))]
+
+
+def test_parts_can_be_chosen(manifest) -> None:
+    path = manifest(lines_with_splits("train", "test", "", "test"))
+    assert [tile.grade for tile in tiles_of(path, ("test",))] == [1, 3]
+
+
+def test_a_manifest_without_splits_is_taken_whole(manifest) -> None:
+    assert len(tiles_of(manifest(lines_with_splits("", "", "")), ("test",))) == 3
+
+
+def test_a_part_that_is_not_there_is_refused(manifest) -> None:
+    with pytest.raises(DataError, match="lists no pairs of the split test"):
+        scan_manifest(manifest(lines_with_splits("train", "train")), ("test",))
+
+
+def test_a_part_without_its_files_does_not_stop_another(manifest, study: Path) -> None:
+    path = manifest(lines_with_splits("train", "test"))
+    (study / "he/0.png").unlink()
+    assert len(tiles_of(path, ("test",))) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("he/1.png,ihc/1.png,4+,,", r"the grade '4\+' is none of 0, 1\+, 2\+, 3\+, 0 to 3"),
+        ("he/1.png,ihc/1.png,1,,dev", "the split 'dev' is none of train, validation"),
+        ("he/1.png,,1,,", "the cell ihc is empty"),
+        ("he/1.png", "the cell ihc is empty"),
+        ("he/9.png,ihc/1.png,1,,", r"there is no file .*he/9\.png"),
+        ("he,ihc/1.png,1,,", r"there is no file .*he: "),
+        (f"{'x' * 5000},ihc/1.png,1,,", "there is no file"),
+        ("he/1.png,ihc/1.png,1,A, B,train", "6 cells, but the first line has 5"),
+        ("he/0.png,ihc/1.png,1,,train", r"he/0\.png is listed in line 2 already"),
+        ("he/1.png,he/1.png,1,,", r"he/1\.png is listed as both H&E and IHC"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_number(manifest, line: str, message: str) -> None:
+    path = manifest([HEADER, FIRST, "", line])
+    with pytest.raises(DataError, match=message) as caught:
+        open_source(str(path), CohortSettings(), DataSettings(mpp=0.5))
+    assert str(caught.value).startswith(f"{path} line 4: ")
+
+
+def test_all_bad_lines_are_found(manifest) -> None:
+    path = manifest([HEADER, "he/9.png,ihc/9.png,5,,x", FIRST, "he/1.png,,1,,", "a,b,c,d,e,f"])
+    scan = scan_manifest(path)
+    lines = sorted(problem.removeprefix(f"{path} line ")[0] for problem in scan.problems)
+    assert lines == ["2", "2", "2", "2", "4", "5"]
+    assert [pair.tile.name for pair in scan.pairs] == ["he/0.png"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["he,grade", "he/0.png,1"], "line 1: no column ihc"),
+        (["0.png,1.png"], "line 1: no column he and no column ihc"),
+        (["he,ihc,he", "a,b,c"], "line 1: the column he is there twice"),
+        ([""], "line 1: no column he"),
+        ([HEADER], "lists no pairs"),
+        ([HEADER, FIRST, '"he/1.png,ihc/1.png'], "line 3: unexpected end of data"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(manifest, lines: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        scan_manifest(manifest(lines))
+
+
+def test_another_encoding_is_refused_with_the_line(manifest) -> None:
+    path = manifest([HEADER, FIRST.replace("Ä", "A"), FIRST], encoding="cp1252")
+    with pytest.raises(DataError, match="line 3: not UTF-8 text: save it as 'CSV UTF-8'"):
+        scan_manifest(path)
+
+
+def test_a_file_that_is_no_text_is_refused(manifest) -> None:
+    with pytest.raises(DataError, match="is no CSV text"):
+        scan_manifest(manifest([HEADER, FIRST], encoding="utf-16"))
+
+
+def test_a_bad_picture_is_named_with_its_line(manifest, study: Path) -> None:
+    path = manifest([HEADER, FIRST, "he/1.png,ihc/1.png,0,,"])
+    settings = CohortSettings(), DataSettings(mpp=0.5)
+    source = open_source(str(path), *settings)
+    bad = study / "ihc/1.png"
+    bad.write_bytes(bad.read_bytes()[:-100])
+    with pytest.raises(DataError) as decoded:
+        source.read(1)
+    bad.write_bytes(b"no image")
+    with pytest.raises(DataError) as opened:
+        open_source(str(path), *settings)
+    Image.new("RGB", (512, 512)).save(bad)
+    with pytest.raises(DataError) as measured:
+        open_source(str(path), *settings)
+    for caught in (decoded, opened, measured):
+        assert str(caught.value).startswith(f"{path} line 3: {bad} ")
+
+
+def test_the_pixel_size_must_be_stated(manifest) -> None:
+    with pytest.raises(DataError, match="--mpp"):
+        open_source(str(manifest([HEADER, FIRST])), CohortSettings(), DataSettings())
+
+
+def test_unused_columns_are_told(manifest) -> None:
+    scan = scan_manifest(manifest(["he,ihc,grad", "he/0.png,ihc/0.png,1"]))
+    assert scan.notes == ("columns that are not used: grad",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "resolved"),
+    [(None, Labels.SLIDE), (Labels.SLIDE, Labels.SLIDE), (Labels.TILE, Labels.TILE)],
+)
+def test_its_author_says_what_the_grades_are(manifest, asked, resolved) -> None:
+    assert resolve_labels(str(manifest([HEADER, FIRST])), asked) is resolved

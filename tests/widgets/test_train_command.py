@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd.errors import DataError, HmkdError, ModelError, OutputError
+from napari_hmkd.widgets.train_command import TrainRequest, own_message, shell_line, split_words
+
+
+@pytest.fixture
+def request_of_all(tmp_path: Path) -> TrainRequest:
+    data, teacher = tmp_path / "BCI Daten", tmp_path / "Lehrer.safetensors"
+    data.mkdir()
+    teacher.touch()
+    return TrainRequest(
+        role="student",
+        data=str(data),
+        teacher=teacher,
+        out=tmp_path / "neuer Lauf",
+        epochs=3,
+        batch_size=2,
+        device="cpu",
+        more="--name 'my student' --cosine 0",
+    )
+
+
+def test_the_command_line_says_what_was_asked_and_can_be_pasted(
+    request_of_all: TrainRequest,
+) -> None:
+    arguments = request_of_all.arguments()
+    request_of_all.check()
+    assert arguments == [
+        "student", request_of_all.data, "--out", str(request_of_all.out), "--resume",
+        "--teacher", str(request_of_all.teacher), "--epochs", "3", "--batch-size", "2",
+        "--device", "cpu", "--name", "my student", "--cosine", "0",
+    ]  # fmt: skip
+    assert shlex.split(shell_line(arguments)) == arguments
+
+
+def _check_and_spell(request: TrainRequest) -> None:
+    request.check()
+    request.arguments()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"data": ""}, DataError, "choose the folder"),
+        ({"data": "/no/such folder"}, DataError, "/no/such folder"),
+        ({"teacher": None}, ModelError, "needs its teacher"),
+        ({"teacher": Path("/no/teacher")}, ModelError, "/no/teacher"),
+        ({"out": None}, OutputError, "new folder"),
+        ({"more": "--name 'open"}, HmkdError, "cannot be read"),
+        ({"more": "--out elsewhere"}, OutputError, "--out"),
+        ({"more": "--out=elsewhere"}, OutputError, "--out"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    request_of_all: TrainRequest, change: dict, error: type[Exception], words: str
+) -> None:
+    bad = replace(request_of_all, **change)
+    with pytest.raises(error, match=words):
+        _check_and_spell(bad)
+
+
+@pytest.mark.parametrize("more", ["--method none", "--seed 1 --method=none"])
+def test_a_student_without_a_lesson_needs_no_teacher(
+    request_of_all: TrainRequest, more: str
+) -> None:
+    replace(request_of_all, teacher=None, more=more).check()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["student.safetensors", "settings.json", "evaluation.json"], "finished student"),
+        (["teacher.safetensors", "settings.json", "evaluation.json"], "finished teacher"),
+        (["holiday.jpg"], "holds no run"),
+    ],
+)
+def test_a_folder_that_is_taken_is_refused(
+    request_of_all: TrainRequest, names: list[str], words: str
+) -> None:
+    request_of_all.out.mkdir()
+    for name in names:
+        (request_of_all.out / name).touch()
+    with pytest.raises(OutputError, match=words):
+        request_of_all.check()
+    assert not request_of_all.resumes
+
+
+def test_an_unfinished_run_goes_on(request_of_all: TrainRequest) -> None:
+    assert not request_of_all.resumes
+    request_of_all.out.mkdir()
+    for name in ("settings.json", "student.safetensors"):  # killed before it was scored
+        (request_of_all.out / name).touch()
+    request_of_all.check()
+    assert request_of_all.resumes
+
+
+def test_words_are_split_as_in_a_shell() -> None:
+    assert split_words("--name 'a b' --cache \"c d\" #1") == [
+        "--name", "a b", "--cache", "c d", "#1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["12 tiles", "napari-hmkd-train: no pairs in /x", "Name another."], "no pairs in /x\nName another."),
+        (["╭─ Error ───╮", "│ No such option: --sed   │", "╰───╯", ""], "No such option: --sed"),
+        (["Traceback ...", "ValueError: nonsense"], "ValueError: nonsense"),
+        ([], "it said nothing"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_told_in_the_commands_own_words(lines: list[str], message: str) -> None:
+    assert own_message(lines) == message

@@ -1,0 +1,207 @@
+"""What a data set holds, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.console import say, tracked
+from napari_hmkd.training.leaks import shared_patients, shared_pictures
+from napari_hmkd.training.sources.images import decode, in_threads, pixel_digest
+from napari_hmkd.training.sources.opening import PROCEDURAL, open_source, pixel_size, scan_data
+from napari_hmkd.training.sources.pairs import Scan, size_problem
+from napari_hmkd.training.splits import Split
+from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile, TileSource
+
+OPEN = "not given"
+SHOWN_LEAKS = 10
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found; `str` of it is the whole report.
+
+    `sizes` counts pictures by (height, width) in px. `problems` keep training from starting,
+    `leaks` make its scores untrue, `notes` are to be known.
+    """
+
+    title: str
+    mpp: float | None
+    tiles: Sequence[Tile]
+    sizes: Mapping[tuple[int, int], int]
+    problems: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Counts, sizes, notes, problems and leaks; names are never cut."""
+        mpp = f"{self.mpp:g} um/px" if self.mpp else "not told by the data: training needs --mpp"
+        sizes = ", ".join(
+            f"{count} of {height} x {width} px" for (height, width), count in self.sizes.items()
+        )
+        lines = [
+            self.title,
+            f"pixel size: {mpp}",
+            f"pictures (height x width): {sizes or 'none that can be read'}",
+            "",
+            *self._table(),
+        ]
+        for name in ("notes", "problems", "leaks"):
+            found = getattr(self, name)
+            lines += ["", f"{name}: {len(found) or 'none'}", *(f"  - {text}" for text in found)]
+        return "\n".join(lines)
+
+    def _table(self) -> Iterator[str]:
+        """Tiles of each grade, and patients, in each part."""
+        parts = [(part, [t for t in self.tiles if (t.part or OPEN) == part]) for part in PARTS]
+        parts += [(OPEN, [t for t in self.tiles if t.part is None]), ("all", list(self.tiles))]
+        yield "split        " + "".join(
+            f"{name:>10}" for name in (*GRADE_NAMES, "no grade", "tiles", "patients")
+        )
+        for part, tiles in parts:
+            if tiles or part == "all":
+                grades = Counter(tile.grade for tile in tiles)
+                patients = {tile.patient for tile in tiles if tile.patient is not None}
+                cells = [*(grades[i] for i in (*range(len(GRADE_NAMES)), None)), len(tiles)]
+                shown = (*cells, len(patients) or "unknown")
+                yield f"{part:<13}" + "".join(f"{cell:>10}" for cell in shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    size: tuple[int, int] | None = None
+    digest: bytes | None = None
+    problem: str | None = None
+
+
+def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataReport:
+    """Look at every file of DATA and list all that is wrong, where training stops at the first.
+
+    Every picture is decoded once, in threads. Of the procedural cohort, which has no files, tiles
+    are counted.
+
+    Raises
+    ------
+    DataError
+        If DATA cannot be understood at all.
+    """
+    if data == PROCEDURAL:
+        source = open_source(data, cohort, pixels)
+        sizes = {(source.tile_px, source.tile_px): 2 * len(source.tiles)}
+        return DataReport(source.training_data, source.mpp, source.tiles, sizes)
+    scan = scan_data(data)
+    tiles = [pair.tile for pair in scan.pairs]
+    files = [path for pair in scan.pairs for path in pair.files()]
+    looks = list(tracked(in_threads(_look, files), "Decoding pictures", len(files)))
+    pictures = list(zip(looks[::2], looks[1::2], strict=True))
+    # What the data leaves open is trained on, or divided together with the training part.
+    sides = [tile.part or "train" for tile in tiles]
+    names = [(str(pair.he), str(pair.ihc)) for pair in scan.pairs]
+    digests = [(he.digest, ihc.digest) for he, ihc in pictures]
+    leaks, repeats = shared_pictures(digests, names, sides)
+    return DataReport(
+        title=f"{scan.origin}: {scan.kind}, {len(tiles)} pairs",
+        mpp=pixel_size(scan, pixels.mpp),
+        tiles=tiles,
+        sizes=Counter(look.size for look in looks if look.size),
+        problems=[*scan.problems, *_picture_problems(scan, pictures)],
+        leaks=[*shared_patients([tile.patient for tile in tiles], sides), *leaks],
+        notes=[*scan.notes, *repeats, *_same_stains(names, digests)],
+    )
+
+
+def run_check(data: str, cohort: CohortSettings, pixels: DataSettings) -> int:
+    """Print the report; 0: usable, 1: leaks or problems, 2: DATA cannot be understood."""
+    try:
+        report = check_data(data, cohort, pixels)
+    except DataError as error:
+        say(f"napari-hmkd-train: {error}")
+        return 2
+    # File names may hold what the terminal, or Unicode, cannot say.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(str(report).encode(encoding, "backslashreplace").decode(encoding))
+    return int(bool(report.leaks or report.problems))
+
+
+def refuse_leaks(source: TileSource, split: Split, accept: bool) -> None:
+    """Refuse a split with the same patient or the same picture in two of its parts.
+
+    Pictures are compared by their decoded pixels, H&E with H&E and IHC with IHC, because copies
+    are renamed and saved again. Only decoding tells, so each tile is decoded once, in up to eight
+    threads: about 20 ms of one core for a JPEG of 1024 px, so about three minutes of one core, or
+    half a minute of eight, for BCI's 9,746. It keeps 32 bytes of each pair. Rendered tiles are not
+    compared, each being drawn for itself.
+
+    Parameters
+    ----------
+    source : TileSource
+        The tiles.
+    split : Split
+        The split that training will use.
+    accept : bool
+        Warn instead.
+
+    Raises
+    ------
+    DataError
+        If there is a leak and it is not accepted, or a picture cannot be decoded.
+    """
+    parts = {i: part for part, indices in split.parts().items() for i in indices.tolist()}
+    used = sorted(parts)
+    sides = [parts[i] for i in used]
+    tiles = [source.tiles[i] for i in used]
+    leaks = shared_patients([tile.patient for tile in tiles], sides)
+    if not source.renders:
+
+        def digests_of(index: int) -> tuple[bytes, ...]:
+            return tuple(pixel_digest(picture) for picture in source.read(index))
+
+        digests = list(tracked(in_threads(digests_of, used), "Comparing pictures", len(used)))
+        names = [(tile.name, tile.name) for tile in tiles]
+        leaks += shared_pictures(digests, names, sides)[0]
+    if not leaks:
+        return
+    more = len(leaks) - SHOWN_LEAKS
+    text = "\n  ".join([*leaks[:SHOWN_LEAKS], *([f"and {more} more"] if more > 0 else [])])
+    if not accept:
+        raise DataError(
+            f"the parts of the split are not separate, so that scores would be too good:\n  {text}\n"
+            "Put all of a patient, and all copies of a picture, into one part, or train all the same "
+            "with --accept-leaks"
+        )
+    say(f"warning: leaks were accepted, scores may be too good:\n  {text}")
+
+
+def _look(path: Path) -> _Picture:
+    try:
+        pixels = decode(path)
+    except DataError as error:
+        return _Picture(problem=str(error))
+    return _Picture((pixels.shape[0], pixels.shape[1]), pixel_digest(pixels))
+
+
+def _picture_problems(scan: Scan, pictures: Sequence[tuple[_Picture, _Picture]]) -> Iterator[str]:
+    """Unreadable pictures, and those of another size than most."""
+    sizes = Counter(look.size for pair in pictures for look in pair if look.size)
+    common = sizes.most_common(1)[0][0] if sizes else (0, 0)
+    if sizes and (wrong := size_problem(common, common)):
+        yield f"each of {sizes[common]} pictures {wrong}"
+    for pair, looks in zip(scan.pairs, pictures, strict=True):
+        for path, look in zip(pair.files(), looks, strict=True):
+            if look.problem:
+                yield pair.where + look.problem
+            elif look.size and look.size != common:
+                yield f"{pair.where}{path} {size_problem(look.size, common)}"
+
+
+def _same_stains(
+    names: Sequence[tuple[str, str]], digests: Sequence[tuple[bytes | None, bytes | None]]
+) -> Iterator[str]:
+    for (he_name, ihc_name), (he, ihc) in zip(names, digests, strict=True):
+        if he is not None and he == ihc:
+            yield f"H&E and IHC are the same picture: {he_name}, {ihc_name}"

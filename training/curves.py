@@ -1,0 +1,142 @@
+"""What training says about itself: one row and one line per epoch, and where the time goes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import Profiler
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.training.console import say
+from napari_hmkd.training.files import write_whole
+
+METRICS_FILE = "metrics.csv"
+Row = dict[str, str]
+FETCH = "[_TrainingEpochLoop].train_dataloader_next"
+
+
+class WaitingClock(Profiler):
+    """Adds up the time that training stands still until the loader hands over the next batch.
+
+    On a GPU, which works on while the program waits, this is the most that loading can cost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def start(self, action_name: str) -> None:
+        """Start the clock where a batch is asked for."""
+        if action_name == FETCH:
+            self._started = time.perf_counter()
+
+    def stop(self, action_name: str) -> None:
+        """Stop it where the batch is there."""
+        if action_name == FETCH:
+            self.seconds += time.perf_counter() - self._started
+
+
+@dataclass
+class EpochTable(Callback):
+    """Keeps `metrics.csv`, one row per finished epoch, and prints one line for each.
+
+    Columns: `epoch` (from 1), `step` (so many were done at its end), the means `train_*` over the
+    epoch's batches, the scores `validation_*`, the `learning_rate` of its last step,
+    `waiting_share` (of the time of its training steps, 0 to 1), `steps_per_second` (without
+    validation) and `seconds` (with it).
+    """
+
+    folder: Path
+    waiting: WaitingClock
+    rows: list[Row] = field(default_factory=list)
+    _began: float = 0.0
+    _trained: float = 0.0
+    _waited: float = 0.0
+    _first_step: int = 0
+    _rate: float = 0.0
+
+    def resume(self, epochs: int) -> None:
+        """Take over the rows of finished epochs.
+
+        Raises
+        ------
+        OutputError
+            If the table cannot be read.
+        """
+        path = self.folder / METRICS_FILE
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{path}, the curves of the run so far, cannot be read: {error}"
+            ) from error
+
+    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+        """Start the clocks."""
+        self._began = time.perf_counter()
+        self._waited, self._first_step = self.waiting.seconds, trainer.global_step
+
+    def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
+        """Note the rate of this step; the schedule moves on at its end."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_validation_start(self, trainer: Any, task: Any) -> None:
+        """Stop the clock of training."""
+        if task.device.type == "cuda":
+            torch.cuda.synchronize(task.device)
+        self._trained = time.perf_counter() - self._began
+
+    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
+        """Add the epoch."""
+        found = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        speed = (trainer.global_step - self._first_step) / self._trained
+        share = (self.waiting.seconds - self._waited) / self._trained
+        if not trainer.is_global_zero:
+            return
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
+        epoch = trainer.current_epoch + 1
+        say(
+            f"epoch {epoch}/{trainer.max_epochs}  {shown}  {speed:.2f} steps/s  "
+            f"{share:.0%} waiting for data"
+        )
+        row = {
+            "epoch": epoch,
+            "step": trainer.global_step,
+            **found,
+            "learning_rate": self._rate,
+            "waiting_share": round(share, 4),
+            "steps_per_second": round(speed, 4),
+            "seconds": round(time.perf_counter() - self._began, 3),
+        }
+        self.rows.append({name: str(value) for name, value in row.items()})
+        self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[-1]), restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_whole(self.folder / METRICS_FILE, text.getvalue().encode())
+
+    def totals(self) -> tuple[float, float, float]:
+        """Steps per second, share of waiting, and seconds of all epochs."""
+        steps = [int(row["step"]) for row in self.rows]
+        counts = [now - before for now, before in zip(steps, [0, *steps], strict=False)]
+        trained = [
+            count / float(row["steps_per_second"])
+            for count, row in zip(counts, self.rows, strict=True)
+        ]
+        waited = [
+            float(row["waiting_share"]) * part for row, part in zip(self.rows, trained, strict=True)
+        ]
+        seconds = sum(float(row["seconds"]) for row in self.rows)
+        return steps[-1] / sum(trained), sum(waited) / sum(trained), seconds

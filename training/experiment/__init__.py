@@ -1,0 +1,1 @@
+"""The experiment: what distillation buys on the procedural cohort."""

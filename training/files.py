@@ -1,0 +1,33 @@
+"""Whole files or none: what is being replaced survives a full disk and a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from napari_hmkd.errors import OutputError
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a neighbour, push it to the disk, and move it into place.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, naming the file; what stood there before stands there still.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a rename may reach the disk before the content does
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error}. Make room or choose another folder; what was "
+            "there before is kept"
+        ) from error

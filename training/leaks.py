@@ -1,0 +1,68 @@
+"""What counts as a leak: the same patient, or the same picture, in two parts of the data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+STAINS = ("H&E", "IHC")
+
+
+def shared_patients(patients: Sequence[str | None], parts: Sequence[str]) -> list[str]:
+    """One sentence for each patient with tiles in more than one part; unknown ones are skipped."""
+    found = []
+    for group in _alike(patients):
+        counts = _by_part(group, parts)
+        if len(counts) > 1:
+            shares = " and ".join(f"{part} ({len(held)} tiles)" for part, held in counts.items())
+            found.append(f"patient {patients[group[0]]} is in {shares}")
+    return found
+
+
+def shared_pictures(
+    digests: Sequence[tuple[bytes | None, ...]],
+    names: Sequence[tuple[str, ...]],
+    parts: Sequence[str],
+) -> tuple[list[str], list[str]]:
+    """Pictures that are there more than once: in two parts (leaks), and within one.
+
+    Parameters
+    ----------
+    digests : sequence of (bytes or None, bytes or None)
+        Of the pixels of H&E and IHC of each tile, None where a file cannot be read. H&E is compared
+        with H&E, IHC with IHC.
+    names, parts : sequences of (str, str) and of str
+        What the two pictures are called, and where each tile is.
+
+    Returns
+    -------
+    leaks, repeats : lists of str
+        One sentence for each picture.
+    """
+    leaks: list[str] = []
+    repeats: list[str] = []
+    for place, stain in enumerate(STAINS):
+        for group in _alike([found[place] for found in digests]):
+            held = _by_part(group, parts)
+            where = "; ".join(
+                f"{part}: {', '.join(names[i][place] for i in indices)}"
+                for part, indices in held.items()
+            )
+            (leaks if len(held) > 1 else repeats).append(f"the same {stain} picture is in {where}")
+    return leaks, repeats
+
+
+def _alike(keys: Iterable[Hashable | None]) -> list[list[int]]:
+    """Indices of equal keys, where there are several."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        if key is not None:
+            groups[key].append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _by_part(group: Sequence[int], parts: Sequence[str]) -> dict[str, list[int]]:
+    held: dict[str, list[int]] = defaultdict(list)
+    for index in group:
+        held[parts[index]].append(index)
+    return dict(held)

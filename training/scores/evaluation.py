@@ -1,0 +1,192 @@
+"""Score finished networks on tiles of patients that nothing was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_hmkd.device import choose_device
+from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.model import ModelCard, find_model
+from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings
+from napari_hmkd.training.data import PairDataset
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.graders import load_grader, predict_logits
+from napari_hmkd.training.scores.page import render_page
+from napari_hmkd.training.scores.predictions import (
+    PREDICTIONS_FILE,
+    Predictions,
+    write_predictions,
+)
+from napari_hmkd.training.scores.report import PART_NOTES, report
+from napari_hmkd.training.scores.selection import ChosenTiles, Selection, select_tiles
+from napari_hmkd.training.scores.strict_json import strict_json
+from napari_hmkd.training.sources.opening import open_source, resolve_labels
+from napari_hmkd.training.sources.procedural import ProceduralSource
+from napari_hmkd.training.splits import NOT_BY_PATIENT
+from napari_hmkd.training.store import open_store
+from napari_hmkd.training.tiles import Tile, TileSource
+
+EVALUATION_FILE = "evaluation.json"
+PAGE_FILE = "evaluation.html"
+HELD_OUT = "patients that neither trained, picked nor calibrated the models"
+NOT_CHECKED = (
+    "by patient; whether one of them trained a model was not checked: its weights have no split.csv "
+    "beside them"
+)
+
+
+def write_evaluation(
+    folder: Path,
+    tiles: Sequence[Tile],
+    logits: Mapping[str, NDArray[np.floating]],
+    cards: Mapping[str, ModelCard],
+    *,
+    part: str,
+    grades: Mapping[str, NDArray[np.integer]] | None = None,
+    **about: Any,
+) -> dict[str, Any]:
+    """Score graders, and write evaluation.json, evaluation.html and predictions.csv.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder; files of those names are replaced.
+    tiles : n tiles
+        Those without a label are graded, not scored.
+    logits : mapping of grader to (n, 4)
+        As the networks give them.
+    cards : mapping of grader to its model card
+        With temperature and conformal thresholds.
+    part : {"train", "validation", "calibration", "test"}
+        Which part of the split the tiles are.
+    grades : mapping of grader to (n,), optional
+        Graders that give no probabilities.
+    **about
+        More that a reader has to know, such as `data` and `split`.
+
+    Returns
+    -------
+    dict
+        What evaluation.json holds.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    predictions = _answers(logits, cards, grades or {})
+    found = report(tiles, predictions, cards, part=part, **about)
+    _write(folder, tiles, predictions, found)
+    return found
+
+
+def evaluate(
+    data: str,
+    graders: Mapping[str, Path],
+    out: Path | None,
+    cohort: CohortSettings,
+    pixels: DataSettings,
+    compute: ComputeSettings,
+    part: str = "test",
+) -> dict[str, Any]:
+    """Score networks, and the oracle where there is one, on one part of the data.
+
+    Parameters
+    ----------
+    data : str
+        What the command line takes as DATA.
+    graders : mapping of role to file
+        "teacher", "student" or both.
+    out : Path or None
+        A new folder for evaluation.json, evaluation.html and predictions.csv.
+    part : {"train", "validation", "calibration", "test"}
+        Tiles that a split.csv beside the weights or the data itself puts there; tiles that
+        neither knows are test tiles.
+
+    Raises
+    ------
+    HmkdError
+        If the input is bad; nothing has been written then.
+    """
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is not empty: name a new folder with --out")
+    if part not in PART_NOTES:
+        raise DataError(f"--split must be one of {', '.join(PART_NOTES)}, got {part}")
+    device = choose_device(compute.device)
+    loaded = {role: load_grader(path, role) for role, path in graders.items()}
+    source = open_source(data, cohort, pixels)
+    for grader in loaded.values():
+        grader.require_same_tiles(source)
+    chosen = select_tiles(source.tiles, [find_model(path) for path in graders.values()], part)
+    tiles = [source.tiles[i] for i in chosen.indices]
+    if all(tile.grade is None for tile in tiles):
+        raise DataError(f"none of the {len(tiles)} {part} tiles of {data} has a grade to score by")
+    dataset = _dataset(source, chosen, pixels)
+    logits = {
+        role: predict_logits(grader, dataset, compute.batch_size, device)
+        for role, grader in loaded.items()
+    }
+    cards = {role: grader.card for role, grader in loaded.items()}
+    oracle = {}
+    if isinstance(source, ProceduralSource):
+        oracle["oracle"] = source.oracle()[chosen.indices]
+    predictions = _answers(logits, cards, oracle)
+    about = {
+        "data": source.training_data,
+        "labels": str(resolve_labels(data, pixels.labels)),
+        "split": _kind_of_split(tiles, chosen, part),
+        "tiles_of_other_parts": chosen.left_out,
+    }
+    found = report(tiles, predictions, cards, part=part, **about)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {out} cannot be made: {error}") from error
+        _write(out, tiles, predictions, found)
+    return found
+
+
+def _dataset(source: TileSource, chosen: Selection, pixels: DataSettings) -> PairDataset:
+    """The chosen tiles; only they are decoded, unless a cache is shared with training runs."""
+    if pixels.cache is not None:
+        return PairDataset(open_store(source, pixels), source.tiles, chosen.indices)
+    few = ChosenTiles(source, chosen.indices)
+    return PairDataset(open_store(few, pixels), few.tiles, np.arange(len(few.tiles)))
+
+
+def _answers(
+    logits: Mapping[str, NDArray[np.floating]],
+    cards: Mapping[str, ModelCard],
+    grades: Mapping[str, NDArray[np.integer]],
+) -> dict[str, Predictions]:
+    """Answers of all graders, those without probabilities first."""
+    without = {name: Predictions(found) for name, found in grades.items()}
+    return without | {
+        name: Predictions.of_network(found, cards[name]) for name, found in logits.items()
+    }
+
+
+def _write(
+    folder: Path,
+    tiles: Sequence[Tile],
+    predictions: Mapping[str, Predictions],
+    found: Mapping[str, Any],
+) -> None:
+    write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
+    write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions).encode())
+    write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
+
+
+def _kind_of_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> str:
+    """What a reader has to know about the patients of these tiles."""
+    if any(tile.patient is None for tile in tiles):
+        return NOT_BY_PATIENT
+    if part != "test":
+        return "by patient"
+    return HELD_OUT if chosen.checked else NOT_CHECKED

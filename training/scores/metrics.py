@@ -1,0 +1,128 @@
+"""Scores of grades and of their probabilities, for many weightings of the tiles at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRADES = 4
+CALIBRATION_BINS = 15
+
+Floats = NDArray[np.float64]
+
+
+def confusion_per_tile(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> Floats:
+    """(n, 4, 4): a one at each tile's true grade (row) and predicted grade (column)."""
+    found = np.zeros((len(truth), GRADES, GRADES))
+    found[np.arange(len(truth)), truth, predicted] = 1
+    return found
+
+
+def accuracy(confusion: NDArray[np.number]) -> Floats:
+    """Share of tiles on the diagonal of (..., 4, 4) counts; NaN without a tile."""
+    counts = np.asarray(confusion, np.float64)
+    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1)))
+
+
+def quadratic_kappa(confusion: NDArray[np.number]) -> Floats:
+    """Cohen's kappa with quadratic weights (Cohen 1968) of (..., 4, 4) counts.
+
+    NaN where it is undefined: all tiles of one grade and all predicted as that grade.
+    """
+    counts = np.asarray(confusion, np.float64)
+    grade = np.arange(GRADES)
+    penalty = (grade[:, None] - grade[None, :]) ** 2
+    total = counts.sum((-2, -1))
+    chance = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :]
+    observed = (penalty * counts).sum((-2, -1)) * total
+    return 1 - _ratio(observed, (penalty * chance).sum((-2, -1)))
+
+
+def f1_per_grade(confusion: NDArray[np.number]) -> Floats:
+    """(..., 4): the F1 score of each grade; NaN for a grade that no tile is labelled with."""
+    counts = np.asarray(confusion, np.float64)
+    labelled, predicted = counts.sum(-1), counts.sum(-2)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return np.where(labelled > 0, _ratio(2 * hits, labelled + predicted), np.nan)
+
+
+def macro_f1(confusion: NDArray[np.number]) -> Floats:
+    """Mean F1 of the four grades; NaN where one of them is missing among the labels."""
+    return f1_per_grade(confusion).mean(-1)
+
+
+def weighted_f1(confusion: NDArray[np.number]) -> Floats:
+    """Mean F1 of the grades, weighted by their labelled tiles; NaN without a tile."""
+    labelled = np.asarray(confusion, np.float64).sum(-1)
+    return _ratio((np.nan_to_num(f1_per_grade(confusion)) * labelled).sum(-1), labelled.sum(-1))
+
+
+def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Area under the ROC curve for each weighting of the tiles.
+
+    The chance that a positive tile scores above a negative one, ties counting half (Mann-Whitney).
+
+    Parameters
+    ----------
+    scores, positive : (n,)
+        Higher scores speak for positive.
+    weights : (draws, n)
+        How often each draw holds each tile.
+
+    Returns
+    -------
+    (draws,)
+        NaN where a draw holds no positive or no negative tile.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked, is_positive = scores[order], positive[order]
+    negatives = np.zeros((len(weights), len(scores) + 1))
+    np.cumsum(np.where(is_positive, 0, weights[:, order]), axis=1, out=negatives[:, 1:])
+    found = ranked[is_positive]
+    below, upto = (np.searchsorted(ranked, found, side) for side in ("left", "right"))
+    drawn = weights[:, order[is_positive]]
+    won = (drawn * (negatives[:, below] + negatives[:, upto])).sum(1) / 2
+    return _ratio(won, drawn.sum(1) * negatives[:, -1])
+
+
+def calibration_bins(
+    probabilities: Floats, truth: NDArray[np.integer]
+) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
+    """What a reliability diagram needs of each tile, (n,) each.
+
+    Returns
+    -------
+    bin, confidence, correct
+        The number of the bin of 15 equal ones over (0, 1], the probability of the grade that was
+        given, and whether that is the label.
+    """
+    confidence = probabilities.max(1, initial=0)
+    number = np.ceil(confidence * CALIBRATION_BINS).astype(np.intp) - 1
+    return number.clip(0, CALIBRATION_BINS - 1), confidence, probabilities.argmax(1) == truth
+
+
+def calibration_gaps(probabilities: Floats, truth: NDArray[np.integer]) -> Floats:
+    """(n, 15): correct less confidence of each tile, in the column of its bin."""
+    number, confidence, correct = calibration_bins(probabilities, truth)
+    gaps = np.zeros((len(truth), CALIBRATION_BINS))
+    gaps[np.arange(len(truth)), number] = correct - confidence
+    return gaps
+
+
+def expected_calibration_error(gap_sums: Floats, tiles: Floats) -> Floats:
+    """Mean distance of accuracy and confidence over 15 equal bins (Guo et al., ICML 2017, eq. 3).
+
+    Parameters
+    ----------
+    gap_sums : (..., 15)
+        `calibration_gaps` summed over tiles.
+    tiles : (...)
+        How many tiles were summed.
+    """
+    return _ratio(np.abs(gap_sums).sum(-1), tiles)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Their ratio; NaN where the denominator is 0."""
+    undefined = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)

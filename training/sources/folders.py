@@ -1,0 +1,100 @@
+"""Layouts of two folders that pair by file name: H&E in one, IHC in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.pairs import Pair, Scan
+from napari_hmkd.training.tiles import Tile
+
+PART_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
+# What file managers leave in folders of pictures.
+NO_TILES = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a data set keeps its pairs, and what its file names tell.
+
+    `he` and `ihc` are folders, with {} for a key of `PART_FOLDERS`; `grade` reads a grade from a
+    file name; `mpp` in um/px and `notes` are as in `Scan`.
+    """
+
+    kind: str
+    he: str
+    ihc: str
+    grade: Callable[[str], int | None]
+    notes: tuple[str, ...]
+    mpp: float | None = None
+
+    def fits(self, folder: Path) -> bool:
+        """Whether the folder holds the layout's two stains, in any part."""
+        return any(
+            all((folder / PurePosixPath(stain).parts[0]).is_dir() for stain in stains)
+            for stains in self._stains()
+        )
+
+    def scan(self, folder: Path, parts: Sequence[str] | None = None) -> Scan:
+        """The pairs, sorted by name within each part, and the files that make none.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder that holds the stains' folders.
+        parts : sequence of str, optional
+            Which of "train", "validation" and "test" to take; default all.
+
+        Raises
+        ------
+        DataError
+            If there is no file at all.
+        """
+        pairs: list[Pair] = []
+        problems: list[str] = []
+        for name, part in PART_FOLDERS.items():
+            if parts is None or part in parts:
+                found, wrong = self._scan_part(folder, name)
+                pairs += found
+                problems += wrong
+        if not pairs and not problems:
+            expected = " or ".join(f"{he} and {ihc}" for he, ihc in self._stains(parts))
+            raise DataError(
+                f"no tiles in {folder}: expected the folders {expected or 'of another split'} "
+                "with the same file names in both stains"
+            )
+        return Scan(self.kind, folder, tuple(pairs), tuple(problems), self.notes, self.mpp)
+
+    def _stains(self, parts: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
+        for name, part in PART_FOLDERS.items():
+            if parts is None or part in parts:
+                yield self.he.format(name), self.ihc.format(name)
+
+    def _scan_part(self, folder: Path, part: str) -> tuple[list[Pair], list[str]]:
+        he_folder, ihc_folder = folder / self.he.format(part), folder / self.ihc.format(part)
+        he, ihc = _names(he_folder), _names(ihc_folder)
+        pairs, problems = [], []
+        for name in sorted(he | ihc):
+            files = he_folder / name, ihc_folder / name
+            if name not in he or name not in ihc:
+                here, there = files if name in he else files[::-1]
+                problems.append(f"{here} has no partner {there}: add it, or remove the file")
+                continue
+            try:
+                tile = Tile(f"{part}/{name}", self.grade(name), part=PART_FOLDERS[part])
+                pairs.append(Pair(tile, *files))
+            except DataError as error:
+                problems.append(f"{files[0]}: {error}")
+        return pairs, problems
+
+
+def _names(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    return {
+        path.name
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in NO_TILES
+    }

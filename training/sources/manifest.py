@@ -1,0 +1,168 @@
+"""A CSV manifest: one line for each pair of tiles."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.pairs import Pair, Scan
+from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
+
+COLUMNS = ("he", "ihc", "grade", "patient", "split")
+PATHS = ("he", "ihc")
+SEPARATORS = ",;\t"
+# As written by hand, as an index, and as pandas writes whole numbers beside empty cells.
+GRADES: dict[str, int | None] = {
+    "": None,
+    **{name: grade for grade, name in enumerate(GRADE_NAMES)},
+    **{f"{grade}{ending}": grade for grade in range(len(GRADE_NAMES)) for ending in ("", ".0")},
+}
+Row = tuple[int, dict[str, str]]
+
+
+def scan_manifest(manifest: Path, parts: Sequence[str] | None = None) -> Scan:
+    """Pairs that a CSV file lists in the columns `he, ihc, grade, patient, split`.
+
+    Paths are relative to the manifest. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
+    none; `split` is train, validation, calibration or test, empty where it is left open; the last
+    three columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
+
+    Parameters
+    ----------
+    manifest : Path
+        The CSV file.
+    parts : sequence of str, optional
+        Which splits to take; default all. A manifest that names no split is taken whole.
+
+    Raises
+    ------
+    DataError
+        If the file is no such table, or lists no pair.
+    """
+    header, rows, problems = _table(manifest)
+    if parts is not None and any(row["split"] for _, row in rows):
+        # A split that does not exist is a problem of every part.
+        left_out = {"", *PARTS} - set(parts)
+        rows = [(line, row) for line, row in rows if row["split"] not in left_out]
+    if not rows and not problems:
+        asked = f" of the split {' or '.join(parts)}" if parts is not None else ""
+        raise DataError(f"{manifest} lists no pairs{asked}: it needs one line for each pair")
+    pairs = []
+    seen: dict[tuple[Path, str], int] = {}
+    for line, row in rows:
+        pair = _pair(manifest, line, row)
+        if found := [*_wrong_cells(row), *_wrong_files(pair, row, line, seen)]:
+            problems += [pair.where + problem for problem in found]
+        else:
+            pairs.append(pair)
+    ignored = [name for name in header if name and name not in COLUMNS]
+    notes = (f"columns that are not used: {', '.join(ignored)}",) if ignored else ()
+    return Scan("manifest", manifest, tuple(pairs), tuple(problems), notes)
+
+
+def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
+    tile = Tile(
+        name=row["he"],
+        grade=GRADES.get(row["grade"]),
+        patient=row["patient"] or None,
+        part=row["split"] or None,
+    )
+    folder = manifest.parent
+    return Pair(tile, folder / row["he"], folder / row["ihc"], f"{manifest} line {line}: ")
+
+
+def _wrong_cells(row: dict[str, str]) -> Iterator[str]:
+    yield from (f"the cell {name} is empty" for name in PATHS if not row[name])
+    if row["grade"] not in GRADES:
+        yield f"the grade {row['grade']!r} is none of {', '.join(GRADE_NAMES)}, 0 to 3, or empty"
+    if row["split"] not in ("", *PARTS):
+        yield f"the split {row['split']!r} is none of {', '.join(PARTS)}, or empty"
+
+
+def _wrong_files(
+    pair: Pair, row: dict[str, str], line: int, seen: dict[tuple[Path, str], int]
+) -> Iterator[str]:
+    """Missing files, and files that the same split has already; remembers this line's in `seen`."""
+    for name, path in zip(PATHS, pair.files(), strict=True):
+        if not row[name]:
+            continue
+        # os.path answers False where pathlib raises, e.g. for a name of absurd length.
+        if not os.path.isfile(path):
+            yield f"there is no file {path}: paths are relative to the manifest's folder"
+        # In two splits it is a leak, which is found by its pixels and can be accepted.
+        first = seen.setdefault((path.resolve(), row["split"]), line)
+        if first != line:
+            yield f"{path} is listed in line {first} already"
+    if row["he"] and pair.he == pair.ihc:
+        yield f"{pair.he} is listed as both H&E and IHC"
+
+
+def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
+    """The header in small letters, each line that is not blank, and lines with too many cells."""
+    text = _text(manifest)
+    separator = max(SEPARATORS, key=io.StringIO(text, newline="").readline().count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[Row] = []
+    problems: list[str] = []
+    try:
+        header = _header(manifest, next(reader, []))
+        # A cell in quotes may hold line breaks: the pair's line is where it begins.
+        line = reader.line_num + 1
+        for cells in reader:
+            filled = [cell.strip() for cell in cells]
+            if any(filled[len(header) :]):
+                problems.append(
+                    f"{manifest} line {line}: {len(filled)} cells, but the first line has "
+                    f"{len(header)}: put a cell that holds {separator!r} in double quotes"
+                )
+            elif any(filled):
+                # Spreadsheets leave out empty cells at a line's end.
+                named = dict(zip(header, filled, strict=False))
+                rows.append((line, {name: named.get(name, "") for name in COLUMNS}))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{manifest} line {reader.line_num}: {error}") from error
+    return header, rows, problems
+
+
+def _header(manifest: Path, cells: Sequence[str]) -> list[str]:
+    header = [name.strip().lower() for name in cells]
+    if missing := [name for name in PATHS if name not in header]:
+        raise DataError(
+            f"{manifest} line 1: no column {' and no column '.join(missing)}; a manifest begins "
+            f"with the line {','.join(COLUMNS)}, of which he and ihc are needed"
+        )
+    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+        raise DataError(f"{manifest} line 1: the column {twice[0]} is there twice")
+    return header
+
+
+def _text(manifest: Path) -> str:
+    """The file's text without a byte order mark.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is not UTF-8.
+    """
+    raw = b""
+    try:
+        with manifest.open("rb") as file:
+            raw = file.read(1 << 16)
+            if b"\0" in raw:
+                raise DataError(
+                    f"{manifest} is no CSV text: name a manifest saved as 'CSV UTF-8', or a folder"
+                )
+            raw += file.read()
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{manifest} line {line}: not UTF-8 text: save it as 'CSV UTF-8'"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{manifest} cannot be read: {error}") from error

@@ -1,0 +1,113 @@
+"""From the DATA of a command line to a source of tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.sources.bci import BCI
+from napari_hmkd.training.sources.manifest import scan_manifest
+from napari_hmkd.training.sources.mist import MIST
+from napari_hmkd.training.sources.pairs import PairSource, Scan
+from napari_hmkd.training.sources.procedural import PROCEDURAL_MPP, ProceduralSource
+from napari_hmkd.training.tiles import TileSource
+
+PROCEDURAL = "procedural"
+EXPECTED = (
+    "expected a folder with HE and IHC in it (BCI's layout), one with trainA and trainB (MIST's), "
+    f"a CSV manifest, or the word {PROCEDURAL}"
+)
+
+
+def resolve_labels(data: str, labels: Labels | None) -> Labels:
+    """The labels asked for; left open, the tile's truth where it is known, else the slide's grade.
+
+    Only who wrote a manifest knows what its grades are: `labels` is taken at its word there.
+
+    Raises
+    ------
+    DataError
+        If the tile's truth is asked of data that does not know it.
+    """
+    if data == PROCEDURAL:
+        return labels or Labels.TILE
+    if labels is Labels.TILE and not Path(data).is_file():
+        raise DataError(
+            "--labels tile needs procedural data or a manifest: BCI's grade is the whole slide's"
+        )
+    return labels or Labels.SLIDE
+
+
+def scan_data(data: str, parts: Sequence[str] | None = None) -> Scan:
+    """The pairs of a folder or manifest, and their problems, before any image is read.
+
+    Raises
+    ------
+    DataError
+        If DATA is no such thing, or holds no pairs at all.
+    """
+    path = Path(data)
+    if path.is_file():
+        return scan_manifest(path, parts)
+    if not path.is_dir():
+        raise DataError(f"{data} is no folder and no file: {EXPECTED}")
+    for layout in (BCI, MIST):
+        if layout.fits(path):
+            return layout.scan(path, parts)
+    names = sorted(item.name for item in path.iterdir() if item.is_dir())
+    shown = ", ".join(names[:10]) or "none"
+    raise DataError(f"the folders in {data} are {shown}: {EXPECTED}")
+
+
+def pixel_size(scan: Scan, stated: float | None) -> float | None:
+    """The pixel size that was stated, else the layout's, in um/px; None where neither tells.
+
+    Raises
+    ------
+    DataError
+        If the stated one is no size.
+    """
+    if stated is not None and not (math.isfinite(stated) and stated > 0):
+        raise DataError(f"--mpp must be a number of um/px above 0, got {stated:g}")
+    return scan.mpp if stated is None else stated
+
+
+def open_source(
+    data: str,
+    cohort: CohortSettings,
+    pixels: DataSettings,
+    parts: Sequence[str] | None = None,
+) -> TileSource:
+    """The tiles that DATA names.
+
+    Parameters
+    ----------
+    data : str
+        A folder in BCI's or MIST's layout, a CSV manifest, or the word `procedural`.
+    cohort, pixels : CohortSettings, DataSettings
+        The procedural cohort, the pixel size and what the labels are.
+    parts : sequence of str, optional
+        Which splits to take; default all. Data that names no split is taken whole.
+
+    Raises
+    ------
+    DataError
+        If there is no such data, its pixel size is unknown, or its tiles cannot be used.
+    """
+    labels = resolve_labels(data, pixels.labels)
+    if data == PROCEDURAL:
+        return ProceduralSource(
+            cohort, labels, PROCEDURAL_MPP if pixels.mpp is None else pixels.mpp
+        )
+    scan = scan_data(data, parts)
+    mpp = pixel_size(scan, pixels.mpp)
+    if mpp is None:
+        raise DataError(
+            f"{data} does not tell its pixel size: state it in um/px, e.g. --mpp 0.46 for 20x scans "
+            "such as BCI's"
+        )
+    graded = any(pair.tile.grade is not None for pair in scan.pairs)
+    return PairSource(scan, mpp, labels.value if graded else "none")

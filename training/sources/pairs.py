@@ -1,0 +1,132 @@
+"""What was found in a data set, before it is judged; and the source that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.images import decode, image_size, in_threads
+from napari_hmkd.training.tiles import RESEARCH_NOTICE, TILE_MULTIPLE_PX, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tile and its two files; `where` is the line of the manifest that names them."""
+
+    tile: Tile
+    he: Path
+    ihc: Path
+    where: str = ""
+
+    def files(self) -> tuple[Path, Path]:
+        """H&E, then IHC."""
+        return self.he, self.ihc
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The pairs of a folder or manifest, and all that keeps it from being used as it is.
+
+    `origin` is what DATA names, `kind` its layout, `mpp` the pixel size in um/px where the layout
+    implies it. `notes` are what a reader of the numbers has to know about such data.
+    """
+
+    kind: str
+    origin: Path
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    mpp: float | None = None
+
+
+class PairSource:
+    """The pairs of a scan as a source of tiles.
+
+    Parameters
+    ----------
+    scan : Scan
+        Its first problem is raised.
+    mpp : float
+        Pixel size in um/px.
+    labels : str
+        What the grades are, for the model card.
+
+    Raises
+    ------
+    DataError
+        If the scan has a problem or no pair, a file is no image, or sizes differ.
+    """
+
+    notice = RESEARCH_NOTICE
+    renders = False
+
+    def __init__(self, scan: Scan, mpp: float, labels: str) -> None:
+        if scan.problems:
+            more = len(scan.problems) - 1
+            others = f" ({more} more problems: list all with check-data)" if more else ""
+            raise DataError(scan.problems[0] + others)
+        self.pairs = scan.pairs
+        self.tiles: Sequence[Tile] = tuple(pair.tile for pair in scan.pairs)
+        self.mpp = mpp
+        self.tile_px = _common_side(scan.pairs)
+        self.training_data = (
+            f"{len(scan.pairs)} tile pairs of {scan.origin.name}, {scan.kind}, {mpp:g} um/px, "
+            f"labels: {labels}"
+        )
+        stamps = ";".join(_stamp(path) for pair in scan.pairs for path in pair.files())
+        self.identity = f"pairs {self.tile_px} {stamps}"
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """One pair, (2, tile_px, tile_px, 3) uint8: H&E, then IHC.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be decoded.
+        """
+        pair = self.pairs[index]
+        try:
+            return np.stack([decode(path) for path in pair.files()])
+        except DataError as error:
+            raise DataError(f"{pair.where}{error}") from error
+
+
+def size_problem(size: tuple[int, int], common: tuple[int, int]) -> str | None:
+    """What is wrong with a picture of this (height, width) among others of a common one."""
+    if size == common and size[0] == size[1] and size[0] % TILE_MULTIPLE_PX == 0:
+        return None
+    return (
+        f"is {size[0]} x {size[1]} px (height x width): all tiles must be squares of one size "
+        f"(here {common[0]} x {common[1]}) with a side that is a multiple of {TILE_MULTIPLE_PX} px"
+    )
+
+
+def _common_side(pairs: Sequence[Pair]) -> int:
+    common: tuple[int, int] | None = None
+    files = [(pair.where, path) for pair in pairs for path in pair.files()]
+    sizes = in_threads(_size_of, files)
+    for (where, path), size in zip(files, sizes, strict=True):
+        common = common or size
+        if wrong := size_problem(size, common):
+            raise DataError(f"{where}{path} {wrong}")
+    if common is None:
+        raise DataError("a source of tiles needs at least one pair")
+    return common[0]
+
+
+def _size_of(file: tuple[str, Path]) -> tuple[int, int]:
+    where, path = file
+    try:
+        return image_size(path)
+    except DataError as error:
+        raise DataError(f"{where}{error}") from error
+
+
+def _stamp(path: Path) -> str:
+    found = path.stat()
+    return f"{path.resolve()}:{found.st_size}-{found.st_mtime_ns}"
