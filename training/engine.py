@@ -36,7 +36,6 @@ from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.tasks import GradingTask
 
 EXPECTED_WARNINGS = (
-    ".*does not have many workers.*",  # tiles are in memory: worker processes would copy them
     ".*module\\(s\\) in eval mode.*",  # the frozen teacher
     ".*LeafSpec.*",  # Lightning's own use of torch
     ".*exists and is not empty.*",  # settings and split are there first, on purpose
@@ -176,8 +175,7 @@ def _make_trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=_devices(compute, device),
         num_nodes=compute.nodes,
-        # Statistics of norms differ between processes in training and are settled over all of them.
-        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        strategy=_shared() if several else "auto",
         sync_batchnorm=several and device.type == "cuda",
         use_distributed_sampler=False,  # TileData shares the tiles out
         precision=resolve_precision(settings.precision, device).value,
@@ -193,6 +191,14 @@ def _make_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+
+
+def _shared() -> DDPStrategy:
+    """Gradients averaged over the processes; statistics of norms are settled before validation.
+
+    A term of weight 0 can leave layers without a gradient, which DDP has to look for.
+    """
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
 
 
 def _devices(compute: ComputeSettings, device: torch.device) -> int | list[int]:

@@ -56,5 +56,6 @@ def average(norms: Sequence[_BatchNorm]) -> None:
     """Give all processes the mean of their running statistics."""
     for norm in norms:
         for statistic in (norm.running_mean, norm.running_var):
+            assert statistic is not None  # every norm of these networks tracks them
             distributed.all_reduce(statistic)
             statistic /= distributed.get_world_size()

@@ -6,7 +6,7 @@ import torch
 from timm.layers import trunc_normal_
 from torch import nn
 
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, wide_range
 
 MLP_RATIO = 4
 
@@ -32,6 +32,11 @@ class SeparableConv(nn.Sequential):
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs)
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h, w); queries and keys have no bound."""
+        with wide_range(x):
+            return super().forward(x)
 
 
 class Mlp(nn.Sequential):
