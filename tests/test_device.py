@@ -11,6 +11,7 @@ from napari_hmkd.device import (
     choose_device,
     device_errors,
     device_of,
+    has_bfloat16,
     mixed_precision,
 )
 from napari_hmkd.errors import DeviceError
@@ -83,9 +84,12 @@ def test_only_a_gpu_with_native_bfloat16_computes_in_mixed_precision(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], mixed: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert isinstance(mixed_precision(torch.device("cuda:0")), torch.autocast) == mixed
+    device = torch.device("cuda:0")
+    assert has_bfloat16(device) == mixed
+    assert isinstance(mixed_precision(device), torch.autocast) == mixed
 
 
 @pytest.mark.parametrize("name", ["cpu", "mps"])
 def test_other_devices_compute_in_full_precision(name: str) -> None:
+    assert not has_bfloat16(torch.device(name))
     assert not isinstance(mixed_precision(torch.device(name)), torch.autocast)

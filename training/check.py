@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import CohortSettings, DataSettings
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.leaks import shared_patients, shared_pictures
-from napari_hmkd.training.sources.images import decode, in_threads, pixel_digest
+from napari_hmkd.training.parallel import MOST_THREADS, in_order, threads
+from napari_hmkd.training.sources.images import decode, pixel_digest
 from napari_hmkd.training.sources.opening import PROCEDURAL, open_source, pixel_size, scan_data
 from napari_hmkd.training.sources.pairs import Scan, size_problem
-from napari_hmkd.training.splits import Split
+from napari_hmkd.training.splits import HELD_OUT, Split
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile, TileSource
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 OPEN = "not given"
 SHOWN_LEAKS = 10
+USABLE, LEAKING, UNUSABLE = range(3)
+VERDICTS = {
+    USABLE: "the data can be trained on",
+    LEAKING: "leaks, which training refuses without --accept-leaks",
+    UNUSABLE: "problems, which keep training from starting",
+}
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,15 @@ class DataReport:
     leaks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def exit_code(self) -> int:
+        """0: the data can be trained on, 1: it has leaks, 2: it has problems and no leak."""
+        if self.leaks:
+            return LEAKING
+        return UNUSABLE if self.problems else USABLE
+
     def __str__(self) -> str:
-        """Counts, sizes, notes, problems and leaks; names are never cut."""
+        """Counts, sizes, notes, problems, leaks, verdict; names are never cut."""
         mpp = f"{self.mpp:g} um/px" if self.mpp else "not told by the data: training needs --mpp"
         sizes = ", ".join(
             f"{count} of {height} x {width} px" for (height, width), count in self.sizes.items()
@@ -54,7 +71,10 @@ class DataReport:
         for name in ("notes", "problems", "leaks"):
             found = getattr(self, name)
             lines += ["", f"{name}: {len(found) or 'none'}", *(f"  - {text}" for text in found)]
-        return "\n".join(lines)
+        verdict = VERDICTS[self.exit_code]
+        if self.leaks and self.problems:
+            verdict += f"; and {VERDICTS[UNUSABLE]}"
+        return "\n".join([*lines, "", f"exit code {self.exit_code}: {verdict}"])
 
     def _table(self) -> Iterator[str]:
         """Tiles of each grade, and patients, in each part."""
@@ -83,7 +103,8 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
     """Look at every file of DATA and list all that is wrong, where training stops at the first.
 
     Every picture is decoded once, in threads. Of the procedural cohort, which has no files, tiles
-    are counted.
+    are counted. Copies that only some split of the data would put on both sides are a leak here:
+    without one, training refuses no seed, shares or folds for it.
 
     Raises
     ------
@@ -97,35 +118,37 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
     scan = scan_data(data)
     tiles = [pair.tile for pair in scan.pairs]
     files = [path for pair in scan.pairs for path in pair.files()]
-    looks = list(tracked(in_threads(_look, files), "Decoding pictures", len(files)))
+    looks = list(tracked(_threaded(_look, files), "Decoding pictures", len(files)))
     pictures = list(zip(looks[::2], looks[1::2], strict=True))
     # What the data leaves open is trained on, or divided together with the training part.
     sides = [tile.part or "train" for tile in tiles]
-    names = [(str(pair.he), str(pair.ihc)) for pair in scan.pairs]
+    divided = () if set(HELD_OUT) <= set(sides) else ("train",)
+    names = [pair.names() for pair in scan.pairs]
+    patients = [tile.patient for tile in tiles]
     digests = [(he.digest, ihc.digest) for he, ihc in pictures]
-    leaks, repeats = shared_pictures(digests, names, sides)
+    leaks, repeats = shared_pictures(digests, names, patients, sides, divided)
     return DataReport(
         title=f"{scan.origin}: {scan.kind}, {len(tiles)} pairs",
         mpp=pixel_size(scan, pixels.mpp),
         tiles=tiles,
         sizes=Counter(look.size for look in looks if look.size),
         problems=[*scan.problems, *_picture_problems(scan, pictures)],
-        leaks=[*shared_patients([tile.patient for tile in tiles], sides), *leaks],
+        leaks=[*shared_patients(patients, sides), *leaks],
         notes=[*scan.notes, *repeats, *_same_stains(names, digests)],
     )
 
 
 def run_check(data: str, cohort: CohortSettings, pixels: DataSettings) -> int:
-    """Print the report; 0: usable, 1: leaks or problems, 2: DATA cannot be understood."""
+    """Print the report; 0: usable, 1: leaks, 2: problems alone, or DATA cannot be understood."""
     try:
         report = check_data(data, cohort, pixels)
     except DataError as error:
         say(f"napari-hmkd-train: {error}")
-        return 2
+        return UNUSABLE
     # File names may hold what the terminal, or Unicode, cannot say.
     encoding = sys.stdout.encoding or "utf-8"
     print(str(report).encode(encoding, "backslashreplace").decode(encoding))
-    return int(bool(report.leaks or report.problems))
+    return report.exit_code
 
 
 def refuse_leaks(source: TileSource, split: Split, accept: bool) -> None:
@@ -154,16 +177,16 @@ def refuse_leaks(source: TileSource, split: Split, accept: bool) -> None:
     parts = {i: part for part, indices in split.parts().items() for i in indices.tolist()}
     used = sorted(parts)
     sides = [parts[i] for i in used]
-    tiles = [source.tiles[i] for i in used]
-    leaks = shared_patients([tile.patient for tile in tiles], sides)
+    patients = [source.tiles[i].patient for i in used]
+    leaks = shared_patients(patients, sides)
     if not source.renders:
 
         def digests_of(index: int) -> tuple[bytes, ...]:
             return tuple(pixel_digest(picture) for picture in source.read(index))
 
-        digests = list(tracked(in_threads(digests_of, used), "Comparing pictures", len(used)))
-        names = [(tile.name, tile.name) for tile in tiles]
-        leaks += shared_pictures(digests, names, sides)[0]
+        digests = list(tracked(_threaded(digests_of, used), "Comparing pictures", len(used)))
+        names = [source.names(i) for i in used]
+        leaks += shared_pictures(digests, names, patients, sides)[0]
     if not leaks:
         return
     more = len(leaks) - SHOWN_LEAKS
@@ -175,6 +198,11 @@ def refuse_leaks(source: TileSource, split: Split, accept: bool) -> None:
             "with --accept-leaks"
         )
     say(f"warning: leaks were accepted, scores may be too good:\n  {text}")
+
+
+def _threaded(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`function` of each item, in order; Pillow and hashlib free the GIL while they work."""
+    return in_order(threads(), function, items, ahead=4 * MOST_THREADS)
 
 
 def _look(path: Path) -> _Picture:
@@ -194,9 +222,9 @@ def _picture_problems(scan: Scan, pictures: Sequence[tuple[_Picture, _Picture]])
     for pair, looks in zip(scan.pairs, pictures, strict=True):
         for path, look in zip(pair.files(), looks, strict=True):
             if look.problem:
-                yield pair.where + look.problem
+                yield pair.said(look.problem)
             elif look.size and look.size != common:
-                yield f"{pair.where}{path} {size_problem(look.size, common)}"
+                yield pair.said(f"{path} {size_problem(look.size, common)}")
 
 
 def _same_stains(

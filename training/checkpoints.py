@@ -100,8 +100,17 @@ class EpochCheckpoints(Checkpoint):
             self.paused = trainer.should_stop = True
 
 
-def read_progress(run: Path, task: GradingTask) -> Progress | None:
-    """Look at the checkpoints of a run, and finish what a kill left undone.
+def read_progress(run: Path, task: GradingTask, *, repair: bool) -> Progress | None:
+    """Look at the checkpoints of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    task : GradingTask
+        What is trained.
+    repair : bool
+        Finish what a kill left undone; of several processes one does.
 
     Returns
     -------
@@ -120,7 +129,7 @@ def read_progress(run: Path, task: GradingTask) -> Progress | None:
     state, epoch = kept["callbacks"][STATE], int(kept["epoch"])
     if state["best_epoch"] != epoch:
         read_checkpoint(best, task)
-    elif not best.exists() or not filecmp.cmp(last, best, shallow=False):
+    elif repair and not (best.exists() and filecmp.cmp(last, best, shallow=False)):
         copy_whole(last, best)
     return Progress(last, epoch + 1, bool(state["finished"]))
 

@@ -140,10 +140,12 @@ def student(
 @with_settings
 def evaluate(
     data: Data,
-    learner: Annotated[Path, typer.Option("--student", help="The finished student's file.")],
     cohort: CohortSettings,
     pixels: DataSettings,
     compute: ComputeSettings,
+    learner: Annotated[
+        Path | None, typer.Option("--student", help="The finished student's file.")
+    ] = None,
     guide: Annotated[
         Path | None, typer.Option("--teacher", help="Score this teacher on the same tiles.")
     ] = None,
@@ -154,11 +156,12 @@ def evaluate(
         Path | None, typer.Option("--out", help="New folder for scores, page and predictions.")
     ] = None,
 ) -> None:
-    """Score a student on tiles of patients that nothing was trained on."""
+    """Score a student, a teacher or both on tiles of patients that nothing was trained on."""
     from napari_hmkd.training.scores.evaluation import evaluate as score
     from napari_hmkd.training.scores.tables import print_scores
 
-    graders = {"student": learner} if guide is None else {"teacher": guide, "student": learner}
+    named = {"teacher": guide, "student": learner}
+    graders = {role: path for role, path in named.items() if path is not None}
     print_scores(score(data, graders, out, cohort, pixels, compute, part=part.value))
 
 
@@ -178,7 +181,7 @@ def compare(
 @app.command()
 @with_settings
 def check_data(data: Data, cohort: CohortSettings, pixels: DataSettings) -> None:
-    """List what a data set holds and what is wrong with it; exit code 1 for a leak."""
+    """List what a data set holds and what is wrong with it; exit code 1: a leak, 2: unusable."""
     from napari_hmkd.training.check import run_check
 
     raise typer.Exit(run_check(data, cohort, pixels))

@@ -5,12 +5,17 @@ The fields become command-line options (`options.py`) and are written to `settin
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import DataError
+
+MOST_SEED = 2**32 - 1  # of numpy's and scikit-learn's generators
+MOST_EPOCHS = 1e6
+SMALLEST_RATE, LARGEST_WEIGHT = 1e-9, 1e9
 
 
 class Labels(StrEnum):
@@ -28,7 +33,7 @@ class OptimiserName(StrEnum):
 
 
 class Precision(StrEnum):
-    """Arithmetic of training; `auto` is bf16-mixed on CUDA and 32-true elsewhere."""
+    """Arithmetic of training; `auto` is bf16-mixed on GPUs that have bfloat16."""
 
     AUTO = "auto"
     FULL = "32-true"
@@ -57,6 +62,19 @@ class Reduction(StrEnum):
     SUM = "sum"
 
 
+def require(name: str, value: float | None, low: float, high: float = math.inf) -> None:
+    """Refuse a number outside low to high, and one that is none; None stands for a default.
+
+    Raises
+    ------
+    DataError
+        Naming the option.
+    """
+    if value is not None and not low <= value <= high:
+        wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+        raise DataError(f"--{name.replace('_', '-')} must be {wanted}, got {value:g}")
+
+
 def about(text: str, name: str | None = None) -> dict[str, Any]:
     """Help text of a field, and its option's name where that differs from the field's."""
     return {"help": text, "name": name}
@@ -72,6 +90,10 @@ class CohortSettings:
         default=24, metadata=about("Tiles cut from each patient's slide.")
     )
     tile_px: int = field(default=512, metadata=about("Side of a tile in px, a multiple of 256."))
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that none of the generators takes."""
+        require("cohort_seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,10 @@ class DataSettings:
         metadata=about("Train although the same patient or picture is on both sides of the test."),
     )
 
+    def __post_init__(self) -> None:
+        """Refuse impossible sizes."""
+        require("memory_gb", self.memory_gb, 0)
+
 
 @dataclass(frozen=True)
 class SplitSettings:
@@ -128,16 +154,18 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         """Refuse shares that leave nothing to train on, and folds that do not exist."""
+        require("split_seed", self.split_seed, 0, MOST_SEED)
+        for name in ("validation_share", "calibration_share", "test_share"):
+            require(name, getattr(self, name), 0, 1)
         if self.folds == 1 or self.folds < 0 or not 0 <= self.fold < max(self.folds, 1):
             raise DataError(
                 f"--fold counts from 0 to --folds less 1, and --folds is 0 or at least 2, got "
                 f"--folds {self.folds} --fold {self.fold}"
             )
         shares = (self.validation_share, self.calibration_share, self.test_share)
-        if min(shares) < 0 or sum(shares) >= 1:
+        if sum(shares) >= 1:
             raise DataError(
-                "the shares of validation, calibration and test must not be negative and must sum "
-                f"to less than 1, got {shares}"
+                f"the shares of validation, calibration and test must sum to less than 1, got {shares}"
             )
         if not (self.validation_share and self.calibration_share):
             raise DataError("validation and calibration need a share above 0: raise it")
@@ -161,12 +189,9 @@ class AugmentSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse negative amounts."""
-        if min(self.shift_px, self.stain_jitter) < 0:
-            raise DataError(
-                "--shift-px and --stain-jitter must not be negative, got "
-                f"{self.shift_px} and {self.stain_jitter}"
-            )
+        """Refuse amounts out of range."""
+        require("shift_px", self.shift_px, 0)
+        require("stain_jitter", self.stain_jitter, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -204,11 +229,12 @@ class DistillationSettings:
 
     def __post_init__(self) -> None:
         """Refuse weights that train nothing."""
-        weights = (self.cross_entropy, self.logits_kl, self.cosine, self.attention)
-        if min(weights) < 0 or max(weights) == 0 or (self.rival_weight or 0) < 0:
-            raise DataError(f"loss weights must not be negative, one above 0, got {weights}")
-        if self.temperature <= 0:
-            raise DataError(f"the temperature must be positive, got {self.temperature}")
+        weights = ("cross_entropy", "logits_kl", "cosine", "attention")
+        for name in (*weights, "rival_weight"):
+            require(name, getattr(self, name), 0, LARGEST_WEIGHT)
+        if not any(getattr(self, name) for name in weights):
+            raise DataError("all loss weights are 0: one must be above 0")
+        require("temperature", self.temperature, 0.01, 1000)
 
 
 @dataclass(frozen=True)
@@ -228,6 +254,12 @@ class OptimiserSettings:
         default=None, metadata=about("Epochs of linear warm-up; default: sgd 0, adamw 1.")
     )
 
+    def __post_init__(self) -> None:
+        """Refuse rates that cannot train."""
+        require("learning_rate", self.learning_rate, SMALLEST_RATE, 100)
+        require("weight_decay", self.weight_decay, 0, 100)
+        require("warmup_epochs", self.warmup_epochs, 0, MOST_EPOCHS)
+
     def resolved(self) -> OptimiserSettings:
         """The same with every value that was left open filled in for the chosen optimiser."""
         rate, decay, warmup = {
@@ -246,7 +278,7 @@ class OptimiserSettings:
 class ComputeSettings:
     """Where to compute, and how many tiles at once."""
 
-    batch_size: int = field(default=16, metadata=about("Tiles in a step."))
+    batch_size: int = field(default=16, metadata=about("Tiles in a step of each process."))
     device: str = field(
         default="auto", metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
     )
@@ -272,7 +304,8 @@ class EngineSettings:
         default=1.0, metadata=about("Largest norm of the gradient; 0: no clipping.")
     )
     precision: Precision = field(
-        default=Precision.AUTO, metadata=about("auto: bf16-mixed on CUDA, 32-true elsewhere.")
+        default=Precision.AUTO,
+        metadata=about("auto: bf16-mixed on GPUs that have it, 32-true elsewhere."),
     )
     patience: int = field(
         default=0,
@@ -285,6 +318,9 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         """Refuse a run without a step."""
+        require("seed", self.seed, 0, MOST_SEED)
+        require("gradient_clip", self.gradient_clip, 0)
+        require("patience", self.patience, 0)
         if self.epochs < 1:
             raise DataError(f"--epochs must be at least 1, got {self.epochs}")
 

@@ -14,12 +14,13 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from napari_hmkd.device import available_devices, device_errors
+from napari_hmkd.device import available_devices, device_errors, has_bfloat16
 from napari_hmkd.errors import DeviceError, OutputError
 from napari_hmkd.training.checkpoints import (
     MONITOR,
@@ -90,7 +91,8 @@ class Engine:
         self._clock = WaitingClock()
         self._table = EpochTable(folder, self._clock)
         self._checkpoints = EpochCheckpoints(folder, deadline)
-        callbacks: list[Callback] = [EpochSeed(settings.seed), SettledStatistics(), self._table]
+        # The table's clock of training stops before the statistics are settled: callbacks go in turn.
+        callbacks: list[Callback] = [EpochSeed(settings.seed), self._table, SettledStatistics()]
         if settings.patience:
             callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
         callbacks.append(self._checkpoints)
@@ -101,6 +103,12 @@ class Engine:
     def leads(self) -> bool:
         """Whether this process writes and speaks; the others only compute."""
         return self.rank == 0
+
+    @property
+    def was_spawned(self) -> bool:
+        """Whether the first process of this machine started this one, in `fit`."""
+        environment = getattr(self._trainer.strategy, "cluster_environment", None)
+        return isinstance(environment, LightningEnvironment) and self._trainer.local_rank > 0
 
     def fit(self, task: GradingTask, data: TileData, progress: Progress | None) -> Fit | None:
         """Train, or go on training, and load the best weights.
@@ -231,7 +239,7 @@ def _disband(trainer: lightning.Trainer) -> None:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """The precision asked for; `auto` is bf16-mixed on CUDA and 32-true elsewhere."""
+    """The precision asked for; `auto` is bf16-mixed where the GPU has it, else 32-true."""
     if precision is not Precision.AUTO:
         return precision
-    return Precision.BF16 if device.type == "cuda" else Precision.FULL
+    return Precision.BF16 if has_bfloat16(device) else Precision.FULL

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 
+PARTIAL = ".partial"
+"""How the name of a file ends that is being written."""
+
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a neighbour, push it to the disk, and move it into place.
@@ -17,7 +20,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     OutputError
         If it cannot be written, naming the file; what stood there before stands there still.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.write(content)

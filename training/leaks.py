@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
 STAINS = ("H&E", "IHC")
 
@@ -22,17 +22,26 @@ def shared_patients(patients: Sequence[str | None], parts: Sequence[str]) -> lis
 def shared_pictures(
     digests: Sequence[tuple[bytes | None, ...]],
     names: Sequence[tuple[str, ...]],
+    patients: Sequence[str | None],
     parts: Sequence[str],
+    divided: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Pictures that are there more than once: in two parts (leaks), and within one.
+
+    Copies in a part that is yet to be divided are a leak too, unless they are of one patient, whom
+    no split divides.
 
     Parameters
     ----------
     digests : sequence of (bytes or None, bytes or None)
         Of the pixels of H&E and IHC of each tile, None where a file cannot be read. H&E is compared
         with H&E, IHC with IHC.
-    names, parts : sequences of (str, str) and of str
-        What the two pictures are called, and where each tile is.
+    names : sequence of (str, str)
+        What the two pictures are called.
+    patients, parts : sequences of str
+        Whose each tile is, None where that is unknown, and where it is.
+    divided : collection of str
+        The parts out of which others are yet to be drawn.
 
     Returns
     -------
@@ -48,8 +57,21 @@ def shared_pictures(
                 f"{part}: {', '.join(names[i][place] for i in indices)}"
                 for part, indices in held.items()
             )
-            (leaks if len(held) > 1 else repeats).append(f"the same {stain} picture is in {where}")
+            sentence = f"the same {stain} picture is in {where}"
+            owners = {patients[i] for i in group}
+            if len(held) > 1:
+                leaks.append(sentence)
+            elif held.keys() <= set(divided) and (None in owners or len(owners) > 1):
+                leaks.append(f"{sentence}; {_whose(owners)}, so that a split can part them")
+            else:
+                repeats.append(sentence)
     return leaks, repeats
+
+
+def _whose(owners: Collection[str | None]) -> str:
+    if None in owners:
+        return "whose patients are unknown"
+    return f"of the patients {' and '.join(sorted(filter(None, owners)))}"
 
 
 def _alike(keys: Iterable[Hashable | None]) -> list[list[int]]:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import platform
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import PARTIAL, write_whole
 from napari_hmkd.training.splits import SPLIT_FILE, Split
 from napari_hmkd.training.tiles import Tile
 
@@ -44,23 +45,33 @@ class RunFolder:
         The folder.
     resume : bool
         Whether it may hold a run that was cut short (or has ended).
-
-    Raises
-    ------
-    OutputError
-        If something else is there already.
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self.path = path
+        self.path, self._resume = path, resume
         self.resuming = resume and (path / SETTINGS_FILE).is_file()
         """Whether a run began here before."""
-        if self.resuming or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+
+    def require_usable(self) -> None:
+        """Refuse a folder that holds something else; for the one process that creates it.
+
+        Raises
+        ------
+        OutputError
+            Saying what to do.
+        """
+        if self.resuming or not self.path.exists():
+            return
+        if self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir())):
             return
         advice = "name a new folder with --out"
-        if (path / SETTINGS_FILE).is_file():
+        if (self.path / SETTINGS_FILE).is_file():
             advice += ", or go on with the run in it with --resume"
-        raise OutputError(f"{path} exists and is not empty: {advice}")
+        raise OutputError(f"{self.path} exists and is not empty: {advice}")
+
+    def _is_remnant(self, path: Path) -> bool:
+        """Whether `create`, cut short, can have left this in a run that is to be resumed."""
+        return self._resume and (path.name == SPLIT_FILE or path.suffix == PARTIAL)
 
     def require_same(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
         """Refuse to go on with other settings, another teacher, or other data than at the start.
@@ -99,15 +110,18 @@ class RunFolder:
         Raises
         ------
         OutputError
-            If it cannot be made.
+            If it cannot be made; a folder that was not there before is not there after.
         """
+        is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             split.write(self.path / SPLIT_FILE, tiles)
-        except OSError as error:
+            # Last: where it stands, the rest does too, and the run can be resumed.
+            write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
+        except (OSError, OutputError) as error:
+            if is_new:
+                shutil.rmtree(self.path, ignore_errors=True)
             raise OutputError(f"the run folder {self.path} cannot be made: {error}") from error
-        # Last: where it stands, the rest does too, and the run can be resumed.
-        write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
 
     def finished(self, role: str) -> Path | None:
         """The weights, where the run has ended; its scores are written last."""

@@ -22,6 +22,9 @@ Indices = NDArray[np.intp]
 SPLIT_FILE = "split.csv"
 HELD_OUT = ("validation", "calibration", "test")
 UNLABELLED = -1
+ATTEMPTS = 20
+"""How often validation and calibration are drawn before data is said not to be divisible."""
+SEED_STEP = 1_000_003
 BY_PATIENT = "split by patient"
 NOT_BY_PATIENT = (
     "not a patient-level split: the data does not tell patients apart, so tiles of one slide can "
@@ -70,8 +73,10 @@ def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
 
     They are drawn from the tiles that the data gives to training or leaves open, stratified by
     grade and whole patients at a time: test as one of `settings.folds` or as a share, then
-    calibration and validation as shares of all tiles outside a given test part. Tiles without a
-    grade count as a stratum, tiles without a patient as patients of their own.
+    validation and calibration as shares of all tiles outside a given test part. Of several ways to
+    do so, one is taken that leaves each grade in training and puts two or more into validation, as
+    kappa tells nothing of one grade. Tiles without a grade count as a stratum, tiles without a
+    patient as patients of their own.
 
     Parameters
     ----------
@@ -89,8 +94,8 @@ def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
     Raises
     ------
     DataError
-        If a part would be empty, a grade would be missing from training, or a fold would have one
-        grade at most.
+        If a part would be empty, a grade would be missing from training, validation would have
+        one grade alone, or a fold one grade at most.
     """
     held = {part: _indices(tile.part == part for tile in tiles) for part in HELD_OUT}
     given = [part for part in HELD_OUT if len(held[part])]
@@ -105,15 +110,10 @@ def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
         pool, held["test"] = _fold(tiles, pool, settings, given)
     elif "test" not in given and settings.test_share:
         pool, held["test"] = _share(tiles, pool, settings.test_share, settings.split_seed)
-    for part, share in (
-        ("calibration", settings.calibration_share),
-        ("validation", settings.validation_share),
-    ):
-        if part not in given:
-            # Shares are of the whole, and what is left is smaller than that.
-            now = min(share * whole / len(pool), 0.5)
-            pool, held[part] = _share(tiles, pool, now, settings.split_seed)
-    _require_grades(tiles, pool, held["test"] if settings.folds else None)
+    pool, drawn = _held_out(tiles, pool, whole, settings, given)
+    held |= drawn
+    _require_grades(tiles, pool)
+    _require_two_grades(tiles, held["validation"], held["test"] if settings.folds else None)
     note = _note(tiles, [pool, *held.values()], given, settings)
     return Split(pool, **held, note=note)
 
@@ -141,25 +141,91 @@ def _fold(
     return np.setdiff1d(pool, chosen), chosen
 
 
+def _held_out(
+    tiles: Sequence[Tile],
+    pool: Indices,
+    whole: int,
+    settings: SplitSettings,
+    given: Sequence[str],
+) -> tuple[Indices, dict[str, Indices]]:
+    """What is left to train on, and the parts that the data does not give.
+
+    Drawn anew, with other seeds that follow from the split's, until training holds every grade and
+    validation two of them.
+    """
+    reachable = _kinds(_grades(tiles, pool))
+    best: tuple[tuple[int, int], Indices, dict[str, Indices]] | None = None
+    for attempt in range(ATTEMPTS):
+        seed = settings.split_seed + attempt * SEED_STEP
+        left, held = _drawn(tiles, pool, whole, settings, given, seed)
+        seen = _kinds(_grades(tiles, held["validation"])) if "validation" in held else reachable
+        quality = _kinds(_grades(tiles, left)), min(seen, 2)
+        if best is None or quality > best[0]:
+            best = quality, left, held
+        if quality == (reachable, min(reachable, 2)):
+            break
+    assert best is not None
+    return best[1:]
+
+
+def _drawn(
+    tiles: Sequence[Tile],
+    pool: Indices,
+    whole: int,
+    settings: SplitSettings,
+    given: Sequence[str],
+    seed: int,
+) -> tuple[Indices, dict[str, Indices]]:
+    """What is left of the pool after one draw of the parts that the data does not give."""
+    held = {}
+    # Validation first, as the harder one to find.
+    for part, share, least in (
+        ("validation", settings.validation_share, 2),
+        ("calibration", settings.calibration_share, 1),
+    ):
+        if part not in given:
+            # Shares are of the whole, and what is left is smaller than that.
+            now = min(share * whole / len(pool), 0.5)
+            pool, held[part] = _share(tiles, pool, now, seed, least)
+    return pool, held
+
+
 def _share(
-    tiles: Sequence[Tile], pool: Indices, share: float, seed: int
+    tiles: Sequence[Tile], pool: Indices, share: float, seed: int, least: int = 0
 ) -> tuple[Indices, Indices]:
-    """(kept, held out), both sorted: the fold nearest to the share that costs no grade."""
-    folds = _folds(tiles, pool, max(round(1 / share), 2), seed)
-    if len(folds) < 2:
-        raise DataError(
-            "one patient cannot be divided, nor can one tile of each grade: train, validation, "
-            "calibration and test need at least one each. Give more patients or tiles, or set "
-            "--test-share to 0"
-        )
+    """(kept, held out), both sorted: the fold nearest to the share that costs training no grade.
+
+    With `least` above 0, of such folds one with the most grades, up to twice the share; above 1,
+    larger folds are tried where it has fewer than `least`.
+    """
     grades = _grades(tiles, pool)
 
-    def cost(held: Indices) -> tuple[int, float]:
-        left = grades[~np.isin(pool, held)]
-        return -len(np.unique(left)), abs(len(held) / len(pool) - share)
+    def cost(held: Indices) -> tuple[int, bool, int, float]:
+        inside = np.isin(pool, held)
+        found = _kinds(grades[inside]) if least else 0
+        off = abs(len(held) / len(pool) - share)
+        return -_kinds(grades[~inside]), off > share, -found, off
 
-    best = min(folds, key=cost)
-    return np.setdiff1d(pool, best), best
+    most = max(round(1 / share), 2)
+    candidates: list[Indices] = []
+    for count in range(most, 1 if least > 1 else most - 1, -1):
+        folds = _folds(tiles, pool, count, seed)
+        if len(folds) < 2:
+            raise DataError(
+                "one patient cannot be divided, nor can one tile of each grade: train, validation, "
+                "calibration and test need at least one each. Give more patients or tiles, or set "
+                "--test-share to 0"
+            )
+        candidates.append(min(folds, key=cost))
+        left, _, found, _ = cost(candidates[-1])
+        if -left == _kinds(grades) and -found >= min(least, -left):
+            return np.setdiff1d(pool, candidates[-1]), candidates[-1]
+    return np.setdiff1d(pool, candidates[0]), candidates[0]
+
+
+def _kinds(grades: NDArray[np.int64]) -> int:
+    """How many different grades there are; those without one are none."""
+    return len(np.unique(grades[grades != UNLABELLED]))
 
 
 def _folds(tiles: Sequence[Tile], pool: Indices, count: int, seed: int) -> list[Indices]:
@@ -194,8 +260,8 @@ def _grades(tiles: Sequence[Tile], indices: Indices) -> NDArray[np.int64]:
     return np.array([UNLABELLED if grade is None else grade for grade in grades], np.int64)
 
 
-def _require_grades(tiles: Sequence[Tile], train: Indices, fold: Indices | None) -> None:
-    """Refuse labelled training tiles that lack a grade, and a test fold of one grade."""
+def _require_grades(tiles: Sequence[Tile], train: Indices) -> None:
+    """Refuse labelled training tiles that lack a grade."""
     trained = set(_grades(tiles, train).tolist()) - {UNLABELLED}
     if not trained:
         return
@@ -206,7 +272,19 @@ def _require_grades(tiles: Sequence[Tile], train: Indices, fold: Indices | None)
                 f"no tile of grade {name} is left to train on; the data has {there} in all. Give "
                 "tiles of more patients with that grade, smaller shares, or another --split-seed"
             )
-    if fold is not None and len(set(_grades(tiles, fold).tolist()) - {UNLABELLED}) < 2:
+
+
+def _require_two_grades(tiles: Sequence[Tile], validation: Indices, fold: Indices | None) -> None:
+    """Refuse a validation part with one grade alone, and a test fold with one grade at most."""
+    found = set(_grades(tiles, validation).tolist())
+    if len(found) == 1 and found != {UNLABELLED}:
+        raise DataError(
+            f"all {len(validation)} validation tiles have the grade {GRADE_NAMES[found.pop()]}, and "
+            "kappa tells no epoch from another without a second one: give tiles of more patients, "
+            "a larger --validation-share, or another --split-seed"
+        )
+    labelled = any(tile.grade is not None for tile in tiles)
+    if fold is not None and labelled and _kinds(_grades(tiles, fold)) < 2:
         raise DataError(
             "the fold to test on has one grade at most, so that nothing can be told apart in it: ask "
             "for fewer --folds, give more patients, or another --split-seed for all folds"

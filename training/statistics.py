@@ -31,6 +31,8 @@ class SettledStatistics(Callback):
     def on_validation_start(self, trainer: Any, task: Any) -> None:
         """Average the statistics of `BATCHES` training batches at the weights of the moment."""
         norms = [m for m in task.network.modules() if isinstance(m, _BatchNorm)]
+        if not norms:
+            return
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()

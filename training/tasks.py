@@ -20,9 +20,7 @@ from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.methods import losses
 from napari_hmkd.training.methods.base import Distillation, Parts
 from napari_hmkd.training.optimisers import optimiser_and_schedule
-from napari_hmkd.training.tiles import Tile
-
-GRADES = 4
+from napari_hmkd.training.tiles import GRADES, Tile
 
 
 class GradingTask(lightning.LightningModule, ABC):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 RESEARCH_NOTICE = "research use only"
 TILE_MULTIPLE_PX = 256
 GRADE_NAMES = ("0", "1+", "2+", "3+")
+GRADES = len(GRADE_NAMES)
 PARTS = ("train", "validation", "calibration", "test")
 
 
@@ -47,4 +48,8 @@ class TileSource(Protocol):
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3): H&E, then IHC."""
+        ...
+
+    def names(self, index: int) -> tuple[str, str]:
+        """What messages call a pair's pictures: their files, and the manifest's line."""
         ...

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import lightning
 import torch
 
 from napari_hmkd.device import choose_device
-from napari_hmkd.model import find_model, load, save
-from napari_hmkd.training.building import find_guide, make_task
+from napari_hmkd.model import load, save
+from napari_hmkd.model.checkpoint import as_stored
 from napari_hmkd.training.check import refuse_leaks
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.console import say, silence
 from napari_hmkd.training.data import TileData
-from napari_hmkd.training.engine import Engine, Fit, resolve_precision
+from napari_hmkd.training.engine import Engine, Fit
 from napari_hmkd.training.graders import Grader, predict_logits
-from napari_hmkd.training.run import RunFolder, file_digest, text_digest
-from napari_hmkd.training.scores.calibration import calibrate
+from napari_hmkd.training.run import RunFolder
+from napari_hmkd.training.run_plan import RunPlan, plan_run, resolved
+from napari_hmkd.training.scores.calibration import Calibration, calibrate
 from napari_hmkd.training.scores.evaluation import write_evaluation
-from napari_hmkd.training.sources.opening import open_source, resolve_labels
-from napari_hmkd.training.splits import split_tiles
 from napari_hmkd.training.store import open_store
-from napari_hmkd.training.tasks import GradingTask
-from napari_hmkd.training.tiles import TileSource
+from napari_hmkd.training.taught import refuse_seen_by_teacher
 
 
 def train(
@@ -79,115 +75,131 @@ def train(
     many tasks per node as `--devices`. On one machine the command starts its processes itself.
     """
     device = choose_device(settings.compute.device)
-    settings = _resolved(data, settings, device)
+    settings = resolved(data, settings, device)
     engine = Engine(settings.engine, settings.compute, device, out, deadline)
-    if not engine.leads:
+    folder = RunFolder(out, resume=resume)
+    if engine.leads:
+        folder.require_usable()
+    else:
         silence()
-    folder = RunFolder(out, resume=resume or not engine.leads)
-    guide = find_guide(teacher, settings)
-    source = open_source(data, settings.cohort, settings.data)
-    if guide is not None:
-        guide.require_same_tiles(source)
-    split = split_tiles(source.tiles, settings.split)
-    refuse_leaks(source, split, settings.data.accept_leaks)
-    lightning.seed_everything(settings.engine.seed, verbose=False)
-    task = make_task(source, out.resolve().name, settings, role, guide)
-    task.require_labels(source.tiles[i] for i in split.train)
-    record = _record(data, settings, source, role, teacher)
-    if engine.leads and folder.resuming:
-        folder.require_same(record, split, source.tiles)
+    plan = plan_run(data, out.resolve().name, settings, role, teacher)
+    if folder.resuming:
+        folder.require_same(plan.record, plan.split, plan.source.tiles)
         if (weights := folder.finished(role)) is not None:
             say(f"the run in {out} is finished: {weights}")
-            return weights
-    progress = read_progress(out, task) if resume else None
-    tiles = TileData(
-        source.tiles,
-        open_store(source, settings.data),
-        split,
+            return weights if engine.leads else None
+    progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
+    about_teacher = _refuse_leaks(plan, folder, engine)
+    tiles = _open_tiles(plan, engine)
+    if engine.leads:
+        _begin(plan, folder)
+    fitted = engine.fit(plan.task, tiles, progress)
+    if fitted is None or not engine.leads:
+        return None
+    calibration = _calibrate(plan, tiles, device)
+    path = _export(plan, calibration, out)
+    _score(path, plan, tiles, device, fit=fitted, remarks=calibration.remarks, **about_teacher)
+    return path
+
+
+def _refuse_leaks(plan: RunPlan, folder: RunFolder, engine: Engine) -> dict[str, str]:
+    """Refuse a split, or a teacher, that would make the scores untrue.
+
+    Returns
+    -------
+    dict
+        What the scores have to say about the teacher's split.
+    """
+    split, accept = plan.split, plan.settings.data.accept_leaks
+    found = {}
+    if plan.teacher is not None:
+        # A run that goes on was let pass at its start.
+        let = accept or folder.resuming
+        note = refuse_seen_by_teacher(plan.teacher, plan.source.tiles, split, let)
+        found["teacher_split"] = note
+    # This decodes every picture, so it comes last, and not again for a run that goes on with the
+    # same data and split. Processes that another one will spawn do not exist before that one is
+    # through; those that torchrun or SLURM started each check, as none may wait for one that left.
+    if not (folder.resuming or engine.was_spawned):
+        refuse_leaks(plan.source, split, accept)
+    return found
+
+
+def _open_tiles(plan: RunPlan, engine: Engine) -> TileData:
+    """The tiles, decoded, for this process."""
+    settings = plan.settings
+    return TileData(
+        plan.source.tiles,
+        open_store(plan.source, settings.data),
+        plan.split,
         settings.augment,
         batch_size=settings.compute.batch_size,
         seed=settings.engine.seed,
         rank=engine.rank,
         ranks=engine.ranks,
     )
-    if engine.leads:
-        if not folder.resuming:
-            folder.create(record, split, source.tiles)
-        sizes = ", ".join(f"{len(indices)} {part}" for part, indices in split.parts().items())
-        say(f"{source.training_data}\n{sizes} ({split.note})")
-    fitted = engine.fit(task, tiles, progress)
-    if fitted is None or not engine.leads:
-        return None
-    return _finish(task, tiles, settings, out, fitted, device)
 
 
-def _resolved(data: str, settings: TrainSettings, device: torch.device) -> TrainSettings:
-    """The same settings with every value that was left open filled in."""
-    labels = resolve_labels(data, settings.data.labels)
-    precision = resolve_precision(settings.engine.precision, device)
-    return replace(
-        settings,
-        data=replace(settings.data, labels=labels),
-        optimiser=settings.optimiser.resolved(),
-        engine=replace(settings.engine, precision=precision),
-        compute=replace(settings.compute, device=str(device)),
-    )
+def _begin(plan: RunPlan, folder: RunFolder) -> None:
+    """Write the first files of a new run, and say what is trained on."""
+    if not folder.resuming:
+        folder.create(plan.record, plan.split, plan.source.tiles)
+    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in plan.split.parts().items())
+    say(f"{plan.source.training_data}\n{sizes} ({plan.split.note})")
 
 
-def _record(
-    data: str, settings: TrainSettings, source: TileSource, role: str, teacher: Path | None
-) -> dict[str, Any]:
-    """What `settings.json` says, and what a resumed run must repeat."""
-    groups = {item.name: asdict(getattr(settings, item.name)) for item in fields(settings)}
-    return {
-        "role": role,
-        "source": data,
-        "source_identity": text_digest(source.identity),
-        "teacher": teacher,
-        "teacher_identity": None if teacher is None else file_digest(find_model(teacher)),
-        **groups,
-    }
+def _calibrate(plan: RunPlan, data: TileData, device: torch.device) -> Calibration:
+    """Fit temperature and thresholds to the network as its file, perhaps halved, will have it."""
+    task, settings = plan.task, plan.settings
+    stored = as_stored(task.network, task.card, half=settings.export.half)
+    held = data.part(plan.split.calibration)
+    logits = predict_logits(Grader(stored, task.card), held, settings.compute.batch_size, device)
+    return calibrate(logits, held.grades, task.card.conformal_level)
 
 
-def _finish(
-    task: GradingTask,
-    data: TileData,
-    settings: TrainSettings,
-    out: Path,
-    fitted: Fit,
-    device: torch.device,
-) -> Path:
-    """Calibrate, export, and score the exported file once on the test part."""
-    size, card = settings.compute.batch_size, task.card
-    held = data.part(data.split.calibration)
-    logits = predict_logits(Grader(task.network, card), held, size, device)
-    calibration = calibrate(logits, held.grades, card.conformal_level)
+def _export(plan: RunPlan, calibration: Calibration, out: Path) -> Path:
+    """Write weights and card."""
     card = replace(
-        card,
+        plan.task.card,
         temperature=calibration.temperature,
         conformal_level=calibration.level,
         conformal_thresholds=calibration.thresholds,
     )
     path = out / f"{card.role}.safetensors"
-    save(path, task.network, card, half=settings.export.half)
-    part = "test" if len(data.split.test) else "validation"
-    indices = data.split.parts()[part]
-    logits = predict_logits(Grader(*load(path)), data.part(indices), size, device)
+    save(path, plan.task.network, card, half=plan.settings.export.half)
+    return path
+
+
+def _score(
+    path: Path,
+    plan: RunPlan,
+    data: TileData,
+    device: torch.device,
+    *,
+    fit: Fit,
+    remarks: tuple[str, ...],
+    **about: str,
+) -> None:
+    """Score the file once on the test part, on validation where there is none."""
+    network, card = load(path)
+    part = "test" if len(plan.split.test) else "validation"
+    indices = plan.split.parts()[part]
+    size = plan.settings.compute.batch_size
+    logits = predict_logits(Grader(network, card), data.part(indices), size, device)
     write_evaluation(
-        out,
+        path.parent,
         [data.tiles[i] for i in indices],
         {card.role: logits},
         {card.role: card},
         part=part,
         notice=card.notice,
-        split=data.split.note,
-        fit=asdict(fitted),
-        calibration_remarks=calibration.remarks,
+        split=plan.split.note,
+        fit=asdict(fit),
+        calibration_remarks=remarks,
+        **about,
     )
-    kappa = fitted.best_validation_kappa
     say(
-        f"{path}: epoch {fitted.best_epoch} with validation kappa {kappa:.3f}, temperature "
-        f"{card.temperature:.3f}, {fitted.steps_per_second:.2f} steps/s, "
-        f"{fitted.waiting_share:.1%} of the time waiting for data"
+        f"{path}: epoch {fit.best_epoch} with validation kappa {fit.best_validation_kappa:.3f}, "
+        f"temperature {card.temperature:.3f}, {fit.steps_per_second:.2f} steps/s, "
+        f"{fit.waiting_share:.1%} of the time waiting for data"
     )
-    return path

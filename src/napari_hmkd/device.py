@@ -48,10 +48,16 @@ def device_of(module: nn.Module) -> torch.device:
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether this is a GPU that computes bfloat16 natively."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_SINCE
+
+
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 on the GPUs that compute it natively, full float32 everywhere else."""
-    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_SINCE
-    return torch.autocast("cuda", dtype=torch.bfloat16) if native else nullcontext()
+    """Autocast to bfloat16 on the GPUs that have it, full float32 everywhere else."""
+    if has_bfloat16(device):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
 
 
 @contextmanager

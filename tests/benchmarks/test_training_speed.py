@@ -1,9 +1,14 @@
-"""What the engine costs: its training steps beside a plain loop over the same networks and batches.
+"""What the engine costs: its training steps beside a plain loop that does the same work.
+
+Both times are of one epoch's training steps: loading the batches in a thread, changing their
+geometry and colours, forward, backward, clipping, optimiser and schedule, on the same networks and
+tiles in the same order. The engine's come from its own clock, which leaves out the settling of
+statistics, validation and checkpoints.
 
 The suite runs a small form, whose bound leaves room for a noisy machine. The full form, 1024 px
 tiles and the published width, where the engine may cost 5 %, runs on an idle machine with
 
-    HMKD_BENCHMARK=full OMP_NUM_THREADS=1 pytest -s tests/benchmarks/test_training_speed.py
+    HMKD_BENCHMARK=full OMP_NUM_THREADS=2 pytest -s tests/benchmarks/test_training_speed.py
 """
 
 from __future__ import annotations
@@ -22,7 +27,6 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.model.planes import set_recompute
-from napari_hmkd.training import statistics
 from napari_hmkd.training.config import (
     AugmentSettings,
     ComputeSettings,
@@ -54,7 +58,7 @@ class Form:
 
 
 FULL = os.environ.get("HMKD_BENCHMARK") == "full"
-FORM = Form(1024, 1.0, 3, 5, 1.05) if FULL else Form(256, 0.25, 6, 3, 1.5)
+FORM = Form(1024, 1.0, 3, 3, 1.05) if FULL else Form(256, 0.25, 6, 3, 1.5)
 BATCH = 2
 
 
@@ -94,25 +98,24 @@ def make_data() -> TileData:
 
 
 def plain_speed(role: str, data: TileData) -> float:
-    """Steps per second of a loop over batches that are there already."""
+    """Steps per second of a loop that does no more than it must."""
     task = make_task(role).train()
-    batches = [data.on_after_batch_transfer(b, 0) for b in data.train_dataloader()]
     optimiser, schedule = optimiser_and_schedule(
         task, OPTIMISER, steps=FORM.steps, steps_per_epoch=FORM.steps
     )
     weights = [weight for weight in task.parameters() if weight.requires_grad]
     started = time.perf_counter()
-    for batch in batches:
+    for batch in data.train_dataloader():
         optimiser.zero_grad()
-        task.total(task.parts(batch)).backward()
+        task.total(task.parts(data.on_after_batch_transfer(batch, 0))).backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         schedule.step()
-    return len(batches) / (time.perf_counter() - started)
+    return FORM.steps / (time.perf_counter() - started)
 
 
 def engine_speed(role: str, data: TileData, folder: Path) -> float:
-    """Steps per second of an epoch, without validation, as `metrics.csv` has them."""
+    """Steps per second of an epoch, as `metrics.csv` has them."""
     folder.mkdir()
     settings, compute = EngineSettings(epochs=1), ComputeSettings(BATCH, "cpu")
     fitted = Engine(settings, compute, CPU, folder).fit(make_task(role), data, None)
@@ -123,9 +126,8 @@ def engine_speed(role: str, data: TileData, folder: Path) -> float:
 @pytest.mark.parametrize("role", ["teacher", "student"])
 @pytest.mark.timeout(1200)
 def test_the_engine_keeps_up_with_a_plain_loop(
-    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(statistics, "BATCHES", 1)  # not part of the steps that are timed
     data = make_data()
     plain_speed(role, data)  # first calls choose and build kernels
     plain, engine = [], []

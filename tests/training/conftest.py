@@ -33,6 +33,9 @@ class ArraySource:
         self.readings += 1
         return self.pairs[index]
 
+    def names(self, index: int) -> tuple[str, str]:
+        return f"{self.tiles[index].name} HE", f"{self.tiles[index].name} IHC"
+
 
 def tiles_of_patients(*grades: Sequence[int]) -> list[Tile]:
     """One sequence of grades per patient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.check import DataReport, check_data, refuse_leaks, run_check
 from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.tiles import Tile
 
@@ -70,7 +72,8 @@ def test_a_good_folder_is_counted(bci_folder, capsys: pytest.CaptureFixture[str]
     assert "0.46 um/px" in text
     assert "BCI's grade is the whole slide's" in text
     assert "tell neither slide nor patient" in text
-    assert text.rstrip().endswith("leaks: none")
+    assert "leaks: none" in text
+    assert text.splitlines()[-1] == "exit code 0: the data can be trained on"
 
 
 def test_the_real_pairs_are_good(shared_data: Path) -> None:
@@ -102,9 +105,10 @@ def test_all_problems_are_listed_with_whole_names(bci_folder, capsys) -> None:
     nameless = [folder / stain / "train/ohne Grad.png" for stain in ("HE", "IHC")]
     for path in nameless:
         shutil.copy(train / "00006_train_2+.png", path)
-    assert run(folder) == 1
+    assert run(folder) == 2
     text = capsys.readouterr().out
     assert "problems: 6" in text
+    assert text.splitlines()[-1].startswith("exit code 2: problems")
     for path in (*lonely, broken, cut, large, nameless[0]):
         assert any(str(path) in found for found in text.splitlines()), path
     assert "512 x 512 px" in text
@@ -134,10 +138,51 @@ def test_a_picture_saved_again_under_another_name_is_a_leak(study, stain: str, n
     assert (folder / "0.png").read_bytes() != (folder / "1.png").read_bytes()
     report = look(manifest)
     assert report.leaks == [
-        f"the same {named} picture is in train: {folder / '0.png'}; test: {folder / '1.png'}"
+        f"the same {named} picture is in train: {folder / '0.png'} ({manifest} line 2); "
+        f"test: {folder / '1.png'} ({manifest} line 3)"
     ]
     assert report.problems == []
     assert run(manifest) == 1
+
+
+@pytest.mark.parametrize(
+    ("patients", "parts", "told"),
+    [
+        (("A", "B"), ("", ""), "of the patients A and B, so that a split can part them"),
+        (("A", "B"), ("train", ""), "of the patients A and B"),
+        (("", ""), ("", ""), "whose patients are unknown, so that a split can part them"),
+        (("A", ""), ("train", "train"), "whose patients are unknown"),
+        (("A", "A"), ("", ""), None),
+        (("A", "A"), ("train", ""), None),
+    ],
+)
+@pytest.mark.parametrize("stain", ["he", "ihc"])
+def test_copies_that_a_split_can_part_are_a_leak_and_training_agrees(
+    study, stain: str, patients: tuple[str, str], parts: tuple[str, str], told: str | None
+) -> None:
+    copies = [line(n, patient=patients[n], part=parts[n]) for n in (0, 1)]
+    manifest = study(*copies, line(2, patient="C"), line(3, patient="D"))
+    folder = manifest.parent / stain
+    shutil.copy(folder / "0.png", folder / "1.png")
+    report = look(manifest)
+    assert len(report.leaks) == (told is not None)
+    source = open_source(str(manifest), CohortSettings(), DataSettings(mpp=0.5))
+    for found in report.leaks:
+        assert told in found
+        assert f"{folder / '0.png'} ({manifest} line 2)" in found
+        with pytest.raises(DataError, match=re.escape(f"{folder / '1.png'} ({manifest} line 3)")):
+            refuse_leaks(source, split_of([0, 2], [1, 3]), accept=False)
+    assert (report.exit_code == 1) == bool(report.leaks)
+    assert bool(report.leaks) != any("the same" in note for note in report.notes)
+    refuse_leaks(source, split_of([0, 1], [2, 3]), accept=False)
+
+
+def test_a_leak_goes_before_problems_in_the_exit_code(study, capsys) -> None:
+    lines = (line(0, part="train"), line(0, part="test"), line(1, grade="9"))
+    assert run(study(*lines)) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("exit code 1: leaks")
+    assert "problems" in last
 
 
 def test_a_file_listed_in_two_splits_is_a_leak(study) -> None:
@@ -146,8 +191,10 @@ def test_a_file_listed_in_two_splits_is_a_leak(study) -> None:
     assert report.problems == []
 
 
-def test_the_same_picture_within_a_split_is_only_told(study) -> None:
-    manifest = study(line(0, part="train"), line(1, part="train"), line(2, part="test"))
+def test_the_same_picture_within_a_part_that_nothing_is_drawn_from_is_only_told(study) -> None:
+    held = ("validation", "calibration", "test")
+    others = [line(number, part=part) for number, part in enumerate(held, 2)]
+    manifest = study(line(0, part="train"), line(1, part="train"), *others)
     shutil.copy(manifest.parent / "he/0.png", manifest.parent / "he/1.png")
     report = look(manifest)
     assert report.leaks == []
@@ -217,7 +264,7 @@ def test_training_refuses_a_picture_on_both_sides(random_source, capsys) -> None
     random_source.pairs[4, 1] = random_source.pairs[2, 1]
     split = split_of([0, 1, 2], [3, 4, 5])
     with pytest.raises(
-        DataError, match=r"same IHC picture is in train: 0-2; test: 1-1\n.*--accept"
+        DataError, match=r"same IHC picture is in train: 0-2 IHC; test: 1-1 IHC\n.*--accept"
     ):
         refuse_leaks(random_source, split, accept=False)
     refuse_leaks(random_source, split, accept=True)

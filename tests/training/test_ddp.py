@@ -15,62 +15,64 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
+from lightning.pytorch.utilities import rank_zero_only
+
+from napari_hmkd.errors import OutputError
 from napari_hmkd.model import load
-
-RANKS = 2
-# Run by two processes: the real engine, task and data, and the first step's gradients in a file.
-PROGRAM = """
-import sys
-from pathlib import Path
-import lightning, numpy, torch
-from napari_hmkd.model import ModelCard, build_student
-from napari_hmkd.training.config import *
-from napari_hmkd.training.data import TileData
+from napari_hmkd.training import console, workflow
+from napari_hmkd.training.config import (
+    ComputeSettings,
+    EngineSettings,
+    ExportSettings,
+    SplitSettings,
+    TrainSettings,
+)
 from napari_hmkd.training.engine import Engine
-from napari_hmkd.training.methods.registry import make_method
-from napari_hmkd.training.splits import Split
-from napari_hmkd.training.tasks import StudentTask
-from napari_hmkd.training.tiles import Tile
 
-out = Path(sys.argv[1])
+# The command, run by two processes, with the first step's gradients in a file. Then the first
+# process alone computes them from the batches of both.
+PROGRAM = """
+import copy, sys
+from pathlib import Path
+import torch
+from napari_hmkd.training import cli, run_plan, workflow
+from napari_hmkd.training.tasks import GradingTask
 
-class Store:
-    pairs = numpy.random.default_rng(0).integers(0, 256, (10, 2, 256, 256, 3), numpy.uint8)
-    def read(self, indices):
-        return self.pairs[indices]
+kept, make_task, open_tiles = {}, run_plan.make_task, workflow._open_tiles
 
-class Recording(StudentTask):
-    def on_before_optimizer_step(self, optimiser):
-        if self.trainer.global_step == 0 and self.global_rank == 0:
-            found = {name: weight.grad for name, weight in self.named_parameters()}
-            torch.save(found, out / "together.pt")
+def make_and_keep(*given):
+    task = make_task(*given)
+    kept["task"] = copy.deepcopy(task)
+    return task
 
-def make_task():
-    lightning.seed_everything(0)
-    network = build_student(width=0.25)
-    settings = DistillationSettings(method=Method.NONE)
-    card = ModelCard(name="s", role="student", width=0.25, mpp=1.0, tile_px=256)
-    return Recording(network, card, OptimiserSettings(), make_method(settings, network, None, 256), None)
+def open_and_keep(plan, engine):
+    kept["data"] = open_tiles(plan, engine)
+    return kept["data"]
 
-def make_data(rank):
-    tiles = [Tile(str(i), i % 4, f"patient {i}") for i in range(10)]
-    parts = [numpy.arange(8), *[numpy.array([8, 9])] * 3]
-    return TileData(tiles, Store(), Split(*parts, ""), AugmentSettings(), batch_size=2, seed=0,
-                    rank=rank, ranks=2)
+def record(task, optimiser):
+    if task.trainer.global_step == 0 and task.global_rank == 0:
+        kept["together"] = {name: w.grad.clone() for name, w in task.named_parameters()}
 
-compute = ComputeSettings(batch_size=2, device="cpu", devices=2)
-engine = Engine(EngineSettings(epochs=1), compute, torch.device("cpu"), out / "run")
-(out / "run").mkdir(exist_ok=True)
-fitted = engine.fit(make_task(), make_data(engine.rank), None)
-if engine.leads:
-    assert fitted.epochs == 1
-    task = make_task().train()
-    for rank in range(2):
-        data = make_data(rank)
+run_plan.make_task, workflow._open_tiles = make_and_keep, open_and_keep
+GradingTask.on_before_optimizer_step = record
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as ended:
+    assert not ended.code
+if "together" in kept:
+    task, data = kept["task"].train(), kept["data"]
+    data.train_set.epoch = 0
+    for data.rank in range(2):
         batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
         (task.total(task.parts(batch)) / 2).backward()
-    torch.save({name: w.grad for name, w in task.named_parameters()}, out / "in_turn.pt")
+    in_turn = {name: w.grad for name, w in task.named_parameters()}
+    torch.save((kept["together"], in_turn), Path(sys.argv[0]).with_name("gradients.pt"))
 """
+SPLIT = SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0)
+ARGUMENTS = (
+    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 1 --batch-size 2 "
+    "--width 0.25 --device cpu --devices 2"
+).split()
 
 
 def environment() -> dict[str, str]:
@@ -80,43 +82,100 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1"}
 
 
-def test_the_first_gradients_are_those_of_accumulated_batches(tmp_path: Path) -> None:
-    program = tmp_path / "schritt.py"
+@pytest.fixture(scope="module")
+def together(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A teacher that two processes trained for one epoch, and what they said."""
+    folder = tmp_path_factory.mktemp("zu zweit")
+    program = folder / "programm.py"
     program.write_text(PROGRAM, encoding="utf-8")
-    command = (sys.executable, str(program), str(tmp_path))
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    together, in_turn = (torch.load(tmp_path / f"{name}.pt") for name in ("together", "in_turn"))
-    assert together.keys() == in_turn.keys()
-    assert max(gradient.abs().max() for gradient in in_turn.values()) > 1e-3
-    torch.testing.assert_close(together, in_turn, rtol=1e-5, atol=1e-5)
-
-
-def test_a_run_of_two_processes_leaves_one_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for number in range(20):
         grade = ("0", "1+", "2+", "3+")[number % 4]
         for stain in ("HE", "IHC"):
-            path = tmp_path / "Gewebe" / stain / "train" / f"{number:05d}_train_{grade}.png"
+            path = folder / "Gewebe" / stain / "train" / f"{number:05d}_train_{grade}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
-    out = tmp_path / "zu zweit"
-    arguments = (
-        "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 2 --batch-size 2 "
-        "--width 0.25 --device cpu --devices 2"
-    ).split()
-    program = (sys.executable, "-m", "napari_hmkd.training.cli", "teacher")
+    command = (program, "teacher", folder / "Gewebe", *ARGUMENTS, "--out", folder / "run")
     done = subprocess.run(
-        (*program, str(tmp_path / "Gewebe"), *arguments, "--out", str(out)),
+        [sys.executable, *map(str, command)],
         env=environment(),
         capture_output=True,
         text=True,
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    assert load(out / "teacher.safetensors")[1].width == 0.25
-    assert done.stderr.count("epoch 1/2") == 1  # one process speaks
-    with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    # 12 training tiles: three batches of two for each process.
-    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
+    return folder, done
+
+
+def test_the_first_gradients_are_those_of_accumulated_batches(together) -> None:
+    folder, _ = together
+    found, wanted = torch.load(folder / "gradients.pt")
+    assert found.keys() == wanted.keys()
+    assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-3
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_two_processes_leave_one_model_and_one_voice(together) -> None:
+    folder, done = together
+    assert load(folder / "run/teacher.safetensors")[1].width == 0.25
+    assert done.stderr.count("epoch 1/1") == 1
+    with (folder / "run/metrics.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    with (folder / "run/split.csv").open(newline="", encoding="utf-8") as file:
+        trained = [line for line in csv.DictReader(file) if line["split"] == "train"]
+    assert int(row["step"]) == len(trained) // 2 // 2  # processes, tiles in a batch
+
+
+STARTED_BY = {
+    "the leader": {"LOCAL_RANK": "1"},
+    "torchrun": {
+        "LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "1",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def second_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the second of two, which ends where it would meet the other one."""
+    for name in environment().keys() ^ os.environ.keys():
+        monkeypatch.delenv(name)
+    for name, value in STARTED_BY[request.param].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(console, "_silent", False)  # both are put back at the end
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    monkeypatch.setattr(Engine, "fit", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("second_process", "checks"),
+    [("the leader", False), ("torchrun", True)],
+    indirect=["second_process"],
+)
+@pytest.mark.usefixtures("second_process")
+def test_leaks_are_checked_by_each_process_that_no_leader_started(
+    bci_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(workflow, "refuse_leaks", lambda *given: asked.append(given))
+    settings = TrainSettings(
+        split=SPLIT,
+        engine=EngineSettings(epochs=1),
+        compute=ComputeSettings(batch_size=2, device="cpu", devices=2),
+        export=ExportSettings(width=0.25),
+    )
+    out = tmp_path / "halb angelegt"
+    out.mkdir()
+    (out / "split.csv").touch()  # the leader is about to write the rest
+    data = str(bci_folder(train=5))
+    assert workflow.train(data, out, settings, role="teacher") is None
+    assert len(asked) == checks
+    assert [path.name for path in out.iterdir()] == ["split.csv"]
+
+
+def test_the_leader_refuses_a_folder_in_use(bci_folder, tmp_path: Path) -> None:
+    (tmp_path / "split.csv").touch()
+    with pytest.raises(OutputError, match="is not empty"):
+        workflow.train(str(bci_folder(train=5)), tmp_path, TrainSettings(), role="teacher")

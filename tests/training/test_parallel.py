@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_hmkd.training.parallel import processes
+from napari_hmkd.training.parallel import in_order, processes, side_by_side, threads
 
 PARENT = """
 import os, time
@@ -31,6 +31,12 @@ def alive(pid: int) -> bool:
         return False
     state = Path(f"/proc/{pid}/stat")
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_threads_keep_the_order() -> None:
+    squares = [number**2 for number in range(50)]
+    assert side_by_side(lambda number: number**2, range(50)) == squares
+    assert list(in_order(threads(), lambda number: number**2, range(50), ahead=3)) == squares
 
 
 def test_each_process_is_prepared(tmp_path: Path) -> None:

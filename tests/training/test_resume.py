@@ -6,10 +6,13 @@ import csv
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +25,10 @@ import torch
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.model import ModelCard, build_teacher, save
+from napari_hmkd.training import checkpoints, workflow
+from napari_hmkd.training import run as run_module
+from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import (
     ComputeSettings,
     DataSettings,
@@ -29,13 +36,16 @@ from napari_hmkd.training.config import (
     EngineSettings,
     ExportSettings,
     Method,
+    OptimiserName,
+    OptimiserSettings,
     SplitSettings,
     TrainSettings,
 )
 from napari_hmkd.training.engine import EpochSeed
+from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.workflow import train
 
-EPOCHS = 3
+EPOCHS = 2
 SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
     distillation=DistillationSettings(method=Method.NONE),
@@ -47,16 +57,31 @@ COMMAND = (
     "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --method none "
     f"--epochs {EPOCHS} --batch-size 4 --device cpu --width 0.25 --name resumed"
 ).split()
+# Run in a process of its own, which dies in the middle of writing its second checkpoint.
+KILLED = """
+import os, signal, sys
+from napari_hmkd.training import checkpoints, cli
+
+write_whole = checkpoints.write_whole
+
+def cut(path, content):
+    if path.name == "last.ckpt" and path.exists():
+        os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+    write_whole(path, content)
+
+checkpoints.write_whole = cut
+cli.main(sys.argv[1:])
+"""
 TIMES = ("waiting_share", "steps_per_second", "seconds")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BCI folder of 24 pairs, 256 px."""
+    """A BCI folder of 20 pairs, 256 px."""
     from PIL import Image
 
     folder, rng = tmp_path_factory.mktemp("Gewebe süd"), np.random.default_rng(1)
-    for part, count in (("train", 20), ("test", 4)):
+    for part, count in (("train", 16), ("test", 4)):
         for number in range(count):
             grade = ("0", "1+", "2+", "3+")[number % 4]
             for stain in ("HE", "IHC"):
@@ -70,9 +95,9 @@ def run(data: Path, out: Path, settings: TrainSettings = SETTINGS, **more: Any) 
     return train(str(data), out, settings, role="student", **more)
 
 
-def one_epoch(data: Path, out: Path, settings: TrainSettings = SETTINGS) -> None:
+def one_epoch(data: Path, out: Path, settings: TrainSettings = SETTINGS, **more: Any) -> None:
     """Train until the deadline, which has passed already: one epoch."""
-    assert run(data, out, settings, resume=True, deadline=time.monotonic()) is None
+    assert run(data, out, settings, resume=True, deadline=time.monotonic(), **more) is None
 
 
 @pytest.fixture(scope="module")
@@ -99,34 +124,60 @@ def assert_equal_runs(resumed: Path, whole: Path) -> None:
     for name in ("student.safetensors", "student.json", "predictions.csv", "split.csv"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
     assert rows(resumed) == rows(whole)
-    assert len(rows(whole)) == EPOCHS
+    assert len(rows(whole)) > 1
     assert fit_of(resumed) == fit_of(whole)
 
 
-def test_pauses_change_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "in Stücken"
-    for epoch in range(1, EPOCHS):
-        one_epoch(data, out)
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher's file; what it says does not matter."""
+    path = tmp_path_factory.mktemp("Lehrer") / "teacher.safetensors"
+    torch.manual_seed(0)
+    card = ModelCard(name="t", role="teacher", width=0.25, mpp=0.46, tile_px=256)
+    save(path, build_teacher(width=0.25), card)
+    return path
+
+
+STOPS_EARLY = EngineSettings(epochs=9, patience=1)
+ADAMW = OptimiserSettings(OptimiserName.ADAMW, learning_rate=1e-4)
+METHODS = {
+    # Attention planes are computed again; early stopping counts over the pauses.
+    "hmkd": replace(
+        SETTINGS, distillation=DistillationSettings(), engine=STOPS_EARLY, optimiser=ADAMW
+    ),
+    # A layer of the method's own is trained too.
+    "fitnets": replace(SETTINGS, distillation=DistillationSettings(method=Method.FITNETS)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pauses_change_nothing(data: Path, teacher: Path, tmp_path: Path, method: str) -> None:
+    settings, whole, out = METHODS[method], tmp_path / "ganz", tmp_path / "in Stücken"
+    assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
+    epochs = len(rows(whole))
+    assert 1 < epochs < 9
+    for epoch in range(1, epochs):
+        one_epoch(data, out, settings, teacher=teacher)
         assert len(rows(out)) == epoch
         assert not (out / "student.safetensors").exists()
-    assert run(data, out, resume=True) is not None
+    assert run(data, out, settings, teacher=teacher, resume=True) is not None
     assert_equal_runs(out, whole)
+    if settings.engine is STOPS_EARLY:  # killed while it was scored
+        for name in ("student.safetensors", "evaluation.json"):
+            (out / name).unlink()
+        run(data, out, settings, teacher=teacher, resume=True)
+        assert_equal_runs(out, whole)
 
 
 def test_a_kill_changes_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "getötet"
-    program = (sys.executable, "-m", "napari_hmkd.training.cli")
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [*program, "student", str(data), *COMMAND, "--out", str(out)]
-    process = subprocess.Popen(command, env={**os.environ, **threads}, stderr=subprocess.DEVNULL)
-    try:
-        while not (out / "checkpoints/last.ckpt").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    command = [sys.executable, "-c", KILLED, "student", str(data), *COMMAND, "--out", str(out)]
+    ended = subprocess.run(
+        command, env={**os.environ, **threads}, capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert len(list((out / "checkpoints").glob("last.ckpt.*.partial"))) == 1
     assert not (out / "student.safetensors").exists()
     run(data, out, resume=True)
     assert_equal_runs(out, whole)
@@ -152,37 +203,83 @@ def test_a_finished_run_says_so_and_trains_no_more(data: Path, whole: Path, caps
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
-def test_a_run_killed_while_it_was_scored_is_scored_again(
-    data: Path, whole: Path, tmp_path: Path
-) -> None:
-    early = replace(SETTINGS, engine=replace(SETTINGS.engine, epochs=9, patience=1))
-    out = tmp_path / "früh beendet"
-    run(data, out, early)
-    stopped = rows(out)
-    assert len(stopped) < 9
-    weights = (out / "student.safetensors").read_bytes()
-    for name in ("student.safetensors", "evaluation.json"):
-        (out / name).unlink()
-    run(data, out, early, resume=True)
-    assert rows(out) == stopped
-    assert (out / "student.safetensors").read_bytes() == weights
+@contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """No file can be larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(data: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "voll"
-    one_epoch(data, out)
+    out, size = tmp_path / "voll", (whole / "checkpoints/last.ckpt").stat().st_size
     last = out / "checkpoints/last.ckpt"
-    before, (soft, hard) = last.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
-    try:
-        with pytest.raises(OutputError, match=r"last\.ckpt cannot be written"):
-            run(data, out, resume=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_after(size // 2), pytest.raises(OutputError, match=r"last\.ckpt cannot be written"):
+        run(data, out)
+    assert not last.exists()
+    one_epoch(data, out)  # it failed before its first epoch was kept, and starts again
+    before = last.read_bytes()
+    with full_after(size // 2), pytest.raises(OutputError, match=r"last\.ckpt cannot be written"):
+        run(data, out, resume=True)
     assert last.read_bytes() == before
     assert not list(out.rglob("*.partial"))
     run(data, out, resume=True)
     assert_equal_runs(out, whole)
+
+
+def test_a_full_disk_at_the_start_leaves_no_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: object) -> None:
+        assert path.with_name("split.csv").exists()
+        raise OutputError("the disk is full")
+
+    out = tmp_path / "voll"
+    monkeypatch.setattr(run_module, "write_json", full)
+    with pytest.raises(OutputError, match="cannot be made: the disk is full"):
+        run(data, out)
+    assert not out.exists()
+
+
+def test_a_start_that_was_cut_short_is_no_obstacle_to_another(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("tile,patient,grade,split\n", encoding="utf-8")
+    (tmp_path / "settings.json.123.partial").write_text("{", encoding="utf-8")
+    folder = RunFolder(tmp_path, resume=True)
+    assert not folder.resuming
+    folder.require_usable()
+    with pytest.raises(OutputError, match="is not empty"):
+        RunFolder(tmp_path).require_usable()
+
+
+def test_pictures_are_compared_once_in_the_life_of_a_run(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "unterbrochen"
+    shutil.copytree(whole, out)
+    (out / "evaluation.json").unlink()
+    monkeypatch.setattr(workflow, "refuse_leaks", lambda *_: pytest.fail("compared again"))
+    run(data, out, resume=True)
+    assert_equal_runs(out, whole)
+    with pytest.raises(pytest.fail.Exception, match="compared again"):
+        run(data, tmp_path / "neu", resume=True)
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_one_process_alone_repairs_what_a_kill_left(
+    tmp_path: Path, repair: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"best_epoch": 1, "finished": False}
+    kept = {"callbacks": {checkpoints.STATE: state}, "epoch": 1}
+    monkeypatch.setattr(checkpoints, "read_checkpoint", lambda path, task: kept)
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "last.ckpt").write_bytes(b"last")
+    progress = read_progress(tmp_path, None, repair=repair)
+    assert (progress.epochs, progress.finished) == (2, False)
+    assert (folder / "best.ckpt").exists() == repair
 
 
 def changed(name: str) -> TrainSettings:

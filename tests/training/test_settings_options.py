@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 import pytest
@@ -11,9 +12,12 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.training.cli import app
 from napari_hmkd.training.config import (
     AugmentSettings,
+    CohortSettings,
     ComputeSettings,
+    DataSettings,
     DistillationSettings,
     EngineSettings,
+    OptimiserSettings,
     SplitSettings,
     TrainSettings,
 )
@@ -48,8 +52,19 @@ def test_the_teacher_has_no_distillation_and_evaluate_no_training() -> None:
         (SplitSettings, {"folds": 1}, "--folds is 0 or at least 2"),
         (SplitSettings, {"folds": 5, "fold": 5}, "--folds 5 --fold 5"),
         (SplitSettings, {"test_share": 0.8}, "sum to less than 1"),
-        (AugmentSettings, {"shift_px": -1}, "must not be negative"),
-        (DistillationSettings, {"rival_weight": -1.0}, "must not be negative"),
+        (SplitSettings, {"test_share": math.nan}, "--test-share must be 0 to 1, got nan"),
+        (SplitSettings, {"split_seed": -1}, "--split-seed must be 0 to"),
+        (CohortSettings, {"seed": -1}, "--cohort-seed must be at least 0, got -1"),
+        (DataSettings, {"memory_gb": -1.0}, "--memory-gb must be at least 0"),
+        (AugmentSettings, {"shift_px": -1}, "--shift-px must be at least 0, got -1"),
+        (AugmentSettings, {"stain_jitter": math.inf}, "--stain-jitter must be 0 to 1, got inf"),
+        (DistillationSettings, {"rival_weight": -1.0}, "--rival-weight must be 0 to"),
+        (DistillationSettings, {"temperature": math.nan}, "--temperature must be"),
+        (OptimiserSettings, {"learning_rate": -1.0}, "--learning-rate must be"),
+        (OptimiserSettings, {"learning_rate": math.nan}, "--learning-rate must be"),
+        (EngineSettings, {"gradient_clip": -1.0}, "--gradient-clip must be at least 0, got -1"),
+        (EngineSettings, {"patience": -1}, "--patience must be at least 0"),
+        (EngineSettings, {"seed": -1}, "--seed must be 0 to"),
     ],
 )
 def test_settings_out_of_range_are_refused(group, values, message) -> None:

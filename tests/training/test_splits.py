@@ -123,6 +123,37 @@ def test_shares_and_grades_are_kept_where_there_are_many_patients() -> None:
         assert counts.min() > 0.6 * counts.mean()
 
 
+def of_slides(per_grade: int, tiles: int = 10) -> list[Tile]:
+    """Patients whose tiles all carry their slide's grade."""
+    return [
+        Tile(f"{patient}-{n}", patient % 4, patient=f"P{patient}")
+        for patient in range(4 * per_grade)
+        for n in range(tiles)
+    ]
+
+
+@pytest.mark.parametrize(("per_grade", "options"), [(2, {}), (2, {"test_share": 0.0}), (3, {})])
+def test_few_patients_with_one_grade_each_are_divided_where_they_can_be(
+    per_grade: int, options: dict
+) -> None:
+    tiles = of_slides(per_grade)
+    for seed in range(20):
+        split = split_tiles(tiles, SplitSettings(split_seed=seed, **options))
+        require_partition(tiles, split)
+        assert {tiles[i].grade for i in split.train} == {0, 1, 2, 3}
+        assert len({tiles[i].grade for i in split.validation}) >= 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_held_out_parts_have_many_grades_where_there_are_many_patients(known: bool) -> None:
+    tiles = of_slides(6)
+    if not known:
+        tiles = [replace(tile, patient=None) for tile in tiles]
+    split = split_tiles(tiles, SplitSettings())
+    assert len({tiles[i].grade for i in split.validation}) == 4
+    assert len({tiles[i].grade for i in split.calibration}) >= 2
+
+
 def test_the_seed_decides() -> None:
     tiles = cohort(20)
     first, same, other = (
@@ -232,6 +263,12 @@ def test_the_note_counts_tiles_without_a_patient() -> None:
             {},
             r"no tile of grade 3\+ is left to train on; the data has 4 in all",
         ),
+        (
+            nameless(40, "train") + [Tile(f"v{n}", 2, part="validation") for n in range(5)],
+            {},
+            r"all 5 validation tiles have the grade 2\+, and kappa tells no epoch from another",
+        ),
+        (of_slides(3), {"folds": 2}, "validation tiles have the grade|is left to train on"),
         (cohort(3), {"folds": 4}, "--folds 4 needs as many patients.* enough for 3"),
         (
             nameless(20, "train") + nameless(4, "test"),
@@ -256,6 +293,13 @@ def test_data_that_cannot_be_divided_is_refused(
 def test_unlabelled_training_tiles_may_lack_every_grade() -> None:
     tiles = [Tile(f"{n}", None, part="train") for n in range(40)] + nameless(8, "test")
     assert len(split_tiles(tiles, SplitSettings()).train)
+
+
+def test_validation_tiles_without_a_grade_need_no_two_grades() -> None:
+    tiles = nameless(40, "train") + [Tile(f"v{n}", None, part="validation") for n in range(4)]
+    assert len(split_tiles(tiles, SplitSettings()).validation) == 4
+    bare = [Tile(f"{n}", None, f"p{n % 9}") for n in range(40)]
+    assert len(split_tiles(bare, SplitSettings(folds=3)).test)
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (-0.1, 0.1, 0), (0, 0.1, 0), (0.1, 0, 0)])

@@ -36,8 +36,9 @@ class Task:
 
     device = torch.device("cpu")
 
-    def __init__(self) -> None:
-        self.network = nn.Sequential(nn.BatchNorm1d(2, momentum=0.01), nn.Dropout()).eval()
+    def __init__(self, norm: nn.Module | None = None) -> None:
+        norm = norm or nn.BatchNorm1d(2, momentum=0.01)
+        self.network = nn.Sequential(norm, nn.Dropout()).eval()
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
         return self.network(batch)
@@ -68,3 +69,9 @@ def test_the_loader_is_closed_before_its_end() -> None:
     settle(task, data)
     assert data.closed
     assert task.network[0].num_batches_tracked == BATCHES
+
+
+def test_a_network_without_such_norms_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Data([torch.randn(16, 2)])
+    monkeypatch.setattr(data, "train_dataloader", lambda: pytest.fail("read batches"))
+    settle(Task(nn.LayerNorm(2)), data)

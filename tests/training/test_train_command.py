@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +18,15 @@ pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.model import ModelCard, build_student, build_teacher, load, save
+from napari_hmkd.training import workflow
 from napari_hmkd.training.cli import main
+from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.data import PairDataset
+from napari_hmkd.training.graders import Grader, predict_logits
+from napari_hmkd.training.scores.calibration import calibrate
+from napari_hmkd.training.sources.procedural import ProceduralSource
+from napari_hmkd.training.store import open_store
+from napari_hmkd.training.taught import SEPARATE
 
 COHORT = (
     "procedural --cohort-seed 2 --patients 4 --tiles-per-patient 4 --tile-px 256 --mpp 0.92 "
@@ -63,6 +73,43 @@ def test_a_run_leaves_a_model_that_loads(folder: Path, role: str) -> None:
     assert card.notice == PROCEDURAL_NOTICE
     assert card.training_data.startswith("procedural tissue, seed 2, 4 patients, 16 tiles")
     assert 0.05 <= card.temperature <= 20
+
+
+def test_the_card_is_calibrated_for_the_file_that_is_shipped(folder: Path) -> None:
+    """In half precision here: the network that was trained would fit another temperature."""
+    weights = folder / "teacher" / "teacher.safetensors"
+    network, card = load(weights)
+    convolution = network.state_dict()["head.embed.weight"]
+    assert convolution.half().float().equal(convolution)
+    with (weights.parent / "split.csv").open(newline="", encoding="utf-8") as file:
+        names = {row["tile"] for row in csv.DictReader(file) if row["split"] == "calibration"}
+    cohort = CohortSettings(seed=2, patients=4, tiles_per_patient=4, tile_px=256)
+    source = ProceduralSource(cohort, Labels.TILE)
+    held = np.array([i for i, tile in enumerate(source.tiles) if tile.name in names])
+    store = open_store(source, DataSettings(cache=folder / "cache"))
+    dataset = PairDataset(store, source.tiles, held)
+    logits = predict_logits(Grader(network, card), dataset, 4, torch.device("cpu"))
+    found = calibrate(logits, dataset.grades, card.conformal_level)
+    assert (card.temperature, card.conformal_thresholds) == (found.temperature, found.thresholds)
+
+
+def test_the_teachers_split_is_recorded(folder: Path) -> None:
+    assert read_json(folder / "student" / "evaluation.json")["teacher_split"] == SEPARATE
+    assert "teacher_split" not in read_json(folder / "teacher" / "evaluation.json")
+
+
+def test_a_teacher_of_another_split_is_refused(folder: Path, tmp_path: Path, capsys) -> None:
+    out, teacher = tmp_path / "run", tmp_path / "Lehrer"
+    shutil.copytree(folder / "teacher", teacher)
+    split = (teacher / "split.csv").read_text(encoding="utf-8")
+    swapped = {"train": "calibration", "calibration": "train"}
+    other = re.sub(r"(train|calibration)$", lambda part: swapped[part[0]], split, flags=re.M)
+    (teacher / "split.csv").write_text(other, encoding="utf-8")
+    student = ("student", *COHORT, *QUICK, "--teacher", teacher / "teacher.safetensors")
+    assert run(*student, "--out", out) == 2
+    assert "4 of 4 calibration tiles" in (said := capsys.readouterr().err)
+    assert "train the teacher with the same split or fold" in said
+    assert not out.exists()
 
 
 def test_teacher_and_student_share_one_cache(folder: Path) -> None:
@@ -178,6 +225,18 @@ def test_bad_data_is_named_and_nothing_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("arguments", [("--width", 0), ("--student", "potato"), ()])
+def test_what_is_cheap_to_know_is_refused_before_pictures_are_compared(
+    bci_folder, tmp_path: Path, monkeypatch, arguments: tuple[object, ...]
+) -> None:
+    monkeypatch.setattr(workflow, "refuse_leaks", lambda *_: pytest.fail("decoded pictures"))
+    out = tmp_path / "run"
+    method = ("--method", "none") if arguments else ()  # else a teacher is missing
+    student = ("student", bci_folder(train=5), *SHARES, *method, *arguments, "--device", "cpu")
+    assert run(*student, "--out", out) == 2
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -188,6 +247,10 @@ def test_bad_data_is_named_and_nothing_is_written(
         (("teacher", *COHORT, "--device", "abacus"), "abacus"),
         (("teacher", *COHORT, "--memory-gb", 0), "--cache"),
         (("student", *COHORT, "--teacher", "none.safetensors"), "none.safetensors"),
+        (("student", *COHORT), "--teacher"),
+        (("student", *COHORT, "--method", "none", "--student", "timm:potato"), "potato"),
+        (("teacher", *COHORT, "--learning-rate", -1), "--learning-rate"),
+        (("teacher", *COHORT, "--weight-decay", "nan"), "--weight-decay"),
     ],
 )
 def test_bad_arguments_write_nothing(
@@ -228,6 +291,7 @@ def test_a_teacher_that_cannot_teach_is_refused(
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setitem(sys.modules, "lightning", None)
-    monkeypatch.delitem(sys.modules, "napari_hmkd.training.workflow", raising=False)
-    assert run("teacher", *COHORT, "--out", tmp_path / "run") == 2
+    for name in ("workflow", "run_plan"):
+        monkeypatch.delitem(sys.modules, f"napari_hmkd.training.{name}")
+    assert run("teacher", *COHORT, *QUICK, "--out", tmp_path / "run") == 2
     assert "napari-hmkd[train]" in capsys.readouterr().err

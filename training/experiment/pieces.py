@@ -1,30 +1,42 @@
-"""Run one piece in a process of its own, with its words in a file."""
+"""Run one piece in a process of its own, with its words in a file; later, let it grade the test."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from napari_hmkd.device import choose_device
+from napari_hmkd.errors import ModelError
 from napari_hmkd.training.config import (
     ComputeSettings,
     DataSettings,
     EngineSettings,
     ExportSettings,
+    Labels,
     OptimiserName,
     OptimiserSettings,
     SplitSettings,
     TrainSettings,
 )
 from napari_hmkd.training.experiment.plan import Piece, Size
+from napari_hmkd.training.run import write_json
+from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.sources.opening import PROCEDURAL
+from napari_hmkd.training.sources.procedural import ProceduralSource
 
 WARMUP_EPOCHS = 0.5
+TEST_BATCH_SIZE = 32
+FAILED_KAPPA = -1.0
+"""Validation score of a piece whose training ended in an error: worse than any other."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +47,21 @@ class Place:
     device: str
     threads: int
 
-    def run(self, name: str) -> Path:
+    def run(self, piece: Piece) -> Path:
         """A piece's run folder."""
-        return self.folder / "runs" / name
+        return self.folder / "runs" / piece.name
 
-    def tiles(self) -> Path:
+    def weights(self, piece: Piece) -> Path:
+        """A finished piece's model."""
+        return self.run(piece) / f"{piece.role}.safetensors"
+
+    def outcome(self, piece: Piece) -> Path:
+        """What is written last: the validation score, or why there is none."""
+        return self.folder / "outcomes" / f"{piece.name}.json"
+
+    def tiles(self) -> DataSettings:
         """The cache that all pieces share."""
-        return self.folder / "tiles"
+        return DataSettings(cache=self.folder / "tiles")
 
 
 def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
@@ -50,7 +70,7 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
     rate = size.teacher_rate if is_teacher else size.student_rate * piece.rate_factor
     return TrainSettings(
         cohort=size.train_cohort,
-        data=DataSettings(labels=piece.labels, cache=place.tiles()),
+        data=DataSettings(labels=piece.labels, cache=place.tiles().cache),
         split=SplitSettings(
             validation_share=size.validation_share,
             calibration_share=size.calibration_share,
@@ -70,45 +90,84 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
     )
 
 
-def run_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
-    """Train a piece, or go on with it; False where the clock (`time.time`) said stop first."""
+def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
+    """Train a piece, or go on with it; False where the clock (`time.time`) said stop first.
+
+    A network that answers nothing finite is the outcome of its settings: they lose, the rest goes on.
+    """
     from napari_hmkd.training.workflow import train
 
     if time.time() >= stop_at:
         return False
+    out, guide = place.run(piece), piece.teacher
+    with _own_words(piece, place):
+        try:
+            weights = train(
+                PROCEDURAL,
+                out,
+                settings_of(piece, size, place),
+                role=piece.role,
+                teacher=place.weights(guide) if guide else None,
+                resume=True,
+                deadline=time.monotonic() + stop_at - time.time(),
+            )
+        except ModelError as error:
+            write_json(
+                place.outcome(piece), {"validation_kappa": FAILED_KAPPA, "error": str(error)}
+            )
+            return True
+    if weights is None:
+        return False
+    fit = json.loads((out / EVALUATION_FILE).read_text(encoding="utf-8"))["fit"]
+    write_json(place.outcome(piece), {"validation_kappa": fit["best_validation_kappa"], **fit})
+    return True
+
+
+def grade_test(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
+    """Grade the test patients with a finished piece; False where it is too late to begin."""
+    from napari_hmkd.training.data import PairDataset
+    from napari_hmkd.training.graders import load_grader, predict_logits
+    from napari_hmkd.training.store import open_store
+
+    if time.time() >= stop_at:
+        return False
+    with _own_words(piece, place):
+        source = ProceduralSource(size.test_cohort, Labels.TILE)
+        store = open_store(source, place.tiles())
+        dataset = PairDataset(store, source.tiles, np.arange(len(source.tiles)))
+        grader = load_grader(place.weights(piece), piece.role)
+        device = choose_device(place.device)
+        grades = predict_logits(grader, dataset, TEST_BATCH_SIZE, device).argmax(1)
+    write_json(grades_file(piece, place), grades.tolist())
+    return True
+
+
+def grades_file(piece: Piece, place: Place) -> Path:
+    """A piece's grades of the test tiles, in the order of the cohort."""
+    return place.folder / "test" / f"{piece.name}.json"
+
+
+def read_grades(piece: Piece, place: Place) -> NDArray[np.intp]:
+    """(n,) grades that `grade_test` has written."""
+    return np.array(json.loads(grades_file(piece, place).read_text(encoding="utf-8")), np.intp)
+
+
+def validation_kappa(piece: Piece, place: Place) -> float:
+    """The validation score that picked a finished piece's checkpoint."""
+    outcome = json.loads(place.outcome(piece).read_text(encoding="utf-8"))
+    return float(outcome["validation_kappa"])
+
+
+@contextlib.contextmanager
+def _own_words(piece: Piece, place: Place) -> Iterator[None]:
+    """What the piece says goes into its log; it computes with its share of the CPU."""
     torch.set_num_threads(place.threads)
-    out = place.run(piece.name)
+    for folder in ("logs", "outcomes", "test"):
+        (place.folder / folder).mkdir(parents=True, exist_ok=True)
     log = place.folder / "logs" / f"{piece.name}.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stderr(file),
         threadpool_limits(place.threads),
     ):
-        weights = train(
-            PROCEDURAL,
-            out,
-            settings_of(piece, size, place),
-            role="teacher" if piece.method is None else "student",
-            teacher=weights_of(piece.teacher, place) if piece.teacher else None,
-            resume=True,
-            deadline=time.monotonic() + stop_at - time.time(),
-        )
-    return weights is not None
-
-
-def weights_of(name: str, place: Place) -> Path:
-    """The finished model of a piece's run folder."""
-    role = "teacher" if "-teacher-" in name else "student"
-    return place.run(name) / f"{role}.safetensors"
-
-
-def is_finished(piece: Piece, place: Place) -> bool:
-    """Whether a piece has written its last file."""
-    return (place.run(piece.name) / "evaluation.json").is_file()
-
-
-def validation_kappa(piece: Piece, place: Place) -> float:
-    """The validation score that picked a finished piece's checkpoint."""
-    text = (place.run(piece.name) / "evaluation.json").read_text(encoding="utf-8")
-    return float(json.loads(text)["fit"]["best_validation_kappa"])
+        yield

@@ -5,40 +5,42 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict
 from pathlib import Path
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError
-from napari_hmkd.training.config import DataSettings, Labels, Method
+from napari_hmkd.training.config import Labels
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.pieces import (
+    FAILED_KAPPA,
     Place,
-    is_finished,
-    run_piece,
+    grade_test,
+    grades_file,
+    train_piece,
     validation_kappa,
 )
 from napari_hmkd.training.experiment.plan import (
     FULL,
     QUICK,
-    RIVALS,
-    VARIANTS,
     Piece,
     Size,
     first_students,
     other_seeds,
-    student,
     teachers,
+    tries,
 )
-from napari_hmkd.training.experiment.scoring import RESULTS, score
+from napari_hmkd.training.experiment.provenance import program_digest, provenance
+from napari_hmkd.training.experiment.scoring import RESULTS, TABLE, rows_of, score
 from napari_hmkd.training.parallel import processes
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 
 PLAN = "plan.json"
+Work = Callable[[Piece, Size, Place, float], bool]
 
 
 def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, device: str) -> bool:
@@ -60,7 +62,7 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     Raises
     ------
     OutputError
-        If the folder holds something else.
+        If the folder holds something else, or was begun by another version of the program.
     """
     stop_at = time.time() + 60 * minutes
     size = QUICK if quick else FULL
@@ -68,34 +70,49 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     place = Place(folder, str(choose_device(device)), threads)
     _claim(folder, size)
     if (folder / RESULTS).is_file():
-        say(f"finished: see {folder / RESULTS}")
+        say(f"finished: see {folder / TABLE}")
         return True
     _draw_tiles(size, place)
-    for pieces in (teachers(), first_students()):
-        if not _run_all(pieces, size, place, jobs, stop_at):
-            return False
-    chosen = [best for labels in Labels for best in choose(labels, place)]
-    if not _run_all([p for best in chosen for p in other_seeds(best)], size, place, jobs, stop_at):
+
+    def all_done(pieces: Sequence[Piece], work: Work, done: Callable[[Piece], bool]) -> bool:
+        missing = [piece for piece in pieces if not done(piece)]
+        say(f"{work.__name__}: {len(pieces) - len(missing)} of {len(pieces)} done")
+        return _run_all(missing, work, size, place, jobs, stop_at)
+
+    def trained(pieces: Sequence[Piece]) -> bool:
+        return all_done(pieces, train_piece, lambda piece: place.outcome(piece).is_file())
+
+    if not (trained(teachers()) and trained(first_students())):
         return False
-    score(size, place, chosen)
+    chosen = {labels: choose(labels, place) for labels in Labels}
+    best = [piece for pieces in chosen.values() for piece in pieces]
+    if not trained([piece for one in best for piece in other_seeds(one)]):
+        return False
+    rows = {labels: rows_of(labels, chosen[labels]) for labels in Labels}
+    graded = [piece for table in rows.values() for pieces in table.values() for piece in pieces]
+    finished = [p for p in dict.fromkeys(graded) if validation_kappa(p, place) > FAILED_KAPPA]
+    if not all_done(finished, grade_test, lambda piece: grades_file(piece, place).is_file()):
+        return False
+    command = f"napari-hmkd-train experiment FOLDER{' --quick' if quick else ''}"
+    score(size, place, rows, {**provenance(place.device), "command": command})
     return True
 
 
-def choose(labels: Labels, place: Place) -> tuple[Piece, Piece]:
-    """The rival and the variant of HM-KD that are best on validation with the first seed."""
-    rivals = [student(labels, 0, method) for method in RIVALS]
-    variants = [student(labels, 0, Method.HMKD, name) for name in VARIANTS]
-    best = [max(group, key=lambda p: validation_kappa(p, place)) for group in (rivals, variants)]
-    return best[0], best[1]
+def choose(labels: Labels, place: Place) -> list[Piece]:
+    """Of each group of tries, the one that is best on validation with the first seed."""
+    return [max(group, key=lambda p: validation_kappa(p, place)) for group in tries(labels)]
 
 
 def _claim(folder: Path, size: Size) -> None:
-    """Write the size into a new folder, or check that the folder is this size's."""
-    wanted = json.loads(json.dumps(asdict(size)))
+    """Write the plan into a new folder, or check that the folder's plan is this one."""
+    wanted = json.loads(json.dumps({"size": asdict(size), "program": program_digest()}))
     path = folder / PLAN
     if path.is_file():
         if json.loads(path.read_text(encoding="utf-8")) != wanted:
-            raise OutputError(f"{folder} holds an experiment of another size: name a new folder")
+            raise OutputError(
+                f"{folder} was begun with another size or another version of the program, and "
+                "their results must not be mixed: name a new folder"
+            )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} exists and is no experiment's folder: name a new one")
@@ -109,16 +126,16 @@ def _claim(folder: Path, size: Size) -> None:
 def _draw_tiles(size: Size, place: Place) -> None:
     """Fill the cache once, before processes would do it side by side."""
     for cohort in (size.train_cohort, size.test_cohort):
-        source = ProceduralSource(cohort, Labels.TILE)
-        open_store(source, DataSettings(cache=place.tiles()))
+        open_store(ProceduralSource(cohort, Labels.TILE), place.tiles())
 
 
-def _run_all(pieces: Sequence[Piece], size: Size, place: Place, jobs: int, stop_at: float) -> bool:
-    """Run what is not finished; False where time was up before all were."""
-    missing = [piece for piece in pieces if not is_finished(piece, place)]
-    done = len(pieces) - len(missing)
+def _run_all(
+    pieces: Sequence[Piece], work: Work, size: Size, place: Place, jobs: int, stop_at: float
+) -> bool:
+    """Work on all pieces; False where time was up before the last."""
+    done = 0
     with processes(jobs) as pool:
-        running = {pool.submit(run_piece, p, size, place, stop_at): p for p in missing}
+        running = {pool.submit(work, p, size, place, stop_at): p for p in pieces}
         try:
             for future in as_completed(running):
                 if not future.result():
@@ -130,5 +147,5 @@ def _run_all(pieces: Sequence[Piece], size: Size, place: Place, jobs: int, stop_
         finally:
             pool.shutdown(cancel_futures=True)
     if done < len(pieces):
-        say(f"time is up with {done} of {len(pieces)} of this stage finished: call again to go on")
+        say(f"time is up with {len(pieces) - done} left in this stage: the same command goes on")
     return done == len(pieces)

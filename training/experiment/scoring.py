@@ -1,152 +1,156 @@
-"""The one look at the test patients, and the table that comes of it."""
+"""What the test patients say, and the table that comes of it."""
 
 from __future__ import annotations
 
 import csv
-import os
-import platform
-import time
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from napari_hmkd.device import choose_device
-from napari_hmkd.training.config import DataSettings, Labels, Method
+from napari_hmkd.training.config import Labels, Method
 from napari_hmkd.training.console import say
-from napari_hmkd.training.data import PairDataset
-from napari_hmkd.training.experiment.pieces import Place, validation_kappa, weights_of
-from napari_hmkd.training.experiment.plan import SEEDS, Piece, Size, student
-from napari_hmkd.training.graders import load_grader, predict_logits
-from napari_hmkd.training.run import versions, write_json
+from napari_hmkd.training.experiment.pieces import (
+    FAILED_KAPPA,
+    Place,
+    read_grades,
+    validation_kappa,
+)
+from napari_hmkd.training.experiment.plan import (
+    RIVALS,
+    SEEDS,
+    VARIANTS,
+    Piece,
+    Size,
+    student,
+)
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.compare import paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
-from napari_hmkd.training.store import open_store
 
 RESULTS = "results.json"
 TABLE = "table.md"
 GRADES = "test_grades.csv"
-BATCH_SIZE = 32
+ORACLE = "oracle"
+TITLES = {Method.NONE: "student alone", Method.HINTON: "Hinton KD", Method.HMKD: "HM-KD"}
+REFERENCES = (TITLES[Method.NONE], TITLES[Method.HINTON])
 Grades = NDArray[np.integer]
+Rows = dict[str, list[Piece]]
 
 
-def score(size: Size, place: Place, chosen: Sequence[Piece]) -> None:
-    """Grade the test patients with every finished network; write results, grades and table.
+def rows_of(labels: Labels, chosen: Sequence[Piece]) -> Rows:
+    """Rows of the table: a title, and one piece for each seed.
 
-    Both kinds of labels are scored on the tiles' truth.
+    Defaults are compared with defaults, and the best of several tries with the best of as many.
     """
+    rows: Rows = {"teacher": [Piece(labels, seed) for seed in SEEDS]}
+    *own, rival = chosen
+    for method, title in TITLES.items():
+        rows[title] = [student(labels, seed, method) for seed in SEEDS]
+    for best in own:
+        assert best.method is not None
+        title = f"{TITLES[best.method]}, best of {1 + len(VARIANTS[best.method])}"
+        rows[f"{title}: {best.variant or 'defaults'}"] = _seeds(best)
+    rows[f"best of {len(RIVALS)} rivals: {rival.approach}"] = _seeds(rival)
+    return rows
+
+
+def _seeds(piece: Piece) -> list[Piece]:
+    assert piece.method is not None
+    return [student(piece.labels, seed, piece.method, piece.variant) for seed in SEEDS]
+
+
+def score(size: Size, place: Place, rows: Mapping[Labels, Rows], about: Mapping[str, Any]) -> None:
+    """Write results, grades and table of both kinds of labels, all on the tiles' truth."""
     source = ProceduralSource(size.test_cohort, Labels.TILE)
-    store = open_store(source, DataSettings(cache=place.tiles()))
-    dataset = PairDataset(store, source.tiles, np.arange(len(source.tiles)))
     truth = np.array([tile.grade for tile in source.tiles])
     patients = [str(tile.patient) for tile in source.tiles]
-    columns: dict[str, Grades] = {"oracle": source.oracle()}
+    columns: dict[str, Grades] = {ORACLE: source.oracle()}
     results: dict[str, Any] = {}
-    for labels in Labels:
-        rows = approaches(labels, chosen)
-        found: dict[str, list[Grades]] = {"oracle": [columns["oracle"]]}
-        for title, pieces in rows.items():
-            found[title] = [_grades(piece, place, dataset) for piece in pieces]
-            columns |= {p.name: grades for p, grades in zip(pieces, found[title], strict=True)}
+    for labels, table_rows in rows.items():
+        kappas = {
+            title: [validation_kappa(piece, place) for piece in pieces]
+            for title, pieces in table_rows.items()
+        }
+        graded: dict[str, list[Grades]] = {ORACLE: [columns[ORACLE]]}
+        for title, pieces in table_rows.items():
+            if min(kappas[title]) > FAILED_KAPPA:
+                graded[title] = [read_grades(piece, place) for piece in pieces]
+                columns |= {p.name: g for p, g in zip(pieces, graded[title], strict=True)}
         results[str(labels)] = {
-            "validation_kappa": {
-                title: [validation_kappa(piece, place) for piece in pieces]
-                for title, pieces in rows.items()
-            },
+            "validation_kappa": kappas,
             "test": {
-                reference: paired(found, truth, patients, reference=reference)
-                for reference in ("student alone", "Hinton KD")
+                reference: paired(graded, truth, patients, reference=reference)
+                for reference in REFERENCES
+                if reference in graded
             },
         }
-    about = _about(size, place, len(truth), len(set(patients)))
-    _write_grades(place.folder / GRADES, [tile.name for tile in source.tiles], truth, columns)
-    (place.folder / TABLE).write_text(table(results, about), encoding="utf-8")
-    write_json(place.folder / RESULTS, {**about, **results})
-    say(f"{place.folder / TABLE}")
-
-
-def approaches(labels: Labels, chosen: Sequence[Piece]) -> dict[str, list[Piece]]:
-    """Rows of the table: a title, and one piece for each seed."""
-    rival, variant = (piece for piece in chosen if piece.labels is labels)
-
-    def seeds(method: Method, name: str = "") -> list[Piece]:
-        return [student(labels, seed, method, name) for seed in SEEDS]
-
-    assert rival.method is not None
-    return {
-        "teacher": [Piece(labels, seed) for seed in SEEDS],
-        "student alone": seeds(Method.NONE),
-        "Hinton KD": seeds(Method.HINTON),
-        f"{rival.approach} (best rival on validation)": seeds(rival.method),
-        "HM-KD": seeds(Method.HMKD),
-        f"{variant.approach} (best variant on validation)": seeds(Method.HMKD, variant.variant),
+    said = {
+        **about,
+        "tiles": len(truth),
+        "patients": len(set(patients)),
+        "size": asdict(size),
     }
+    _write_grades(place, [tile.name for tile in source.tiles], truth, columns)
+    write_whole(place.folder / TABLE, table(results, said).encode())
+    write_json(place.folder / RESULTS, {**said, **results})
+    say(f"{place.folder / TABLE}")
 
 
 def table(results: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Both halves of the experiment as one Markdown table."""
+    seeds = ", ".join(map(str, SEEDS))
     lines = [
-        f"{about['date']}, {about['hardware']}; {about['tiles']} test tiles of "
-        f"{about['patients']} patients; mean over seeds {', '.join(map(str, SEEDS))}; "
-        "95 % intervals over patients.",
+        f"`{about['command']}`, {about['date']}, {about['hardware']}, program {about['program']}; "
+        f"{about['tiles']} test tiles of {about['patients']} patients; mean over the seeds {seeds} "
+        "with 95 % intervals over patients and seeds, each for itself.",
         "",
-        "| labels | approach | validation kappa of each seed | test kappa | test accuracy "
+        "| labels | approach | validation kappa | test kappa of each seed | test kappa | accuracy "
         "| kappa less student alone | kappa less Hinton KD |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for labels, found in results.items():
-        alone, hinton = found["test"]["student alone"], found["test"]["Hinton KD"]
-        for title in alone["scores"]:
-            validation = found["validation_kappa"].get(title, [])
-            cells = (
-                labels,
-                title,
-                " ".join(f"{kappa:.3f}" for kappa in validation),
-                *(_cell(alone["scores"][title][key]) for key in ("kappa", "accuracy")),
-                *(
-                    _cell(side["differences"].get(title, {}).get("kappa"))
-                    for side in (alone, hinton)
-                ),
-            )
+        sides = [found["test"].get(reference) for reference in REFERENCES]
+        scores: dict[str, Any] = next((side["scores"] for side in sides if side), {})
+        for title in [ORACLE, *found["validation_kappa"]]:
+            kappas, scored = found["validation_kappa"].get(title, []), scores.get(title)
+            cells = [labels, title, _listed(kappas)]
+            if scored is None:
+                cells += ["failed", "", "", "", ""]
+            else:
+                cells += [_listed(scored["kappa"].get("per_seed", []))]
+                cells += [_cell(scored[key]) for key in ("kappa", "accuracy")]
+                cells += [_cell(_difference(side, title)) for side in sides]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
+def _difference(side: Mapping[str, Any] | None, title: str) -> Mapping[str, Any] | None:
+    return None if side is None else side["differences"].get(title, {}).get("kappa")
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
+
+
 def _cell(scored: Mapping[str, Any] | None) -> str:
-    if scored is None:
+    if scored is None or scored["value"] is None:
         return ""
-    low, high = scored["interval_95"]
-    return f"{scored['value']:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _grades(piece: Piece, place: Place, dataset: PairDataset) -> Grades:
-    role = "teacher" if piece.method is None else "student"
-    grader = load_grader(weights_of(piece.name, place), role)
-    return predict_logits(grader, dataset, BATCH_SIZE, choose_device(place.device)).argmax(1)
-
-
-def _about(size: Size, place: Place, tiles: int, patients: int) -> dict[str, Any]:
-    gpu = place.device.startswith("cuda")
-    cores = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": torch.cuda.get_device_name(place.device) if gpu else cores,
-        "tiles": tiles,
-        "patients": patients,
-        "size": asdict(size),
-        "versions": versions(),
-    }
+    interval = scored["interval_95"]
+    shown = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{scored['value']:.3f}{shown}"
 
 
 def _write_grades(
-    path: Path, names: Sequence[str], truth: Grades, columns: Mapping[str, Grades]
+    place: Place, names: Sequence[str], truth: Grades, columns: Mapping[str, Grades]
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("tile", "truth", *columns))
-        writer.writerows(zip(names, truth, *columns.values(), strict=True))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("tile", "truth", *columns))
+    writer.writerows(zip(names, truth, *columns.values(), strict=True))
+    write_whole(place.folder / GRADES, text.getvalue().encode())

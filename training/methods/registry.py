@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 from torch import nn
 
@@ -34,6 +35,15 @@ WITHOUT_LAYERS: dict[Method, Callable[[DistillationSettings], Distillation]] = {
 }
 
 
+# What a method reads besides `method` and `cross_entropy`.
+READS = {
+    Method.NONE: set[str](),
+    Method.HMKD: {"logits_kl", "cosine", "attention", "temperature", "cosine_reduction"},
+    Method.HINTON: {"temperature", "rival_weight"},
+}
+READ_BY_RIVALS = {"rival_weight"}
+
+
 def make_method(
     settings: DistillationSettings, student: nn.Module, teacher: Grader | None, tile_px: int
 ) -> Distillation:
@@ -53,10 +63,12 @@ def make_method(
     Raises
     ------
     DataError
-        If the method needs a teacher and there is none, or every weight is 0.
+        If the method needs a teacher and there is none, every weight is 0, or a setting was changed
+        that the method does not read.
     ModelError
         If the method compares attention and the student has none.
     """
+    _refuse_unread(settings)
     if settings.method is Method.HMKD:
         return _hmkd(settings, student, teacher, tile_px)
     if teacher is None and settings.method is not Method.NONE:
@@ -66,6 +78,17 @@ def make_method(
         shapes = (answer_shapes(network, tile_px) for network in (student, teacher.network))
         return FitNets(settings, *(shape.maps[MIDDLE].shape[1] for shape in shapes))
     return WITHOUT_LAYERS[settings.method](settings)
+
+
+def _refuse_unread(settings: DistillationSettings) -> None:
+    """A study of a setting that does nothing would report a number for it."""
+    read = READS.get(settings.method, READ_BY_RIVALS) | {"method", "cross_entropy"}
+    for item in fields(settings):
+        if item.name not in read and getattr(settings, item.name) != item.default:
+            raise DataError(
+                f"--method {settings.method.value} does not read "
+                f"--{item.name.replace('_', '-')}: leave it out"
+            )
 
 
 def _hmkd(

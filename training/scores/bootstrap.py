@@ -13,7 +13,10 @@ from napari_hmkd.training.tiles import Tile
 BOOTSTRAP_DRAWS = 2000
 INTERVAL = 0.95
 DECIMALS = 4
-ONE_GROUP = "one patient alone has no interval"
+MOST_UNDEFINED = 0.05
+"""Share of draws that may be undefined; beyond it the others are a selection, and no sample."""
+ONE_GROUP = "no interval: one patient alone has none"
+NO_SPREAD = "no interval: the draws show no spread"
 _VALUES_AT_ONCE = 4_000_000  # tiles x draws held at a time: 32 MB
 
 Floats = NDArray[np.float64]
@@ -86,20 +89,28 @@ class ClusterBootstrap:
         Returns
         -------
         dict
-            `value` (None where undefined), `interval_95` (two numbers, or none), `undefined_draws`
-            where some were left out of the interval, and `reason` where something is missing.
+            `value` (None where undefined), `interval_95` (two numbers; None where there are fewer
+            than two groups, more than 5 % of the draws are undefined, or both ends are the same),
+            `undefined_draws` where the score is undefined in some, and `reason` where value or
+            interval is missing.
         """
         value, drawn = values[0], values[1:][np.isfinite(values[1:])]
         if not np.isfinite(value):
-            return {"value": None, "interval_95": [], "reason": undefined}
-        found: dict[str, Any] = {"value": round(float(value), DECIMALS), "interval_95": []}
+            return {"value": None, "interval_95": None, "reason": undefined}
+        found: dict[str, Any] = {"value": round(float(value), DECIMALS), "interval_95": None}
         if self.weights.shape[1] < 2:
             return {**found, "reason": ONE_GROUP}
-        tail = 100 * (1 - INTERVAL) / 2
-        found["interval_95"] = np.percentile(drawn, (tail, 100 - tail)).round(DECIMALS).tolist()
-        if missing := len(values) - 1 - len(drawn):
+        draws = len(values) - 1
+        if missing := draws - len(drawn):
             found["undefined_draws"] = missing
-        return found
+        if missing > MOST_UNDEFINED * draws:
+            share = f"{100 * missing / draws:.0f} % of the draws"
+            return {**found, "reason": f"no interval: undefined in {share}, too few patients"}
+        tail = 100 * (1 - INTERVAL) / 2
+        low, high = np.percentile(drawn, (tail, 100 - tail)).round(DECIMALS).tolist()
+        if low == high:
+            return {**found, "reason": NO_SPREAD}
+        return {**found, "interval_95": [low, high]}
 
 
 class Clusters(NamedTuple):

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from napari_hmkd.training.scores.conformal import GRADES, conformal_threshold, fewest_tiles
-from napari_hmkd.training.tiles import GRADE_NAMES
+from napari_hmkd.training.scores.conformal import conformal_threshold, fewest_tiles
+from napari_hmkd.training.tiles import GRADE_NAMES, GRADES
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 _NEAR_BOUND = 1.001

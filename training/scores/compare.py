@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.scores.bootstrap import (
     BOOTSTRAP_DRAWS,
+    DECIMALS,
     ClusterBootstrap,
     Floats,
     clusters_of,
 )
+from napari_hmkd.training.scores.files import EVALUATION_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.metrics import accuracy, confusion_per_tile, quadratic_kappa
-from napari_hmkd.training.scores.predictions import (
-    PREDICTIONS_FILE,
-    Predictions,
-    read_predictions,
-)
+from napari_hmkd.training.scores.predictions import Predictions, read_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, grader_scores
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
 
 PAIRED_SCORES = {"kappa": quadratic_kappa, "accuracy": accuracy}
 Grades = NDArray[np.integer]
+_SEED_DRAWS = 7  # not the seed that draws patients
 
 
 def paired(
@@ -40,13 +39,17 @@ def paired(
 ) -> dict[str, Any]:
     """Kappa and accuracy of several approaches, and their differences to one of them.
 
-    A score is the mean over an approach's seeds. Each draw takes the same patients for all
-    approaches and seeds, so that what is hard for all cancels in a difference; the spread over
-    seeds is not part of the interval.
+    A score is the mean over an approach's seeds. Each draw takes patients and, independently,
+    seeds with replacement (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 2007), so that intervals
+    hold the spread over both. It takes the same patients for all approaches, and the same seeds
+    for those with equally many: what is hard for all, and what approaches share by their seed
+    (first weights, teacher), cancels in a difference. S seeds show only (S - 1) / S of their
+    variance.
 
     Parameters
     ----------
     predicted : mapping of approach to one (n,) array of grades per seed
+        In the same order of seeds; one array for what has no seed, such as the oracle.
     truth : (n,)
         Labels, 0 to 3.
     groups : (n,)
@@ -58,7 +61,8 @@ def paired(
     -------
     dict
         `scores` of each approach and `differences` of each but the reference, both by name, with
-        `kappa` and `accuracy` as `ClusterBootstrap.estimate` gives them.
+        `kappa` and `accuracy` as `ClusterBootstrap.estimate` gives them; scores also with
+        `per_seed`, the value of each seed.
 
     Raises
     ------
@@ -68,9 +72,16 @@ def paired(
     if reference is not None and reference not in predicted:
         raise ValueError(f"the reference {reference!r} is none of {', '.join(predicted)}")
     bootstrap = ClusterBootstrap(groups, draws)
-    drawn = {name: _mean_of_seeds(seeds, truth, bootstrap) for name, seeds in predicted.items()}
+    seeds = {name: _of_seeds(found, truth, bootstrap) for name, found in predicted.items()}
+    drawn = {name: _means(values) for name, values in seeds.items()}
     return {
-        "scores": {name: _estimates(values, bootstrap) for name, values in drawn.items()},
+        "scores": {
+            name: {
+                key: estimate | {"per_seed": _rounded(seeds[name][key][:, 0])}
+                for key, estimate in _estimates(values, bootstrap).items()
+            }
+            for name, values in drawn.items()
+        },
         "differences": {
             name: _estimates(_less(values, drawn[reference]), bootstrap)
             for name, values in drawn.items()
@@ -128,17 +139,32 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _mean_of_seeds(
+def _of_seeds(
     seeds: Sequence[Grades], truth: Grades, bootstrap: ClusterBootstrap
 ) -> dict[str, Floats]:
-    """(1 + draws,) of each score, the mean over seeds."""
+    """(seeds, 1 + draws) of each score."""
     if not len(seeds):
         raise ValueError("an approach needs the grades of at least one seed")
-    drawn = [bootstrap.sums(confusion_per_tile(truth, grades)) for grades in seeds]
-    return {
-        name: np.mean([score(confusion) for confusion in drawn], axis=0)
-        for name, score in PAIRED_SCORES.items()
-    }
+    drawn = np.stack([bootstrap.sums(confusion_per_tile(truth, grades)) for grades in seeds])
+    return {name: score(drawn) for name, score in PAIRED_SCORES.items()}
+
+
+def _means(values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """(1 + draws,) of each score: the mean of all seeds, then of those that each draw takes.
+
+    What is drawn depends on the number of seeds alone, so that approaches with equally many share it.
+    """
+    found = {}
+    for name, of_seeds in values.items():
+        count, rows = of_seeds.shape
+        picks = np.random.default_rng((_SEED_DRAWS, count)).integers(0, count, (rows, count))
+        picks[0] = np.arange(count)
+        found[name] = np.take_along_axis(of_seeds, picks.T, 0).mean(0)
+    return found
+
+
+def _rounded(values: Floats) -> list[float | None]:
+    return [round(value, DECIMALS) if np.isfinite(value) else None for value in values.tolist()]
 
 
 def _less(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -154,7 +180,7 @@ def _differences(
 ) -> list[dict[str, Any]]:
     bootstrap = ClusterBootstrap(groups)
     drawn = {
-        name: _mean_of_seeds([found.grades], truth, bootstrap) for name, found in graders.items()
+        name: _means(_of_seeds([found.grades], truth, bootstrap)) for name, found in graders.items()
     }
     return [
         {"a": a, "b": b, **_estimates(_less(drawn[a], drawn[b]), bootstrap)}
@@ -198,7 +224,7 @@ def _require_same(first: Path, tiles: Sequence[Tile], second: Path, others: Sequ
 
 def _notice(folder: Path) -> str:
     """The sentence that outputs of this run's models carry."""
-    path = folder / "evaluation.json"
+    path = folder / EVALUATION_FILE
     try:
         notice = json.loads(path.read_text(encoding="utf-8"))["notice"]
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-GRADES = 4
+from napari_hmkd.training.tiles import GRADES
 
 
 def conformal_threshold(probabilities: NDArray[np.floating], level: float) -> float:

@@ -16,12 +16,9 @@ from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSet
 from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
+from napari_hmkd.training.scores.files import EVALUATION_FILE, PAGE_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.page import render_page
-from napari_hmkd.training.scores.predictions import (
-    PREDICTIONS_FILE,
-    Predictions,
-    write_predictions,
-)
+from napari_hmkd.training.scores.predictions import Predictions, write_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, report
 from napari_hmkd.training.scores.selection import ChosenTiles, Selection, select_tiles
 from napari_hmkd.training.scores.strict_json import strict_json
@@ -31,8 +28,6 @@ from napari_hmkd.training.splits import NOT_BY_PATIENT
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tiles import Tile, TileSource
 
-EVALUATION_FILE = "evaluation.json"
-PAGE_FILE = "evaluation.html"
 HELD_OUT = "patients that neither trained, picked nor calibrated the models"
 NOT_CHECKED = (
     "by patient; whether one of them trained a model was not checked: its weights have no split.csv "
@@ -101,7 +96,7 @@ def evaluate(
     data : str
         What the command line takes as DATA.
     graders : mapping of role to file
-        "teacher", "student" or both.
+        "teacher", "student" or both; one at least.
     out : Path or None
         A new folder for evaluation.json, evaluation.html and predictions.csv.
     part : {"train", "validation", "calibration", "test"}
@@ -117,6 +112,8 @@ def evaluate(
         raise OutputError(f"{out} exists and is not empty: name a new folder with --out")
     if part not in PART_NOTES:
         raise DataError(f"--split must be one of {', '.join(PART_NOTES)}, got {part}")
+    if not graders:
+        raise DataError("nothing to score: name a student, a teacher or both")
     device = choose_device(compute.device)
     loaded = {role: load_grader(path, role) for role, path in graders.items()}
     source = open_source(data, cohort, pixels)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-GRADES = 4
+from napari_hmkd.training.tiles import GRADES
+
 CALIBRATION_BINS = 15
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from napari_hmkd.training.scores.pictures import pictures
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.scores.report import SCALARS, with_interval
+from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
 
 MEANINGS = {
@@ -23,7 +23,8 @@ MEANINGS = {
     "auc": "How well the probability of a grade ranks its tiles above the others, mean of the four "
     "grades. 1 is perfect, 0.5 is chance.",
     "ece_before": "Mean distance between the probability of the grade given and how often it is "
-    "right, over 15 bins. 0 is perfect; few tiles make it too high.",
+    "right, over 15 bins. 0 is perfect; few tiles make it too high, and its interval still more, as "
+    "a draw holds fewer different tiles.",
     "ece_after": "The same after the network's temperature was set on the calibration tiles.",
     "coverage": "Share of tiles whose conformal set of grades holds the label: what was observed on "
     "these tiles, which other tissue may not repeat.",
@@ -72,7 +73,7 @@ def render_page(
         columns={name: _columns(scored) for name, scored in found["graders"].items()},
         pictures=drawn,
         more={key: value for key, value in found.items() if key not in _NAMED},
-        reasons={name: _reasons(scored) for name, scored in found["graders"].items()},
+        notes={name: footnotes(_titled(scored)) for name, scored in found["graders"].items()},
     )
 
 
@@ -86,10 +87,11 @@ def _columns(scored: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _reasons(scored: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Why scores of a grader are undefined or have no interval: the reason, and whose it is."""
-    found: dict[str, list[str]] = {}
-    for key, title in SCALARS.items():
-        if reason := scored[key].get("reason"):
-            found.setdefault(reason, []).append(title)
-    return found
+def _titled(scored: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Every score that the page shows of a grader, by what it is called."""
+    columns = _columns(scored)
+    return {title: scored[key] for key, title in SCALARS.items()} | {
+        f"{title} of {grade}": row[key]
+        for key, title in columns.items()
+        for grade, row in scored["per_grade"].items()
+    }

@@ -142,7 +142,8 @@ def _reliability(scored: Mapping[str, Any]) -> Picture:
     axes[0].set_ylabel("share of tiles graded as labelled")
     text = (
         "Reliability diagrams. A probability means what it says where the dots lie on the dashed "
-        "line; below it the network is too sure. The darker a bar, the more tiles. Lines are 95 % intervals."
+        "line; below it the network is too sure. The darker a bar, the more tiles. Lines are 95 % "
+        "intervals, where patients are enough for one."
     )
     return _picture(figure, text)
 
@@ -163,7 +164,7 @@ def _conformal(scored: Mapping[str, Any], level: float) -> Picture:
     right.set_title("Mean size of the sets", fontsize=10)
     text = (
         "Conformal sets, for all tiles and per label: how often they hold the label, and of how "
-        "many grades they are. Lines are 95 % intervals."
+        "many grades they are. Lines are 95 % intervals, where patients are enough for one."
     )
     return _picture(figure, text)
 

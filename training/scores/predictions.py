@@ -16,10 +16,9 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.scores.calibration import probabilities
-from napari_hmkd.training.scores.conformal import GRADES, prediction_sets
-from napari_hmkd.training.tiles import Tile
+from napari_hmkd.training.scores.conformal import prediction_sets
+from napari_hmkd.training.tiles import GRADES, Tile
 
-PREDICTIONS_FILE = "predictions.csv"
 _LOGITS, _PROBABILITIES, _SETS = (
     [f"{name}_{grade}" for grade in range(GRADES)] for name in ("logit", "p", "in_set")
 )

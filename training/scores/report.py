@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from napari_hmkd.model import ModelCard
 from napari_hmkd.training.run import versions
-from napari_hmkd.training.scores.bootstrap import DECIMALS, ClusterBootstrap, Floats, clusters_of
+from napari_hmkd.training.scores.bootstrap import (
+    BOOTSTRAP_DRAWS,
+    DECIMALS,
+    ClusterBootstrap,
+    Floats,
+    clusters_of,
+)
 from napari_hmkd.training.scores.calibration import probabilities, temperature_remarks
 from napari_hmkd.training.scores.metrics import (
     CALIBRATION_BINS,
-    GRADES,
     accuracy,
     calibration_bins,
     calibration_gaps,
@@ -28,7 +33,7 @@ from napari_hmkd.training.scores.metrics import (
     weighted_f1,
 )
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.tiles import GRADE_NAMES, Tile
+from napari_hmkd.training.tiles import GRADE_NAMES, GRADES, Tile
 
 SCALARS = {
     "quadratic_weighted_kappa": "quadratic weighted kappa",
@@ -104,12 +109,28 @@ def report(
 
 
 def with_interval(score: Mapping[str, Any]) -> str:
-    """A score and its interval as text: `0.812 [0.755, 0.861]`, or `undefined`."""
+    """A score and its interval, where it has one: `0.812 [0.755, 0.861]`, or `undefined`."""
     if score["value"] is None:
         return "undefined"
-    interval = ", ".join(f"{bound:.3f}" for bound in score["interval_95"])
-    value = f"{score['value']:.3f}"
-    return f"{value} [{interval}]" if interval else value
+    value, interval = f"{score['value']:.3f}", score["interval_95"]
+    return value if interval is None else f"{value} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def footnotes(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why scores or intervals are missing, and draws left out of an interval, each with its scores.
+
+    Parameters
+    ----------
+    scores : mapping of title to what `ClusterBootstrap.estimate` gave
+    """
+    found: dict[str, list[str]] = {}
+    for title, score in scores.items():
+        note = score.get("reason")
+        if note is None and (missing := score.get("undefined_draws")):
+            note = f"the interval leaves out {missing} of {BOOTSTRAP_DRAWS} draws as undefined"
+        if note:
+            found.setdefault(note, []).append(title)
+    return [f"{note} ({', '.join(titles)})" for note, titles in found.items()]
 
 
 def grader_scores(
@@ -257,4 +278,4 @@ def _missing(truth: NDArray[np.integer]) -> str:
 
 
 def _unknown(reason: str) -> dict[str, Any]:
-    return {"value": None, "interval_95": [], "reason": reason}
+    return {"value": None, "interval_95": None, "reason": reason}

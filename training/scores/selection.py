@@ -130,3 +130,7 @@ class ChosenTiles:
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3)."""
         return self._source.read(self._indices[index])
+
+    def names(self, index: int) -> tuple[str, str]:
+        """What the source calls a pair's pictures."""
+        return self._source.names(self._indices[index])

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.scores.report import SCALARS, with_interval
+from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
 
+_PAIRED = {"kappa": "quadratic weighted kappa", "accuracy": "accuracy"}
 _NARROWEST = 80
 _COLUMN = 27  # `-0.123 [-0.234, 0.345]` and its frame
 
@@ -28,21 +29,32 @@ def print_scores(found: Mapping[str, Any]) -> None:
         f"{name}: {remark}" for name, scored in found["graders"].items()
         for remark in scored["remarks"]
     ]  # fmt: skip
-    _print(found, [table], [found["split"], *remarks])
+    _print(found, [table], [found["split"], *remarks, *_notes(found)])
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
     """A table of what `compare` found: every score, then every pair's differences."""
-    tables = [_table(found)]
+    tables, notes = [_table(found)], _notes(found)
     if found["differences"]:
         pairs = Table(title="paired differences")
-        for column in ("", "quadratic weighted kappa", "accuracy"):
+        for column in ("", *_PAIRED.values()):
             pairs.add_column(column)
         for pair in found["differences"]:
-            shown = [with_interval(pair[key]) for key in ("kappa", "accuracy")]
-            pairs.add_row(escape(f"{pair['a']} - {pair['b']}"), *map(escape, shown))
+            title = f"{pair['a']} - {pair['b']}"
+            shown = {column: pair[key] for key, column in _PAIRED.items()}
+            pairs.add_row(escape(title), *(escape(with_interval(s)) for s in shown.values()))
+            notes += [f"{title}: {note}" for note in footnotes(shown)]
         tables.append(pairs)
-    _print(found, tables, [])
+    _print(found, tables, notes)
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    """What is missing among each grader's scores, and why."""
+    return [
+        f"{name}: {note}"
+        for name, scored in found["graders"].items()
+        for note in footnotes({title: scored[key] for key, title in SCALARS.items()})
+    ]
 
 
 def _table(found: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -37,15 +37,13 @@ class Layout:
             for stains in self._stains()
         )
 
-    def scan(self, folder: Path, parts: Sequence[str] | None = None) -> Scan:
+    def scan(self, folder: Path) -> Scan:
         """The pairs, sorted by name within each part, and the files that make none.
 
         Parameters
         ----------
         folder : Path
             The folder that holds the stains' folders.
-        parts : sequence of str, optional
-            Which of "train", "validation" and "test" to take; default all.
 
         Raises
         ------
@@ -54,23 +52,21 @@ class Layout:
         """
         pairs: list[Pair] = []
         problems: list[str] = []
-        for name, part in PART_FOLDERS.items():
-            if parts is None or part in parts:
-                found, wrong = self._scan_part(folder, name)
-                pairs += found
-                problems += wrong
+        for part in PART_FOLDERS:
+            found, wrong = self._scan_part(folder, part)
+            pairs += found
+            problems += wrong
         if not pairs and not problems:
-            expected = " or ".join(f"{he} and {ihc}" for he, ihc in self._stains(parts))
+            expected = " or ".join(f"{he} and {ihc}" for he, ihc in self._stains())
             raise DataError(
-                f"no tiles in {folder}: expected the folders {expected or 'of another split'} "
+                f"no tiles in {folder}: expected the folders {expected} "
                 "with the same file names in both stains"
             )
         return Scan(self.kind, folder, tuple(pairs), tuple(problems), self.notes, self.mpp)
 
-    def _stains(self, parts: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
-        for name, part in PART_FOLDERS.items():
-            if parts is None or part in parts:
-                yield self.he.format(name), self.ihc.format(name)
+    def _stains(self) -> Iterator[tuple[str, str]]:
+        for part in PART_FOLDERS:
+            yield self.he.format(part), self.ihc.format(part)
 
     def _scan_part(self, folder: Path, part: str) -> tuple[list[Pair], list[str]]:
         he_folder, ihc_folder = folder / self.he.format(part), folder / self.ihc.format(part)

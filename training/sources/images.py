@@ -1,14 +1,10 @@
-"""Image files: their sizes, their pixels, and many of them at once."""
+"""Image files: their sizes and their pixels."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +12,6 @@ from PIL import Image, UnidentifiedImageError
 
 from napari_hmkd.errors import DataError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 # What Pillow raises for files that are no image, broken, or of an absurd size.
 UNREADABLE = (
     UnidentifiedImageError,
@@ -69,9 +63,3 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> bytes:
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
     digest.update(repr(pixels.shape).encode())
     return digest.digest()
-
-
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`function` of each item, in order; Pillow and hashlib free the GIL while they work."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        yield from threads.map(function, items)

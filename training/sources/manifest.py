@@ -16,7 +16,7 @@ COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
 SEPARATORS = ",;\t"
 # As written by hand, as an index, and as pandas writes whole numbers beside empty cells.
-GRADES: dict[str, int | None] = {
+GRADE_TEXTS: dict[str, int | None] = {
     "": None,
     **{name: grade for grade, name in enumerate(GRADE_NAMES)},
     **{f"{grade}{ending}": grade for grade in range(len(GRADE_NAMES)) for ending in ("", ".0")},
@@ -24,7 +24,7 @@ GRADES: dict[str, int | None] = {
 Row = tuple[int, dict[str, str]]
 
 
-def scan_manifest(manifest: Path, parts: Sequence[str] | None = None) -> Scan:
+def scan_manifest(manifest: Path) -> Scan:
     """Pairs that a CSV file lists in the columns `he, ihc, grade, patient, split`.
 
     Paths are relative to the manifest. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
@@ -35,8 +35,6 @@ def scan_manifest(manifest: Path, parts: Sequence[str] | None = None) -> Scan:
     ----------
     manifest : Path
         The CSV file.
-    parts : sequence of str, optional
-        Which splits to take; default all. A manifest that names no split is taken whole.
 
     Raises
     ------
@@ -44,19 +42,14 @@ def scan_manifest(manifest: Path, parts: Sequence[str] | None = None) -> Scan:
         If the file is no such table, or lists no pair.
     """
     header, rows, problems = _table(manifest)
-    if parts is not None and any(row["split"] for _, row in rows):
-        # A split that does not exist is a problem of every part.
-        left_out = {"", *PARTS} - set(parts)
-        rows = [(line, row) for line, row in rows if row["split"] not in left_out]
     if not rows and not problems:
-        asked = f" of the split {' or '.join(parts)}" if parts is not None else ""
-        raise DataError(f"{manifest} lists no pairs{asked}: it needs one line for each pair")
+        raise DataError(f"{manifest} lists no pairs: it needs one line for each pair")
     pairs = []
     seen: dict[tuple[Path, str], int] = {}
     for line, row in rows:
         pair = _pair(manifest, line, row)
         if found := [*_wrong_cells(row), *_wrong_files(pair, row, line, seen)]:
-            problems += [pair.where + problem for problem in found]
+            problems += [pair.said(problem) for problem in found]
         else:
             pairs.append(pair)
     ignored = [name for name in header if name and name not in COLUMNS]
@@ -67,17 +60,17 @@ def scan_manifest(manifest: Path, parts: Sequence[str] | None = None) -> Scan:
 def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
     tile = Tile(
         name=row["he"],
-        grade=GRADES.get(row["grade"]),
+        grade=GRADE_TEXTS.get(row["grade"]),
         patient=row["patient"] or None,
         part=row["split"] or None,
     )
     folder = manifest.parent
-    return Pair(tile, folder / row["he"], folder / row["ihc"], f"{manifest} line {line}: ")
+    return Pair(tile, folder / row["he"], folder / row["ihc"], f"{manifest} line {line}")
 
 
 def _wrong_cells(row: dict[str, str]) -> Iterator[str]:
     yield from (f"the cell {name} is empty" for name in PATHS if not row[name])
-    if row["grade"] not in GRADES:
+    if row["grade"] not in GRADE_TEXTS:
         yield f"the grade {row['grade']!r} is none of {', '.join(GRADE_NAMES)}, 0 to 3, or empty"
     if row["split"] not in ("", *PARTS):
         yield f"the split {row['split']!r} is none of {', '.join(PARTS)}, or empty"
@@ -102,31 +95,59 @@ def _wrong_files(
 
 
 def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
-    """The header in small letters, each line that is not blank, and lines with too many cells."""
-    text = _text(manifest)
-    separator = max(SEPARATORS, key=io.StringIO(text, newline="").readline().count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    """The header in small letters, each line that is not blank, and lines that cannot be split."""
+    lines = list(io.StringIO(_text(manifest), newline=""))
+    separator = max(SEPARATORS, key="".join(lines[:1]).count)
+    records = _records(lines, separator)
+    _, first = next(records, (1, []))
+    if isinstance(first, csv.Error):
+        raise DataError(f"{manifest} line 1: {_unclosed(first)}")
+    header = _header(manifest, first)
     rows: list[Row] = []
     problems: list[str] = []
-    try:
-        header = _header(manifest, next(reader, []))
-        # A cell in quotes may hold line breaks: the pair's line is where it begins.
-        line = reader.line_num + 1
-        for cells in reader:
-            filled = [cell.strip() for cell in cells]
-            if any(filled[len(header) :]):
-                problems.append(
-                    f"{manifest} line {line}: {len(filled)} cells, but the first line has "
-                    f"{len(header)}: put a cell that holds {separator!r} in double quotes"
-                )
-            elif any(filled):
-                # Spreadsheets leave out empty cells at a line's end.
-                named = dict(zip(header, filled, strict=False))
-                rows.append((line, {name: named.get(name, "") for name in COLUMNS}))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{manifest} line {reader.line_num}: {error}") from error
+    for line, cells in records:
+        where = f"{manifest} line {line}"
+        if isinstance(cells, csv.Error):
+            problems.append(f"{where}: {_unclosed(cells)}")
+            continue
+        filled = [cell.strip() for cell in cells]
+        if any(filled[len(header) :]):
+            problems.append(
+                f"{where}: {len(filled)} cells, but the first line has {len(header)}: put a cell "
+                f"that holds {separator!r} in double quotes"
+            )
+        elif any(filled):
+            # Spreadsheets leave out empty cells at a line's end.
+            named = dict(zip(header, filled, strict=False))
+            rows.append((line, {name: named.get(name, "") for name in COLUMNS}))
     return header, rows, problems
+
+
+def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """The cells of each record, with the number of the line it begins in, or what is wrong there.
+
+    A quote that is never closed swallows the lines below it: reading goes on with the next one.
+    """
+    begin = 0
+    while begin < len(lines):
+        reader = csv.reader(lines[begin:], delimiter=separator, strict=True)
+        done = 0
+        try:
+            for cells in reader:
+                # A cell in quotes may hold line breaks: the pair's line is where it begins.
+                yield begin + done + 1, cells
+                done = reader.line_num
+            return
+        except csv.Error as error:
+            yield begin + done + 1, error
+            begin += done + 1
+
+
+def _unclosed(error: csv.Error) -> str:
+    return (
+        f"a cell that begins with a double quote does not end with one ({error}): close it, and "
+        "write a quote inside a cell twice"
+    )
 
 
 def _header(manifest: Path, cells: Sequence[str]) -> list[str]:

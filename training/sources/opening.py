@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
@@ -41,7 +40,7 @@ def resolve_labels(data: str, labels: Labels | None) -> Labels:
     return labels or Labels.SLIDE
 
 
-def scan_data(data: str, parts: Sequence[str] | None = None) -> Scan:
+def scan_data(data: str) -> Scan:
     """The pairs of a folder or manifest, and their problems, before any image is read.
 
     Raises
@@ -51,12 +50,12 @@ def scan_data(data: str, parts: Sequence[str] | None = None) -> Scan:
     """
     path = Path(data)
     if path.is_file():
-        return scan_manifest(path, parts)
+        return scan_manifest(path)
     if not path.is_dir():
         raise DataError(f"{data} is no folder and no file: {EXPECTED}")
     for layout in (BCI, MIST):
         if layout.fits(path):
-            return layout.scan(path, parts)
+            return layout.scan(path)
     names = sorted(item.name for item in path.iterdir() if item.is_dir())
     shown = ", ".join(names[:10]) or "none"
     raise DataError(f"the folders in {data} are {shown}: {EXPECTED}")
@@ -75,12 +74,7 @@ def pixel_size(scan: Scan, stated: float | None) -> float | None:
     return scan.mpp if stated is None else stated
 
 
-def open_source(
-    data: str,
-    cohort: CohortSettings,
-    pixels: DataSettings,
-    parts: Sequence[str] | None = None,
-) -> TileSource:
+def open_source(data: str, cohort: CohortSettings, pixels: DataSettings) -> TileSource:
     """The tiles that DATA names.
 
     Parameters
@@ -89,8 +83,6 @@ def open_source(
         A folder in BCI's or MIST's layout, a CSV manifest, or the word `procedural`.
     cohort, pixels : CohortSettings, DataSettings
         The procedural cohort, the pixel size and what the labels are.
-    parts : sequence of str, optional
-        Which splits to take; default all. Data that names no split is taken whole.
 
     Raises
     ------
@@ -102,7 +94,7 @@ def open_source(
         return ProceduralSource(
             cohort, labels, PROCEDURAL_MPP if pixels.mpp is None else pixels.mpp
         )
-    scan = scan_data(data, parts)
+    scan = scan_data(data)
     mpp = pixel_size(scan, pixels.mpp)
     if mpp is None:
         raise DataError(

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.sources.images import decode, image_size, in_threads
+from napari_hmkd.training.parallel import side_by_side
+from napari_hmkd.training.sources.images import decode, image_size
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, TILE_MULTIPLE_PX, Tile
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A tile and its two files; `where` is the line of the manifest that names them."""
+    """A tile and its two files; `where` is the line of the manifest that lists them."""
 
     tile: Tile
     he: Path
@@ -26,6 +27,15 @@ class Pair:
     def files(self) -> tuple[Path, Path]:
         """H&E, then IHC."""
         return self.he, self.ihc
+
+    def names(self) -> tuple[str, str]:
+        """Both files, each with the line of the manifest behind it."""
+        line = f" ({self.where})" if self.where else ""
+        return f"{self.he}{line}", f"{self.ihc}{line}"
+
+    def said(self, text: object) -> str:
+        """A text about the pair, behind the line of the manifest."""
+        return f"{self.where}: {text}" if self.where else str(text)
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,11 @@ class PairSource:
         try:
             return np.stack([decode(path) for path in pair.files()])
         except DataError as error:
-            raise DataError(f"{pair.where}{error}") from error
+            raise DataError(pair.said(error)) from error
+
+    def names(self, index: int) -> tuple[str, str]:
+        """The files of H&E and IHC, with the manifest's line."""
+        return self.pairs[index].names()
 
 
 def size_problem(size: tuple[int, int], common: tuple[int, int]) -> str | None:
@@ -108,23 +122,22 @@ def size_problem(size: tuple[int, int], common: tuple[int, int]) -> str | None:
 
 def _common_side(pairs: Sequence[Pair]) -> int:
     common: tuple[int, int] | None = None
-    files = [(pair.where, path) for pair in pairs for path in pair.files()]
-    sizes = in_threads(_size_of, files)
-    for (where, path), size in zip(files, sizes, strict=True):
+    files = [(pair, path) for pair in pairs for path in pair.files()]
+    for (pair, path), size in zip(files, side_by_side(_size_of, files), strict=True):
         common = common or size
         if wrong := size_problem(size, common):
-            raise DataError(f"{where}{path} {wrong}")
+            raise DataError(pair.said(f"{path} {wrong}"))
     if common is None:
         raise DataError("a source of tiles needs at least one pair")
     return common[0]
 
 
-def _size_of(file: tuple[str, Path]) -> tuple[int, int]:
-    where, path = file
+def _size_of(file: tuple[Pair, Path]) -> tuple[int, int]:
+    pair, path = file
     try:
         return image_size(path)
     except DataError as error:
-        raise DataError(f"{where}{error}") from error
+        raise DataError(pair.said(error)) from error
 
 
 def _stamp(path: Path) -> str:

@@ -69,6 +69,10 @@ class ProceduralSource:
         """One rendered pair, (2, tile_px, tile_px, 3) uint8: H&E, then IHC."""
         return np.stack(self.cohort.render(self.records[index]))
 
+    def names(self, index: int) -> tuple[str, str]:
+        """The tile's name for both pictures, which are in no file."""
+        return self.tiles[index].name, self.tiles[index].name
+
     def oracle(self) -> NDArray[np.integer]:
         """(n,) grades of an observer who reads the true H&E factors of each tile."""
         return oracle_grades(np.array([record.factors for record in self.records]))

@@ -57,11 +57,7 @@ def save(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise OutputError(f"asked to write weights as {path.name}: end the name in .safetensors")
-    tensors = {
-        name: (_halved(tensor) if half else tensor).cpu().contiguous()
-        for name, tensor in module.state_dict().items()
-    }
-    check_tensors(tensors, blank_of(card), f"the {card.role} to be saved")
+    tensors = _stored(module, card, half)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
@@ -73,6 +69,27 @@ def save(
             os.replace(text, card_path(path))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the model {path}: {error}") from error
+
+
+def as_stored(module: nn.Module, card: ModelCard, half: bool = False) -> Network | TimmStudent:
+    """The network that `load` will give back of what `save` writes with the same arguments.
+
+    Raises
+    ------
+    ModelError
+        As `save`.
+    """
+    return fill(blank_of(card), _stored(module, card, half))
+
+
+def _stored(module: nn.Module, card: ModelCard, half: bool) -> dict[str, torch.Tensor]:
+    """The checked content of a weights file."""
+    tensors = {
+        name: (_halved(tensor) if half else tensor).cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    check_tensors(tensors, blank_of(card), f"the {card.role} to be saved")
+    return tensors
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:

@@ -16,89 +16,120 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import ModelCard, build_student, build_teacher, save
 from napari_hmkd.training.config import CohortSettings, Labels, Method
-from napari_hmkd.training.experiment import plan, runner, scoring
-from napari_hmkd.training.experiment.pieces import Place, is_finished, run_piece
-from napari_hmkd.training.experiment.plan import QUICK, Piece, candidates, student
+from napari_hmkd.training.experiment import pieces, plan, runner, scoring
+from napari_hmkd.training.experiment.pieces import FAILED_KAPPA, Place, grade_test, train_piece
+from napari_hmkd.training.experiment.plan import QUICK, Piece, student, tries
+from napari_hmkd.training.run import write_json
 
 TINY = replace(
     QUICK,
-    train_cohort=CohortSettings(seed=21, patients=12, tiles_per_patient=2, tile_px=256),
-    test_cohort=CohortSettings(seed=22, patients=3, tiles_per_patient=2, tile_px=256),
+    train_cohort=CohortSettings(seed=2, patients=4, tiles_per_patient=4, tile_px=256),
+    test_cohort=CohortSettings(seed=32, patients=3, tiles_per_patient=2, tile_px=256),
     width=0.25,
     teacher_epochs=2,
 )
+LATER = 3600.0
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "Versuch ä", "cpu", 1)
+    found = Place(tmp_path / "Versuch ä", "cpu", 1)
+    for name in ("outcomes", "test"):
+        (found.folder / name).mkdir(parents=True)
+    return found
 
 
 def finish(piece: Piece, place: Place, kappa: float) -> None:
-    """The files of a finished run, with a fresh network."""
-    folder = place.run(piece.name)
-    folder.mkdir(parents=True)
-    fit = {"fit": {"best_validation_kappa": kappa}}
-    (folder / "evaluation.json").write_text(json.dumps(fit), encoding="utf-8")
-    role, build = ("teacher", build_teacher) if piece.method is None else ("student", build_student)
-    card = ModelCard(name=piece.name, role=role, width=0.25, mpp=0.92, tile_px=256)
-    save(folder / f"{role}.safetensors", build(width=0.25), card)
+    write_json(place.outcome(piece), {"validation_kappa": kappa})
 
 
-def test_the_best_on_validation_are_chosen_for_each_kind_of_labels(place: Place) -> None:
+def test_the_best_of_each_group_is_chosen_for_each_kind_of_labels(place: Place) -> None:
     winners = {
-        Labels.TILE: (Method.DIST, "cosine-sum"),
-        Labels.SLIDE: (Method.FITNETS, "rate-half"),
+        Labels.TILE: ["none", "hinton-temperature-2", "hmkd-cosine-sum", "dist"],
+        Labels.SLIDE: ["none-rate-half", "hinton", "hmkd", "fitnets"],
     }
     for labels in Labels:
-        for piece in candidates(labels):
-            wins = piece.variant in winners[labels] or (
-                not piece.variant and piece.method in winners[labels]
-            )
-            finish(piece, place, 0.6 if wins else 0.5)
-        rival, variant = runner.choose(labels, place)
-        assert (rival.method, variant.variant) == winners[labels]
-        assert {rival.labels, variant.labels} == {labels}
+        for piece in (piece for group in tries(labels) for piece in group):
+            finish(piece, place, 0.6 if piece.approach in winners[labels] else 0.5)
+    for labels, wanted in winners.items():
+        assert [piece.approach for piece in runner.choose(labels, place)] == wanted
 
 
 def test_a_piece_that_time_cuts_short_goes_on_and_ends(place: Place) -> None:
     piece = Piece(Labels.TILE, 0)
-    assert not run_piece(piece, TINY, place, stop_at=time.time() - 1)
-    assert not place.run(piece.name).exists()
-    assert not run_piece(piece, TINY, place, stop_at=time.time() + 0.5)
-    assert not is_finished(piece, place)
-    assert run_piece(piece, TINY, place, stop_at=time.time() + 3600)
-    assert is_finished(piece, place)
+    assert not train_piece(piece, TINY, place, stop_at=time.time() - 1)
+    assert not place.run(piece).exists()
+    assert not train_piece(piece, TINY, place, stop_at=time.time() + 0.5)
+    assert not place.outcome(piece).exists()
+    assert train_piece(piece, TINY, place, stop_at=time.time() + LATER)
+    outcome = json.loads(place.outcome(piece).read_text(encoding="utf-8"))
+    assert outcome["validation_kappa"] == outcome["best_validation_kappa"]
+    assert place.weights(piece).is_file()
     log = (place.folder / "logs" / f"{piece.name}.txt").read_text(encoding="utf-8")
     assert log.count("epoch 1/2") == log.count("epoch 2/2") == 1
     assert "going on after epoch 1" in log
 
 
-def test_test_patients_are_scored_on_their_tiles_truth(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_piece_that_fails_loses_and_stops_nothing(place: Place) -> None:
+    orphan = student(Labels.TILE, 0, Method.HINTON)  # its teacher was never trained
+    assert train_piece(orphan, TINY, place, stop_at=time.time() + LATER)
+    assert pieces.validation_kappa(orphan, place) == FAILED_KAPPA
+    assert "teacher" in json.loads(place.outcome(orphan).read_text(encoding="utf-8"))["error"]
+
+
+def test_finished_networks_grade_the_test_patients(place: Place) -> None:
+    for piece, build in ((Piece(Labels.TILE, 0), build_teacher), (student(Labels.TILE, 0, Method.DIST), build_student)):  # fmt: skip
+        place.run(piece).mkdir(parents=True)
+        card = ModelCard(name="m", role=piece.role, width=0.25, mpp=0.92, tile_px=256)
+        save(place.weights(piece), build(width=0.25), card)
+        assert not grade_test(piece, TINY, place, stop_at=time.time() - 1)
+        assert grade_test(piece, TINY, place, stop_at=time.time() + LATER)
+        assert len(pieces.read_grades(piece, place)) == 6
+
+
+@pytest.fixture
+def scored(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results of two seeds: HM-KD is always right with one, Hinton failed with tile labels."""
     for module in (plan, scoring):
-        monkeypatch.setattr(module, "SEEDS", (0,))
-    chosen = []
-    for labels in Labels:
-        chosen += [student(labels, 0, Method.DIST), student(labels, 0, Method.HMKD, "cosine-sum")]
-    for labels in Labels:
-        for pieces in scoring.approaches(labels, chosen).values():
-            for piece in pieces:
-                finish(piece, place, 0.5)
-    scoring.score(TINY, place, chosen)
-    with (place.folder / scoring.GRADES).open(newline="", encoding="utf-8") as file:
+        monkeypatch.setattr(module, "SEEDS", (0, 1))
+    source = scoring.ProceduralSource(TINY.test_cohort, Labels.TILE)
+    truth = [tile.grade for tile in source.tiles]
+    rows = {
+        labels: scoring.rows_of(labels, [group[0] for group in tries(labels)]) for labels in Labels
+    }
+    for labels, table in rows.items():
+        for piece in (piece for group in table.values() for piece in group):
+            failed = labels is Labels.TILE and piece.method is Method.HINTON
+            finish(piece, place, FAILED_KAPPA if failed else 0.5)
+            right = piece.method is Method.HMKD and piece.seed == 1
+            grades = truth if right else [(grade + 1) % 4 for grade in truth]
+            write_json(pieces.grades_file(piece, place), grades)
+    about = {"command": "COMMAND", "date": "DATE", "hardware": "HARDWARE", "program": "DIGEST"}
+    scoring.score(TINY, place, rows, about)
+    return place.folder
+
+
+def test_both_kinds_of_labels_are_scored_on_the_tiles_truth(scored: Path) -> None:
+    found = json.loads((scored / scoring.RESULTS).read_text(encoding="utf-8"))
+    side = found["slide"]["test"]["Hinton KD"]
+    assert side["scores"]["HM-KD"]["accuracy"]["value"] == pytest.approx(0.5)
+    assert side["scores"]["Hinton KD"]["accuracy"]["value"] == 0
+    assert side["differences"]["HM-KD"]["accuracy"]["value"] == pytest.approx(0.5)
+    assert found["tile"]["test"].keys() == {"student alone"}
+    with (scored / scoring.GRADES).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    assert {"truth", "oracle", "tile-teacher-seed0", "slide-hmkd-cosine-sum-seed0"} <= set(rows[0])
-    found = json.loads((place.folder / scoring.RESULTS).read_text(encoding="utf-8"))
-    for labels in ("tile", "slide"):
-        scores = found[labels]["test"]["Hinton KD"]["scores"]
-        right = [row["truth"] == row[f"{labels}-hinton-seed0"] for row in rows]
-        assert scores["Hinton KD"]["accuracy"]["value"] == pytest.approx(sum(right) / 6, abs=1e-4)
-        assert scores["oracle"] == found["tile"]["test"]["Hinton KD"]["scores"]["oracle"]
-    table = (place.folder / scoring.TABLE).read_text(encoding="utf-8")
-    assert table.count("\n| tile |") == table.count("\n| slide |") == 7
+    assert all(row["truth"] == row["tile-hmkd-seed1"] for row in rows)
+
+
+def test_the_table_names_command_hardware_and_what_failed(scored: Path) -> None:
+    table = (scored / scoring.TABLE).read_text(encoding="utf-8")
+    assert all(word in table for word in ("COMMAND", "DATE", "HARDWARE", "DIGEST"))
+    lines = table.splitlines()
+    hinton = next(line for line in lines if line.startswith("| tile | Hinton KD |"))
+    assert "failed" in hinton
+    hmkd = next(line for line in lines if line.startswith("| slide | HM-KD |"))
+    assert "1.000" in hmkd  # the second seed's kappa
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -108,7 +139,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_folder_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_size_or_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / runner.PLAN).write_text("{}", encoding="utf-8")
-    with pytest.raises(OutputError, match="another size"):
+    with pytest.raises(OutputError, match="another size or another version"):
         runner.run_experiment(tmp_path, quick=True, jobs=1, minutes=1, device="cpu")

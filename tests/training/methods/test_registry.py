@@ -46,8 +46,8 @@ def answers(student: torch.nn.Module, teacher: Grader, attention: bool) -> tuple
 @pytest.mark.parametrize("name", list(Method))
 def test_a_step_of_each_method(students, teacher, name: Method, kind: str, precision: str) -> None:
     student = students[kind]
-    attention = 1.0 if kind == "own" else 0.0
-    settings = DistillationSettings(method=name, attention=attention)
+    without = {"attention": 0.0} if kind == "timm" and name is Method.HMKD else {}
+    settings = DistillationSettings(method=name, **without)
     method = make_method(settings, student, teacher, SIDE)
     student.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -58,6 +58,23 @@ def test_a_step_of_each_method(students, teacher, name: Method, kind: str, preci
     moved = [weight.grad for module in (student, method) for weight in module.parameters()]
     assert moved
     assert all(grad is not None and grad.isfinite().all() for grad in moved)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        (Method.NONE, {"temperature": 2.0}),
+        (Method.HINTON, {"logits_kl": 7.0}),
+        (Method.HMKD, {"rival_weight": 2.0}),
+        (Method.DECOUPLED, {"temperature": 2.0}),
+        (Method.FITNETS, {"attention": 0.0}),
+    ],
+)
+def test_a_setting_that_a_method_does_not_read_is_refused(students, teacher, name, changed) -> None:
+    (option,) = changed
+    wanted = rf"--method {name.value} does not read --{option.replace('_', '-')}"
+    with pytest.raises(DataError, match=wanted):
+        make_method(DistillationSettings(method=name, **changed), students["own"], teacher, SIDE)
 
 
 @pytest.mark.parametrize("name", WITH_TEACHER)

@@ -13,7 +13,7 @@ from napari_hmkd.training.tiles import Tile
 NOTICE = "trained on random numbers, research use only"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def card() -> ModelCard:
     """A card with a temperature and thresholds."""
     return ModelCard(
@@ -28,7 +28,7 @@ def card() -> ModelCard:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def graded() -> Callable[..., tuple[list[Tile], np.ndarray]]:
     """Makes tiles of ten patients and logits that know something of their grades."""
 

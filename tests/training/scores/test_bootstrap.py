@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_hmkd.training.scores.bootstrap import ClusterBootstrap, clusters_of
+from napari_hmkd.training.scores.bootstrap import NO_SPREAD, ClusterBootstrap, clusters_of
 from napari_hmkd.training.scores.metrics import roc_auc
 from napari_hmkd.training.tiles import Tile
 
@@ -49,26 +49,47 @@ def test_the_interval_widens_when_tiles_share_a_patient() -> None:
     assert np.ptp(wide["interval_95"]) > 2 * np.ptp(narrow["interval_95"])
 
 
-def test_draws_in_which_a_score_is_undefined_are_left_out_and_counted() -> None:
-    bootstrap = ClusterBootstrap("ab", draws=1000)
-    only_b = bootstrap.mean(np.array([0.0, 1.0]), np.array([False, True]))
-    found = bootstrap.estimate(only_b)
-    assert (found["value"], found["interval_95"]) == (1.0, [1.0, 1.0])
-    assert 200 < found["undefined_draws"] < 300  # a quarter of the draws is a, a
+def of_those_with_it(groups: str, share: float, draws: int = 1000) -> dict:
+    """A mean over the groups in capital letters, the first share of which are right."""
+    there = np.array([group.isupper() for group in groups])
+    right = np.cumsum(there) <= share * there.sum()
+    bootstrap = ClusterBootstrap(groups, draws=draws)
+    return bootstrap.estimate(bootstrap.mean(right, there))
+
+
+def test_few_draws_in_which_a_score_is_undefined_are_left_out_and_counted() -> None:
+    found = of_those_with_it("ABCde", 1 / 3)
+    assert found["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["interval_95"] == [0.0, 1.0]
+    assert 1 < found["undefined_draws"] < 25  # 1 % of the draws are d and e alone
+    assert "reason" not in found
+
+
+def test_an_interval_from_a_selection_of_the_draws_is_none() -> None:
+    found = of_those_with_it("ABcde", 1 / 2)
+    assert (found["value"], found["interval_95"]) == (0.5, None)
+    assert 50 < found["undefined_draws"] < 110  # 8 % of the draws
+    assert "no interval: undefined in" in found["reason"]
+
+
+def test_draws_without_a_spread_are_no_interval() -> None:
+    bootstrap = ClusterBootstrap("abcd", draws=100)
+    found = bootstrap.estimate(bootstrap.mean(np.ones(4)))
+    assert found == {"value": 1.0, "interval_95": None, "reason": NO_SPREAD}
 
 
 def test_an_undefined_score_says_why() -> None:
     bootstrap = ClusterBootstrap("ab")
     nothing = bootstrap.mean(np.ones(2), np.zeros(2, bool))
     assert bootstrap.estimate(nothing, "no such tile") == {
-        "value": None, "interval_95": [], "reason": "no such tile",
+        "value": None, "interval_95": None, "reason": "no such tile",
     }  # fmt: skip
 
 
 def test_one_patient_has_no_interval() -> None:
     bootstrap = ClusterBootstrap("aaa")
     found = bootstrap.estimate(bootstrap.mean(np.array([1, 0, 1])))
-    assert found["interval_95"] == []
+    assert found["interval_95"] is None
     assert "one patient" in found["reason"]
 
 

@@ -83,6 +83,17 @@ def test_other_patients_are_scored_by_oracle_teacher_and_student(tmp_path: Path)
     assert "oracle" in (out / "evaluation.html").read_text(encoding="utf-8")
 
 
+def test_a_teacher_alone_is_scored(tmp_path: Path) -> None:
+    found = score({"teacher": save_network(tmp_path / "teacher.safetensors", "teacher")})
+    assert list(found["graders"]) == ["oracle", "teacher"]
+
+
+def test_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing to score: name a student, a teacher or both"):
+        score({}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_only_patients_that_the_run_held_out_are_scored(student: Path) -> None:
     found = score({"student": student})
     assert (found["tiles"], found["patients"]) == (2, 1)
@@ -97,12 +108,10 @@ def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(stud
 
 
 def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: Path) -> None:
-    plain, cached = tmp_path / "plain", tmp_path / "cached"
-    score({"student": student}, plain)
     pixels = DataSettings(cache=tmp_path / "cache ü")
-    evaluate("procedural", {"student": student}, cached, COHORT, pixels, COMPUTE)
-    texts = [(out / "predictions.csv").read_text(encoding="utf-8") for out in (plain, cached)]
-    assert texts[0] == texts[1]
+    cached = evaluate("procedural", {"student": student}, None, COHORT, pixels, COMPUTE)
+    assert len(list(pixels.cache.iterdir())) == 1
+    assert cached == score({"student": student})
 
 
 def test_patients_of_the_training_are_refused_and_nothing_is_written(student, tmp_path) -> None:

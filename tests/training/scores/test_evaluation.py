@@ -43,29 +43,38 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-def write(folder: Path, graded, card, n: int = 60, **about) -> dict:
-    tiles, logits = graded(n)
-    return write_evaluation(
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, graded, card) -> tuple[Path, dict]:
+    """A folder that an evaluation of oracle and student was written to, and what it returned."""
+    folder = tmp_path_factory.mktemp("Auswertung süd")
+    tiles, logits = graded(60)
+    found = write_evaluation(
         folder, tiles, {"student": logits}, {"student": card}, part="test",
-        grades={"oracle": np.array([tile.grade or 0 for tile in tiles])}, **about,
+        grades={"oracle": np.array([tile.grade for tile in tiles])},
+        data="Gewebe <b>süd</b>", split="not by patient", labels="slide",
+        fit={"best": float("nan")},
     )  # fmt: skip
+    return folder, found
 
 
-def test_three_files_and_no_other_are_written(tmp_path: Path, graded, card) -> None:
-    found = write(tmp_path, graded, card, split="drawn", fit={"best": float("nan")})
-    names = {path.name for path in tmp_path.iterdir()}
+@pytest.fixture
+def page(written: tuple[Path, dict]) -> str:
+    return (written[0] / "evaluation.html").read_text(encoding="utf-8")
+
+
+def test_three_files_and_no_other_are_written(written: tuple[Path, dict]) -> None:
+    folder, found = written
+    names = {path.name for path in folder.iterdir()}
     assert names == {"evaluation.json", "evaluation.html", "predictions.csv"}
-    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    text = (folder / "evaluation.json").read_text(encoding="utf-8")
     assert "NaN" not in text
     read = json.loads(text)
     assert read["graders"] == found["graders"]
     assert read["fit"] == {"best": None}
-    assert list(read_predictions(tmp_path / "predictions.csv")[1]) == ["oracle", "student"]
+    assert list(read_predictions(folder / "predictions.csv")[1]) == ["oracle", "student"]
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path: Path, graded, card) -> None:
-    write(tmp_path, graded, card)
-    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+def test_the_page_needs_nothing_but_itself(page: str) -> None:
     links = Links()
     links.feed(page)
     assert links.open == []
@@ -79,12 +88,8 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path, graded, card) -> None
     assert "http" not in re.sub(r'src="[^"]*"', "", page)
 
 
-def test_the_page_says_what_a_reader_must_know(tmp_path: Path, graded, card) -> None:
-    found = write(
-        tmp_path, graded, card, data="Gewebe <b>süd</b>", split="not by patient", labels="slide"
-    )
-    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
-    kappa = found["graders"]["student"]["quadratic_weighted_kappa"]
+def test_the_page_says_what_a_reader_must_know(written: tuple[Path, dict], page: str) -> None:
+    kappa = written[1]["graders"]["student"]["quadratic_weighted_kappa"]
     for words in (
         NOTICE,
         "none is an ASCO/CAP score",
@@ -92,6 +97,8 @@ def test_the_page_says_what_a_reader_must_know(tmp_path: Path, graded, card) -> 
         "not by patient",
         "grade of the whole slide",
         f"{kappa['value']:.3f} [{kappa['interval_95'][0]:.3f}",
+        "few tiles make it too high, and its interval still more",
+        "no interval: the draws show no spread (coverage of 3+)",
         "other tissue may not repeat",
         "grade 3+ belongs to every prediction set",
         "temperature",
@@ -112,9 +119,10 @@ def test_few_or_no_labels_still_make_a_page(tmp_path: Path, graded, card, labell
     page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
     assert f"{6 - labelled} more have no label" in page
     assert "undefined" in page
+    assert "no interval: one patient alone has none" in page or not labelled
 
 
-def test_pictures_touch_no_window_system(tmp_path: Path, graded, card) -> None:
-    write(tmp_path, graded, replace(card, conformal_thresholds=()))
+def test_pictures_touch_no_window_system(page: str) -> None:
+    assert "data:image/png" in page
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []

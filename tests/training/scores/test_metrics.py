@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_hmkd.training.scores.metrics import (
@@ -33,6 +33,7 @@ def random_probabilities(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return rng.dirichlet([0.4] * 4, n), np.r_[0:4, rng.integers(0, 4, n - 4)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(pairs=pairs)
 def test_kappa_is_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs).T
@@ -53,6 +54,7 @@ def test_kappa_by_hand() -> None:
     assert found == pytest.approx(1 - 1 / expected)
 
 
+@settings(max_examples=30, deadline=None)
 @given(pairs=pairs)
 def test_accuracy_and_weighted_f1_are_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs).T
@@ -62,6 +64,7 @@ def test_accuracy_and_weighted_f1_are_scikit_learn_s(pairs: list[tuple[int, int]
     assert weighted_f1(counts) == pytest.approx(wanted)
 
 
+@settings(max_examples=30, deadline=None)
 @given(pairs=pairs)
 def test_macro_f1_is_scikit_learn_s_where_all_grades_have_labels(pairs) -> None:
     truth, predicted = np.array([*pairs, *((grade, grade) for grade in range(4))]).T
@@ -78,6 +81,7 @@ def test_a_grade_without_labels_has_no_f1_although_it_was_given() -> None:
     assert weighted_f1(counts) == pytest.approx(2 / 3)
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     ranked=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30),
     seed=st.integers(0, 99),

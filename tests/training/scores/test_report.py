@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.scores.report import PART_NOTES, SCALARS, report
+from napari_hmkd.training.scores.report import PART_NOTES, SCALARS, footnotes, report, with_interval
 from napari_hmkd.training.scores.strict_json import strict_json
 
 
@@ -36,8 +36,10 @@ def test_every_score_of_a_network_has_a_value_inside_its_interval(scored: dict) 
     rows = [student, *student["per_grade"].values()]
     estimates = [value for row in rows for value in row.values() if "interval_95" in value]
     assert len(estimates) == len(SCALARS) + 4 * 4
+    # The card's threshold puts 3+ into every set: nothing is drawn there but 1.
+    assert [found["value"] for found in estimates if found["interval_95"] is None] == [1.0]
     for found in estimates:
-        low, high = found["interval_95"]
+        low, high = found["interval_95"] or (1.0, 1.0)
         assert low <= found["value"] <= high
 
 
@@ -81,7 +83,7 @@ def test_reliability_bins_add_up_to_the_calibration_error(scored: dict) -> None:
 
 def test_a_grader_without_probabilities_has_a_perfect_kappa_and_no_calibration(scored) -> None:
     oracle = scored["graders"]["oracle"]
-    assert oracle["quadratic_weighted_kappa"] == {"value": 1.0, "interval_95": [1.0, 1.0]}
+    assert oracle["quadratic_weighted_kappa"]["value"] == 1.0
     for key in ("auc", "ece_before", "ece_after", "coverage", "mean_set_size"):
         assert oracle[key]["value"] is None
         assert "without probabilities" in oracle[key]["reason"]
@@ -94,10 +96,35 @@ def test_what_is_undefined_without_a_grade_is_null_with_the_reason(graded, card)
     answers = {"student": Predictions.of_network(logits[keep], card)}
     found = strict(report(tiles, answers, {"student": card}, part="test"))["graders"]["student"]
     for key in ("macro_f1", "auc"):
-        assert found[key] == {"value": None, "interval_95": [], "reason": "no tile is labelled 3+"}
+        assert found[key] == {
+            "value": None,
+            "interval_95": None,
+            "reason": "no tile is labelled 3+",
+        }
     assert all(value["reason"] for value in found["per_grade"]["3+"].values())
     assert found["accuracy"]["value"] > 0
     assert found["per_grade"]["1+"]["auc"]["value"] > 0.5
+
+
+def test_four_tiles_have_no_interval_of_an_area_under_the_curve(graded, card) -> None:
+    tiles, logits = graded(4)
+    answers = {"student": Predictions.of_network(logits, card)}
+    student = report(tiles, answers, {"student": card}, part="test")["graders"]["student"]
+    for score in (student["auc"], student["macro_f1"], *student["per_grade"]["1+"].values()):
+        assert score["value"] is not None
+        assert score["interval_95"] is None
+        assert score["reason"].startswith("no interval: ")
+
+
+def test_footnotes_say_what_is_missing_and_in_which_scores() -> None:
+    whole = {"value": 0.5, "interval_95": [0.4, 0.6]}
+    lacking = {"value": 0.5, "interval_95": None, "reason": "no interval: why"}
+    found = footnotes({"a": whole, "b": lacking, "c": lacking, "d": whole | {"undefined_draws": 7}})
+    assert found == [
+        "no interval: why (b, c)",
+        "the interval leaves out 7 of 2000 draws as undefined (d)",
+    ]
+    assert [with_interval(score) for score in (whole, lacking)] == ["0.500 [0.400, 0.600]", "0.500"]
 
 
 def test_tiles_without_a_label_are_counted_and_not_scored(graded, card, scored: dict) -> None:

@@ -15,8 +15,8 @@ from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.tiles import TileSource
 
 
-def open_folder(folder: Path, parts: tuple[str, ...] | None = None) -> TileSource:
-    return open_source(str(folder), CohortSettings(), DataSettings(), parts)
+def open_folder(folder: Path) -> TileSource:
+    return open_source(str(folder), CohortSettings(), DataSettings())
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,10 @@ def test_both_parts_are_found_in_a_folder_with_spaces_and_umlauts(bci_folder) ->
     assert source.read(0).shape == (2, 256, 256, 3)
 
 
-def test_one_part_can_be_asked_for(bci_folder) -> None:
-    source = open_folder(bci_folder(train=2, test=1), parts=("test",))
-    assert {tile.part for tile in source.tiles} == {"test"}
+def test_both_files_of_a_pair_have_a_name(bci_folder) -> None:
+    folder = bci_folder(train=1, test=0)
+    name = "train/00002_train_2+.png"
+    assert open_folder(folder).names(2) == (f"{folder / 'HE' / name}", f"{folder / 'IHC' / name}")
 
 
 def test_a_val_folder_is_the_validation_part(bci_folder) -> None:
@@ -83,11 +84,6 @@ def test_empty_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / stain / "train").mkdir(parents=True)
     with pytest.raises(DataError, match=r"no tiles in .* HE/train and IHC/train or HE/val"):
         open_folder(tmp_path)
-
-
-def test_a_part_that_is_not_there_is_refused(bci_folder) -> None:
-    with pytest.raises(DataError, match="expected the folders HE/test and IHC/test with"):
-        open_folder(bci_folder(test=0), parts=("test",))
 
 
 @pytest.mark.parametrize(

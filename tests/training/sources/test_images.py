@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.sources.images import decode, image_size, in_threads, pixel_digest
+from napari_hmkd.training.sources.images import decode, image_size, pixel_digest
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
@@ -53,7 +53,3 @@ def test_digests_are_of_pixels_and_shape() -> None:
     digests = [pixel_digest(pixels) for pixels in (row, row.copy(), column, other)]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
-
-
-def test_threads_keep_the_order() -> None:
-    assert list(in_threads(lambda number: number**2, range(50))) == [n**2 for n in range(50)]

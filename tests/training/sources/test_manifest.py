@@ -18,8 +18,8 @@ HEADER = "he,ihc,grade,patient,split"
 FIRST = "he/0.png,ihc/0.png,2+,Ä 1,train"
 
 
-def tiles_of(path: Path, parts: tuple[str, ...] | None = None) -> list[Tile]:
-    scan = scan_manifest(path, parts)
+def tiles_of(path: Path) -> list[Tile]:
+    scan = scan_manifest(path)
     assert scan.problems == ()
     return [pair.tile for pair in scan.pairs]
 
@@ -80,30 +80,6 @@ def test_absolute_paths_and_quoted_cells_work(manifest, study: Path) -> None:
     assert (tile.patient, tile.part) == ("Doe, J", "test")
 
 
-def lines_with_splits(*splits: str) -> list[str]:
-    return [HEADER, *(f"he/{n}.png,ihc/{n}.png,{n},,{part}" for n, part in enumerate(splits))]
-
-
-def test_parts_can_be_chosen(manifest) -> None:
-    path = manifest(lines_with_splits("train", "test", "", "test"))
-    assert [tile.grade for tile in tiles_of(path, ("test",))] == [1, 3]
-
-
-def test_a_manifest_without_splits_is_taken_whole(manifest) -> None:
-    assert len(tiles_of(manifest(lines_with_splits("", "", "")), ("test",))) == 3
-
-
-def test_a_part_that_is_not_there_is_refused(manifest) -> None:
-    with pytest.raises(DataError, match="lists no pairs of the split test"):
-        scan_manifest(manifest(lines_with_splits("train", "train")), ("test",))
-
-
-def test_a_part_without_its_files_does_not_stop_another(manifest, study: Path) -> None:
-    path = manifest(lines_with_splits("train", "test"))
-    (study / "he/0.png").unlink()
-    assert len(tiles_of(path, ("test",))) == 1
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -135,6 +111,38 @@ def test_all_bad_lines_are_found(manifest) -> None:
 
 
 @pytest.mark.parametrize(
+    "open_cell",
+    ['"he/9.png,ihc/9.png,1,,', 'he/9.png,"ihc/9.png,1,,', '"he"/9.png,ihc/9.png,1,,'],
+)
+def test_a_quote_that_is_not_closed_hides_no_other_line(manifest, open_cell: str) -> None:
+    quoted = '"he/1.png",ihc/1.png,1,"Doe\nJ",train'
+    path = manifest([HEADER, FIRST, open_cell, "he/8.png,ihc/2.png,1,,", quoted, "he/3.png,,0,,"])
+    scan = scan_manifest(path)
+    assert [pair.tile.patient for pair in scan.pairs] == ["Ä 1", "Doe\nJ"]
+    found = "\n".join(scan.problems)
+    assert f"{path} line 3: a cell that begins with a double quote does not end with one" in found
+    assert f"{path} line 4: there is no file {path.parent / 'he/8.png'}" in found
+    assert f"{path} line 7: the cell ihc is empty" in found
+    assert len(scan.problems) == 3
+
+
+def test_a_quote_that_is_open_to_the_end_is_told_where_it_begins(manifest) -> None:
+    lines = [f"he/{number}.png,ihc/{number}.png,1,," for number in (0, 1, 2)]
+    scan = scan_manifest(manifest([HEADER, lines[0], '"he/9.png,ihc/9.png,1,,', *lines[1:]]))
+    assert [pair.tile.name for pair in scan.pairs] == ["he/0.png", "he/1.png", "he/2.png"]
+    (problem,) = scan.problems
+    assert "line 3: " in problem
+
+
+def test_a_pair_s_files_are_named_with_their_line(manifest, study: Path) -> None:
+    path = manifest([HEADER, "", FIRST])
+    (pair,) = scan_manifest(path).pairs
+    assert pair.names() == tuple(
+        f"{study / stain / '0.png'} ({path} line 3)" for stain in ("he", "ihc")
+    )
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["he,grade", "he/0.png,1"], "line 1: no column ihc"),
@@ -142,7 +150,7 @@ def test_all_bad_lines_are_found(manifest) -> None:
         (["he,ihc,he", "a,b,c"], "line 1: the column he is there twice"),
         ([""], "line 1: no column he"),
         ([HEADER], "lists no pairs"),
-        ([HEADER, FIRST, '"he/1.png,ihc/1.png'], "line 3: unexpected end of data"),
+        (['"he,ihc', FIRST], "line 1: a cell that begins with a double quote does not end"),
     ],
 )
 def test_what_is_no_manifest_is_refused(manifest, lines: list[str], message: str) -> None:

@@ -14,8 +14,8 @@ from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.tiles import TileSource
 
 
-def open_folder(folder: Path, parts: tuple[str, ...] | None = None, **settings) -> TileSource:
-    return open_source(str(folder), CohortSettings(), DataSettings(mpp=0.5, **settings), parts)
+def open_folder(folder: Path, **settings) -> TileSource:
+    return open_source(str(folder), CohortSettings(), DataSettings(mpp=0.5, **settings))
 
 
 def test_a_is_he_and_b_is_ihc_and_there_is_no_grade(mist_folder) -> None:
@@ -32,11 +32,6 @@ def test_a_is_he_and_b_is_ihc_and_there_is_no_grade(mist_folder) -> None:
 def test_names_tell_tiles_apart(mist_folder) -> None:
     names = [tile.name for tile in open_folder(mist_folder(train=2, val=2)).tiles]
     assert len(set(names)) == 4
-
-
-def test_parts_can_be_chosen(mist_folder) -> None:
-    source = open_folder(mist_folder(train=3, val=2), parts=("validation",))
-    assert len(source.tiles) == 2
 
 
 def test_the_card_says_that_there_are_no_labels(mist_folder) -> None:

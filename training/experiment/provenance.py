@@ -1,0 +1,41 @@
+"""Which program, which machine, which pictures a result comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_hmkd import model, sample, training
+from napari_hmkd.training.run import versions
+
+NOT_TRAINING = {"experiment", "scores"}  # what is done with trained networks
+
+
+def program_digest() -> str:
+    """A digest of the source of generator, networks and training, as they run."""
+    digest = hashlib.sha256()
+    for package in (model, sample, training):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            if path.relative_to(folder).parts[0] not in NOT_TRAINING:
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Date, hardware, versions and program."""
+    cores = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": f"{gpu}, {cores}" if gpu else cores,
+        "program": program_digest(),
+        "versions": versions(),
+    }

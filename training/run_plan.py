@@ -1,0 +1,79 @@
+"""What a run will do: everything that can be refused before a picture is compared or kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from napari_hmkd.model import find_model
+from napari_hmkd.training.building import find_guide, make_task
+from napari_hmkd.training.config import TrainSettings
+from napari_hmkd.training.engine import resolve_precision
+from napari_hmkd.training.run import file_digest, text_digest
+from napari_hmkd.training.sources.opening import open_source, resolve_labels
+from napari_hmkd.training.splits import Split, split_tiles
+from napari_hmkd.training.tasks import GradingTask
+from napari_hmkd.training.tiles import TileSource
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The tiles, their split, and the task of a run.
+
+    `record` is what `settings.json` says and what a resumed run must repeat; `teacher` is the file
+    of the weights that it learns from.
+    """
+
+    settings: TrainSettings
+    source: TileSource
+    split: Split
+    task: GradingTask
+    teacher: Path | None
+    record: dict[str, Any]
+
+
+def resolved(data: str, settings: TrainSettings, device: torch.device) -> TrainSettings:
+    """The same settings with every value that was left open filled in."""
+    labels = resolve_labels(data, settings.data.labels)
+    precision = resolve_precision(settings.engine.precision, device)
+    return replace(
+        settings,
+        data=replace(settings.data, labels=labels),
+        optimiser=settings.optimiser.resolved(),
+        engine=replace(settings.engine, precision=precision),
+        compute=replace(settings.compute, device=str(device)),
+    )
+
+
+def plan_run(
+    data: str, run_name: str, settings: TrainSettings, role: str, teacher: Path | None
+) -> RunPlan:
+    """The plan of a run with resolved settings; the weights of its network are those of its seed.
+
+    Raises
+    ------
+    HmkdError
+        If data, teacher and settings do not make a run.
+    """
+    guide = find_guide(teacher, settings)
+    source = open_source(data, settings.cohort, settings.data)
+    if guide is not None:
+        guide.require_same_tiles(source)
+    split = split_tiles(source.tiles, settings.split)
+    lightning.seed_everything(settings.engine.seed, verbose=False)
+    task = make_task(source, run_name, settings, role, guide)
+    task.require_labels(source.tiles[i] for i in split.train)
+    weights = None if teacher is None else find_model(teacher)
+    record = {
+        "role": role,
+        "source": data,
+        "source_identity": text_digest(source.identity),
+        "teacher": teacher,
+        "teacher_identity": None if weights is None else file_digest(weights),
+        **{item.name: asdict(getattr(settings, item.name)) for item in fields(settings)},
+    }
+    return RunPlan(settings, source, split, task, weights, record)
