@@ -15,12 +15,12 @@ from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.files import PARTIAL, write_whole
+from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.splits import SPLIT_FILE, Split
 from napari_hmkd.training.tiles import Tile
 
 PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
 SETTINGS_FILE = "settings.json"
-SCORES_FILE = "evaluation.json"
 # Where a run computes, what it keeps in memory and how its result is called change no number that
 # is learned; a resumed run may differ in them. `teacher` is compared by content, not by path.
 FREE = {
@@ -126,7 +126,7 @@ class RunFolder:
     def finished(self, role: str) -> Path | None:
         """The weights, where the run has ended; its scores are written last."""
         weights = self.path / f"{role}.safetensors"
-        return weights if weights.is_file() and (self.path / SCORES_FILE).is_file() else None
+        return weights if weights.is_file() and (self.path / EVALUATION_FILE).is_file() else None
 
 
 def _differences(kept: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:

@@ -67,6 +67,8 @@ def plan_run(
     lightning.seed_everything(settings.engine.seed, verbose=False)
     task = make_task(source, run_name, settings, role, guide)
     task.require_labels(source.tiles[i] for i in split.train)
+    if guide is None:  # nobody else says in validation what is right
+        task.require_labels(source.tiles[i] for i in split.validation)
     weights = None if teacher is None else find_model(teacher)
     record = {
         "role": role,

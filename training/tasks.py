@@ -70,7 +70,7 @@ class GradingTask(lightning.LightningModule, ABC):
         for tile in tiles:
             if tile.grade is None:
                 raise DataError(
-                    f"{tile.name} has no grade, which the loss compares with: train a student from "
+                    f"{tile.name} has no grade, which loss or validation compares with: train a student from "
                     "a teacher alone with --cross-entropy 0 and a --method that is neither none "
                     "nor decoupled, or use labelled tiles"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -178,7 +179,7 @@ def _score(
     *,
     fit: Fit,
     remarks: tuple[str, ...],
-    **about: str,
+    **about: Any,
 ) -> None:
     """Score the file once on the test part, on validation where there is none."""
     network, card = load(path)

@@ -87,7 +87,7 @@ def test_speed_and_waiting_leave_out_statistics_and_validation(
     monkeypatch.setattr(SettledStatistics, "on_validation_start", slowly)
     fitted = trained(tmp_path)
     assert len(settled) == 1
-    assert fitted.seconds > 2 * SLOW_S
+    assert fitted.seconds > 2 * SLOW_S - 0.1  # rounded
     assert STEPS / fitted.steps_per_second < SLOW_S
 
 

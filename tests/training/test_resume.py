@@ -139,7 +139,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 STOPS_EARLY = EngineSettings(epochs=9, patience=1)
-ADAMW = OptimiserSettings(OptimiserName.ADAMW, learning_rate=1e-4)
+ADAMW = OptimiserSettings(OptimiserName.ADAMW, learning_rate=1e-5)
 METHODS = {
     # Attention planes are computed again; early stopping counts over the pauses.
     "hmkd": replace(

@@ -42,7 +42,7 @@ def test_the_warm_up_is_linear_and_ends_at_the_peak() -> None:
 
 
 def test_values_that_were_stated_survive() -> None:
-    stated = OptimiserSettings(OptimiserName.ADAMW, learning_rate=0.0, warmup_epochs=0.5)
+    stated = OptimiserSettings(OptimiserName.ADAMW, weight_decay=0.0, warmup_epochs=0.0)
     resolved = stated.resolved()
-    assert (resolved.learning_rate, resolved.warmup_epochs) == (0.0, 0.5)
-    assert resolved.weight_decay == 0.05
+    assert (resolved.weight_decay, resolved.warmup_epochs) == (0.0, 0.0)
+    assert resolved.learning_rate == 1e-3
