@@ -27,6 +27,7 @@ from napari_hmkd.training.scores.calibration import calibrate
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.taught import SEPARATE
+from napari_hmkd.training.tiles import GRADE_NAMES
 
 COHORT = (
     "procedural --cohort-seed 2 --patients 4 --tiles-per-patient 4 --tile-px 256 --mpp 0.92 "
@@ -259,6 +260,25 @@ def test_bad_arguments_write_nothing(
     out = tmp_path / "run"
     assert run(*arguments[:2], "--width", 0.5, *arguments[2:], "--out", out) == 2
     assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", [("teacher",), ("student", "--method", "none")])
+def test_without_a_teacher_validation_needs_grades(
+    bci_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    folder = bci_folder(train=3, test=0)
+    manifest, rows = folder / "pairs.csv", ["he,ihc,grade,split"]
+    for number, path in enumerate(sorted((folder / "HE/train").iterdir())):
+        part = ("train", "validation", "calibration")[number // 4]
+        grade = "" if part == "validation" else GRADE_NAMES[number % 4]
+        rows.append(f"HE/train/{path.name},IHC/train/{path.name},{grade},{part}")
+    manifest.write_text("\n".join(rows), encoding="utf-8")
+    out = tmp_path / "run"
+    name, *options = command
+    data = (manifest, "--mpp", 0.5, "--test-share", 0, "--accept-leaks")
+    assert run(name, *data, *options, *QUICK, "--out", out) == 2
+    assert "has no grade, which loss or validation compares with" in capsys.readouterr().err
     assert not out.exists()
 
 
