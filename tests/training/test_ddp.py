@@ -140,7 +140,7 @@ STARTED_BY = {
 @pytest.fixture
 def second_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the second of two, which ends where it would meet the other one."""
-    for name in environment().keys() ^ os.environ.keys():
+    for name in os.environ.keys() - environment().keys():
         monkeypatch.delenv(name)
     for name, value in STARTED_BY[request.param].items():
         monkeypatch.setenv(name, value)
