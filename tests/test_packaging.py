@@ -68,7 +68,9 @@ def test_the_wheel_holds_code_manifest_and_weights(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = {f"napari_hmkd/model/weights/demo_{role}" for role in ("student", "teacher")}
     assert {f"{stem}{end}" for stem in weights for end in (".safetensors", ".json")} <= names
-    assert {"napari_hmkd_manifest/napari.yaml", "napari_hmkd/training/cli.py"} <= names
+    assert "napari_hmkd_manifest/napari.yaml" in names
+    training = [path for end in ("py", "html") for path in ROOT.glob(f"training/**/*.{end}")]
+    assert {f"napari_hmkd/{path.relative_to(ROOT).as_posix()}" for path in training} <= names
     assert not any(name.startswith(("tests/", "training/")) for name in names)
     size = sum((ROOT / "src" / f"{stem}.safetensors").stat().st_size for stem in weights)
     assert size <= 16 * 2**20

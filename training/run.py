@@ -8,7 +8,6 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.files import PARTIAL, write_whole
 from napari_hmkd.training.scores.files import EVALUATION_FILE
+from napari_hmkd.training.scores.strict_json import plain, strict_json
 from napari_hmkd.training.splits import SPLIT_FILE, Split
 from napari_hmkd.training.tiles import Tile
 
@@ -93,7 +93,7 @@ class RunFolder:
                 f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
                 "Start again in a new folder"
             ) from error
-        if differing := list(_differences(kept, json.loads(_json(settings)))):
+        if differing := list(_differences(kept, plain(settings))):
             raise DataError(
                 f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
                 "its command line with --resume, or name a new folder with --out"
@@ -154,22 +154,14 @@ def text_digest(text: str) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a whole JSON file or none; dataclasses become objects.
+    """Write a whole JSON file or none; dataclasses become objects, NaN becomes null.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    write_whole(path, (_json(content) + "\n").encode())
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    write_whole(path, strict_json(content).encode())
 
 
 def versions() -> dict[str, str]:
