@@ -119,10 +119,6 @@ class DataSettings:
         ),
     )
     memory_gb: float = field(default=8.0, metadata=about("Most memory for decoded tiles, in GB."))
-    accept_leaks: bool = field(
-        default=False,
-        metadata=about("Train although the same patient or picture is on both sides of the test."),
-    )
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes."""
@@ -151,6 +147,10 @@ class SplitSettings:
         metadata=about("Test on one of so many folds instead of on a share; 0: no folds."),
     )
     fold: int = field(default=0, metadata=about("Which fold to test on, from 0."))
+    accept_leaks: bool = field(
+        default=False,
+        metadata=about("Train although the same patient or picture is on both sides of the test."),
+    )
 
     def __post_init__(self) -> None:
         """Refuse shares that leave nothing to train on, and folds that do not exist."""

@@ -183,6 +183,24 @@ def batches(dataset: PairDataset, size: int) -> BatchLoader:
     return BatchLoader(dataset, size)
 
 
+def batch_of_process(training_tiles: int, batch_size: int, ranks: int) -> int:
+    """Tiles in a batch of one of `ranks` processes: as asked for, or as many as there are.
+
+    Raises
+    ------
+    DataError
+        If there are too few for batch normalisation.
+    """
+    size = min(batch_size, training_tiles // ranks)
+    if size < 2:
+        raise DataError(
+            f"{training_tiles} training tiles for {ranks} process(es) in batches of {batch_size}: "
+            "batch normalisation needs at least two tiles in a batch. Give more tiles, or a larger "
+            "--batch-size"
+        )
+    return size
+
+
 class TileData(lightning.LightningDataModule):
     """Training and validation tiles.
 
@@ -197,7 +215,7 @@ class TileData(lightning.LightningDataModule):
     Raises
     ------
     DataError
-        If there are too few training tiles for batch normalisation.
+        As `batch_of_process`.
     """
 
     def __init__(
@@ -215,13 +233,7 @@ class TileData(lightning.LightningDataModule):
         super().__init__()
         self.tiles, self.store, self.split, self.seed = tiles, store, split, seed
         self.rank, self.ranks = rank, ranks
-        self.batch_size = min(batch_size, len(split.train) // ranks)
-        if self.batch_size < 2:
-            raise DataError(
-                f"{len(split.train)} training tiles for {ranks} process(es) in batches of "
-                f"{batch_size}: batch normalisation needs at least two tiles in a batch. Give more "
-                "tiles, or a larger --batch-size"
-            )
+        self.batch_size = batch_of_process(len(split.train), batch_size, ranks)
         self.train_set = PairDataset(store, tiles, split.train, augment, seed)
 
     def part(self, indices: Indices) -> PairDataset:

@@ -27,7 +27,7 @@ FREE = {
     ("compute", "device"),
     ("data", "cache"),
     ("data", "memory_gb"),
-    ("data", "accept_leaks"),
+    ("split", "accept_leaks"),
     ("engine", "recompute"),
     ("export", "half"),
     ("export", "name"),

@@ -15,7 +15,7 @@ from napari_hmkd.training.check import refuse_leaks
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.console import say, silence
-from napari_hmkd.training.data import TileData
+from napari_hmkd.training.data import TileData, batch_of_process
 from napari_hmkd.training.engine import Engine, Fit
 from napari_hmkd.training.graders import Grader, predict_logits
 from napari_hmkd.training.run import RunFolder
@@ -84,6 +84,7 @@ def train(
     else:
         silence()
     plan = plan_run(data, out.resolve().name, settings, role, teacher)
+    batch_of_process(len(plan.split.train), settings.compute.batch_size, engine.ranks)
     if folder.resuming:
         folder.require_same(plan.record, plan.split, plan.source.tiles)
         if (weights := folder.finished(role)) is not None:
@@ -111,7 +112,7 @@ def _refuse_leaks(plan: RunPlan, folder: RunFolder, engine: Engine) -> dict[str,
     dict
         What the scores have to say about the teacher's split.
     """
-    split, accept = plan.split, plan.settings.data.accept_leaks
+    split, accept = plan.split, plan.settings.split.accept_leaks
     found = {}
     if plan.teacher is not None:
         # A run that goes on was let pass at its start.

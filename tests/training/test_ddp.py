@@ -51,7 +51,7 @@ def open_and_keep(plan, engine):
 
 def record(task, optimiser):
     if task.trainer.global_step == 0 and task.global_rank == 0:
-        kept["together"] = {name: w.grad.clone() for name, w in task.named_parameters()}
+        kept["together"] = {n: w.grad.clone() for n, w in task.named_parameters() if w.requires_grad}
 
 run_plan.make_task, workflow._open_tiles = make_and_keep, open_and_keep
 GradingTask.on_before_optimizer_step = record
@@ -65,8 +65,8 @@ if "together" in kept:
     for data.rank in range(2):
         batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
         (task.total(task.parts(batch)) / 2).backward()
-    in_turn = {name: w.grad for name, w in task.named_parameters()}
-    torch.save((kept["together"], in_turn), Path(sys.argv[0]).with_name("gradients.pt"))
+    in_turn = {name: w.grad for name, w in task.named_parameters() if w.requires_grad}
+    torch.save((kept["together"], in_turn), Path(sys.argv[0]).with_name(f"{sys.argv[1]}.pt"))
 """
 SPLIT = SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0)
 ARGUMENTS = (
@@ -83,13 +83,10 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def together(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A teacher that two processes trained for one epoch, and what they said."""
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twenty pairs beside the program."""
     folder = tmp_path_factory.mktemp("zu zweit")
-    program = folder / "programm.py"
-    program.write_text(PROGRAM, encoding="utf-8")
+    (folder / "programm.py").write_text(PROGRAM, encoding="utf-8")
     rng = np.random.default_rng(1)
     for number in range(20):
         grade = ("0", "1+", "2+", "3+")[number % 4]
@@ -97,7 +94,13 @@ def together(
             path = folder / "Gewebe" / stain / "train" / f"{number:05d}_train_{grade}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
-    command = (program, "teacher", folder / "Gewebe", *ARGUMENTS, "--out", folder / "run")
+    return folder / "Gewebe"
+
+
+def train_together(role: str, pairs: Path, *arguments: object) -> str:
+    """Let two processes train for one epoch; what they said."""
+    program = pairs.with_name("programm.py")
+    command = (program, role, pairs, *ARGUMENTS, "--out", pairs.with_name(role), *arguments)
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         env=environment(),
@@ -106,24 +109,40 @@ def together(
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    return folder, done
+    return done.stderr
 
 
-def test_the_first_gradients_are_those_of_accumulated_batches(together) -> None:
-    folder, _ = together
-    found, wanted = torch.load(folder / "gradients.pt")
+@pytest.fixture(scope="module")
+def teacher(pairs: Path) -> tuple[Path, str]:
+    """Run folder of a teacher, and what was said."""
+    return pairs.with_name("teacher"), train_together("teacher", pairs)
+
+
+@pytest.fixture(scope="module")
+def student(pairs: Path, teacher: tuple[Path, str]) -> tuple[Path, str]:
+    """Run folder of a student that this teacher taught, and what was said."""
+    guide = teacher[0] / "teacher.safetensors"
+    return pairs.with_name("student"), train_together("student", pairs, "--teacher", guide)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_the_first_gradients_are_those_of_accumulated_batches(
+    role: str, request: pytest.FixtureRequest
+) -> None:
+    folder, _ = request.getfixturevalue(role)
+    found, wanted = torch.load(folder.with_name(f"{role}.pt"))
     assert found.keys() == wanted.keys()
     assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-3
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes_leave_one_model_and_one_voice(together) -> None:
-    folder, done = together
-    assert load(folder / "run/teacher.safetensors")[1].width == 0.25
-    assert done.stderr.count("epoch 1/1") == 1
-    with (folder / "run/metrics.csv").open(newline="", encoding="utf-8") as file:
+def test_two_processes_leave_one_model_and_one_voice(teacher: tuple[Path, str]) -> None:
+    folder, said = teacher
+    assert load(folder / "teacher.safetensors")[1].width == 0.25
+    assert said.count("epoch 1/1") == 1
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
-    with (folder / "run/split.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = [line for line in csv.DictReader(file) if line["split"] == "train"]
     assert int(row["step"]) == len(trained) // 2 // 2  # processes, tiles in a batch
 

@@ -129,18 +129,12 @@ def teachers() -> list[Piece]:
     return [Piece(labels, seed) for labels in Labels for seed in SEEDS]
 
 
-def first_students() -> list[Piece]:
-    """Defaults of the main comparison with each seed, and with the first seed all tries."""
-    sure = [
-        student(labels, seed, method) for labels in Labels for seed in SEEDS for method in VARIANTS
-    ]
-    tried = [piece for labels in Labels for group in tries(labels) for piece in group]
-    return list(dict.fromkeys(sure + tried))
+def tries() -> list[list[Piece]]:
+    """What validation chooses from: each approach's settings, and the rivals.
 
-
-def tries(labels: Labels) -> list[list[Piece]]:
-    """What validation chooses from with the first seed: each approach's settings, and rivals."""
-    first = SEEDS[0]
+    With the tiles' labels and the first seed; what is chosen is then trained with all labels and seeds.
+    """
+    labels, first = Labels.TILE, SEEDS[0]
     own = [
         [student(labels, first, method, variant) for variant in (DEFAULT, *variants)]
         for method, variants in VARIANTS.items()
@@ -148,7 +142,6 @@ def tries(labels: Labels) -> list[list[Piece]]:
     return [*own, [student(labels, first, method) for method in RIVALS]]
 
 
-def other_seeds(chosen: Piece) -> list[Piece]:
-    """A chosen try with the seeds that it was not chosen by."""
-    assert chosen.method is not None
-    return [student(chosen.labels, seed, chosen.method, chosen.variant) for seed in SEEDS[1:]]
+def with_each_seed(labels: Labels, method: Method, variant: str = DEFAULT) -> list[Piece]:
+    """One row of the table of results."""
+    return [student(labels, seed, method, variant) for seed in SEEDS]

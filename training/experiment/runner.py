@@ -27,8 +27,6 @@ from napari_hmkd.training.experiment.plan import (
     QUICK,
     Piece,
     Size,
-    first_students,
-    other_seeds,
     teachers,
     tries,
 )
@@ -82,15 +80,14 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     def trained(pieces: Sequence[Piece]) -> bool:
         return all_done(pieces, train_piece, lambda piece: place.outcome(piece).is_file())
 
-    if not (trained(teachers()) and trained(first_students())):
+    if not (trained(teachers()) and trained([p for group in tries() for p in group])):
         return False
-    chosen = {labels: choose(labels, place) for labels in Labels}
-    best = [piece for pieces in chosen.values() for piece in pieces]
-    if not trained([piece for one in best for piece in other_seeds(one)]):
+    chosen = choose(place)
+    rows = {labels: rows_of(labels, chosen) for labels in Labels}
+    compared = [piece for table in rows.values() for pieces in table.values() for piece in pieces]
+    if not trained(list(dict.fromkeys(compared))):
         return False
-    rows = {labels: rows_of(labels, chosen[labels]) for labels in Labels}
-    graded = [piece for table in rows.values() for pieces in table.values() for piece in pieces]
-    finished = [p for p in dict.fromkeys(graded) if validation_kappa(p, place) > FAILED_KAPPA]
+    finished = [p for p in dict.fromkeys(compared) if validation_kappa(p, place) > FAILED_KAPPA]
     if not all_done(finished, grade_test, lambda piece: grades_file(piece, place).is_file()):
         return False
     command = f"napari-hmkd-train experiment FOLDER{' --quick' if quick else ''}"
@@ -98,9 +95,9 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     return True
 
 
-def choose(labels: Labels, place: Place) -> list[Piece]:
-    """Of each group of tries, the one that is best on validation with the first seed."""
-    return [max(group, key=lambda p: validation_kappa(p, place)) for group in tries(labels)]
+def choose(place: Place) -> list[Piece]:
+    """Of each group of tries, the one that is best on validation."""
+    return [max(group, key=lambda p: validation_kappa(p, place)) for group in tries()]
 
 
 def _claim(folder: Path, size: Size) -> None:

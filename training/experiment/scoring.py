@@ -25,7 +25,7 @@ from napari_hmkd.training.experiment.plan import (
     VARIANTS,
     Piece,
     Size,
-    student,
+    with_each_seed,
 )
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.run import write_json
@@ -50,18 +50,15 @@ def rows_of(labels: Labels, chosen: Sequence[Piece]) -> Rows:
     rows: Rows = {"teacher": [Piece(labels, seed) for seed in SEEDS]}
     *own, rival = chosen
     for method, title in TITLES.items():
-        rows[title] = [student(labels, seed, method) for seed in SEEDS]
+        rows[title] = with_each_seed(labels, method)
     for best in own:
         assert best.method is not None
         title = f"{TITLES[best.method]}, best of {1 + len(VARIANTS[best.method])}"
-        rows[f"{title}: {best.variant or 'defaults'}"] = _seeds(best)
-    rows[f"best of {len(RIVALS)} rivals: {rival.approach}"] = _seeds(rival)
+        row = f"{title}: {best.variant or 'defaults'}"
+        rows[row] = with_each_seed(labels, best.method, best.variant)
+    assert rival.method is not None
+    rows[f"best of {len(RIVALS)} rivals: {rival.approach}"] = with_each_seed(labels, rival.method)
     return rows
-
-
-def _seeds(piece: Piece) -> list[Piece]:
-    assert piece.method is not None
-    return [student(piece.labels, seed, piece.method, piece.variant) for seed in SEEDS]
 
 
 def score(size: Size, place: Place, rows: Mapping[Labels, Rows], about: Mapping[str, Any]) -> None:

@@ -46,9 +46,8 @@ class ClosingGuard(QObject):
     def arm(self) -> None:
         """A run begins: watch."""
         self._armed, self._leaving = True, False
-        for top in QApplication.topLevelWidgets():
-            if isinstance(top, QMainWindow):
-                top.installEventFilter(self)
+        self._watch_windows()
+        QApplication.instance().focusWindowChanged.connect(self._watch_windows)
         dock = self._dock()
         if dock is not None:
             self._watch_button()
@@ -62,6 +61,7 @@ class ClosingGuard(QObject):
         if not self._armed:
             return
         self._armed = False
+        QApplication.instance().focusWindowChanged.disconnect(self._watch_windows)
         dock = self._dock()
         if dock is not None:
             dock.topLevelChanged.disconnect(self._watch_button)
@@ -104,6 +104,12 @@ class ClosingGuard(QObject):
         while above is not None and not isinstance(above, QDockWidget):
             above = above.parentWidget()
         return above
+
+    def _watch_windows(self, _focused: object = None) -> None:
+        """Watch every window, those too that are opened during the run."""
+        for top in QApplication.topLevelWidgets():
+            if isinstance(top, QMainWindow):
+                top.installEventFilter(self)  # a second time does nothing
 
     def _watch_button(self, _moved: object = None) -> None:
         dock = self._dock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from napari_hmkd.training.experiment.plan import (
     SEEDS,
     SPENT_COHORT_SEEDS,
     VARIANTS,
-    first_students,
-    other_seeds,
     student,
     teachers,
     tries,
 )
+from napari_hmkd.training.experiment.scoring import rows_of
 
 
 @pytest.mark.parametrize("size", [FULL, QUICK], ids=["full", "quick"])
@@ -49,27 +47,35 @@ def test_every_approach_of_the_main_comparison_has_as_many_tries() -> None:
 
 
 @pytest.mark.parametrize("labels", Labels)
-def test_what_the_table_needs_is_trained_with_each_seed(labels: Labels) -> None:
-    begun = [piece for piece in first_students() if piece.labels is labels]
-    last_of_each = [group[-1] for group in tries(labels)]
-    everything = begun + [piece for best in last_of_each for piece in other_seeds(best)]
-    counts = Counter(piece.approach for piece in everything)
-    thorough = {str(method) for method in VARIANTS} | {piece.approach for piece in last_of_each}
-    assert {name: counts.pop(name) for name in thorough} == dict.fromkeys(thorough, len(SEEDS))
-    tried = {f"{m}-{v}" for m, variants in VARIANTS.items() for v in variants} | set(
-        map(str, RIVALS)
-    )
-    assert set(counts) == tried - thorough
-    assert set(counts.values()) == {1}
+def test_the_table_has_defaults_and_what_was_chosen_with_each_seed(labels: Labels) -> None:
+    rows = rows_of(labels, [group[-1] for group in tries()])
+    found = {piece.approach for pieces in rows.values() for piece in pieces}
+    assert found == {
+        "teacher", "none", "hinton", "hmkd", "none-rate-triple", "hinton-weight-0.3",
+        "hmkd-cosine-sum", "dist",
+    }  # fmt: skip
+    for pieces in rows.values():
+        assert [piece.seed for piece in pieces] == list(SEEDS)
+        assert {piece.labels for piece in pieces} == {labels}
+
+
+def test_tries_know_one_kind_of_labels_and_one_seed() -> None:
+    tried = [piece for group in tries() for piece in group]
+    assert {(piece.labels, piece.seed) for piece in tried} == {(Labels.TILE, SEEDS[0])}
+    rivals = {str(method) for method in RIVALS}
+    own = {f"{m}-{v}" if v else str(m) for m, group in VARIANTS.items() for v in ("", *group)}
+    assert {piece.approach for piece in tried} == own | rivals
 
 
 def test_a_student_learns_from_the_teacher_of_its_labels_and_seed() -> None:
-    for piece in first_students():
-        if piece.method is Method.NONE:
-            assert piece.teacher is None
-        else:
-            assert piece.teacher in teachers()
-            assert (piece.teacher.labels, piece.teacher.seed) == (piece.labels, piece.seed)
+    for labels in Labels:
+        rows = rows_of(labels, [group[0] for group in tries()])
+        for piece in (piece for pieces in rows.values() for piece in pieces):
+            if piece.method in (None, Method.NONE):
+                assert piece.teacher is None
+            else:
+                assert piece.teacher in teachers()
+                assert (piece.teacher.labels, piece.teacher.seed) == (piece.labels, piece.seed)
 
 
 def changed(one, other) -> set[str]:
