@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -121,3 +126,107 @@ def colour_model(student_file: Path) -> OpenModel:
             return SimpleNamespace(logits=-(((green[:, None] - painted) / 4) ** 2))
 
     return OpenModel(ColourStudent(), card, student_file)
+
+
+@pytest.fixture(scope="session")
+def write_zarr() -> Callable[..., None]:
+    """Write an OME-Zarr store."""
+    import zarr
+
+    def write(
+        path: Path,
+        levels: list[np.ndarray],
+        version: str = "0.5",
+        axes: str = "cyx",
+        unit: str | None = "micrometer",
+        scale: float = 0.5,
+        chunk_px: int = 32,
+    ) -> None:
+        """Write (y, x, c) levels with the axes asked for, and the metadata of the version."""
+        kinds = {"c": "channel", "t": "time", "z": "space", "y": "space", "x": "space"}
+        group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
+        datasets = []
+        for index, level in enumerate(levels):
+            data = np.moveaxis(level, -1, 0)
+            data = data.reshape([data.shape["cyx".index(a)] if a in "cyx" else 1 for a in axes])
+            chunks = tuple(chunk_px if axis in "yx" else 1 for axis in axes)
+            group.create_array(str(index), data=data, chunks=chunks)
+            factor = [scale * 2**index if axis in "yx" else 1.0 for axis in axes]
+            transforms = [{"type": "scale", "scale": factor}]
+            datasets.append({"path": str(index), "coordinateTransformations": transforms})
+        names: list[dict[str, Any]] = [{"name": axis, "type": kinds[axis]} for axis in axes]
+        for name in names:
+            if name["name"] in "yx" and unit:
+                name["unit"] = unit
+        image = {"axes": names, "datasets": datasets, "name": "slide"}
+        if version == "0.4":
+            group.attrs["multiscales"] = [{**image, "version": version}]
+        else:
+            group.attrs["ome"] = {"version": version, "multiscales": [image]}
+
+    return write
+
+
+@dataclass
+class Server:
+    """A web server of this machine, and how it behaves; parts of requests' paths select them.
+
+    Attributes
+    ----------
+    url : str
+        Of the folder that is served, without a slash at its end.
+    failing : set of str
+        These requests are answered with 500.
+    silent : set of str
+        These are never answered.
+    asked : list of str
+        Paths of all requests so far.
+    """
+
+    url: str = ""
+    failing: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, *arguments: Any, state: Server, **more: Any) -> None:
+        self.state = state
+        super().__init__(*arguments, **more)
+
+    def do_GET(self) -> None:
+        self.state.asked.append(self.path)
+        if any(part in self.path for part in self.state.silent):
+            self.state.over.wait(30)
+        elif any(part in self.path for part in self.state.failing):
+            self.send_error(500)
+        else:
+            super().do_GET()
+
+    def log_message(self, *message: object) -> None:
+        """The tests' output stays clean."""
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Server]]:
+    """Serve a folder at 127.0.0.1 within a `with` block."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    @contextmanager
+    def run(folder: Path) -> Iterator[Server]:
+        state = Server()
+        handler = partial(_Handler, directory=str(folder), state=state)
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            state.url = f"http://127.0.0.1:{server.server_port}"
+            poll = {"poll_interval": 0.02}
+            thread = threading.Thread(target=server.serve_forever, kwargs=poll)
+            thread.start()
+            try:
+                yield state
+            finally:
+                state.over.set()
+                server.shutdown()
+                thread.join()
+
+    return run

@@ -106,6 +106,7 @@ class CountingSlide:
 
     def __init__(self, plan: GradePlan) -> None:
         self._slide = plan.slide
+        self.reader = plan.slide.reader
         self._lock = threading.Lock()
         self.started = self.running = 0
 
@@ -126,6 +127,7 @@ def test_closing_stops_the_reads(plan: GradePlan, colour_model: OpenModel) -> No
     tiles = np.tile(plan.tiles, (50, 1))
     with closing(grade_slide(counted, colour_model.network, CPU, tiles)) as batches:
         next(batches)
+    time.sleep(0.1)  # the reads under way end
     started = slide.started
     assert slide.running == 0
     time.sleep(0.1)
@@ -141,6 +143,28 @@ def test_only_so_many_tiles_are_read_ahead(plan: GradePlan, colour_model: OpenMo
         next(b)
         time.sleep(0.5)  # a slow network or viewer
         assert slide.started <= 2 + 2 + 8
+
+
+def test_tiles_of_a_stalled_drive_fail_in_time(
+    plan: GradePlan, colour_model: OpenModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    class StalledSlide:
+        reader = plan.slide.reader
+
+        def read(self, *place: object) -> np.ndarray:
+            answered.wait()
+            return plan.slide.read(*place)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("napari_hmkd.inference.READING_LIMIT_S", 0.2)
+    stalled = replace(plan, slide=StalledSlide(), settings=GradeSettings(batch_size=2))  # type: ignore[arg-type]
+    started = time.monotonic()
+    failed = [t for b in grade_slide(stalled, colour_model.network, CPU) for t in b.failed]
+    answered.set()
+    assert len(failed) == len(plan.tiles)
+    assert all("did not answer within 0.2 s" in tile.message for tile in failed)
+    assert time.monotonic() - started < 10  # not 0.2 s for each tile, and not for ever
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,14 @@ def test_no_python_lies_at_the_root_where_it_would_be_shipped() -> None:
 
 
 def test_the_extras_are_those_promised(project: dict) -> None:
-    assert set(project["project"]["optional-dependencies"]) == {"napari", "train", "test", "all"}
+    assert set(project["project"]["optional-dependencies"]) == {
+        "napari",
+        "train",
+        "test",
+        "fast",
+        "s3",
+        "all",
+    }
 
 
 def test_the_core_asks_for_no_viewer(project: dict) -> None:

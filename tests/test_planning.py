@@ -9,14 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from napari_hmkd.errors import NotBrightfieldError, PixelSizeError, SlideError
+from napari_hmkd.errors import PixelSizeError, SlideError, UnsuitableSlideError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
-from napari_hmkd.slide import open_slide
+from napari_hmkd.slide import StainKind, find_tissue, open_slide
 
 PaintSlide = Callable[..., Path]
 GRADES = [[-1, 0, 1], [3, -1, 2]]
+
+
+@pytest.fixture
+def brown_slide(tmp_path: Path) -> Path:
+    """A square of 256 px at 4 um/px of tissue stained with DAB, and one of glass."""
+    pixels = np.full((256, 512, 3), 243, dtype=np.uint8)
+    mottle = np.random.default_rng(0).integers(-12, 13, (256, 256, 1))
+    pixels[:, :256] = np.array((170, 120, 70)) + mottle
+    path = tmp_path / "brown.tif"
+    resolution = {"resolution": (2_500, 2_500), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), **resolution)
+    return path
 
 
 def test_the_tiles_are_those_with_tissue(
@@ -86,21 +99,62 @@ def test_a_slide_without_pixel_size_is_refused_until_it_is_stated(
 
 def test_fluorescence_is_refused_unless_forced(shared_data: Path, colour_model: OpenModel) -> None:
     with open_slide(shared_data / "slides" / "fluorescence.ndpi") as slide:
-        with pytest.raises(NotBrightfieldError, match=r"fluorescence\.ndpi"):
+        with pytest.raises(UnsuitableSlideError, match=r"fluorescence\.ndpi.* --force"):
             plan_grading(slide, colour_model.card)
         plan = plan_grading(slide, colour_model.card, GradeSettings(force=True))
+    assert (plan.stain.kind, plan.tissue) == (StainKind.FLUORESCENCE, None)
     assert len(plan.tiles) == plan.grid.rows * plan.grid.columns
     assert "brightfield" in plan.warnings[-1]
+    assert "every tile" in plan.warnings[-1]
 
 
-def test_a_slide_without_tissue_is_an_error(
+def test_a_blank_slide_is_refused_unless_forced(
     tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
 ) -> None:
+    with open_slide(paint_slide(tmp_path / "blank.tif", [[-1, -1]])) as slide:
+        with pytest.raises(UnsuitableSlideError, match=r"blank\.tif.* blank glass"):
+            plan_grading(slide, colour_model.card)
+        plan = plan_grading(slide, colour_model.card, GradeSettings(force=True))
+    assert (plan.stain.kind, len(plan.tiles)) == (StainKind.BLANK, 2)
+
+
+def test_ihc_by_force_is_graded_where_its_tissue_is(
+    brown_slide: Path, colour_model: OpenModel
+) -> None:
+    with open_slide(brown_slide) as slide:
+        with pytest.raises(UnsuitableSlideError, match=r"IHC .* are brown"):
+            plan_grading(slide, colour_model.card)
+        plan = plan_grading(slide, colour_model.card, GradeSettings(force=True))
+    assert plan.tiles.tolist() == [[0, 0]]
+    assert "IHC" in plan.warnings[-1]
+    assert "every tile" not in plan.warnings[-1]
+
+
+def test_painted_tissue_is_obeyed(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        painted = find_tissue(slide)
+        painted.mask[:, painted.mask.shape[1] * 2 // 3 :] = False
+        plan = plan_grading(slide, colour_model.card, tissue=painted)
+        assert plan.tissue is painted
+        assert plan.tiles.tolist() == [[0, 1], [1, 0]]
+        erased = replace(painted, mask=np.zeros_like(painted.mask))
+        with pytest.raises(UnsuitableSlideError, match="blank"):
+            plan_grading(slide, colour_model.card, tissue=erased)
+        with pytest.raises(SlideError, match="none of its 6 tiles"):
+            plan_grading(slide, colour_model.card, GradeSettings(force=True), erased)
+
+
+def test_too_little_tissue_in_every_tile_is_an_error(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    card = replace(colour_model.card, tile_px=1024)
     with (
-        open_slide(paint_slide(tmp_path / "blank.tif", [[-1, -1]])) as slide,
-        pytest.raises(SlideError, match=r"blank\.tif.* none of its 2 tiles"),
+        open_slide(paint_slide(tmp_path / "slide.tif", [[0, -1], [-1, -1]])) as slide,
+        pytest.raises(SlideError, match=r"slide\.tif.* none of its 1 tiles"),
     ):
-        plan_grading(slide, colour_model.card)
+        plan_grading(slide, card)
 
 
 def test_on_real_tissue_the_tiles_are_where_the_spots_with_rna_are(

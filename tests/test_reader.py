@@ -81,6 +81,45 @@ def test_the_layer_is_a_lazy_pyramid_at_true_scale(tmp_path: Path):
     assert slide.path == path
 
 
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("http://a.b/slide.zarr", True),
+        ("https://a.b/c d/slide.ome.zarr/", True),
+        ("s3://bucket/slide.ZARR", True),
+        ("http://a.b/slide.svs", False),
+        ("http://a.b/", False),
+        ("ftp://a.b/slide.zarr", False),
+    ],
+)
+def test_an_address_of_a_store_is_taken_unseen(address: str, taken: bool):
+    assert (get_reader(address) is not None) is taken
+    assert (get_reader([address]) is not None) is taken
+
+
+def test_a_store_on_a_server_is_a_layer(tmp_path: Path, write_zarr, serve):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)
+    write_zarr(tmp_path / "Schnitt.ome.zarr", [pixels])
+    with serve(tmp_path) as server:
+        path = f"{server.url}/Schnitt.ome.zarr"
+        [(levels, kwargs, _)] = get_reader(path)(path)
+        assert (kwargs["name"], kwargs["scale"]) == ("Schnitt.ome.zarr", (0.5, 0.5))
+        assert np.array_equal(np.asarray(levels[0]), pixels)
+        with pytest.raises(SlideError, match=r"missing\.zarr"):
+            get_reader(path)(f"{server.url}/missing.zarr")
+
+
+def test_napari_passes_addresses_on(tmp_path: Path, write_zarr, serve):
+    npe2 = pytest.importorskip("npe2", reason="needs napari")
+    write_zarr(tmp_path / "a.zarr", [np.zeros((64, 64, 3), np.uint8)])
+    manifest = npe2.PluginManifest.from_file(Path(__file__).parents[1] / "napari.yaml")
+    with serve(tmp_path) as server:
+        manager = npe2.PluginManager(disable=())
+        manager.register(manifest)
+        found = manager.iter_compatible_readers([f"{server.url}/a.zarr"])
+        assert [reader.command for reader in found] == ["napari-hmkd.read_slide"]
+
+
 def test_a_slide_without_pixel_size_is_drawn_in_pixels(shared_data: Path):
     path = str(shared_data / "slides/tcga-cr-7395-01a-01-ts1.svs")
     reader = get_reader(path)

@@ -17,12 +17,16 @@ class SlideReadError(SlideError):
     """A region of an open slide cannot be read."""
 
 
+class SlideStalledError(SlideReadError):
+    """An open slide's disk or network did not answer in time."""
+
+
 class PixelSizeError(SlideError):
     """The pixel size is missing, implausible, or too coarse for the model."""
 
 
-class NotBrightfieldError(SlideError):
-    """The slide does not look like a brightfield stain."""
+class UnsuitableSlideError(SlideError):
+    """The slide is no sharp H&E with tissue on it, and grading it was not insisted on."""
 
 
 class ModelError(HmkdError):

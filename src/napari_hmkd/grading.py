@@ -124,7 +124,7 @@ class SlideGrading:
         failed = list(self.heatmap.failed.values())
         if failed and not self.heatmap.graded.any():
             raise SlideError(
-                f"asked to grade {self.plan.slide.path.name}, but none of its {len(failed)} tiles with "
+                f"asked to grade {self.plan.slide.name}, but none of its {len(failed)} tiles with "
                 f"tissue could be; the first failed with: {failed[0].message}; fetch the file again from "
                 "where it came, or choose a model that was trained on such tissue"
             )
@@ -153,7 +153,7 @@ def start_grading(
     ------
     DeviceError
         If the device asked for is missing.
-    PixelSizeError, NotBrightfieldError, SlideError
+    PixelSizeError, UnsuitableSlideError, SlideError
         If the slide cannot be graded; see `plan_grading`.
     """
     settings = settings or GradeSettings()

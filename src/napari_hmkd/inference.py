@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -18,10 +18,10 @@ from napari_hmkd.device import device_errors, mixed_precision
 from napari_hmkd.errors import ModelError, SlideReadError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradePlan, read_tile
+from napari_hmkd.slide import READING_LIMIT_S
 
 GRADES = 4
 _NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
-_READERS = min(8, os.cpu_count() or 1)
 
 Read = np.ndarray | SlideReadError  # a tile's pixels, or why there are none
 
@@ -144,22 +144,23 @@ def _sort_out(
 
 def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Generator[Read, None, None]:
     """Pixels of each tile in order, or the error in their place; a bounded number is held."""
-    ahead = plan.settings.batch_size + _READERS
-    pending: deque[Future[Read]] = deque()
-    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="napari-hmkd-read")
+    threads = plan.slide.reader.threads
+    ahead = plan.settings.batch_size + threads.count
+    pending: deque[Future[np.ndarray]] = deque()
+
+    def next_read() -> Read:
+        try:
+            return threads.wait(pending.popleft(), READING_LIMIT_S)
+        except SlideReadError as error:
+            return error
+
     try:
         for tile in tiles.tolist():
-            pending.append(pool.submit(_read, plan, tile))
+            pending.append(threads.submit(partial(read_tile, plan.slide, plan.grid, tile)))
             if len(pending) > ahead:
-                yield pending.popleft().result()
+                yield next_read()
         while pending:
-            yield pending.popleft().result()
-    finally:  # also when closed half way: drop what waits, wait for the reads under way
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _read(plan: GradePlan, tile: tuple[int, int]) -> Read:
-    try:
-        return read_tile(plan.slide, plan.grid, tile)
-    except SlideReadError as error:
-        return error
+            yield next_read()
+    finally:  # also when closed half way: drop what waits
+        for future in pending:
+            future.cancel()

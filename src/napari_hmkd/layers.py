@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hmkd.palette import GRADE_COLOURS, colourise
-from napari_hmkd.slide import Slide, pyramid
+from napari_hmkd.slide import Slide, TissueMask, pyramid
 from napari_hmkd.tiling import TileGrid
 
 if TYPE_CHECKING:  # opening a slide must not wait for torch to load
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 LayerData = tuple[Any, dict[str, Any], str]
 
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
+_TISSUE = "#00b050"
 
 
 def slide_layer(slide: Slide) -> LayerData:
@@ -28,7 +29,7 @@ def slide_layer(slide: Slide) -> LayerData:
     """
     unit = "micrometer" if slide.mpp else "pixel"
     kwargs = {
-        "name": slide.path.name,
+        "name": slide.name,
         "multiscale": True,
         "rgb": True,
         "scale": slide.mpp or (1.0, 1.0),
@@ -38,6 +39,26 @@ def slide_layer(slide: Slide) -> LayerData:
     return pyramid(slide), kwargs, "image"
 
 
+def tissue_layer(slide: Slide, tissue: TissueMask) -> LayerData:
+    """A slide's tissue mask as labels to paint in, at true scale: 0 is none, any other is tissue.
+
+    The data are a copy, uint8 (height, width); the mask itself travels in
+    `metadata["napari_hmkd"]["tissue"]`, and in `["tissue_of"]` the slide's path.
+    """
+    kwargs = {
+        "name": f"tissue ({slide.name})",
+        "colormap": {None: _TISSUE, 0: "transparent", 1: _TISSUE},
+        "opacity": 0.7,
+        **_placed(
+            step_px=np.array(tissue.downsample),
+            origin_px=np.zeros(2),
+            mpp=np.array(slide.require_mpp()),
+        ),
+        "metadata": {"napari_hmkd": {"tissue": tissue, "tissue_of": slide.path}},
+    }
+    return tissue.mask.astype(np.uint8), kwargs, "labels"
+
+
 def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
     """The expected grade as one pixel per tile, and the failed tiles where there are any.
 
@@ -45,7 +66,7 @@ def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
     (transparent) where there is nothing to show; draw a later one by setting `layer.data` to the data of a later call.
     """
     grid, card, heatmap = grading.plan.grid, grading.plan.card, grading.heatmap
-    name = grading.plan.slide.path.name
+    name = grading.plan.slide.name
     common = {
         **_placed(
             step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=np.array(grid.slide_mpp)

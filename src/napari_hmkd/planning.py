@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_hmkd.errors import NotBrightfieldError, SlideError
+from napari_hmkd.errors import SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
-from napari_hmkd.slide import Slide, TissueMask, find_tissue
+from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
+from napari_hmkd.slide.stain import examine
 from napari_hmkd.tiling import TileGrid
 
 ENLARGEMENT_WARNING = 1.2
@@ -28,7 +29,8 @@ class GradeSettings:
     min_tissue_fraction : float
         Tiles with less tissue than this share of their area are left out.
     force : bool
-        Grade a slide that does not look like a brightfield stain, every tile of it.
+        Grade a slide that does not look like sharp H&E. Where no tissue can be found on it, every tile
+        is graded.
     """
 
     batch_size: int = 8
@@ -60,9 +62,13 @@ class GradePlan:
         As asked for.
     grid : TileGrid
         All tiles of the slide.
+    stain : StainCheck
+        What the slide looks like.
+    tissue : TissueMask or None
+        Where there is tissue; None where none could be found and grading was insisted on.
     tissue_fraction : numpy.ndarray
         float32 (rows, columns), the share of each tile's area that is tissue; what lies beyond the
-        slide's edge is none.
+        slide's edge is none. 1 everywhere without a tissue mask.
     enlargement : float
         1.0, or how many times the slide's own pixels are enlarged to the model's.
     warnings : tuple of str
@@ -73,6 +79,8 @@ class GradePlan:
     card: ModelCard
     settings: GradeSettings
     grid: TileGrid
+    stain: StainCheck
+    tissue: TissueMask | None
     tissue_fraction: np.ndarray
     enlargement: float
     warnings: tuple[str, ...]
@@ -123,55 +131,60 @@ def plan_grading(
     settings : GradeSettings, optional
         The defaults, if left out.
     tissue : TissueMask, optional
-        Where the slide's tissue was found already, to save the time.
+        Where the slide's tissue was found or painted already: it is obeyed.
 
     Raises
     ------
     PixelSizeError
         If the pixel size is unknown, or more than twice the model's.
-    NotBrightfieldError
-        If the slide does not look like a brightfield stain, unless `settings.force`.
+    UnsuitableSlideError
+        If the slide looks like fluorescence, IHC, blank glass or out of focus, unless
+        `settings.force`; see `check_stain`.
     SlideError
         If no tile holds enough tissue.
     """
     settings = settings or GradeSettings()
     grid = tile_grid(slide, card)
     enlargement = slide.enlargement(card.mpp)
-    brightfield = slide.looks_brightfield()
-    if not (brightfield or settings.force):
-        raise NotBrightfieldError(
-            f"asked to grade {slide.path.name}, which does not look like a brightfield stain such as "
-            "H&E (no bright background, or a fluorescence scan); to grade it all the same, use --force "
-            "on the command line, or GradeSettings(force=True)"
+    stain, tissue = examine(slide, tissue)
+    if not (stain.gradable or settings.force):
+        raise UnsuitableSlideError(
+            f"asked to grade {slide.name}, which looks like {stain.reason}; to grade it all the same, press the "
+            "button for it in napari, or use --force or GradeSettings(force=True)"
         )
-    if brightfield:
-        fraction = _tissue_fraction(grid, tissue or find_tissue(slide))
-    else:  # tissue is told from bright glass, of which there is none
-        fraction = np.ones((grid.rows, grid.columns), dtype=np.float32)
     plan = GradePlan(
         slide,
         card,
         settings,
         grid,
-        fraction,
+        stain,
+        tissue,
+        _tissue_fraction(grid, tissue),
         enlargement,
-        _warnings(slide, card, enlargement, brightfield),
+        _warnings(slide, card, enlargement, stain, tissue),
     )
     if not len(plan.tiles):
         raise SlideError(
-            f"asked to grade {slide.path.name}, but none of its {fraction.size} tiles is at least "
-            f"{settings.min_tissue_fraction:.0%} tissue; look whether the slide is blank or very faint"
+            f"asked to grade {slide.name}, but none of its {plan.tissue_fraction.size} tiles is at least "
+            f"{settings.min_tissue_fraction:.0%} tissue; look whether the slide is very faint, or paint "
+            "its tissue in the viewer"
         )
     return plan
 
 
-def _tissue_fraction(grid: TileGrid, tissue: TissueMask) -> np.ndarray:
+def _tissue_fraction(grid: TileGrid, tissue: TissueMask | None) -> np.ndarray:
+    if tissue is None:
+        return np.ones((grid.rows, grid.columns), dtype=np.float32)
     fraction = tissue.fraction(grid.origins(grid.tiles()), grid.step_px)
     return fraction.astype(np.float32).reshape(grid.rows, grid.columns)
 
 
 def _warnings(
-    slide: Slide, card: ModelCard, enlargement: float, brightfield: bool
+    slide: Slide,
+    card: ModelCard,
+    enlargement: float,
+    stain: StainCheck,
+    tissue: TissueMask | None,
 ) -> tuple[str, ...]:
     found = []
     if enlargement > ENLARGEMENT_WARNING:
@@ -179,9 +192,9 @@ def _warnings(
             f"the slide's pixels ({max(slide.require_mpp()):.3f} um) are coarser than the model's "
             f"({card.mpp:.3f} um): it was enlarged {enlargement:.2f} times, and the grades may suffer"
         )
-    if not brightfield:
-        found.append(
-            "the slide does not look like a brightfield stain and was graded by force, every tile of "
-            "it: tissue could not be told from background"
-        )
+    if not stain.gradable:
+        every = "" if tissue else ", every tile of it: tissue could not be told from background"
+        found.append(f"the slide looks like {stain.reason}; it was graded by force{every}")
+    elif stain.kind is StainKind.UNKNOWN:
+        found.append(f"the slide has {stain.reason}: make sure that it is H&E")
     return tuple(found)

@@ -10,6 +10,7 @@ from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide.location import is_remote, locate
 
 VENDOR_SUFFIXES = frozenset(
     {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
@@ -29,12 +30,18 @@ def get_reader(path: Paths) -> Reader | None:
     """The npe2 reader contribution: a function that reads `path`, or None.
 
     None leaves the path to other readers: several paths at once, a file of another kind, and a
-    plain small TIFF (no pyramid, shorter than 4096 px).
+    plain small TIFF (no pyramid, shorter than 4096 px). An address of an OME-Zarr store is taken
+    unseen, so that a server's failure has a message.
     """
     if not isinstance(path, (str, os.PathLike)):
         return read_slides if len(path) == 1 and get_reader(path[0]) else None
-    where = Path(path)
+    try:
+        where = locate(path)
+    except SlideError:  # an address of another kind
+        return None
     suffix = where.suffix.lower()
+    if is_remote(where):
+        return read_slides if suffix == ".zarr" else None
     if suffix in VENDOR_SUFFIXES:
         return read_slides
     if suffix not in _OTHER_SUFFIXES and not where.is_dir():

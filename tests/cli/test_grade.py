@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from napari_hmkd.cli import grade as cli
+from napari_hmkd.cli import grading_run
+from napari_hmkd.geometry import Region
 from napari_hmkd.grading import open_model, start_grading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.sample import SamplePair
@@ -23,7 +25,7 @@ from napari_hmkd.slide import open_slide
 
 PaintSlide = Callable[..., Path]
 GRADES = [[0, 1, -1], [3, 2, 3]]
-FILES = ["heatmap.png", "summary.json", "tiles.csv"]
+FILES = ["heatmap.png", "summary.json", "tiles.csv", "tissue.png"]
 
 
 @pytest.fixture
@@ -171,10 +173,46 @@ def test_a_pixel_size_no_slide_has_is_refused(
     assert "um/px" in result.stderr
 
 
+@pytest.mark.parametrize("backend", ["openslide", "tifffile"])
+def test_a_back_end_can_be_insisted_on(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], backend: str
+) -> None:
+    assert grade(slide, "--out", tmp_path / "out", "--backend", backend).exit_code == 0
+    assert summary(tmp_path / "out" / slide.name)["slide"]["backend"] == backend
+
+
+@pytest.mark.parametrize(("backend", "said"), [("zarr", "no zarr store"), ("none", "openslide")])
+def test_a_back_end_that_cannot_is_refused(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], backend: str, said: str
+) -> None:
+    result = grade(slide, "--out", tmp_path / "out", "--backend", backend)
+    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
+    assert said in result.stderr
+
+
+def test_a_slide_on_a_server(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], write_zarr, serve
+) -> None:
+    with open_slide(slide) as opened:
+        pixels = opened.read_level(0, Region(0, 0, 512, 768))
+    write_zarr(tmp_path / "served/Schnitt ä.ome.zarr", [pixels], scale=4.0, chunk_px=256)
+    with serve(tmp_path / "served") as server:
+        url = f"{server.url}/Schnitt ä.ome.zarr"
+        result = grade(url, slide, "--out", tmp_path / "out")
+        failed = grade(f"{server.url}/missing.zarr", "--out", tmp_path / "other")
+    assert result.exit_code == 0, result.stderr
+    assert names(tmp_path / "out") == sorted(["Schnitt ä.ome.zarr", slide.name])
+    found = summary(tmp_path / "out/Schnitt ä.ome.zarr")["slide"]
+    assert (found["name"], found["path"]) == ("Schnitt ä.ome.zarr", url)
+    assert table(tmp_path / "out/Schnitt ä.ome.zarr") == table(tmp_path / "out" / slide.name)
+    assert failed.exit_code == 2
+    assert "missing.zarr" in failed.stderr
+
+
 def test_the_sample_slide(
     tmp_path: Path, slide: Path, grade: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "sample_slide", lambda progress: SamplePair(slide, slide))
+    monkeypatch.setattr(grading_run, "sample_slide", lambda progress: SamplePair(slide, slide))
     assert grade("--sample", "--out", tmp_path / "out").exit_code == 0
     assert names(tmp_path / "out") == [slide.name]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.slide import open_slide
+from napari_hmkd.slide import find_tissue, open_slide
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
 
@@ -112,6 +113,70 @@ def test_the_summary_gives_area_and_share_per_grade_and_its_limits(summary: dict
     assert summary["use"] == "research use only"
     assert summary["meaning"] == "by area of tiles, not by cells: not an ASCO/CAP score"
     assert summary["notice"] == "painted squares, research use only"
+
+
+def test_the_tissue_is_saved_with_its_pixel_size(
+    results: Path,
+    summary: dict,  # type: ignore[type-arg]
+    grading: SlideGrading,
+) -> None:
+    tissue = grading.plan.tissue
+    assert summary["tissue"] == {
+        "file": "tissue.png",
+        "mpp": pytest.approx(list(tissue.mpp)),
+        "edited": False,
+    }
+    with Image.open(results / summary["tissue"]["file"]) as picture:
+        assert picture.mode == "L"
+        pixels = np.array(picture)
+    assert set(np.unique(pixels)) == {0, 255}
+    np.testing.assert_array_equal(pixels == 255, tissue.mask)
+    size_um = np.array(pixels.shape) * summary["tissue"]["mpp"]
+    assert size_um == pytest.approx([512 * 4.0, 768 * 4.0])
+
+
+def test_a_painted_mask_is_said_to_be_painted(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", [[0, 1], [2, 3]])) as slide:
+        found = find_tissue(slide)
+        painted = found.mask.copy()
+        painted[: len(painted) // 2] = False
+        tissue = replace(found, mask=painted, edited=True)
+        grading = start_grading(slide, colour_model, tissue=tissue)
+        list(grading.run())
+        write_results(grading, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["tissue"]["edited"] is True
+    np.testing.assert_array_equal(
+        np.array(Image.open(tmp_path / "out" / "tissue.png")) > 0, painted
+    )
+    assert {row["row"] for row in table(tmp_path / "out")} == {"1"}
+
+
+def test_where_tissue_cannot_be_told_there_is_no_mask_and_no_older_one_stays(
+    tmp_path: Path, grading: SlideGrading, results: Path
+) -> None:
+    assert (results / "tissue.png").is_file()
+    (results / "notes of mine.txt").touch()
+    forced = replace(grading, plan=replace(grading.plan, tissue=None))
+    write_results(forced, results)
+    assert sorted(entry.name for entry in results.iterdir()) == [
+        "heatmap.png",
+        "notes of mine.txt",
+        "summary.json",
+        "tiles.csv",
+    ]
+    assert json.loads((results / "summary.json").read_text(encoding="utf-8"))["tissue"] is None
+
+
+def test_the_summary_says_what_the_slide_looks_like(
+    summary: dict,  # type: ignore[type-arg]
+    grading: SlideGrading,
+) -> None:
+    stain = grading.plan.stain
+    assert summary["stain"] == {"kind": stain.kind.value, "reason": stain.reason}
+    assert stain.reason
 
 
 def test_the_picture_shows_the_slide_the_grades_and_the_notice(

@@ -111,6 +111,97 @@ def test_specks_are_dropped_and_vacuoles_filled():
     assert mask[42:78, 42:78].all()
 
 
+def draw_line(pixels: np.ndarray, slope: float, start: float, colour, width: float, down=False):
+    """A line of `width` px over a whole picture, along its rows, or down its columns."""
+    y, x = np.indices(pixels.shape[:2])
+    off = np.abs(x - start + slope * y) if down else np.abs(y - start - slope * x)
+    cover = np.clip(width / 2 + 0.5 - off, 0, 1)[..., None]
+    return (pixels * (1 - cover) + cover * np.array(colour)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize(
+    ("colour", "width"),
+    [((60, 60, 62), 3), ((150, 150, 153), 2), ((215, 213, 216), 2), ((255, 255, 255), 2)],
+    ids=["black", "dark", "faint", "bright"],
+)
+def test_the_edges_of_a_coverslip_are_no_tissue(slope: float, colour, width: float):
+    pixels = section((240, 320))
+    for start in (8.0, 190.0):
+        pixels = draw_line(pixels, slope, start, colour, width)
+    pixels = draw_line(pixels, slope, 200.0, colour, width, down=True)
+    mask = tissue_in(pixels, 8.0)
+    assert mask[42:78, 42:78].all()
+    mask[35:85, 35:85] = False
+    assert not mask.any()
+
+
+def test_the_shade_of_a_coverslip_is_no_tissue():
+    pixels = section()
+    pixels[:, 100:] = pixels[:, 100:] * 0.95
+    assert not tissue_in(pixels, 8.0)[:, 90:].any()
+
+
+def test_a_coverslip_s_edge_across_tissue_takes_nothing_from_it():
+    pixels = draw_line(section((240, 320)), 0.0, 60.0, (150, 150, 153), 2, down=True)
+    mask = tissue_in(pixels, 8.0)
+    assert mask[42:78, 42:78].all()
+    assert not mask[100:].any()
+
+
+def test_a_straight_strand_of_stained_tissue_is_kept():
+    pixels = section((240, 320))
+    pixels[150:156, 20:300] = (205, 130, 185)
+    assert tissue_in(pixels, 8.0)[151:155, 25:295].all()
+
+
+def fat(amount: float, seed: int = 0) -> np.ndarray:
+    """Optical density (100, 100) at 8 um/px of fat: cells of 80 um, membranes of 4 um."""
+    rng = np.random.default_rng(seed)
+    centres = np.stack(np.meshgrid(*2 * [np.arange(-5, 106, 10.0)]), -1).reshape(-1, 2)
+    centres += rng.uniform(-3, 3, centres.shape)
+    fine = np.stack(np.meshgrid(*2 * [(np.arange(400) + 0.5) / 4], indexing="ij"), -1)
+    nearest, second = np.moveaxis(cKDTree(centres).query(fine, k=2)[0], -1, 0)
+    membrane = np.exp(-((8 * (second - nearest) / 4) ** 2))
+    return amount * membrane.reshape(100, 4, 100, 4).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize("amount", [0.05, 0.1, 0.3, 0.8])
+def test_fat_beside_tissue_belongs_to_it(amount: float):
+    pixels = section((160, 240))
+    light = 10 ** -(fat(amount)[..., None] * (0.2, 1.0, 0.5))
+    pixels[30:130, 80:180] = pixels[30:130, 80:180] * light + 0.5
+    mask = tissue_in(pixels, 8.0)
+    assert mask[42:78, 42:78].all()
+    assert mask[34:126, 84:176].mean() > 0.95
+    mask[25:135, 35:185] = False
+    assert not mask.any()
+
+
+def test_fat_of_real_sections_is_tissue(shared_data: Path):
+    path = shared_data / "bci_pairs/HE/test/00011_test_3+.png"  # more than half of it is fat
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB").reduce(17))
+    assert tissue_in(pixels, 17 * 0.46).mean() > 0.95
+
+
+def test_a_rim_of_glass_is_no_fat():
+    """Noise, dust and a printed grid on the glass do not make tissue grow over it."""
+    rng = np.random.default_rng(0)
+    pixels = section((240, 320)).astype(float)
+    glass = np.ones((240, 320), bool)
+    glass[40:80, 40:80] = False
+    pixels[glass] += rng.normal(0, 0.7, (np.count_nonzero(glass), 1))
+    grid = np.zeros((240, 320), bool)
+    grid[::12, ::12] = True
+    pixels[grid & glass] -= 4
+    for y, x in rng.integers(0, 230, (30, 2)):
+        pixels[y : y + 2, x : x + 2][glass[y : y + 2, x : x + 2]] = 130
+    mask = tissue_in(pixels.clip(0, 255).astype(np.uint8), 8.0)
+    assert mask[42:78, 42:78].all()
+    assert mask.sum() < 60 * 60
+
+
 @pytest.mark.parametrize("value", [0, 128, 243, 255])
 def test_flat_images_do_not_break_it(value: int):
     mask = tissue_in(np.full((30, 40, 3), value, np.uint8), 8.0)

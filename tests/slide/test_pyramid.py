@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from napari_hmkd.geometry import Size
+from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import Level, Slide, open_slide, pyramid
-from napari_hmkd.slide.pyramid import COARSEST_PX, chunk_px
+from napari_hmkd.slide.blocks import chunk_px
+from napari_hmkd.slide.cache import TileCache
+from napari_hmkd.slide.level_reader import LevelReader
+from napari_hmkd.slide.pyramid import COARSEST_PX
 
 
 class CountingSlide(Slide):
@@ -113,3 +118,40 @@ def test_damage_is_drawn_as_nothing_else_looks(tmp_path, write_pyramid, damage, 
         (0, 0, 0),
     }
     assert "a.tif" in caplog.text
+
+
+class Ruler:
+    """A slide of two levels whose pixels say which level-0 position of an axis is their middle."""
+
+    name, vendor, icc_profile, origin_px, pixel_sizes = "ruler", None, None, (0, 0), ()
+
+    def __init__(self, axis: int, size: Size, downsample: float) -> None:
+        self.properties: dict[str, str] = {}
+        coarse = Size(int(size.height / downsample), int(size.width / downsample))
+        self.axis, self.levels = axis, (Level(size, 1.0), Level(coarse, downsample))
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        first, count = (region.y, region.height) if self.axis == 0 else (region.x, region.width)
+        middle = ((first + np.arange(count) + 0.5) * self.levels[level].downsample).astype(int)
+        marks = np.stack([middle // 256, middle % 256, np.zeros_like(middle)], -1)
+        row = marks[:, None] if self.axis == 0 else marks[None]
+        return np.broadcast_to(row, (region.height, region.width, 3)).astype(np.uint8)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("downsample", [2.0, 3.9, 4.0002, 16.0143])
+@pytest.mark.parametrize("size", [Size(9001, 7003), Size(8192, 8192), Size(5000, 330)])
+def test_levels_line_up_within_half_a_pixel_of_theirs(axis: int, size: Size, downsample: float):
+    reader = LevelReader(Path("r"), Ruler(axis, size, downsample), "drawn", TileCache())
+    base, level = pyramid(Slide(Path("r"), reader))[:2]
+    factor = base.shape[axis] / level.shape[axis]  # as napari takes it
+    assert factor == pytest.approx(downsample, rel=1 / level.shape[axis])
+    row = level[:, 0] if axis == 0 else level[0]
+    high, low, padding = row.compute().astype(int).T
+    drawn_at = (np.arange(len(high)) + 0.5) * factor
+    off = np.abs(drawn_at - (256 * high + low))[padding == 0]
+    assert len(off) >= len(high) - 1
+    assert off.max() <= downsample / 2 + 1  # a mark is cut to a whole pixel

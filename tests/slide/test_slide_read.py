@@ -13,7 +13,7 @@ from napari_hmkd.errors import PixelSizeError, SlideReadError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import Slide, open_slide
 
-OPENSLIDE, TIFFFILE = {"compression": "jpeg"}, {"tile": None, "rowsperstrip": 16}
+LAYOUTS = {"openslide": {"compression": "jpeg"}, "tifffile": {"tile": None, "rowsperstrip": 16}}
 
 
 def exact_mean(pixels: np.ndarray, origin: tuple[float, float], size: Size, factor: float):
@@ -31,12 +31,11 @@ def exact_mean(pixels: np.ndarray, origin: tuple[float, float], size: Size, fact
     return plane
 
 
-@pytest.fixture(params=[OPENSLIDE, TIFFFILE], ids=["openslide", "tifffile"])
+@pytest.fixture(params=LAYOUTS)
 def slide(request, tmp_path: Path, noise, write_pyramid) -> Iterator[Slide]:
     """100 x 120 random pixels of 0.5 um/px, through either back end."""
-    write_pyramid(tmp_path / "slide.tif", noise(100, 120), **request.param)
-    with open_slide(tmp_path / "slide.tif") as slide:
-        assert slide.backend == ("openslide" if request.param is OPENSLIDE else "tifffile")
+    write_pyramid(tmp_path / "slide.tif", noise(100, 120), **LAYOUTS[request.param])
+    with open_slide(tmp_path / "slide.tif", backend=request.param) as slide:
         yield slide
 
 
@@ -133,8 +132,7 @@ class TestDamage:
     ) -> Iterator[Slide]:
         write_pyramid(tmp_path / name, noise(256, 256), compression=compression)
         damage(tmp_path / name, 5)
-        with open_slide(tmp_path / name) as slide:
-            assert slide.backend == backend
+        with open_slide(tmp_path / name, backend=backend) as slide:
             yield slide
 
     def test_a_damaged_tile_fails_again_and_alone(self, damaged: Slide):

@@ -159,7 +159,7 @@ def test_a_jpeg_tile_that_breaks_off_is_refused(tmp_path: Path, noise):
     with path.open("r+b") as file:
         file.seek(offset + count // 2)
         file.write(bytes(count - count // 2))
-    with pytest.raises(SlideReadError, match="break off"):
+    with pytest.raises(SlideReadError, match="end of JPEG"):
         whole(path)
 
 

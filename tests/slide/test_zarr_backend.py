@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,41 +13,10 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
 
 
-def write_zarr(
-    path: Path,
-    levels: list[np.ndarray],
-    version: str = "0.5",
-    axes: str = "cyx",
-    unit: str | None = "micrometer",
-    scale: float = 0.5,
-) -> None:
-    """Write (y, x, c) levels with the axes asked for, and the metadata of the version."""
-    kinds = {"c": "channel", "t": "time", "z": "space", "y": "space", "x": "space"}
-    group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
-    datasets = []
-    for index, level in enumerate(levels):
-        data = np.moveaxis(level, -1, 0)
-        data = data.reshape([data.shape["cyx".index(a)] if a in "cyx" else 1 for a in axes])
-        chunks = tuple(32 if axis in "yx" else 1 for axis in axes)
-        group.create_array(str(index), data=data, chunks=chunks)
-        factor = [scale * 2**index if axis in "yx" else 1.0 for axis in axes]
-        transforms = [{"type": "scale", "scale": factor}]
-        datasets.append({"path": str(index), "coordinateTransformations": transforms})
-    names: list[dict[str, Any]] = [{"name": axis, "type": kinds[axis]} for axis in axes]
-    for name in names:
-        if name["name"] in "yx" and unit:
-            name["unit"] = unit
-    image = {"axes": names, "datasets": datasets, "name": "slide"}
-    if version == "0.4":
-        group.attrs["multiscales"] = [{**image, "version": version}]
-    else:
-        group.attrs["ome"] = {"version": version, "multiscales": [image]}
-
-
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize("axes", ["cyx", "tczyx"])
 @pytest.mark.parametrize("name", ["a.zarr", "Präparat 1.ome.zarr"])
-def test_both_versions_open(tmp_path: Path, noise, version: str, axes: str, name: str):
+def test_both_versions_open(tmp_path: Path, noise, version: str, axes: str, name: str, write_zarr):
     pixels = noise(100, 140)
     write_zarr(tmp_path / name, [pixels, pixels[::2, ::2]], version, axes)
     with open_slide(f"{tmp_path / name}/") as slide:
@@ -63,13 +31,15 @@ def test_both_versions_open(tmp_path: Path, noise, version: str, axes: str, name
     ("unit", "scale", "mpp"),
     [("nanometer", 250.0, 0.25), ("millimeter", 0.0005, 0.5), (None, 0.5, None)],
 )
-def test_pixel_size_from_the_scale_and_its_unit(tmp_path: Path, noise, unit, scale, mpp):
+def test_pixel_size_from_the_scale_and_its_unit(
+    tmp_path: Path, noise, unit, scale, mpp, write_zarr
+):
     write_zarr(tmp_path / "a.zarr", [noise(40, 40)], unit=unit, scale=scale)
     with open_slide(tmp_path / "a.zarr") as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx((mpp, mpp)))
 
 
-def test_the_first_image_of_a_bioformats2raw_store_opens(tmp_path: Path, noise):
+def test_the_first_image_of_a_bioformats2raw_store_opens(tmp_path: Path, noise, write_zarr):
     pixels = noise(40, 50)
     zarr.create_group(tmp_path / "a.zarr", zarr_format=3).attrs["ome"] = {
         "version": "0.5",
@@ -80,7 +50,7 @@ def test_the_first_image_of_a_bioformats2raw_store_opens(tmp_path: Path, noise):
         assert np.array_equal(slide.read_level(0, Region(0, 0, 40, 50)), pixels)
 
 
-def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise):
+def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise, write_zarr):
     pixels = noise(64, 64)
     write_zarr(tmp_path / "a.zarr", [pixels])
     (tmp_path / "a.zarr/0/c/0/0/0").write_bytes(b"damaged")
@@ -93,13 +63,13 @@ def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise):
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((64, 64, 1), np.uint8), ((64, 64, 3), np.uint16), ((64, 64, 5), np.uint8)]
 )
-def test_other_images_are_refused(tmp_path: Path, shape, dtype):
+def test_other_images_are_refused(tmp_path: Path, shape, dtype, write_zarr):
     write_zarr(tmp_path / "a.zarr", [np.zeros(shape, dtype)])
     with pytest.raises(SlideError, match="8 bits"):
         open_slide(tmp_path / "a.zarr")
 
 
-def test_stores_without_an_image_are_refused(tmp_path: Path, noise):
+def test_stores_without_an_image_are_refused(tmp_path: Path, noise, write_zarr):
     zarr.create_group(tmp_path / "empty.zarr", zarr_format=3)
     zarr.create_array(tmp_path / "array.zarr", data=noise(8, 8))
     write_zarr(tmp_path / "lost.zarr", [noise(40, 40)])

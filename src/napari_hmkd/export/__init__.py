@@ -8,13 +8,16 @@ from napari_hmkd.export.folder import replaced_folder, result_folders
 from napari_hmkd.export.picture import write_picture
 from napari_hmkd.export.summary import write_summary
 from napari_hmkd.export.table import write_table
+from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
 from napari_hmkd.grading import SlideGrading
 
 __all__ = ["result_folders", "write_results"]
 
 
 def write_results(grading: SlideGrading, folder: Path) -> None:
-    """Write `tiles.csv`, `summary.json` and `heatmap.png`: all of them, or none.
+    """Write `tiles.csv`, `summary.json`, `heatmap.png` and `tissue.png`: all of them, or none.
+
+    There is no `tissue.png` where tissue could not be told from background and grading was forced.
 
     Raises
     ------
@@ -25,3 +28,5 @@ def write_results(grading: SlideGrading, folder: Path) -> None:
         write_table(grading, part / "tiles.csv")
         write_summary(grading, part / "summary.json")
         write_picture(grading, part / "heatmap.png")
+        if grading.plan.tissue is not None:
+            write_tissue(grading.plan.tissue, part / TISSUE_FILE)

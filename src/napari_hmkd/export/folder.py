@@ -14,6 +14,7 @@ from uuid import uuid4
 from napari_hmkd.errors import OutputError
 
 MARK = "summary.json"  # a folder that holds it is a result folder
+RESULTS = frozenset({"tiles.csv", MARK, "heatmap.png", "tissue.png"})
 
 
 def result_folders(out: Path, slides: Sequence[Path]) -> list[Path]:
@@ -83,7 +84,8 @@ def _put_in_place(part: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     for entry in old.iterdir():
-        if not (folder / entry.name).exists():
+        # An older result that has no successor would be taken for a part of the new ones.
+        if entry.name not in RESULTS and not (folder / entry.name).exists():
             entry.rename(folder / entry.name)
     shutil.rmtree(old, ignore_errors=True)
 

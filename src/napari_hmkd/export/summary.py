@@ -7,7 +7,9 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.slide import TissueMask
 
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
@@ -52,6 +54,8 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
             for _, tile in sorted(grading.heatmap.failed.items())
         ],
         "slide": _slide(grading),
+        "stain": {"kind": str(plan.stain.kind), "reason": plan.stain.reason},
+        "tissue": _tissue(plan.tissue),
         "tiles": {
             "tile_px": card.tile_px,
             "mpp": card.mpp,
@@ -84,9 +88,12 @@ def write_summary(grading: SlideGrading, path: Path) -> None:
 def _slide(grading: SlideGrading) -> dict[str, object]:
     slide = grading.plan.slide
     return {
-        "name": slide.path.name,
+        "name": slide.name,
         "path": str(slide.path.absolute()),
         "backend": slide.backend,
+        "backend_reason": slide.backend_reason,
+        "colour": slide.colour,
+        "origin_in_file_px": list(slide.origin_px),
         "vendor": slide.vendor,
         "height_px": slide.size.height,
         "width_px": slide.size.width,
@@ -94,3 +101,10 @@ def _slide(grading: SlideGrading) -> dict[str, object]:
         "mpp_source": slide.mpp_source,
         "enlargement": grading.plan.enlargement,
     }
+
+
+def _tissue(tissue: TissueMask | None) -> dict[str, object] | None:
+    """Where the mask is and what one of its pixels measures, um (y, x); None without a mask."""
+    if tissue is None:
+        return None
+    return {"file": TISSUE_FILE, "mpp": list(tissue.mpp), "edited": tissue.edited}

@@ -26,11 +26,14 @@ class Level:
         Level-0 pixels per pixel of this level, exact: 4.00015 stays 4.00015.
     tile : Size
         How the file stores the level; reads that follow it are the fastest.
+    whole_tiles : bool
+        A read costs the tiles it touches and nothing besides, so that it is best done tile by tile.
     """
 
     size: Size
     downsample: float
     tile: Size = DEFAULT_TILE
+    whole_tiles: bool = False
 
 
 class Backend(Protocol):
@@ -61,6 +64,16 @@ class Backend(Protocol):
         """Its statements of level 0's pixel size, the most trusted first, plausible or not."""
         ...
 
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of its colours, None where the file has none."""
+        ...
+
+    @property
+    def origin_px(self) -> tuple[int, int]:
+        """Where (y, x) level 0 begins in the file's own coordinates; a scan can be partly empty."""
+        ...
+
     def read(self, level: int, region: Region) -> np.ndarray:
         """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).
 
@@ -76,11 +89,13 @@ class Backend(Protocol):
         ...
 
 
-def make_levels(sizes: list[Size], tiles: list[Size]) -> tuple[Level, ...]:
+def make_levels(
+    sizes: list[Size], tiles: list[Size], whole_tiles: bool = False
+) -> tuple[Level, ...]:
     """Levels whose downsample is the mean of both sides' ratios to level 0, as OpenSlide has it."""
     base = sizes[0]
     return tuple(
-        Level(size, (base.height / size.height + base.width / size.width) / 2, tile)
+        Level(size, (base.height / size.height + base.width / size.width) / 2, tile, whole_tiles)
         for size, tile in zip(sizes, tiles, strict=True)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,14 @@ from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backend import DEFAULT_TILE, Level, flatten_on_white
 from napari_hmkd.slide.pixel_size import PixelSize
 
+_SIDES = ("y", "x", "height", "width")
+
 
 class OpenSlideBackend:
     """Reads through OpenSlide, whose one handle serves all threads.
+
+    OpenSlide takes positions in whole level-0 pixels: in a level whose downsample is no whole number
+    it interpolates, over at most an eighth of a pixel where the downsample is about 4.
 
     After a failed read an OpenSlide handle refuses every later read. A failed read is therefore
     tried once more on a fresh handle: if that succeeds, the failure belonged to another
@@ -30,12 +36,20 @@ class OpenSlideBackend:
         self._lock = threading.Lock()
         self.properties: dict[str, str] = dict(self._handle.properties)
         self.vendor = self.properties.get("openslide.vendor")
+        bounds = _bounds(self.properties, self._handle.dimensions)
+        self.origin_px = (0, 0) if bounds is None else (bounds.y, bounds.x)
         shapes = zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
         self.levels = tuple(
-            Level(Size(height, width), float(downsample), self._tile(index))
+            Level(
+                Size(height, width) if bounds is None else _scaled(bounds, float(downsample)),
+                float(downsample),
+                self._tile(index),
+            )
             for index, ((width, height), downsample) in enumerate(shapes)
         )
         self.pixel_sizes = self._pixel_sizes()
+        profile = self._handle.color_profile
+        self.icc_profile = None if profile is None else profile.tobytes()
 
     def _open(self) -> openslide.OpenSlide:
         try:
@@ -107,7 +121,8 @@ class OpenSlideBackend:
 
     def _read_from(self, handle: openslide.OpenSlide, level: int, region: Region) -> np.ndarray:
         downsample = self.levels[level].downsample
-        corner = (round(region.x * downsample), round(region.y * downsample))
+        y, x = self.origin_px
+        corner = (x + round(region.x * downsample), y + round(region.y * downsample))
         image = handle.read_region(corner, level, (region.width, region.height))
         return flatten_on_white(np.asarray(image))
 
@@ -115,3 +130,20 @@ class OpenSlideBackend:
         """See `Backend.close`."""
         with self._lock:
             self._handle = None
+
+
+def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> Region | None:
+    """The part of level 0 that was scanned, where the format says; None for the whole."""
+    width, height = dimensions
+    try:
+        y, x, tall, wide = (int(properties[f"openslide.bounds-{side}"]) for side in _SIDES)
+    except (KeyError, ValueError):
+        return None
+    bounds = Region(y, x, tall, wide).clip(Size(height, width))
+    return bounds if bounds.height and bounds.width else None
+
+
+def _scaled(bounds: Region, downsample: float) -> Size:
+    """The bounds' size in a level's pixels."""
+    height, width = round(bounds.height / downsample), round(bounds.width / downsample)
+    return Size(max(1, height), max(1, width))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.reader_threads import READING_LIMIT_S
 
 if TYPE_CHECKING:
     from napari_hmkd.slide.slide import Slide
@@ -21,8 +21,6 @@ UNREADABLE_GREY = 128
 
 _BLOCK_SOURCE_PX = 2048
 _SMALLEST_SOURCE_PX = 256  # about one stored tile: no use in splitting a damaged block further
-_DARK = 64
-_LIGHT = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ def read_overview(slide: Slide, size: Size) -> Overview:
     Raises
     ------
     SlideReadError
-        Nothing of the slide can be read.
+        Nothing of the slide can be read, or it does not answer in time.
     """
     downsample = (slide.size.height / size.height, slide.size.width / size.width)
     pixels = np.full((size.height, size.width, 3), UNREADABLE_GREY, np.uint8)
@@ -76,11 +74,17 @@ def read_overview(slide: Slide, size: Size) -> Overview:
     smallest = max(1, int(_SMALLEST_SOURCE_PX / step))
     whole = Region(0, 0, size.height, size.width)
     blocks = list(_blocks(whole, max(1, int(_BLOCK_SOURCE_PX / step))))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(fill, blocks))
+    threads = slide.reader.threads
+    pending = [threads.submit(partial(fill, block)) for block in blocks]
+    try:
+        for future in pending:
+            threads.wait(future, READING_LIMIT_S)
+    finally:
+        for future in pending:
+            future.cancel()
     if not readable.any():
         raise SlideReadError(
-            f"No part of '{slide.path.name}' can be read; the first failure was: {errors[0]}"
+            f"No part of '{slide.name}' can be read; the first failure was: {errors[0]}"
         )
     return Overview(pixels, readable, downsample)
 
@@ -95,15 +99,3 @@ def fitted_size(size: Size, max_px: int) -> Size:
     """`size` reduced, never enlarged, so that its longer side is at most `max_px`."""
     factor = max(1.0, max(size.height, size.width) / max_px)
     return Size(max(1, round(size.height / factor)), max(1, round(size.width / factor)))
-
-
-def is_brightfield(overview: Overview) -> bool:
-    """Whether light passes through the slide: light pixels outnumber the dark ones.
-
-    Glass and most stained tissue are bright in at least one channel and never black; a
-    fluorescence image is mostly black.
-    """
-    colours = overview.pixels[overview.readable]
-    dark = np.count_nonzero(colours.max(axis=-1) < _DARK)
-    light = np.count_nonzero(np.median(colours, axis=-1) >= _LIGHT)
-    return bool(light >= dark)

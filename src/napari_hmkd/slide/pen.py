@@ -50,7 +50,7 @@ def find_pen(density: np.ndarray, um_per_px: float) -> np.ndarray:
     faint = (inked | reddish) & (strongest > _FAINT_DENSITY)
     near = isotropic_dilation(sure, _REACH_UM / um_per_px)
     likely = sure | (faint & near) | (reddish & (mean > 0.45))
-    return isotropic_dilation(_touching(likely, sure), _RIM_UM / um_per_px)
+    return isotropic_dilation(touching(likely, sure), _RIM_UM / um_per_px)
 
 
 def keep_large(mask: np.ndarray, area_px: float) -> np.ndarray:
@@ -61,7 +61,7 @@ def keep_large(mask: np.ndarray, area_px: float) -> np.ndarray:
     return large[parts]
 
 
-def _touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """The connected parts of a mask that hold a seed."""
     parts = label(mask, connectivity=2)
     seeded = np.zeros(parts.max() + 1, bool)

@@ -10,40 +10,62 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from upath import UPath
 
-from napari_hmkd.errors import PixelSizeError, SlideReadError
+from napari_hmkd.errors import PixelSizeError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import pixel_size
-from napari_hmkd.slide.backend import Backend, Level
+from napari_hmkd.slide.backend import Level
+from napari_hmkd.slide.cache import TileCache, shared_cache
+from napari_hmkd.slide.level_reader import LevelReader
+from napari_hmkd.slide.location import locate
 from napari_hmkd.slide.opening import open_backend
-from napari_hmkd.slide.overview import fitted_size, is_brightfield, read_overview
+from napari_hmkd.slide.overview import fitted_size, read_overview
+from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
 from napari_hmkd.slide.resample import axis_weights, resample
 
 MAX_ENLARGEMENT = 2.0
-_BRIGHTFIELD_PX = 512
 _SOURCE_SIDE_PX = 4096  # longest side decoded at once: a wide view stays within memory
 
 
-def open_slide(path: str | os.PathLike[str], mpp: float | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str] | UPath,
+    mpp: float | None = None,
+    backend: str | None = None,
+    cache: TileCache = shared_cache,
+) -> Slide:
     """Open a whole slide.
 
     Parameters
     ----------
     path : str or path
-        A file, a DICOM or OME-Zarr folder, or one instance of a DICOM folder.
+        A file, a DICOM or OME-Zarr folder, one instance of a DICOM folder, or the http(s):// or s3://
+        address of an OME-Zarr store.
     mpp : float, optional
         Micrometres per pixel as the user states them; they override the file's.
+    backend : str, optional
+        "openslide", "tifffile", "zarr" or "fastslide" to insist on; default: what suits the file.
+    cache : TileCache
+        Where decoded blocks are kept; default: the one of the process.
 
     Raises
     ------
     SlideError
-        The path does not exist, is no slide, is damaged, or is no 8-bit colour image.
+        The path does not exist, is no slide, is damaged, is no 8-bit colour image, or does not answer
+        in time.
     PixelSizeError
         `mpp` is not a pixel size that a slide can have.
     """
     stated = None if mpp is None else pixel_size.from_user(mpp)
-    where = Path(path)
-    return Slide(where, open_backend(where), stated)
+    where = locate(path)
+    opener = ReaderThreads(f"'{where}'", count=1)
+    try:
+        opened, reason = opener.wait(
+            opener.submit(lambda: open_backend(where, backend)), READING_LIMIT_S
+        )
+    finally:
+        opener.close()
+    return Slide(where, LevelReader(where, opened, reason, cache), stated)
 
 
 class Slide:
@@ -51,10 +73,19 @@ class Slide:
 
     Attributes
     ----------
-    path : Path
+    path : Path or UPath
         As it was given to `open_slide`.
+    name : str
+        The file's name.
     backend : str
-        "openslide", "tifffile" or "zarr".
+        "openslide", "tifffile", "zarr" or "fastslide".
+    backend_reason : str
+        Why that one.
+    colour : str
+        What becomes of the file's colours.
+    origin_px : tuple of int
+        Where (y, x) the slide's level 0 begins in the file's own level-0 pixels: (0, 0), but where the
+        file says that only a part of it was scanned; all coordinates here count from there.
     vendor : str or None
         The format's vendor, as the back end names it.
     levels : tuple of Level
@@ -68,15 +99,19 @@ class Slide:
     """
 
     def __init__(
-        self, path: Path, backend: Backend, stated: pixel_size.PixelSize | None = None
+        self, path: Path | UPath, reader: LevelReader, stated: pixel_size.PixelSize | None = None
     ) -> None:
         self.path = path
-        self._backend = backend
-        self._closed = False
+        self.reader = reader
+        backend = reader.backend
         known = stated or pixel_size.first_plausible(backend.pixel_sizes)
         self.mpp: tuple[float, float] | None = known.mpp if known else None
         self.mpp_source: str | None = known.source if known else None
+        self.name = path.name
         self.backend = backend.name
+        self.backend_reason = reader.backend_reason
+        self.colour = reader.colour.description
+        self.origin_px = backend.origin_px
         self.vendor = backend.vendor
         self.levels: tuple[Level, ...] = backend.levels
         self.properties: Mapping[str, str] = backend.properties
@@ -106,8 +141,7 @@ class Slide:
 
     def close(self) -> None:
         """Release the file; later reads raise `SlideReadError`. Closing twice is no fault."""
-        self._closed = True
-        self._backend.close()
+        self.reader.close()
 
     # ------------------------------------------------------------------ pixel size
 
@@ -116,7 +150,7 @@ class Slide:
 
         Both share the file: closing either ends the reads of both.
         """
-        return Slide(self.path, self._backend, pixel_size.from_user(mpp))
+        return Slide(self.path, self.reader, pixel_size.from_user(mpp))
 
     def require_mpp(self) -> tuple[float, float]:
         """Micrometres per pixel (y, x).
@@ -127,10 +161,8 @@ class Slide:
             None is known; the message says what the file states and how to state one.
         """
         if self.mpp is None:
-            found = self._backend.pixel_sizes
-            raise PixelSizeError(
-                pixel_size.missing_message(self.path.name, found, self.guess_mpp())
-            )
+            found = self.reader.backend.pixel_sizes
+            raise PixelSizeError(pixel_size.missing_message(self.name, found, self.guess_mpp()))
         return self.mpp
 
     def guess_mpp(self) -> float | None:
@@ -151,7 +183,7 @@ class Slide:
         factor = max(1.0, coarsest / mpp)
         if factor > MAX_ENLARGEMENT * (1 + 1e-9):
             raise PixelSizeError(
-                f"'{self.path.name}' has {coarsest:.4g} um/px and {mpp:.4g} um/px was asked for: "
+                f"'{self.name}' has {coarsest:.4g} um/px and {mpp:.4g} um/px was asked for: "
                 f"it would be enlarged {factor:.3g} times, and {MAX_ENLARGEMENT:g} is the limit. "
                 "Use a finer scan, or a model made for coarser pixels."
             )
@@ -213,7 +245,7 @@ class Slide:
         return max(fine, key=lambda level: level.downsample, default=self.levels[0])
 
     def read_level(self, level: int, region: Region) -> np.ndarray:
-        """Pixels of one level as they are stored: uint8 (height, width, 3), white outside.
+        """Pixels of one level in sRGB: uint8 (height, width, 3), white outside, perhaps read-only.
 
         Parameters
         ----------
@@ -227,17 +259,7 @@ class Slide:
         SlideReadError
             Part of the region is damaged, or the slide is closed.
         """
-        if self._closed:
-            raise SlideReadError(f"'{self.path.name}' was closed; open it again to read it.")
-        inside = region.clip(self.levels[level].size)
-        if inside == region and region.height and region.width:
-            return self._backend.read(level, region)
-        result = np.full((region.height, region.width, 3), 255, np.uint8)
-        if inside.height and inside.width:
-            top, left = inside.y - region.y, inside.x - region.x
-            pixels = self._backend.read(level, inside)
-            result[top : top + inside.height, left : left + inside.width] = pixels
-        return result
+        return self.reader.read(level, region)
 
     # ------------------------------------------------------------------ the whole slide
 
@@ -252,16 +274,6 @@ class Slide:
             Nothing of the slide can be read.
         """
         return read_overview(self, fitted_size(self.size, max_px)).pixels
-
-    def looks_brightfield(self) -> bool:
-        """Whether the slide is light where nothing is, as H&E and IHC are, not fluorescence.
-
-        Raises
-        ------
-        SlideReadError
-            Nothing of the slide can be read.
-        """
-        return is_brightfield(read_overview(self, fitted_size(self.size, _BRIGHTFIELD_PX)))
 
 
 def _spans(count: int, step: float) -> Iterator[tuple[int, int]]:

@@ -1,12 +1,8 @@
-"""TIFF and OME-TIFF: tifffile parses and decodes, one file handle per thread reads."""
+"""TIFF, OME-TIFF, Aperio SVS: tifffile parses, and each tile or strip is decoded by itself."""
 
 from __future__ import annotations
 
-import functools
-import threading
-import weakref
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -15,42 +11,41 @@ from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import tiff_metadata
 from napari_hmkd.slide.backend import flatten_on_white, make_levels
-from napari_hmkd.slide.tiff_plane import planes_of
+from napari_hmkd.slide.shared_file import SharedFile
+from napari_hmkd.slide.tiff_plane import TiffPlane, planes_of
 
-_CACHE_BYTES = 64 * 2**20
 _PREMULTIPLIED_ALPHA = 1  # TIFF's ExtraSamples; 2 is plain alpha, 0 unknown
 
 
 class TiffBackend:
-    """Decodes the tiles or strips that a region touches, and no others.
+    """Decodes the tiles or strips that a region touches, and no others; it keeps none of them.
 
     tifffile's zarr view is not used: with it a damaged tile is filled instead of refused.
     """
 
     name = "tifffile"
+    origin_px = (0, 0)
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tiff = tifffile.TiffFile(path)
-        try:
-            series = tiff_metadata.slide_series(self._tiff, path)
-            tiff_metadata.require_whole(self._tiff, series, path)
-            self.vendor = "ome-tiff" if self._tiff.is_ome else "tiff"
-            self.properties = tiff_metadata.properties(self._tiff, series)
-            self.pixel_sizes = tiff_metadata.pixel_sizes(self._tiff, series)
-            self.for_openslide = tiff_metadata.suits_openslide(self._tiff, series)
+        with tifffile.TiffFile(path) as tiff:
+            series = tiff_metadata.slide_series(tiff, path)
+            tiff_metadata.require_whole(tiff, series, path)
+            self.vendor = tiff_metadata.vendor(tiff)
+            self.properties = tiff_metadata.properties(tiff, series)
+            self.pixel_sizes = tiff_metadata.pixel_sizes(tiff, series)
+            self.icc_profile: bytes | None = series.keyframe.iccprofile
             self._planes = [planes_of(level) for level in series.levels]
-        except BaseException:
-            self._tiff.close()
-            raise
-        self._extra = [int(kind) for kind in series.keyframe.extrasamples]
+            self._extra = [int(kind) for kind in series.keyframe.extrasamples]
         firsts = [planes[0] for planes in self._planes]
-        self.levels = make_levels([one.size for one in firsts], [one.tile for one in firsts])
-        self._local = threading.local()
-        self._handles: weakref.WeakSet[BinaryIO] = weakref.WeakSet()
-        self._closed = False
-        largest = max(plane.tile.height * plane.tile.width * 4 for plane in firsts)
-        self._tile = functools.lru_cache(max(1, _CACHE_BYTES // largest))(self._read_tile)
+        self._files = {
+            plane.path: SharedFile(plane.path) for planes in self._planes for plane in planes
+        }
+        self.levels = make_levels(
+            [one.size for one in firsts],
+            [one.tile for one in firsts],
+            whole_tiles=not any(one.mapped is not None for one in firsts),
+        )
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """See `Backend.read`."""
@@ -68,7 +63,7 @@ class TiffBackend:
             return np.array(plane.mapped[region.y : region.bottom, region.x : region.right])
         pixels = np.full((region.height, region.width, plane.channels), 255, np.uint8)
         for index, place in plane.tiles_under(region):
-            tile = self._tile(level, part, index)
+            tile = self._read_tile(level, plane, index)
             if tile is None:  # left out by the writer: blank glass
                 continue
             y, x = max(region.y, place.y), max(region.x, place.x)
@@ -80,36 +75,20 @@ class TiffBackend:
             pixels[top : top + height, left : left + width] = piece
         return pixels
 
-    def _read_tile(self, level: int, part: int, index: int) -> np.ndarray | None:
+    def _read_tile(self, level: int, plane: TiffPlane, index: int) -> np.ndarray | None:
         """One tile or strip, (height, width, channels), or None where the file has none."""
-        plane = self._planes[level][part]
         try:
             offset, count = plane.stored_at(index)
             if not count:
                 return None
-            return plane.decode(self._fetch(plane.path, offset, count), index)
+            return plane.decode(self._files[plane.path].read(offset, count), index)
         except Exception as error:  # codecs raise what they like on damaged data
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, tile {index} cannot be read: {error}. "
                 "That part of the file is damaged; other parts may be sound."
             ) from error
 
-    def _fetch(self, path: str, offset: int, count: int) -> bytes:
-        if self._closed:
-            raise ValueError("the slide was closed; open it again")
-        mine: dict[str, BinaryIO] = self._local.__dict__
-        if path not in mine:
-            mine[path] = open(path, "rb")
-            self._handles.add(mine[path])
-        mine[path].seek(offset)
-        data = mine[path].read(count)
-        if len(data) < count:
-            raise ValueError(f"the file ends {count - len(data)} bytes early")
-        return data
-
     def close(self) -> None:
         """See `Backend.close`."""
-        self._closed = True
-        self._tiff.close()
-        for handle in list(self._handles):
-            handle.close()
+        for file in self._files.values():
+            file.close()

@@ -37,6 +37,9 @@ _UM_PER_UNIT = {
 }
 _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
+_APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
+"""What of an Aperio header is passed on: others can name a patient."""
+_LARGEST_PIECE_BYTES = 2**30
 
 
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
@@ -76,23 +79,38 @@ def _problem(series: tifffile.TiffPageSeries) -> str | None:
         return f"its colours are stored as {tifffile.PHOTOMETRIC(page.photometric).name}"
     if page.compression not in tifffile.TIFF.DECOMPRESSORS:
         return f"its compression {int(page.compression)} is unknown"
+    piece = (
+        page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
+    )
+    if page.compression != tifffile.COMPRESSION.NONE and piece * channels > _LARGEST_PIECE_BYTES:
+        return "it is compressed in pieces of more than a gigabyte, each of which is read whole"
     return None
 
 
-def suits_openslide(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
-    """Whether OpenSlide would see the same image: JPEG tiles, and no level hidden in sub-pages."""
-    page = series.keyframe
-    plain = not (tiff.is_ome or page.subifds or page.extrasamples)
-    return bool(plain and page.is_tiled and page.compression == tifffile.COMPRESSION.JPEG)
+def vendor(tiff: tifffile.TiffFile) -> str:
+    """The scanner's or the format's name, as OpenSlide has it where it has one."""
+    if tiff.is_svs:
+        return "aperio"
+    return "ome-tiff" if tiff.is_ome else "tiff"
+
+
+def aperio_header(tiff: tifffile.TiffFile) -> dict[str, str]:
+    """What an Aperio slide says about its scan, under OpenSlide's names; empty for other files."""
+    if not tiff.is_svs:
+        return {}
+    fields = dict(
+        part.split(" = ", 1) for part in tiff.pages[0].description.split("|")[1:] if " = " in part
+    )
+    return {f"aperio.{key}": fields[key].strip() for key in _APERIO_KEYS if key in fields}
 
 
 def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
-    """Check that the chain of pages, and all tiles of all levels, end inside the file.
+    """Check that every level has its tiles, and that they and the chain of pages end in the file.
 
     Raises
     ------
     SlideError
-        The file was cut off, as by an interrupted copy.
+        The file was cut off, as by an interrupted copy, or its header is damaged.
     """
     present = path.stat().st_size
     needed = _next_page(tiff)
@@ -101,8 +119,14 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
             if page is None or page.parent.filehandle.path != tiff.filehandle.path:
                 continue  # an OME-TIFF can name other files
             offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
-            if len(offsets) and len(offsets) == len(counts):
-                needed = max(needed, int((offsets + counts).max()))
+            pieces = math.prod(page.chunked)
+            if not len(offsets) == len(counts) == pieces:
+                raise SlideError(
+                    f"'{path}' is damaged: its header states an image of {pieces:,} tiles or strips, "
+                    f"and says where {min(len(offsets), len(counts)):,} of them lie. "
+                    "Copy it again from its source."
+                )
+            needed = max(needed, int((offsets + counts).max()))
     if needed > present:
         raise SlideError(
             f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
@@ -128,11 +152,11 @@ def _next_page(tiff: tifffile.TiffFile) -> int:
 
 
 def pixel_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[PixelSize, ...]:
-    """Statements about level 0's pixel size: the OME header, then the resolution tags."""
+    """Statements about level 0's pixel size: OME's or Aperio's header, then the resolution tags."""
     pixels = _ome_root(tiff).findall("{*}Image/{*}Pixels")
     index = tiff.series.index(series)  # tifffile keeps the order of the OME images
     ome = _ome_pixel_size(pixels[index].attrib) if index < len(pixels) else None
-    found = [ome, _tag_pixel_size(series.keyframe)]
+    found = [ome, _aperio_pixel_size(tiff), _tag_pixel_size(series.keyframe)]
     return tuple(size for size in found if size is not None)
 
 
@@ -153,6 +177,14 @@ def _ome_pixel_size(pixels: Mapping[str, str]) -> PixelSize | None:
         except (KeyError, ValueError):
             continue
     return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
+
+
+def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
+    try:
+        side = float(aperio_header(tiff)["aperio.MPP"])
+    except (KeyError, ValueError):
+        return None
+    return PixelSize((side, side), "aperio.MPP")
 
 
 def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
@@ -176,10 +208,13 @@ def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | No
 
 
 def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:
-    """Readable tags under OpenSlide's names (`tiff.Software`), and the OME objective's power."""
+    """Readable tags under OpenSlide's names (`tiff.Software`), and the scan's figures."""
     tags = series.keyframe.tags
     values = {f"tiff.{name}": tags.valueof(name) for name in _TEXT_TAGS}
+    if tiff.is_svs:
+        del values["tiff.ImageDescription"]
     objective = _ome_root(tiff).find("{*}Instrument/{*}Objective")
     if objective is not None:
         values["ome.NominalMagnification"] = objective.get("NominalMagnification")
+    values |= aperio_header(tiff)
     return {name: str(value) for name, value in values.items() if value is not None}

@@ -8,8 +8,12 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.jpeg import decode_jpeg
 
-_JPEG = 7
+_JPEG = tifffile.COMPRESSION.JPEG
+_YCBCR = tifffile.PHOTOMETRIC.YCBCR
+_ENDED = (_JPEG, tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
+_END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
 
 
 class TiffPlane:
@@ -63,11 +67,13 @@ class TiffPlane:
         Raises
         ------
         ValueError
-            A JPEG tile breaks off. Codecs raise further classes on other damage.
+            Its JPEG data are damaged. Codecs raise further classes on other damage.
         """
         frame = self._keyframe
-        # libjpeg only warns of a missing end, and what it makes up looks like an image.
-        if frame.compression == _JPEG and not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+        if frame.compression == _JPEG and self.channels == 3 and frame.jpegheader is None:
+            return decode_jpeg(data, self.tile, frame.jpegtables, ycbcr=frame.photometric == _YCBCR)
+        # Codecs of both JPEG families make up what is missing at the end.
+        if frame.compression in _ENDED and not data.rstrip(b"\0\xff").endswith(_END):
             raise ValueError("its JPEG data break off")
         pixels, _, _ = frame.decode(
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader

@@ -10,10 +10,12 @@ import zarr
 from ome_zarr_models.v04.multiscales import Multiscale as Multiscale04
 from ome_zarr_models.v05.multiscales import Multiscale as Multiscale05
 from pydantic import ValidationError
+from upath import UPath
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backend import Level, flatten_on_white, make_levels
+from napari_hmkd.slide.location import is_remote, reason_of, remote_store
 from napari_hmkd.slide.pixel_size import PixelSize
 
 _UM_PER_UNIT = {
@@ -26,6 +28,8 @@ _UM_PER_UNIT = {
     "angstrom": 1e-4,
     "inch": 25400.0,
 }
+_DAMAGED = "That part of the store is damaged; other parts may be sound."
+_TRY_AGAIN = "Look at the network and the server, and try again; other parts may be sound."
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -35,12 +39,17 @@ def is_zarr(path: Path) -> bool:
 
 
 class ZarrBackend:
-    """Reads the first multiscale image of a store; (c, y, x) becomes (y, x, c)."""
+    """Reads the first multiscale image of a store; (c, y, x) becomes (y, x, c).
+
+    A chunk that the store does not have is its fill value, as zarr defines it.
+    """
 
     name = "zarr"
     vendor = "ome-zarr"
+    icc_profile = None
+    origin_px = (0, 0)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | UPath) -> None:
         self._path = path
         group = _image_group(path)
         self._multiscale = _multiscale(group, path)
@@ -91,8 +100,8 @@ class ZarrBackend:
         except Exception as error:  # codecs raise what they like on damaged data
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-                f"{region.x} to {region.right} cannot be read: {error}. "
-                "That part of the store is damaged; other parts may be sound."
+                f"{region.x} to {region.right} cannot be read: {reason_of(error)}. "
+                + (_TRY_AGAIN if is_remote(self._path) else _DAMAGED)
             ) from error
         order = [name for name in self._axes if name in wanted]
         pixels = np.transpose(np.asarray(block), [order.index(name) for name in "yxc"])
@@ -103,16 +112,29 @@ class ZarrBackend:
         """See `Backend.close`. A folder store holds no file open."""
 
 
-def _image_group(path: Path) -> zarr.Group:
+def _image_group(path: Path | UPath) -> zarr.Group:
     """The group itself, or image 0 of a store that bioformats2raw wrote."""
-    group = zarr.open_group(path, mode="r")
+    group = _root(path)
     attributes = group.attrs.get("ome", group.attrs)
     if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        return zarr.open_group(path / "0", mode="r")
+        image = group.get("0")
+        return image if isinstance(image, zarr.Group) else group
     return group
 
 
-def _multiscale(group: zarr.Group, path: Path) -> Multiscale04 | Multiscale05:
+def _root(path: Path | UPath) -> zarr.Group:
+    if not is_remote(path):
+        return zarr.open_group(path, mode="r")
+    try:
+        return zarr.open_group(remote_store(path), mode="r")
+    except FileNotFoundError as error:
+        raise SlideError(
+            f"'{path}' holds no zarr group. Over a network only OME-Zarr is read: give the address of "
+            "the image's folder, or copy a slide of another format to this machine."
+        ) from error
+
+
+def _multiscale(group: zarr.Group, path: Path | UPath) -> Multiscale04 | Multiscale05:
     attributes: Any = group.attrs.asdict()
     model = Multiscale05 if "ome" in attributes else Multiscale04
     try:
@@ -127,7 +149,7 @@ def _multiscale(group: zarr.Group, path: Path) -> Multiscale04 | Multiscale05:
         raise SlideError(f"'{path}' has unusable OME-Zarr metadata: {error}") from error
 
 
-def _array(group: zarr.Group, name: str, path: Path) -> zarr.Array:
+def _array(group: zarr.Group, name: str, path: Path | UPath) -> zarr.Array:
     try:
         array = group[name]
     except KeyError as error:
@@ -137,7 +159,7 @@ def _array(group: zarr.Group, name: str, path: Path) -> zarr.Array:
     return array
 
 
-def _require_colour(array: zarr.Array, axes: list[str], path: Path) -> None:
+def _require_colour(array: zarr.Array, axes: list[str], path: Path | UPath) -> None:
     shape = dict(zip(axes, array.shape, strict=False))
     single = all(shape.get(name, 1) == 1 for name in axes if name not in "cyx")
     colour = shape.get("c") in (3, 4) and array.dtype == np.uint8

@@ -1,0 +1,77 @@
+"""Optical density over a slide's empty glass, the measure that stains add up in."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+_WINDOW_UM = 40.0
+_GLASS_RGB = (243.0, 243.0, 243.0)  # where a field shows none
+_GLASS_MIN = 140  # of every channel; some scanners show glass at 170
+_GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
+
+
+def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
+    """Optical density over glass, log10.
+
+    Parameters
+    ----------
+    pixels : uint8 (height, width, 3)
+    glass : float (3,)
+        Colour of empty glass, 0 to 255.
+
+    Returns
+    -------
+    float32 (3, height, width), 0 where brighter than glass.
+    """
+    colour = _channels_first(pixels)
+    glass = np.asarray(glass, np.float32)[:, None, None]
+    density = np.log10((glass + 1) / (np.minimum(colour, glass) + 1))
+    # What the scanner left out is filled with pure white: its border is no edge of anything.
+    density[:, colour.min(axis=0) == 255] = 0
+    return density
+
+
+def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Colour of empty glass: the median of what is bright and smooth.
+
+    Parameters
+    ----------
+    pixels : uint8 (height, width, 3)
+        An overview of a slide.
+    um_per_px : float
+        Its pixel size.
+
+    Returns
+    -------
+    float32 (3,), 0 to 255; a usual colour where hardly any glass is to be seen.
+    """
+    colour = _channels_first(pixels)
+    unscanned = colour.min(axis=0) == 255
+    smooth = spread(colour.mean(axis=0), window_px(um_per_px)) < 2.0
+    empty = smooth & (colour.min(axis=0) >= _GLASS_MIN)
+    if (empty & ~unscanned).any():
+        empty &= ~unscanned
+    if np.count_nonzero(empty) < 0.005 * empty.size:
+        # Pale tissue from edge to edge is paler than a usual glass: at least as bright as it, then.
+        brightest = np.percentile(colour[:, ~unscanned], 99, axis=1) if (~unscanned).any() else 0
+        return np.maximum(brightest, _GLASS_RGB).astype(np.float32)
+    sample = colour[:, empty]
+    return np.median(sample[:, :: max(1, sample.shape[1] // _GLASS_SAMPLE)], axis=1)
+
+
+def _channels_first(pixels: np.ndarray) -> np.ndarray:
+    """Float32 (3, height, width): numpy reduces over a leading axis of three far faster."""
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)).astype(np.float32)
+
+
+def window_px(um_per_px: float) -> int:
+    """Side of the window that texture is measured in: a few cells, over which glass is even."""
+    return max(3, round(_WINDOW_UM / um_per_px))
+
+
+def spread(values: np.ndarray, window: int) -> np.ndarray:
+    """Standard deviation in a square window."""
+    mean = ndimage.uniform_filter(values, window)
+    square = ndimage.uniform_filter(values * values, window)
+    return np.sqrt(np.maximum(square - mean * mean, 0))

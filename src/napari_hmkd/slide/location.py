@@ -1,0 +1,102 @@
+"""Where a slide lies: a path of this machine, or an address on a network."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from upath import UPath
+
+from napari_hmkd.errors import SlideError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+    from zarr.storage import FsspecStore
+
+SCHEMES = ("http", "https", "s3")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters: "C:" is a drive
+
+CONNECT_S = 10.0
+STALL_S = 15.0
+REQUEST_S = 25.0
+"""Seconds to connect, between two packets, and for one request in all: then a read is an error."""
+
+_TWO_TRIES = {"max_attempts": 2}
+
+
+def locate(path: str | os.PathLike[str] | UPath) -> Path | UPath:
+    """The path as it is used from here on; an address becomes a `UPath`.
+
+    Raises
+    ------
+    SlideError
+        It is an address of a kind that is not read, or holds a password or a query.
+    """
+    if isinstance(path, UPath) and not isinstance(path, Path):
+        text, options = str(path), dict(path.storage_options)
+    else:
+        text, options = os.fspath(path), {}
+    address = _ADDRESS.match(text)
+    if address is None:
+        return Path(text)
+    if address[1].lower() not in SCHEMES:
+        raise SlideError(
+            f"'{text}' is an address of the kind '{address[1]}'. Read are files of this machine "
+            f"and addresses that begin with {', '.join(f'{one}://' for one in SCHEMES)}."
+        )
+    parts = urlsplit(text)
+    if parts.password or parts.query:
+        raise SlideError(
+            f"The address of '{PurePosixPath(parts.path).name}' at {parts.hostname} has a password or "
+            "a '?' in it. A store is many files below one address, which is written into results: put "
+            "the password into ~/.netrc, and take an address without '?'."
+        )
+    return UPath(text.rstrip("/"), **options)
+
+
+def is_remote(path: Path | UPath) -> TypeIs[UPath]:
+    """Whether it is an address."""
+    return not isinstance(path, Path)
+
+
+def remote_store(path: UPath) -> FsspecStore:
+    """A zarr store at an address, whose requests all end in time.
+
+    The address's own `storage_options` win over the limits here; credentials of S3 come from
+    where boto finds them, or from fsspec's settings (`FSSPEC_S3_ANON=true` for public data).
+
+    Raises
+    ------
+    SlideError
+        The package that reads this kind of address is not installed.
+    """
+    from zarr.storage import FsspecStore
+
+    options = {**_limits(path.protocol), **path.storage_options}
+    try:
+        return FsspecStore.from_url(str(path), storage_options=options, read_only=True)
+    except ImportError as error:
+        raise SlideError(
+            f"'{path}' cannot be read: {error}. For s3:// addresses: pip install 'napari-hmkd[s3]'."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, for a message; a timeout often has no words of its own."""
+    words = str(error) or type(error).__name__
+    return f"no answer in time ({words})" if isinstance(error, TimeoutError) else words
+
+
+def _limits(protocol: str) -> dict[str, Any]:
+    """Storage options of fsspec that bound how long a silent server is waited for."""
+    if protocol == "s3":
+        botocore = {"connect_timeout": CONNECT_S, "read_timeout": STALL_S, "retries": _TWO_TRIES}
+        return {"config_kwargs": botocore}
+    from aiohttp import ClientTimeout
+
+    timeout = ClientTimeout(total=REQUEST_S, sock_connect=CONNECT_S, sock_read=STALL_S)
+    # Hospitals reach the outside through proxies, which the environment names.
+    return {"client_kwargs": {"timeout": timeout, "trust_env": True}}

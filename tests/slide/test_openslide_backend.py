@@ -1,0 +1,54 @@
+"""What OpenSlide's properties say about the part that was scanned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import open_slide
+
+
+@pytest.fixture
+def path(tmp_path: Path, noise, write_pyramid) -> Path:
+    write_pyramid(tmp_path / "a.tif", noise(400, 600), levels=2)
+    return tmp_path / "a.tif"
+
+
+def state(monkeypatch: pytest.MonkeyPatch, **bounds: int) -> None:
+    """Let OpenSlide state bounds, which no TIFF that a test can write does."""
+    real = openslide.OpenSlide.properties.fget
+    stated = {f"openslide.bounds-{side}": str(value) for side, value in bounds.items()}
+    both = property(lambda slide: {**real(slide), **stated})
+    monkeypatch.setattr(openslide.OpenSlide, "properties", both)
+
+
+def test_only_the_scanned_part_is_the_slide(path: Path, noise, monkeypatch):
+    pixels = noise(400, 600)
+    state(monkeypatch, y=40, x=100, height=200, width=300)
+    with open_slide(path, backend="openslide") as slide:
+        assert slide.origin_px == (40, 100)
+        assert [level.size for level in slide.levels] == [Size(200, 300), Size(100, 150)]
+        assert [level.downsample for level in slide.levels] == [1.0, 2.0]
+        assert np.array_equal(slide.read_level(0, Region(0, 0, 200, 300)), pixels[40:240, 100:400])
+        assert np.array_equal(
+            slide.read_level(1, Region(5, 7, 20, 30)), pixels[::2, ::2][25:45, 57:87]
+        )
+        assert (slide.read_level(0, Region(200, 0, 10, 10)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"y": 40, "x": 100, "height": 200},
+        {"y": 900, "x": 0, "height": 10, "width": 10},
+        {"y": 0, "x": 0, "height": 0, "width": 0},
+    ],
+)
+def test_bounds_that_make_no_sense_are_ignored(path: Path, monkeypatch, bounds):
+    state(monkeypatch, **bounds)
+    with open_slide(path, backend="openslide") as slide:
+        assert (slide.origin_px, slide.size) == ((0, 0), Size(400, 600))

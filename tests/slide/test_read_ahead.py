@@ -1,0 +1,89 @@
+"""What lies around the view is loaded while nothing is drawn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import open_slide, pyramid
+from napari_hmkd.slide.blocks import BlockGrid
+from napari_hmkd.slide.cache import TileCache
+
+GRID = BlockGrid(Size(1000, 1300), Size(256, 256))  # 4 x 6 blocks
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+@pytest.mark.parametrize(
+    ("region", "under", "around"),
+    [
+        (Region(0, 0, 10, 10), 1, 3),
+        (Region(300, 300, 10, 10), 1, 8),
+        (Region(300, 300, 300, 300), 4, 12),
+        (Region(999, 1299, 1, 1), 1, 3),
+        (Region(0, 0, 1000, 1300), 24, 0),
+    ],
+)
+def test_the_blocks_around_a_region(region: Region, under: int, around: int) -> None:
+    inner, outer = set(GRID.under(region)), set(GRID.around(region))
+    assert (len(inner), len(outer)) == (under, around)
+    assert inner.isdisjoint(outer)
+    rows, columns = GRID.shape
+    assert all(0 <= row < rows and 0 <= column < columns for row, column in inner | outer)
+
+
+def test_panning_finds_blocks_ready(tmp_path, noise, write_pyramid) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(1024, 1024), tile=(128, 128))
+    cache = TileCache()
+    with open_slide(tmp_path / "a.tif", cache=cache) as slide:
+        base = pyramid(slide)[0]
+        base[384:640, 384:640].compute()
+        assert until(lambda: cache.statistics.blocks == 4 + 12)
+        loaded = cache.statistics.misses
+        base[256:512, 256:512].compute()
+        assert cache.statistics.misses == loaded
+
+
+def test_nothing_is_read_ahead_for_grading(tmp_path, noise, write_pyramid) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(1024, 1024), tile=(128, 128))
+    cache = TileCache()
+    with open_slide(tmp_path / "a.tif", cache=cache) as slide:
+        slide.read((384, 384), Size(128, 128), 1.0)
+        time.sleep(0.2)
+        assert cache.statistics.blocks == 4
+
+
+def test_a_damaged_block_nearby_disturbs_nothing(tmp_path, noise, write_pyramid, damage) -> None:
+    pixels = noise(512, 512)
+    write_pyramid(tmp_path / "a.tif", pixels, tile=(128, 128))
+    damage(tmp_path / "a.tif", 0)
+    cache = TileCache()
+    with open_slide(tmp_path / "a.tif", cache=cache) as slide:
+        found = pyramid(slide)[0][130:200, 130:200].compute()
+        assert np.array_equal(found, pixels[130:200, 130:200])
+        assert until(lambda: cache.statistics.blocks == 8)
+
+
+def test_a_slide_that_is_let_go_of_ends_its_threads(tmp_path, noise, write_pyramid) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(512, 512), tile=(128, 128))
+    before = set(threading.enumerate())
+    cache = TileCache()
+    slide = open_slide(tmp_path / "a.tif", cache=cache)
+    pyramid(slide)[0][:100, :100].compute()
+    assert any(thread.name == "read-ahead" for thread in set(threading.enumerate()) - before)
+    del slide
+    mine = lambda: {  # noqa: E731
+        t for t in set(threading.enumerate()) - before if t.name in ("read-ahead", "slide-reader")
+    }
+    assert until(lambda: not mine())
+    assert cache.statistics.blocks == 0
