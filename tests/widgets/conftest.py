@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
 
 import pytest
 
 from napari_hmkd.sample import ProceduralTissue, write_slide
+
+if TYPE_CHECKING:
+    from napari_hmkd.widgets.grade_widget import GradeWidget
 
 MPP = 0.92
 EXTENT_PX = (1400, 1900)  # 3 x 4 tiles of 512 px
@@ -40,3 +46,44 @@ def viewer(request: pytest.FixtureRequest):
     ):
         pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
     return request.getfixturevalue("make_napari_viewer")()
+
+
+@pytest.fixture
+def widget(viewer, pair: Pair) -> GradeWidget:
+    """Grade HER2, docked in a window with the H&E slide."""
+    from napari_hmkd.reader import read_slides
+    from napari_hmkd.widgets.grade_widget import GradeWidget
+    from napari_hmkd.widgets.viewing import add_layers
+
+    add_layers(viewer, read_slides(pair.he))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Grade HER2")
+    return widget
+
+
+@pytest.fixture
+def stop_early(monkeypatch: pytest.MonkeyPatch) -> Callable[[GradeWidget], None]:
+    """Have the next run of a widget stopped by its button; the run waits for that after a batch."""
+    from napari_hmkd.grading import SlideGrading
+
+    plain, pressed = SlideGrading.run, Event()
+    pressed.set()
+
+    def run(self: SlideGrading, *place):
+        for batch in plain(self, *place):
+            yield batch
+            assert pressed.wait(30), "nobody pressed Stop"
+
+    def arm(widget: GradeWidget) -> None:
+        pressed.clear()
+
+        def press(tried: int, planned: int, speed: float) -> None:
+            if tried:
+                widget.run.progressed.disconnect(press)
+                widget.stop.native.click()
+                pressed.set()
+
+        widget.run.progressed.connect(press)
+
+    monkeypatch.setattr(SlideGrading, "run", run)
+    return arm

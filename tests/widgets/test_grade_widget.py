@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Event
@@ -34,14 +35,6 @@ NOTICE = "trained on procedural tissue, not for real tissue, research use only"
 PATIENCE_MS = 60_000
 
 
-@pytest.fixture
-def widget(viewer, pair) -> GradeWidget:
-    add_layers(viewer, read_slides(pair.he))
-    widget = GradeWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Grade HER2")
-    return widget
-
-
 def press_and_wait(widget: GradeWidget, qtbot) -> bool:
     complete: list[bool] = []
     widget.run.ended.connect(complete.append)
@@ -55,8 +48,8 @@ def one_tile_at_a_time(monkeypatch) -> None:
     """Small steps, so that there is something to stop."""
     plain = grade_run.start_grading
 
-    def start(slide, model, settings) -> SlideGrading:
-        return plain(slide, model, type(settings)(batch_size=1, device="cpu"))
+    def start(slide, model, settings, tissue) -> SlideGrading:
+        return plain(slide, model, replace(settings, batch_size=1, device="cpu"), tissue)
 
     monkeypatch.setattr(grade_run, "start_grading", start)
 
@@ -141,7 +134,7 @@ def test_a_second_press_does_not_start_a_second_run(
     widget.grade()
     qtbot.waitUntil(lambda: bool(ended), timeout=PATIENCE_MS)
     assert len(started) == 1
-    assert len(viewer.layers) == 2
+    assert len(viewer.layers) == 3  # slide, tissue, heatmap
 
 
 def test_tiles_in_view_come_first_nearest_the_centre(
@@ -219,7 +212,9 @@ def test_results_saved_from_the_widget_are_the_command_lines_files(
     widget.save_results(tmp_path)
     folder = tmp_path / "he.ome.tif"
     qtbot.waitUntil(lambda: widget.status.value.startswith("Saved"), timeout=PATIENCE_MS)
-    assert {p.name for p in folder.iterdir()} == {"tiles.csv", "summary.json", "heatmap.png"}
+    assert {p.name for p in folder.iterdir()} == {
+        "tiles.csv", "summary.json", "heatmap.png", "tissue.png",
+    }  # fmt: skip
 
 
 def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> None:
@@ -263,7 +258,7 @@ def test_stating_the_pixel_size_keeps_what_is_on_screen(viewer, qtbot, shared_da
 
 
 def test_a_stated_pixel_size_is_no_other_slides_and_a_stopped_run_goes_on(
-    viewer, qtbot, monkeypatch, shared_data: Path, pair
+    viewer, qtbot, monkeypatch, shared_data: Path, pair, stop_early
 ) -> None:
     one_tile_at_a_time(monkeypatch)
     add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
@@ -271,12 +266,7 @@ def test_a_stated_pixel_size_is_no_other_slides_and_a_stopped_run_goes_on(
     viewer.window.add_dock_widget(widget)
     unmeasured = widget.slide.value
     widget.mpp.value = 0.5
-
-    def stop_once(tried: int, planned: int, speed: float) -> None:
-        widget.run.progressed.disconnect(stop_once)
-        widget.stop.native.click()
-
-    widget.run.progressed.connect(stop_once)
+    stop_early(widget)
     assert not press_and_wait(widget, qtbot)
     grading = widget.run.grading
     assert press_and_wait(widget, qtbot)

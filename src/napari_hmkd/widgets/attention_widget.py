@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import napari.layers
 import napari.viewer
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, PushButton
+from magicgui.widgets import CheckBox, Container, FileEdit, Label, PushButton
 
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown, student_grid
-from napari_hmkd.widgets.viewing import slide_layers, slide_of, to_level0, visible_region
+from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.viewing import to_level0, visible_region
 
 _WEIGHTS = "*.safetensors"
 _HINT = "Switch on 'Follow the cursor' and point at a tile, or press the button."
@@ -28,8 +29,8 @@ class AttentionWidget(Container):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         self._viewer = napari_viewer
         self.run = AttentionRun(napari_viewer)
-        self.slide = ComboBox(label="H&E slide", choices=self._slide_choices)
-        self.ihc = ComboBox(label="IHC slide", choices=self._slide_choices, nullable=True)
+        self.slide = SlideChoice(napari_viewer, label="H&E slide")
+        self.ihc = SlideChoice(napari_viewer, label="IHC slide", nullable=True)
         self.student = FileEdit(label="Student file", mode="r", filter=_WEIGHTS, nullable=True)
         self.teacher = FileEdit(label="Teacher file", mode="r", filter=_WEIGHTS, nullable=True)
         self.follow = CheckBox(text="Follow the cursor")
@@ -48,11 +49,8 @@ class AttentionWidget(Container):
         self.show_middle.clicked.connect(self.show_tile_in_middle)
         self.run.shown.connect(self._on_shown)
         self.run.failed.connect(self._on_failed)
-        napari_viewer.layers.events.inserted.connect(self._refresh_slides)
-        napari_viewer.layers.events.removed.connect(self._refresh_slides)
         napari_viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self.native.destroyed.connect(self._on_destroyed)
-        self._refresh_slides()
 
     def show_tile_in_middle(self) -> None:
         """Show the attention of the tile in the middle of the view."""
@@ -66,7 +64,7 @@ class AttentionWidget(Container):
     def show_tile_at(self, y_px: float, x_px: float) -> None:
         """Show the attention of the tile at a position in level-0 px of the H&E slide."""
         layer = self.slide.value
-        slide = slide_of(layer) if layer is not None else None
+        slide = self.slide.chosen
         if slide is None:
             return
         student, teacher = self._names()
@@ -83,13 +81,6 @@ class AttentionWidget(Container):
 
     def _names(self) -> tuple[str, str]:
         return str(self.student.value or "demo"), str(self.teacher.value or "demo-teacher")
-
-    def _slide_choices(self, _widget: object) -> list[napari.layers.Image]:
-        return slide_layers(self._viewer)
-
-    def _refresh_slides(self, _event: object = None) -> None:
-        self.slide.reset_choices()
-        self.ihc.reset_choices()
 
     def _on_mouse_move(self, _viewer: object, event: object) -> None:
         if self.follow.value and self.slide.value is not None:
@@ -114,7 +105,5 @@ class AttentionWidget(Container):
         self.status.value = message
 
     def _on_destroyed(self, _widget: object = None) -> None:
-        self._viewer.layers.events.inserted.disconnect(self._refresh_slides)
-        self._viewer.layers.events.removed.disconnect(self._refresh_slides)
         self._viewer.mouse_move_callbacks.remove(self._on_mouse_move)
         self.run.close()

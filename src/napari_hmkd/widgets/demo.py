@@ -46,7 +46,7 @@ def main() -> None:
             if complete and widget.run.grading is not None:
                 write_results(widget.run.grading, out)
                 viewer.screenshot(str(out / "screenshot.png"), canvas_only=False)
-                print(f"wrote screenshot.png, tiles.csv, summary.json and heatmap.png to {out}")
+                print(f"wrote screenshot.png and the results to {out}")
             elif not failures:
                 failures.append(widget.status.value)
         except (HmkdError, OSError) as error:

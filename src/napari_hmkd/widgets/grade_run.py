@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import napari.layers
@@ -12,43 +12,56 @@ from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, UnsuitableSlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.slide import Slide
+from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.tissue_run import same_tissue
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 _REPAINT_MS = 100
 View = tuple[tuple[float, float], Region]
+Step = SlideGrading | UnsuitableSlideError | GradedBatch
 
 
 @dataclass(frozen=True)
 class GradeRequest:
-    """What is to be graded, and how."""
+    """What is to be graded, and how; tissue of None is found first."""
 
     slide: Slide
     model: str
     settings: GradeSettings
+    tissue: TissueMask | None = field(default=None, compare=False)
+
+    def goes_on(self, former: GradeRequest | None) -> bool:
+        """Whether the results of an earlier request belong to this one."""
+        return self == former and same_tissue(self.tissue, former.tissue)
 
 
 class GradeRun:
     """Grades one slide layer at a time and paints the heatmap as results arrive.
 
-    A stopped grading is taken up where it stopped when the same request is started again. The
-    result of another slide stays in the viewer.
+    A stopped grading is taken up where it stopped when the same request is started again, with
+    the tissue that it found. The result of another slide stays in the viewer.
 
     Signals
     -------
+    planned(SlideGrading, slide layer)
+        A grading is about to start, or to go on.
+    doubted(message)
+        Nothing was graded, as the slide does not look like one to grade; force would.
     progressed(tried, planned, tiles_per_second)
     failed(message)
     ended(complete)
         The worker has stopped; `complete` says whether every tile was tried and nothing failed.
     """
 
+    planned = Signal(object, object)
+    doubted = Signal(str)
     progressed = Signal(int, int, float)
     failed = Signal(str)
     ended = Signal(bool)
@@ -79,14 +92,19 @@ class GradeRun:
         return self.layers[0] if self.layers else None
 
     def start(
-        self, layer: napari.layers.Image, model: str, settings: GradeSettings, view: View
+        self,
+        layer: napari.layers.Image,
+        model: str,
+        settings: GradeSettings,
+        view: View,
+        tissue: TissueMask | None = None,
     ) -> None:
         """Grade a slide layer, what is in view first; does nothing while a grading runs."""
         slide = slide_of(layer)
         if self.running or slide is None:
             return
-        request = GradeRequest(slide, model, settings)
-        resumed = self.grading if request == self._request and self._unfinished() else None
+        request = GradeRequest(slide, model, settings, tissue)
+        resumed = self.grading if request.goes_on(self._request) and self._unfinished() else None
         self._request, self._slide_layer = request, layer
         self._stop, self._failed = Event(), False
         worker = create_worker(_grade, request, resumed, view, self._stop, _start_thread=False)
@@ -113,8 +131,12 @@ class GradeRun:
     def _unfinished(self) -> bool:
         return self.grading is not None and len(self.grading.heatmap.remaining) > 0
 
-    def _on_step(self, step: SlideGrading | GradedBatch) -> None:
-        if isinstance(step, SlideGrading) and step is not self.grading:
+    def _on_step(self, step: Step) -> None:
+        if isinstance(step, UnsuitableSlideError):
+            self._failed = True
+            self.doubted.emit(str(step))
+            return
+        if isinstance(step, SlideGrading):
             self._take_up(step)
         if self.grading is None:
             return
@@ -126,9 +148,15 @@ class GradeRun:
         self.progressed.emit(tried, planned, speed)
 
     def _take_up(self, grading: SlideGrading) -> None:
-        """Show a new grading; the old result of the same slide gives way to it."""
-        if self._stop.is_set():
+        """Show a grading; the old result of the same slide gives way to a new one."""
+        if self._stop.is_set() or self._request is None:
             return
+        if grading is not self.grading:
+            self._show(grading)
+        self._request = replace(self._request, tissue=grading.plan.tissue)
+        self.planned.emit(grading, self._slide_layer)
+
+    def _show(self, grading: SlideGrading) -> None:
         old, self.layers = self.layers, []
         if self.grading is not None and self.grading.plan.slide.path == grading.plan.slide.path:
             for layer in old:
@@ -171,8 +199,11 @@ class GradeRun:
 
 def _grade(
     request: GradeRequest, resumed: SlideGrading | None, view: View, stop: Event
-) -> Iterator[SlideGrading | GradedBatch]:
+) -> Iterator[Step]:
     """Open the model, plan, and grade: first the grading itself, then its batches.
+
+    Where the slide is unsuitable, the error is a step and not raised: that is a question to the
+    user, no failure.
 
     It ends by itself once `stop` is set, so that the readers are put away in the worker's thread:
     napari's worker only drops a generator. A RuntimeError the worker would swallow, and never
@@ -180,7 +211,7 @@ def _grade(
     """
     try:
         grading = resumed or start_grading(
-            request.slide, open_model(request.model), request.settings
+            request.slide, open_model(request.model), request.settings, request.tissue
         )
         yield grading
         focus, region = view
@@ -189,7 +220,9 @@ def _grade(
                 yield batch
                 if stop.is_set():
                     return
+    except UnsuitableSlideError as doubt:
+        yield doubt
     except RuntimeError as error:
         raise HmkdError(
-            f"grading {request.slide.path.name} stopped: {error}; press Grade HER2 to go on"
+            f"grading {request.slide.name} stopped: {error}; press Grade HER2 to go on"
         ) from error

@@ -34,6 +34,19 @@ def add_layers(viewer: napari.viewer.Viewer, tuples: list[LayerData]) -> list[na
     return [viewer.add_layer(napari.layers.Layer.create(*one)) for one in tuples]
 
 
+def add_above(
+    viewer: napari.viewer.Viewer, below: napari.layers.Layer, one: LayerData
+) -> napari.layers.Layer:
+    """Add a layer tuple to a viewer, right above another layer, and give the layer.
+
+    The layer that is active stays it.
+    """
+    layer, active = napari.layers.Layer.create(*one), viewer.layers.selection.active
+    viewer.layers.insert(viewer.layers.index(below) + 1, layer)
+    viewer.layers.selection.active = active
+    return layer
+
+
 def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
 

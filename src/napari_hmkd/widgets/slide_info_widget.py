@@ -1,0 +1,100 @@
+"""The dock widget that says what is known about a slide."""
+
+from __future__ import annotations
+
+import napari.viewer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_hmkd.slide.description import describe
+from napari_hmkd.widgets.async_offer import AsyncOffer
+from napari_hmkd.widgets.slide_choice import SlideChoice
+
+_REFRESH_MS = 1000
+_NOTHING = {"Slide": "none is open: drop its file on the window"}
+
+
+class SlideInfoWidget(QWidget):
+    """Facts about the chosen slide in two columns, in words only.
+
+    Label and macro images, which can show a patient's name, are no part of it.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The window that it is docked in.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.slide = SlideChoice(napari_viewer, label="Slide")
+        self.table = QTableWidget(0, 2)
+        self.copy_button = QPushButton("Copy")
+        self.load_async = AsyncOffer()
+        self._timer = QTimer(self)
+        self._lay_out()
+        self.slide.changed.connect(self.refresh)
+        self.copy_button.clicked.connect(self.copy)
+        # The cache's figures change while one looks at them.
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self.refresh)
+        self.refresh()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is known about the chosen slide."""
+        slide = self.slide.chosen
+        return _NOTHING if slide is None else describe(slide)
+
+    def refresh(self, _value: object = None) -> None:
+        """Show the facts of the moment; what has not changed is left alone, with its selection."""
+        facts = self.facts
+        self.table.setRowCount(len(facts))
+        for row, fact in enumerate(facts.items()):
+            for column, text in enumerate(fact):
+                item = self.table.item(row, column)
+                if item is None:
+                    self.table.setItem(row, column, QTableWidgetItem(text))
+                elif item.text() != text:
+                    item.setText(text)
+        self.copy_button.setEnabled(self.slide.chosen is not None)
+
+    def copy(self) -> None:
+        """Put all facts on the clipboard, one a line."""
+        lines = (f"{name}: {value}" for name, value in self.facts.items())
+        QApplication.clipboard().setText("\n".join(lines))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Follow the cache's figures while they can be seen."""
+        super().showEvent(event)
+        self.refresh()
+        self._timer.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Stop following them."""
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def _lay_out(self) -> None:
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideNone)
+        self.table.verticalHeader().hide()
+        self.table.horizontalHeader().hide()
+        self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.slide.native)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.copy_button)
+        layout.addWidget(self.load_async.native)

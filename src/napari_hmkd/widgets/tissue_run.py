@@ -1,0 +1,147 @@
+"""A slide's tissue as a layer to paint in: found in the background, read back for grading."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import napari.layers
+import napari.viewer
+import numpy as np
+from napari.qt.threading import create_worker
+from psygnal import Signal
+
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.layers import tissue_layer
+from napari_hmkd.slide import Slide, TissueMask, find_tissue
+from napari_hmkd.widgets.viewing import add_above, slide_of
+
+
+class TissueRun:
+    """Finds the tissue of one slide layer at a time and keeps one tissue layer for each slide.
+
+    The layer is the user's: what is painted and erased in it counts, and if it is removed, the tissue
+    is to be found again.
+
+    Signals
+    -------
+    found(TissueMask)
+    failed(message)
+    ended()
+        The worker has stopped, either way.
+    """
+
+    found = Signal(object)
+    failed = Signal(str)
+    ended = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self._viewer = viewer
+        self._worker = None
+        self._slide_layer: napari.layers.Image | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker is at work."""
+        return self._worker is not None
+
+    def find(self, slide_layer: napari.layers.Image) -> None:
+        """Find the tissue of a slide layer anew; does nothing while a search runs."""
+        slide = slide_of(slide_layer)
+        if self.running or slide is None:
+            return
+        self._slide_layer = slide_layer
+        worker = create_worker(_find, slide, _start_thread=False)
+        worker.returned.connect(self._on_returned)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._worker = worker
+        worker.start()
+
+    def layer_of(self, slide: Slide) -> napari.layers.Labels | None:
+        """The tissue layer of a slide, None where there is none."""
+        of_slide = (one for one in self._viewer.layers if _ours(one).get("tissue_of") == slide.path)
+        return next(of_slide, None)
+
+    def mask_of(self, slide: Slide) -> TissueMask | None:
+        """The tissue of a slide as its layer shows it now, None where there is no layer."""
+        layer = self.layer_of(slide)
+        if layer is None:
+            return None
+        found: TissueMask = _ours(layer)["tissue"]
+        painted = np.asarray(layer.data) != 0
+        if np.array_equal(painted, found.mask):
+            return found
+        return replace(found, mask=painted, edited=True)
+
+    def show(self, slide_layer: napari.layers.Image, tissue: TissueMask) -> napari.layers.Labels:
+        """Draw a mask over its slide, in the place of an older one."""
+        slide = slide_of(slide_layer)
+        if slide is None:
+            raise ValueError(f"{slide_layer.name} shows no slide")
+        one = tissue_layer(slide, tissue)
+        layer = self.layer_of(slide)
+        if layer is None:
+            layer = add_above(self._viewer, slide_layer, one)
+            layer.contour = 1  # an outline leaves the stain its colours
+            return layer
+        layer.data = one[0]
+        _place(layer, one[1])
+        return layer
+
+    def follow_pixel_size(self, slide: Slide) -> None:
+        """Bring a slide's tissue layer to the pixel size that the user has stated for the slide."""
+        layer = self.layer_of(slide)
+        if layer is None:
+            return
+        found: TissueMask = _ours(layer)["tissue"]
+        own_y, own_x = slide.require_mpp()
+        step_y, step_x = found.downsample
+        _place(layer, tissue_layer(slide, replace(found, mpp=(own_y * step_y, own_x * step_x)))[1])
+
+    def close(self) -> None:
+        """End everything: the viewer is going away."""
+        if self._worker is not None:
+            for signal in (self._worker.returned, self._worker.errored, self._worker.finished):
+                signal.disconnect()
+            self._worker = None
+
+    def _on_returned(self, tissue: TissueMask) -> None:
+        if self._slide_layer not in self._viewer.layers:
+            self.failed.emit("The slide's layer was removed: its tissue is not shown.")
+            return
+        self._viewer.layers.selection.active = self.show(self._slide_layer, tissue)
+        self.found.emit(tissue)
+
+    def _on_error(self, error: Exception) -> None:
+        self.failed.emit(str(error))
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self.ended.emit()
+
+
+def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
+    """Whether two masks of a slide leave the same tiles to grade."""
+    if one is None or other is None:
+        return one is other
+    return one.downsample == other.downsample and np.array_equal(one.mask, other.mask)
+
+
+def _find(slide: Slide) -> TissueMask:
+    """`find_tissue` for a worker, which would swallow a RuntimeError and never finish."""
+    try:
+        return find_tissue(slide)
+    except RuntimeError as error:
+        raise HmkdError(
+            f"finding the tissue of {slide.name} failed: {error}; press Find tissue to try again"
+        ) from error
+
+
+def _ours(layer: napari.layers.Layer) -> dict[str, Any]:
+    return layer.metadata.get("napari_hmkd", {})
+
+
+def _place(layer: napari.layers.Layer, kwargs: dict[str, Any]) -> None:
+    for name in ("scale", "translate", "units", "metadata"):
+        setattr(layer, name, kwargs[name])

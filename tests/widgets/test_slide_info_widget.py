@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("napari", reason="needs the napari extra")
+
+from napari.settings import get_settings
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_hmkd.reader import read_slides
+from napari_hmkd.slide.description import describe
+from napari_hmkd.widgets import slide_info_widget
+from napari_hmkd.widgets.async_offer import AsyncOffer
+from napari_hmkd.widgets.slide_info_widget import SlideInfoWidget
+from napari_hmkd.widgets.viewing import add_layers, slide_of
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(viewer, pair, qtbot) -> SlideInfoWidget:
+    add_layers(viewer, read_slides(pair.ihc) + read_slides(pair.he))
+    panel = SlideInfoWidget(viewer)
+    viewer.window.add_dock_widget(panel, name="Slide information", area="right")
+    # The fixture closes the window once more at the end of a test.
+    viewer.window._qt_window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+    viewer.window.show()
+    qtbot.waitUntil(panel.isVisible)
+    return panel
+
+
+def shown(panel: SlideInfoWidget) -> dict[str, str]:
+    rows = range(panel.table.rowCount())
+    return {panel.table.item(row, 0).text(): panel.table.item(row, 1).text() for row in rows}
+
+
+def test_the_facts_of_the_chosen_slide_are_shown(viewer, panel: SlideInfoWidget, pair) -> None:
+    ihc, he = viewer.layers
+    assert panel.slide.value is he
+    assert shown(panel) == describe(slide_of(he))
+    assert any(pair.he.name in text for text in shown(panel).values())
+    panel.slide.value = ihc
+    assert shown(panel) == describe(slide_of(ihc))
+    assert any(pair.ihc.name in text for text in shown(panel).values())
+    assert len(viewer.layers) == 2, "no label or macro image is shown"
+
+
+def test_copy_takes_every_fact_in_words(viewer, panel: SlideInfoWidget) -> None:
+    panel.copy_button.click()
+    lines = QApplication.clipboard().text().splitlines()
+    assert lines == [f"{k}: {v}" for k, v in describe(slide_of(panel.slide.value)).items()]
+    assert len(lines) > 5
+
+
+def test_figures_follow_while_the_panel_is_seen_and_a_selection_stays(
+    viewer, panel: SlideInfoWidget, qtbot, monkeypatch
+) -> None:
+    panel.table.selectRow(0)
+    asked: list[object] = []
+
+    def count(slide: object) -> dict[str, str]:
+        asked.append(slide)
+        return {"File": "he.ome.tif", "Cache": f"{len(asked)} tiles"}
+
+    monkeypatch.setattr(slide_info_widget, "describe", count)
+    panel._timer.setInterval(20)
+    qtbot.waitUntil(lambda: len(asked) >= 3)
+    assert shown(panel) == {"File": "he.ome.tif", "Cache": f"{len(asked)} tiles"}
+    assert {index.row() for index in panel.table.selectedIndexes()} == {0}
+    panel.hide()
+    seen = len(asked)
+    qtbot.wait(100)
+    assert len(asked) == seen
+
+
+def test_without_a_slide_it_says_what_to_do(viewer, panel: SlideInfoWidget) -> None:
+    viewer.layers.clear()
+    assert "drop its file" in " ".join(shown(panel).values())
+    assert not panel.copy_button.isEnabled()
+
+
+def test_async_slicing_is_offered_while_it_is_off(
+    viewer, panel: SlideInfoWidget, qtbot, monkeypatch
+) -> None:
+    settings = get_settings().experimental
+    monkeypatch.setattr(settings, "async_", False)
+    offers = [panel.load_async, AsyncOffer()]
+    viewer.window.add_dock_widget(offers[1].native, name="another")
+    qtbot.waitUntil(lambda: all(offer.visible for offer in offers))
+    offers[0].native.click()
+    assert settings.async_
+    assert not any(offer.visible for offer in offers)
+    settings.async_ = False
+    assert all(offer.visible for offer in offers)
