@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,20 +40,22 @@ _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
 """What of an Aperio header is passed on: others can name a patient."""
+_ASSOCIATED = re.compile("(label|macro|overview|thumbnail|barcode)( image)?")
+"""Names of pictures beside the slide; a label's can carry a patient's name."""
 _LARGEST_PIECE_BYTES = 2**30
 
 
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
-    """The largest image of the file, if it is one that can be graded.
+    """The slide's image, if it is one that can be graded: the largest that is no label or overview.
 
     Raises
     ------
     SlideError
         It is not 8-bit colour, it has depth or time, or its compression is unknown.
     """
-    every = [series for series in tiff.series if series.size > 0]
+    every = [s for s in tiff.series if s.size > 0 and not _ASSOCIATED.fullmatch(s.name.lower())]
     if not every:
-        raise SlideError(f"'{path}' is a TIFF without an image in it.")
+        raise SlideError(f"'{path}' is a TIFF without a slide's image in it.")
     series = max(every, key=lambda one: math.prod(one.shape))
     problem = _problem(series)
     if problem:
