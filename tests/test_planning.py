@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_hmkd import planning
 from napari_hmkd.errors import PixelSizeError, SlideError, UnsuitableSlideError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
-from napari_hmkd.slide import StainKind, find_tissue, open_slide
+from napari_hmkd.slide import StainCheck, StainKind, find_tissue, open_slide
 
 PaintSlide = Callable[..., Path]
 GRADES = [[-1, 0, 1], [3, -1, 2]]
@@ -140,10 +141,20 @@ def test_painted_tissue_is_obeyed(
         assert plan.tissue is painted
         assert plan.tiles.tolist() == [[0, 1], [1, 0]]
         erased = replace(painted, mask=np.zeros_like(painted.mask))
-        with pytest.raises(UnsuitableSlideError, match="blank"):
+        with pytest.raises(UnsuitableSlideError, match=r"tissue layer .* is empty"):
             plan_grading(slide, colour_model.card, tissue=erased)
         with pytest.raises(SlideError, match="none of its 6 tiles"):
             plan_grading(slide, colour_model.card, GradeSettings(force=True), erased)
+
+
+def test_what_the_stain_check_warns_of_is_a_warning_of_the_plan(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, monkeypatch
+) -> None:
+    check = StainCheck(StainKind.H_AND_E, "H&E", ("half of it is out of focus",))
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        tissue = find_tissue(slide)
+        monkeypatch.setattr(planning, "examine", lambda *_: (check, tissue))
+        assert plan_grading(slide, colour_model.card).warnings == check.warnings
 
 
 def test_too_little_tissue_in_every_tile_is_an_error(

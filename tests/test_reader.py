@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_hmkd.errors import SlideError
+from napari_hmkd import reader
+from napari_hmkd.errors import SlideError, SlideStalledError
 from napari_hmkd.reader import get_reader
 from napari_hmkd.slide import Slide
+from napari_hmkd.slide.tiff_backend import TiffBackend
 
 
 def write(path: Path, side: int = 64, levels: int = 1, **more: object) -> Path:
@@ -43,6 +46,53 @@ def test_what_is_no_slide_is_left_to_others(tmp_path: Path, content: bytes, name
     assert get_reader(str(tmp_path / name)) is None
     assert get_reader(str(tmp_path)) is None
     assert get_reader([str(tmp_path / name)] * 2) is None
+
+
+@pytest.mark.parametrize(("side", "taken"), [(4000, False), (6000, True)])
+@pytest.mark.parametrize(
+    ("fault", "message"), [("truncated", "truncated"), ("16 bit", "pixels are uint16")]
+)
+def test_a_huge_tiff_that_cannot_be_opened_is_no_other_reader_s(
+    tmp_path: Path, side: int, taken: bool, fault: str, message: str
+):
+    path = tmp_path / "Schnitt ä.tif"
+    kind = np.uint16 if fault == "16 bit" else np.uint8
+    length = side if kind is np.uint8 else side // 2
+    shape = (side, length, 3)  # no pixels are written: the file has holes
+    tifffile.imwrite(path, shape=shape, dtype=kind, photometric="rgb", bigtiff=False)
+    if fault == "truncated":
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 1000)
+    assert (get_reader(str(path)) is not None) is taken
+    if taken:
+        with pytest.raises(SlideError, match=message):
+            get_reader(str(path))(str(path))
+
+
+def test_a_huge_file_that_is_no_tiff_is_left_to_others(tmp_path: Path):
+    with (tmp_path / "a.tif").open("wb") as file:
+        file.truncate(200_000_000)
+    assert get_reader(str(tmp_path / "a.tif")) is None
+
+
+def test_a_slide_that_does_not_answer_is_waited_for_in_bounds(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(reader, "_PROBE_LIMIT_S", 0.2)
+    monkeypatch.setattr(TiffBackend, "read", lambda *_: time.sleep(10))
+    path = str(write(tmp_path / "a.tif", 256, 2))
+    started = time.perf_counter()
+    with pytest.raises(SlideStalledError, match="did not answer"):
+        reader.read_slides(path)
+    assert time.perf_counter() - started < 8
+
+
+def test_a_file_that_does_not_answer_is_not_given_to_others(tmp_path: Path, monkeypatch):
+    def stall(path: object) -> Slide:
+        raise SlideStalledError(f"'{path}' did not answer")
+
+    monkeypatch.setattr(reader, "open_slide", stall)
+    path = str(write(tmp_path / "a.tif"))
+    with pytest.raises(SlideStalledError):
+        get_reader(path)(path)
 
 
 @pytest.mark.parametrize("name", ["a.svs", "B.NDPI", "c.mrxs"])

@@ -147,7 +147,7 @@ def start_grading(
     settings : GradeSettings, optional
         The defaults, if left out.
     tissue : TissueMask, optional
-        Where the slide's tissue was found already, to save the time.
+        Where the slide's tissue was found or painted already: it is obeyed.
 
     Raises
     ------

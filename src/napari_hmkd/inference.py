@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +16,6 @@ from napari_hmkd.device import device_errors, mixed_precision
 from napari_hmkd.errors import ModelError, SlideReadError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import GradePlan, read_tile
-from napari_hmkd.slide import READING_LIMIT_S
 
 GRADES = 4
 _NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
@@ -81,6 +78,8 @@ def grade_slide(
 
     Raises
     ------
+    SlideStalledError
+        If the file does not answer in time; tiles that were not yielded have not failed.
     DeviceError
         If torch fails, for want of memory or otherwise.
     ModelError
@@ -89,7 +88,8 @@ def grade_slide(
     tiles = plan.tiles if tiles is None else np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
     with device_errors(device):
         student = student.to(device).eval()
-    with closing(_read_ahead(plan, tiles)) as reads:
+    wanted = (partial(read_tile, plan.slide, plan.grid, (y, x)) for y, x in tiles.tolist())
+    with closing(plan.slide.in_order(wanted, ahead=plan.settings.batch_size)) as reads:
         for start in range(0, len(tiles), plan.settings.batch_size):
             batch = tiles[start : start + plan.settings.batch_size]
             pixels, failed = _sort_out(batch, islice(reads, len(batch)))
@@ -140,27 +140,3 @@ def _sort_out(
         else:
             pixels[row, column] = read
     return pixels, tuple(failed)
-
-
-def _read_ahead(plan: GradePlan, tiles: np.ndarray) -> Generator[Read, None, None]:
-    """Pixels of each tile in order, or the error in their place; a bounded number is held."""
-    threads = plan.slide.reader.threads
-    ahead = plan.settings.batch_size + threads.count
-    pending: deque[Future[np.ndarray]] = deque()
-
-    def next_read() -> Read:
-        try:
-            return threads.wait(pending.popleft(), READING_LIMIT_S)
-        except SlideReadError as error:
-            return error
-
-    try:
-        for tile in tiles.tolist():
-            pending.append(threads.submit(partial(read_tile, plan.slide, plan.grid, tile)))
-            if len(pending) > ahead:
-                yield next_read()
-        while pending:
-            yield next_read()
-    finally:  # also when closed half way: drop what waits
-        for future in pending:
-            future.cancel()

@@ -197,4 +197,4 @@ def _warnings(
         found.append(f"the slide looks like {stain.reason}; it was graded by force{every}")
     elif stain.kind is StainKind.UNKNOWN:
         found.append(f"the slide has {stain.reason}: make sure that it is H&E")
-    return tuple(found)
+    return (*found, *stain.warnings)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide, open_slide
@@ -19,8 +20,11 @@ VENDOR_SUFFIXES = frozenset(
 
 _OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".zarr"})
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGE_PX = 4096
+_LARGE_BYTES = 100_000_000
 _PROBE_PX = 64
+_PROBE_LIMIT_S = 5.0  # the window waits
 
 Paths = str | os.PathLike[str] | Sequence[str]
 Reader = Callable[[Paths], list[LayerData]]
@@ -30,8 +34,9 @@ def get_reader(path: Paths) -> Reader | None:
     """The npe2 reader contribution: a function that reads `path`, or None.
 
     None leaves the path to other readers: several paths at once, a file of another kind, and a
-    plain small TIFF (no pyramid, shorter than 4096 px). An address of an OME-Zarr store is taken
-    unseen, so that a server's failure has a message.
+    plain small TIFF (no pyramid, shorter than 4096 px). Taken are, so that there is a message: an
+    address of an OME-Zarr store, unseen; a file that does not answer; and a TIFF of more than 100 MB
+    that cannot be opened, as other readers would load the whole of it.
     """
     if not isinstance(path, (str, os.PathLike)):
         return read_slides if len(path) == 1 and get_reader(path[0]) else None
@@ -76,7 +81,19 @@ def _is_slide(path: Path) -> bool:
         with open_slide(path) as slide:
             large = max(slide.size.height, slide.size.width) >= _LARGE_PX
             return slide.vendor not in _TIFFS or len(slide.levels) > 1 or large
+    except SlideStalledError:
+        return True
     except SlideError:
+        return _is_large_tiff(path)
+
+
+def _is_large_tiff(path: Path) -> bool:
+    try:
+        if not path.is_file() or path.stat().st_size <= _LARGE_BYTES:
+            return False
+        with path.open("rb") as file:
+            return file.read(4) in _TIFF_STARTS
+    except OSError:  # nobody can read it
         return False
 
 
@@ -86,6 +103,8 @@ def _require_readable(slide: Slide) -> None:
     size = slide.levels[level].size
     middle = Region(size.height // 2, size.width // 2, _PROBE_PX, _PROBE_PX)
     try:
-        slide.read_level(level, middle)
+        slide.in_time(partial(slide.read_level, level, middle), _PROBE_LIMIT_S, urgent=True)
+    except SlideStalledError:
+        raise
     except SlideReadError:
         slide.thumbnail()

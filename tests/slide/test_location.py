@@ -67,7 +67,15 @@ def test_addresses_of_other_kinds_are_refused(text: str):
         open_slide(text)
 
 
-@pytest.mark.parametrize("text", ["http://me:secret@a.b/e.zarr", "https://a.b/e.zarr?key=secret"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://me:secret@a.b/e.zarr",
+        "https://secret@a.b/e.zarr",
+        "ftp://me:secret@a.b/e.zarr",
+        "https://a.b/e.zarr?key=secret",
+    ],
+)
 def test_an_address_with_a_secret_is_refused_and_not_repeated(text: str):
     with pytest.raises(SlideError, match=r"e\.zarr.*netrc") as refused:
         open_slide(text)

@@ -52,3 +52,12 @@ def test_bounds_that_make_no_sense_are_ignored(path: Path, monkeypatch, bounds):
     state(monkeypatch, **bounds)
     with open_slide(path, backend="openslide") as slide:
         assert (slide.origin_px, slide.size) == ((0, 0), Size(400, 600))
+
+
+def test_a_damaged_colour_profile_keeps_no_slide_from_opening(tmp_path, noise, write_pyramid):
+    pixels = noise(64, 64)
+    write_pyramid(tmp_path / "a.tif", pixels, iccprofile=b"no profile" * 20)
+    for backend in ("openslide", "tifffile"):
+        with open_slide(tmp_path / "a.tif", backend=backend) as slide:
+            assert "cannot be used" in slide.colour
+            assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 64)), pixels)

@@ -9,6 +9,7 @@ import openslide
 import pytest
 import tifffile
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.layers import slide_layer
 from napari_hmkd.slide import open_slide
@@ -76,7 +77,13 @@ def test_a_dicom_patient_is_not_passed_on(labelled: Path, monkeypatch: pytest.Mo
         assert NAME not in " ".join(describe(slide).values())
 
 
-@pytest.mark.parametrize("name", ["label image", "Macro image", "Label", "thumbnail", "overview"])
+CALLED = [
+    "label image", "Macro image", "Label", "thumbnail", "overview", "slide label", "Label 1",
+    "label_image", "MacroImage", "Label Image #1", "macro mask image", "SlideLabel", "LABEL",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLED)
 def test_a_larger_label_of_an_ome_tiff_is_not_taken_for_the_slide(tmp_path: Path, name: str):
     tissue = np.random.default_rng(0).integers(180, 256, (300, 400, 3), np.uint8)
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
@@ -86,3 +93,48 @@ def test_a_larger_label_of_an_ome_tiff_is_not_taken_for_the_slide(tmp_path: Path
         tiff.write(tissue, photometric="rgb", metadata={"Name": "Scan 1"})
     with open_slide(tmp_path / "a.ome.tif") as slide:
         assert np.array_equal(slide.read_level(0, Region(0, 0, 300, 400)), tissue)
+
+
+def two_pages(path: Path, label_side: int, **label: object) -> np.ndarray:
+    """A plain TIFF of a slide and, on the next page, its label; the slide's pixels."""
+    tissue = np.random.default_rng(0).integers(180, 256, (300, 300, 3), np.uint8)
+    settings = {"photometric": "rgb", "compression": "zlib", "metadata": None}
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(tissue, **settings)
+        tiff.write(np.broadcast_to(LABEL, (label_side, label_side, 3)), **settings, **label)
+    return tissue
+
+
+@pytest.mark.parametrize(
+    "label", [*({"description": name} for name in CALLED), {"subfiletype": 1}, {"subfiletype": 9}]
+)
+def test_a_larger_label_of_a_plain_tiff_is_not_taken_for_the_slide(tmp_path: Path, label):
+    tissue = two_pages(tmp_path / "a.tif", 900, **label)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert np.array_equal(slide.read_level(0, Region(0, 0, *tissue.shape[:2])), tissue)
+
+
+def test_a_label_of_half_the_slide_s_size_is_no_level(tmp_path: Path):
+    two_pages(tmp_path / "a.tif", 150, description="Label", subfiletype=1)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert [level.size for level in slide.levels] == [Size(300, 300)]
+
+
+@pytest.mark.parametrize(
+    "more", [{"metadata": {"Name": f"Label {NAME}"}}, {"description": f"slide label {NAME}"}]
+)
+def test_an_only_image_that_is_called_label_is_refused(tmp_path: Path, more):
+    path = tmp_path / ("a.ome.tif" if "metadata" in more else "a.tif")
+    tifffile.imwrite(path, np.broadcast_to(LABEL, (90, 90, 3)), photometric="rgb", **more)
+    with pytest.raises(SlideError, match=r"no slide's image.*label.*another name") as refusal:
+        open_slide(path)
+    assert NAME not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["Overview of tumour.tif", "Labelled tumour", "Macrophages"])
+def test_an_only_image_with_such_a_word_in_its_name_is_the_slide(tmp_path: Path, name: str):
+    path = tmp_path / "a.ome.tif"
+    pixels = np.broadcast_to(LABEL, (90, 80, 3))
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata={"Name": name})
+    with open_slide(path) as slide:
+        assert slide.size == Size(90, 80)

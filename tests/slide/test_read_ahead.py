@@ -25,21 +25,33 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("region", "under", "around"),
+    ("view", "under", "around"),
     [
-        (Region(0, 0, 10, 10), 1, 3),
-        (Region(300, 300, 10, 10), 1, 8),
-        (Region(300, 300, 300, 300), 4, 12),
-        (Region(999, 1299, 1, 1), 1, 3),
+        (Region(300, 300, 10, 10), 1, 0),
+        (Region(300, 300, 100, 100), 1, 3),
+        (Region(256, 256, 256, 256), 1, 8),
+        (Region(256, 256, 512, 512), 4, 12),
+        (Region(744, 1044, 256, 256), 4, 2),
         (Region(0, 0, 1000, 1300), 24, 0),
     ],
 )
-def test_the_blocks_around_a_region(region: Region, under: int, around: int) -> None:
-    inner, outer = set(GRID.under(region)), set(GRID.around(region))
+def test_the_blocks_within_half_a_view(view: Region, under: int, around: int) -> None:
+    inner, outer = set(GRID.under(view)), GRID.around(view)
     assert (len(inner), len(outer)) == (under, around)
     assert inner.isdisjoint(outer)
     rows, columns = GRID.shape
-    assert all(0 <= row < rows and 0 <= column < columns for row, column in inner | outer)
+    assert all(0 <= row < rows and 0 <= column < columns for row, column in [*inner, *outer])
+
+
+def test_the_nearest_come_first() -> None:
+    grid = BlockGrid(Size(4096, 4096), Size(64, 64))
+    view = Region(2000, 2000, 512, 512)
+    away = [
+        max(abs(y - view.center[0]), abs(x - view.center[1]))
+        for y, x in (grid.place(*block).center for block in grid.around(view))
+    ]
+    assert away == sorted(away)
+    assert away[0] < away[-1]
 
 
 def test_panning_finds_blocks_ready(tmp_path, noise, write_pyramid) -> None:
@@ -69,8 +81,8 @@ def test_a_damaged_block_nearby_disturbs_nothing(tmp_path, noise, write_pyramid,
     damage(tmp_path / "a.tif", 0)
     cache = TileCache()
     with open_slide(tmp_path / "a.tif", cache=cache) as slide:
-        found = pyramid(slide)[0][130:200, 130:200].compute()
-        assert np.array_equal(found, pixels[130:200, 130:200])
+        found = pyramid(slide)[0][128:256, 128:256].compute()
+        assert np.array_equal(found, pixels[128:256, 128:256])
         assert until(lambda: cache.statistics.blocks == 8)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -19,19 +21,19 @@ def threads():
 
 
 def test_results_and_errors_come_through(threads: ReaderThreads) -> None:
-    assert threads.wait(threads.submit(lambda: 42), 5) == 42
+    assert threads.call(lambda: 42, 5) == 42
 
     def fail() -> None:
         raise SlideReadError("damaged")
 
     with pytest.raises(SlideReadError, match="damaged"):
-        threads.wait(threads.submit(fail), 5)
+        threads.call(fail, 5)
 
     def time_out() -> None:
         raise TimeoutError("of the server")
 
     with pytest.raises(TimeoutError, match="of the server"):
-        threads.wait(threads.submit(time_out), 5)
+        threads.call(time_out, 5)
 
 
 def test_there_are_never_more_threads_than_asked_for(threads: ReaderThreads) -> None:
@@ -45,32 +47,96 @@ def test_there_are_never_more_threads_than_asked_for(threads: ReaderThreads) -> 
         with lock:
             together.pop()
 
-    for future in [threads.submit(work) for _ in range(40)]:
-        threads.wait(future, 5)
-    assert max(most) <= 2
-    assert threads.count == 2
+    assert len(list(threads.in_order([work] * 40, ahead=10, seconds=5))) == 40
+    assert max(most) == threads.count == 2
 
 
-def test_a_stalled_read_is_an_error_and_later_ones_do_not_wait_for_it(threads) -> None:
+def test_results_come_in_order_with_errors_in_their_place(threads: ReaderThreads) -> None:
+    def give(number: int) -> int:
+        time.sleep(0.01 * (number % 3))
+        if number == 4:
+            raise SlideReadError("damaged")
+        return number
+
+    found = list(threads.in_order([partial(give, n) for n in range(9)], ahead=2, seconds=5))
+    assert isinstance(found[4], SlideReadError)
+    assert [*found[:4], *found[5:]] == [0, 1, 2, 3, 5, 6, 7, 8]
+
+
+def test_only_so_many_are_begun_and_closing_drops_the_rest(threads: ReaderThreads) -> None:
+    begun = []
+    results = threads.in_order([lambda: begun.append(1)] * 50, ahead=3, seconds=5)
+    next(results)
+    time.sleep(0.1)
+    assert len(begun) <= 3 + 2 + 1
+    results.close()
+    so_far = len(begun)
+    time.sleep(0.1)
+    assert len(begun) == so_far
+
+
+def test_a_stalled_read_is_an_error_in_time(threads: ReaderThreads) -> None:
     answer = threading.Event()
-    stalled = [threads.submit(answer.wait) for _ in range(2)]
     with pytest.raises(SlideStalledError, match=r"'slide.svs' did not answer within 0.1 s"):
-        threads.wait(stalled[0], 0.1)
+        threads.call(answer.wait, 0.1)
+    with pytest.raises(SlideStalledError):
+        list(threads.in_order([answer.wait], ahead=1, seconds=0.1))
+    answer.set()
+    assert threads.call(lambda: 2, 5) == 2
+
+
+def test_drawing_waits_once_for_a_stall_and_grading_is_not_failed_by_it(threads) -> None:
+    answer = threading.Event()
+    with pytest.raises(SlideStalledError):
+        threads.call(answer.wait, 0.1, urgent=True)
     started = time.monotonic()
     with pytest.raises(SlideStalledError):
-        threads.wait(threads.submit(lambda: 1), 30)
+        threads.call(lambda: 1, 30, urgent=True)
     assert time.monotonic() - started < 5
+    assert threads.call(lambda: 2, 5) == 2  # the other thread is sound
     answer.set()
-    assert stalled[0].result(5)
-    assert threads.wait(threads.submit(lambda: 2), 5) == 2
+    assert until(lambda: threads.call(lambda: 3, 5) == 3)
+    assert until(lambda: draws(threads))
 
 
-def test_waiting_reads_can_be_cancelled(threads: ReaderThreads) -> None:
-    go, done = threading.Event(), []
-    for _ in range(2):
-        threads.submit(lambda: go.wait(5))
-    waiting = threads.submit(lambda: done.append(1))
-    assert waiting.cancel()
-    go.set()
-    assert threads.wait(threads.submit(lambda: 3), 5) == 3
-    assert not done
+def draws(threads: ReaderThreads) -> bool:
+    try:
+        return threads.call(lambda: True, 5, urgent=True)
+    except SlideStalledError:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_what_is_urgent_comes_first() -> None:
+    threads = ReaderThreads("'slide.svs'", count=1)
+    order: list[str] = []
+    gate = threading.Event()
+    usual = threads.in_order([gate.wait, *[lambda: order.append("usual")] * 3], ahead=9, seconds=5)
+    reading = threading.Thread(target=lambda: list(usual))
+    reading.start()
+    drawing = threading.Thread(
+        target=lambda: threads.call(lambda: order.append("urgent"), 5, urgent=True)
+    )
+    time.sleep(0.1)
+    drawing.start()
+    time.sleep(0.1)
+    gate.set()
+    for one in (reading, drawing):
+        one.join(5)
+    threads.close()
+    assert order == ["urgent", "usual", "usual", "usual"]
+
+
+def test_after_closing_nothing_is_taken_and_no_thread_stays(threads: ReaderThreads) -> None:
+    before = threading.active_count()
+    threads.call(lambda: 1, 5)
+    threads.close()
+    with pytest.raises(SlideReadError, match="was closed"):
+        threads.call(lambda: 1, 5)
+    assert until(lambda: threading.active_count() <= before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from napari_hmkd.errors import PixelSizeError, SlideReadError
+from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Size
 from napari_hmkd.sample import ProceduralTissue
-from napari_hmkd.slide import StainCheck, StainKind, check_stain, find_tissue, open_slide
+from napari_hmkd.slide import Slide, StainCheck, StainKind, check_stain, find_tissue, open_slide
+from napari_hmkd.slide.cache import TileCache
 from napari_hmkd.slide.fields import sample_fields
 from napari_hmkd.slide.focus import BLURRED, blurriness
+from napari_hmkd.slide.tiff_backend import TiffBackend
 
 MPP = 1.0
 FIELD = Size(512, 512)
@@ -124,7 +127,18 @@ def test_the_optics_of_a_sharp_scan_and_noise_are_no_blur(drawn, check):
 def test_a_blurred_corner_does_not_spoil_a_slide(drawn, check):
     pixels = drawn["he"].copy()
     pixels[:400, :400] = blurred(pixels, 6)[:400, :400]
-    assert check(pixels).kind == StainKind.H_AND_E
+    found = check(pixels)
+    assert (found.kind, found.warnings) == (StainKind.H_AND_E, ())
+
+
+def test_a_slide_of_which_a_third_is_out_of_focus_passes_with_a_warning(drawn, check):
+    pixels = np.concatenate([drawn["he"][150:-150]] * 4)
+    third = 7 * pixels.shape[0] // 16
+    pixels[:third] = blurred(pixels, 6)[:third]
+    found = check(pixels)
+    assert (found.kind, found.gradable) == (StainKind.H_AND_E, True)
+    (warning,) = found.warnings
+    assert "out of focus" in warning
 
 
 @pytest.mark.parametrize(("amount", "lamp"), [(0.5, 1.0), (1.6, 1.0), (1.0, 0.85)])
@@ -146,19 +160,51 @@ def test_glass_with_dust_is_blank(check, glass: tuple[int, int, int]):
     assert not found.gradable
 
 
-@pytest.mark.parametrize("channel", [0, 1, 2])
-@pytest.mark.parametrize("border", [0, 255])
-def test_fluorescence_is_dark_whatever_its_colour_and_border(check, channel: int, border: int):
+@pytest.mark.parametrize("channels", [(0,), (1,), (2,), (0, 1), (1, 2)])
+@pytest.mark.parametrize("border", [0, 5, 255])
+def test_fluorescence_is_dark_whatever_its_colours_and_border(check, channels, border: int):
     pixels = np.random.default_rng(0).integers(1, 12, (600, 600, 3)).astype(np.uint8)
-    cells = np.random.default_rng(1).random((60, 60)) < 0.2
-    pixels[..., channel] = np.maximum(pixels[..., channel], 180 * np.kron(cells, np.ones((10, 10))))
+    cells = np.random.default_rng(1).random((15, 15)) < 0.2
+    for channel in channels:
+        bright = 180 * np.kron(cells, np.ones((40, 40)))
+        pixels[..., channel] = np.maximum(pixels[..., channel], bright)
     framed = np.pad(pixels, ((300, 300), (300, 300), (0, 0)), constant_values=border)
     assert check(framed).kind == StainKind.FLUORESCENCE
 
 
-def test_a_black_border_around_h_and_e_is_no_fluorescence(drawn, check):
+@pytest.mark.parametrize("noise", [0, 8])
+def test_a_black_border_around_h_and_e_is_no_fluorescence(drawn, check, noise: int):
     framed = np.pad(drawn["he"], ((600, 600), (600, 600), (0, 0)))
-    assert check(framed).kind == StainKind.H_AND_E
+    grain = np.random.default_rng(0).integers(0, noise + 1, framed.shape, dtype=np.uint8)
+    assert check(np.maximum(framed, grain)).kind == StainKind.H_AND_E
+
+
+def test_dense_h_and_e_under_a_dim_lamp_is_no_fluorescence(drawn, check):
+    tissue = drawn["he"][150:-150, 150:-150]  # no glass, which is light
+    assert check((tissue * 0.5).astype(np.uint8)).kind != StainKind.FLUORESCENCE
+
+
+def test_erased_tissue_is_not_called_blank_glass(tmp_path, write_pyramid, drawn):
+    write_pyramid(tmp_path / "a.tif", drawn["he"], mpp=MPP, tile=(256, 256))
+    with open_slide(tmp_path / "a.tif") as slide:
+        tissue = find_tissue(slide)
+        found = check_stain(slide, replace(tissue, mask=np.zeros_like(tissue.mask)))
+    assert not found.gradable
+    assert "tissue layer" in found.reason
+    assert "glass" not in found.reason
+
+
+def test_fields_that_do_not_come_are_waited_for_in_bounds(
+    tmp_path, write_pyramid, drawn, monkeypatch
+):
+    write_pyramid(tmp_path / "a.tif", drawn["he"], mpp=MPP, tile=(256, 256))
+    plain = Slide.in_time
+    monkeypatch.setattr(Slide, "in_time", lambda slide, function: plain(slide, function, 0.2))
+    with open_slide(tmp_path / "a.tif", cache=TileCache(0)) as slide:
+        tissue = find_tissue(slide)
+        monkeypatch.setattr(TiffBackend, "read", lambda *_: time.sleep(5))
+        with pytest.raises(SlideStalledError):
+            sample_fields(slide, tissue)
 
 
 def test_the_tissue_that_was_painted_is_what_is_judged(tmp_path, write_pyramid, drawn):

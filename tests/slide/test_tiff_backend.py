@@ -1,7 +1,9 @@
-"""TIFF layouts, alpha, pixel sizes, and what is refused."""
+"""TIFF layouts, alpha, damage, and closing."""
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.tiff_backend import TiffBackend
 
 
 def whole(path: Path) -> np.ndarray:
@@ -87,68 +90,24 @@ def test_alpha_is_flattened_on_white(tmp_path: Path, alpha: str, expected: list[
     assert whole(tmp_path / "a.tif")[0, 0] == pytest.approx(expected, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "photometric", "reason"),
-    [
-        ((64, 64), np.uint8, "minisblack", "grey"),
-        ((64, 64, 3), np.uint16, "rgb", "uint16"),
-        ((64, 64, 3), np.float32, "rgb", "float32"),
-        ((4, 64, 64, 3), np.uint8, "rgb", "axes"),
-        ((64, 64, 4), np.uint8, "separated", "SEPARATED"),
-        ((64, 64), np.uint16, "minisblack", "uint16"),
-    ],
-)
-@pytest.mark.parametrize("tile", [None, (32, 32)])
-def test_other_images_are_refused_with_the_reason(
-    tmp_path: Path, shape, dtype, photometric: str, reason: str, tile
-):
+@pytest.mark.parametrize("planar", [False, True])
+def test_files_are_closed_at_once_and_reads_say_so(tmp_path: Path, noise, planar: bool):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.zeros(shape, dtype), photometric=photometric, tile=tile)
-    with pytest.raises(SlideError, match=reason):
-        open_slide(path)
-
-
-@pytest.mark.parametrize(
-    ("unit", "stated", "um"),
-    [("µm", 0.5, 0.5), ("nm", 500, 0.5), ("mm", 0.0005, 0.5), ("cm", 0.00005, 0.5)],
-)
-def test_ome_pixel_sizes_in_any_unit(tmp_path: Path, noise, unit: str, stated: float, um: float):
-    metadata = {
-        "axes": "YXS",
-        **{f"PhysicalSize{axis}": stated for axis in "XY"},
-        **{f"PhysicalSize{axis}Unit": unit for axis in "XY"},
-    }
-    tifffile.imwrite(tmp_path / "a.ome.tif", noise(64, 64), photometric="rgb", metadata=metadata)
-    with open_slide(tmp_path / "a.ome.tif") as slide:
-        assert slide.mpp == pytest.approx((um, um))
-        assert slide.mpp_source == "OME PhysicalSizeX"
-
-
-@pytest.mark.parametrize(
-    ("unit", "resolution", "mpp"),
-    [
-        ("CENTIMETER", (20_000, 20_000), (0.5, 0.5)),
-        ("CENTIMETER", (20_000, 10_000), (1.0, 0.5)),
-        ("INCH", (50_800, 50_800), (0.5, 0.5)),
-        ("INCH", (72, 72), None),
-        ("INCH", (300, 300), None),
-        ("NONE", (20_000, 20_000), None),
-    ],
-)
-def test_resolution_tags(tmp_path: Path, noise, unit: str, resolution, mpp):
-    tifffile.imwrite(
-        tmp_path / "a.tif",
-        noise(64, 64),
-        photometric="rgb",
-        resolution=resolution,
-        resolutionunit=unit,
-    )
-    with open_slide(tmp_path / "a.tif") as slide:
-        if mpp is None:
-            assert slide.mpp is None
-        else:
-            assert slide.mpp == pytest.approx(mpp)
-            assert slide.mpp_source == "TIFF resolution"
+    pixels = np.moveaxis(noise(64, 64), -1, 0) if planar else noise(64, 64)
+    mode = "separate" if planar else "contig"
+    tifffile.imwrite(path, pixels, photometric="rgb", planarconfig=mode, compression="zlib")
+    gc.collect()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        backend = TiffBackend(path)
+        backend.close()
+        backend.close()
+        with pytest.raises(SlideReadError, match="was closed") as refusal:
+            backend.read(0, Region(0, 0, 64, 64))
+        assert "damaged" not in str(refusal.value)
+        del backend, refusal
+        gc.collect()
+    assert [str(one.message) for one in found if path.name in str(one.message)] == []
 
 
 def test_a_jpeg_tile_that_breaks_off_is_refused(tmp_path: Path, noise):

@@ -43,7 +43,7 @@ def grade(
         bool, typer.Option("--force", help="Grade a slide that does not look like H&E in focus.")
     ] = False,
 ) -> None:
-    """Grade HER2 on H&E slides: tiles.csv, summary.json and heatmap.png for each. Research use only.
+    """Grade HER2 on H&E: tiles.csv, summary.json, heatmap.png, tissue.png for each. Research use only.
 
     Exit code 0: all graded. 3: graded, but some tiles could not be read; summary.json lists them.
     2: a slide was not graded, and nothing was written for it.

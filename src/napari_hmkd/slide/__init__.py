@@ -2,13 +2,11 @@
 
 from napari_hmkd.slide.backend import Level
 from napari_hmkd.slide.pyramid import pyramid
-from napari_hmkd.slide.reader_threads import READING_LIMIT_S
 from napari_hmkd.slide.slide import Slide, open_slide
 from napari_hmkd.slide.stain import StainCheck, StainKind, check_stain
 from napari_hmkd.slide.tissue import TissueMask, find_tissue
 
 __all__ = [
-    "READING_LIMIT_S",
     "Level",
     "Slide",
     "StainCheck",

@@ -12,6 +12,8 @@ from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.pixel_size import PixelSize
 
 DEFAULT_TILE = Size(256, 256)
+LARGEST_PIECE_BYTES = 128 * 2**20
+"""Most decoded bytes of a tile, strip or chunk: larger ones leave the cache no room for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Level:
     size : Size
         Height and width in this level's pixels.
     downsample : float
-        Level-0 pixels per pixel of this level, exact: 4.00015 stays 4.00015.
+        Level-0 pixels per pixel of this level, unrounded: 4.00015 stays 4.00015.
     tile : Size
         How the file stores the level; reads that follow it are the fastest.
     whole_tiles : bool
@@ -92,12 +94,23 @@ class Backend(Protocol):
 def make_levels(
     sizes: list[Size], tiles: list[Size], whole_tiles: bool = False
 ) -> tuple[Level, ...]:
-    """Levels whose downsample is the mean of both sides' ratios to level 0, as OpenSlide has it."""
+    """Levels whose downsample is the longer side's ratio to level 0.
+
+    A level's sides are whole pixels, which bends the shorter side's ratio more; the mean of both, as
+    OpenSlide has it, moves what lies at the end of a long slide by many pixels.
+    """
     base = sizes[0]
     return tuple(
-        Level(size, (base.height / size.height + base.width / size.width) / 2, tile, whole_tiles)
+        Level(size, longer_ratio(base, size), tile, whole_tiles)
         for size, tile in zip(sizes, tiles, strict=True)
     )
+
+
+def longer_ratio(base: Size, size: Size) -> float:
+    """How many pixels of `base` a pixel of `size` stands for, told by the longer side."""
+    if base.height >= base.width:
+        return base.height / size.height
+    return base.width / size.width
 
 
 def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:

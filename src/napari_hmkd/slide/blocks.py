@@ -30,15 +30,17 @@ class BlockGrid:
         columns = range(region.x // self.block.width, -(-region.right // self.block.width))
         return ((row, column) for row in rows for column in columns)
 
-    def around(self, region: Region) -> Iterator[tuple[int, int]]:
-        """The blocks that surround those under a region inside the level."""
-        inner = list(self.under(region))
-        (top, left), (bottom, right) = inner[0], inner[-1]
-        rows, columns = self.shape
-        for row in range(max(0, top - 1), min(rows, bottom + 2)):
-            for column in range(max(0, left - 1), min(columns, right + 2)):
-                if not (top <= row <= bottom and left <= column <= right):
-                    yield row, column
+    def around(self, view: Region) -> list[tuple[int, int]]:
+        """The blocks within half a view's side of a view inside the level, the nearest first."""
+        high, wide = view.height // 2, view.width // 2
+        grown = Region(view.y - high, view.x - wide, view.height + 2 * high, view.width + 2 * wide)
+        inside = set(self.under(view))
+        (y, x), near = view.center, []
+        for block in self.under(grown.clip(self.size)):
+            if block not in inside:
+                middle_y, middle_x = self.place(*block).center
+                near.append((max(abs(middle_y - y) - high, abs(middle_x - x) - wide), block))
+        return [block for _, block in sorted(near)]
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -63,32 +63,31 @@ class TileCache:
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[Hashable, np.ndarray] = OrderedDict()
-        self._loading: dict[Hashable, Future[np.ndarray]] = {}
+        self._blocks: OrderedDict[_Key, np.ndarray] = OrderedDict()
+        self._loading: dict[_Key, Future[np.ndarray]] = {}
+        self._released: deque[CacheSection] = deque()
         self._bytes = self._hits = self._misses = self._shared = self._evicted = 0
 
-    def get(self, key: Hashable, load: Callable[[], np.ndarray]) -> np.ndarray:
-        """The block of a key, loaded in this thread unless it is there or another one loads it.
+    def section(self) -> CacheSection:
+        """A new slide's part of the cache."""
+        return CacheSection(self)
 
-        Raises
-        ------
-        Exception
-            Whatever `load` raised, in every thread that waited for it.
-        """
+    def get(self, key: _Key, load: Callable[[], np.ndarray]) -> np.ndarray:
+        """See `CacheSection.get`."""
+        future: Future[np.ndarray] = Future()
         with self._lock:
+            self._drop_released()
             block = self._blocks.get(key)
             if block is not None:
                 self._blocks.move_to_end(key)
                 self._hits += 1
                 return block
-            begun = self._loading.get(key)
-            if begun is None:
-                future: Future[np.ndarray] = Future()
-                self._loading[key] = future
+            begun = self._loading.setdefault(key, future)
+            if begun is future:
                 self._misses += 1
             else:
                 self._shared += 1
-        if begun is not None:
+        if begun is not future:
             return begun.result()
         try:
             block = load()
@@ -104,22 +103,23 @@ class TileCache:
         future.set_result(block)
         return block
 
-    def holds(self, keys: Iterable[Hashable]) -> bool:
-        """Whether all of these blocks are there; it changes no figure and no order."""
+    def holds(self, keys: Iterable[_Key]) -> bool:
+        """See `CacheSection.holds`."""
         with self._lock:
             return all(key in self._blocks for key in keys)
 
-    def drop(self, owner: object) -> None:
-        """Forget the blocks whose keys are tuples that begin with `owner`."""
-        with self._lock:
-            mine = [key for key in self._blocks if isinstance(key, tuple) and key[0] is owner]
-            for key in mine:
-                self._bytes -= self._blocks.pop(key).nbytes
+    def release(self, section: CacheSection) -> None:
+        """Forget a section's blocks, at the next request.
+
+        It takes no lock: the garbage collector calls it, perhaps in a thread that holds the lock.
+        """
+        self._released.append(section)
 
     @property
     def statistics(self) -> CacheStatistics:
         """The figures of this moment."""
         with self._lock:
+            self._drop_released()
             return CacheStatistics(
                 self._hits,
                 self._misses,
@@ -130,8 +130,16 @@ class TileCache:
                 self.max_bytes,
             )
 
-    def _keep(self, key: Hashable, block: np.ndarray) -> None:
-        if block.nbytes > self.max_bytes:
+    def _drop_released(self) -> None:
+        gone = set()
+        while self._released:
+            gone.add(self._released.popleft())
+        if gone:
+            for key in [key for key in self._blocks if key[0] in gone]:
+                self._bytes -= self._blocks.pop(key).nbytes
+
+    def _keep(self, key: _Key, block: np.ndarray) -> None:
+        if block.nbytes > self.max_bytes or key[0].released:
             return
         self._blocks[key] = block
         self._bytes += block.nbytes
@@ -139,6 +147,35 @@ class TileCache:
             self._bytes -= self._blocks.popitem(last=False)[1].nbytes
             self._evicted += 1
 
+
+class CacheSection:
+    """One slide's part of a cache, whose blocks go when the slide goes."""
+
+    def __init__(self, cache: TileCache) -> None:
+        self.cache = cache
+        self.released = False
+
+    def get(self, key: Hashable, load: Callable[[], np.ndarray]) -> np.ndarray:
+        """The block of a key, loaded in this thread unless it is there or another one loads it.
+
+        Raises
+        ------
+        Exception
+            Whatever `load` raised, in every thread that waited for it.
+        """
+        return self.cache.get((self, key), load)
+
+    def holds(self, keys: Iterable[Hashable]) -> bool:
+        """Whether all of these blocks are there; it changes no figure and no order."""
+        return self.cache.holds((self, key) for key in keys)
+
+    def release(self) -> None:
+        """Forget the blocks, those too that are being loaded."""
+        self.released = True
+        self.cache.release(self)
+
+
+_Key = tuple[CacheSection, Hashable]
 
 shared_cache = TileCache()
 """What every slide of this process uses unless it is given another."""

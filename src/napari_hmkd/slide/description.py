@@ -5,6 +5,7 @@ Label and macro images, and header fields that can name a patient, are never amo
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,15 +15,21 @@ from napari_hmkd.slide.location import is_remote
 from napari_hmkd.slide.slide import Slide
 
 _OBJECTIVE = ("openslide.objective-power", "aperio.AppMag", "ome.NominalMagnification")
-_DATE = ("aperio.Date", "hamamatsu.Created", "leica.creation-date", "dicom.AcquisitionDateTime")
-_DATE_OF_FILE = ("tiff.DateTime",)
+_DATE = (
+    "aperio.Date",
+    "hamamatsu.Created",
+    "leica.creation-date",
+    "dicom.AcquisitionDateTime",
+    "ome.AcquisitionDate",
+    "tiff.DateTime",
+)
 
 
 def describe(slide: Slide) -> dict[str, str]:
     """Name and value of each fact, in the order to show them; what is not known says so."""
     found = slide.properties
     size, tile = slide.size, slide.levels[0].tile
-    facts = {
+    return {
         "file": slide.name,
         "folder": str(slide.path.absolute().parent),
         "file size": _file_size(slide.path),
@@ -34,20 +41,25 @@ def describe(slide: Slide) -> dict[str, str]:
         "pixel size": _pixel_size(slide),
         "physical size": _physical_size(slide),
         "objective": _first(found, _OBJECTIVE, suffix="x"),
-        "scan date": _first(found, _DATE + _DATE_OF_FILE),
+        "scan date": _first(found, _DATE),
         "colours": slide.colour,
         "begins at": _origin(slide),
         "cache": str(slide.reader.cache.statistics),
     }
-    return facts
 
 
 def _file_size(path: Path | UPath) -> str:
     if is_remote(path):  # what its files add up to is not asked
         return "not known"
-    if not path.is_file():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return "gone: it was removed since it was opened"
+    except OSError as error:
+        return f"not known: {error.strerror}"
+    if stat.S_ISDIR(found.st_mode):
         return "a folder"
-    count = float(path.stat().st_size)
+    count = float(found.st_size)
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide.backend import Backend, Level
+from napari_hmkd.slide.backend import Level
 from napari_hmkd.slide.openslide_backend import OpenSlideBackend
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
 
@@ -66,8 +66,11 @@ class FastSlideBackend:
             raise SlideReadError(f"'{self._path.name}' was closed; open it again to read it.")
         corner, size = (region.x, region.y), (region.width, region.height)
         try:
-            reading = self._threads.submit(lambda: slide.read_region(corner, level, size).numpy())
-            pixels = np.array(self._threads.wait(reading, READING_LIMIT_S))
+            pixels = self._threads.call(
+                lambda: np.array(slide.read_region(corner, level, size).numpy()),
+                READING_LIMIT_S,
+                urgent=True,  # what hangs once hangs for good
+            )
         except SlideReadError:
             raise
         except Exception as error:  # fastslide raises RuntimeError for whatever goes wrong
@@ -83,7 +86,7 @@ class FastSlideBackend:
             )
         return pixels
 
-    def _require_same_pixels(self, reference: Backend, level: int) -> None:
+    def _require_same_pixels(self, reference: OpenSlideBackend, level: int) -> None:
         """Compare the most varied of some regions of a level.
 
         Raises
@@ -91,7 +94,7 @@ class FastSlideBackend:
         SlideError
             One of them differs by more than decoders do.
         """
-        regions = _sample_regions(self.levels[level])
+        regions = _sample_regions(self.levels[level], reference.steps[level])
         samples = [(region, reference.read(level, region).astype(float)) for region in regions]
         samples.sort(key=lambda sample: -float(sample[1].std()))
         for region, expected in samples[:_KEPT]:
@@ -133,7 +136,7 @@ def _require_same_geometry(slide: Any, reference: OpenSlideBackend) -> None:
     if sizes != expected_sizes:
         raise SlideError(f"its levels are {sizes}, OpenSlide's {expected_sizes} (height, width).")
     factors = list(slide.level_downsamples)
-    expected_factors = [level.downsample for level in reference.levels]
+    expected_factors = list(reference.steps)
     if not np.allclose(factors, expected_factors, rtol=1e-3):
         raise SlideError(f"its downsamples are {factors}, OpenSlide's {expected_factors}.")
     x, y = slide.mpp
@@ -147,20 +150,20 @@ def _require_same_geometry(slide: Any, reference: OpenSlideBackend) -> None:
         raise SlideError(f"its um/px are {stated}, OpenSlide's {expected} (y, x).")
 
 
-def _sample_regions(level: Level) -> list[Region]:
+def _sample_regions(level: Level, step: float) -> list[Region]:
     """Regions all over a level, at places where OpenSlide need not interpolate.
 
     OpenSlide takes whole pixels of level 0: where a level's pixel begins between two of them, it
     shifts the image by the rest.
     """
     height, width = min(_SAMPLE_PX, level.size.height), min(_SAMPLE_PX, level.size.width)
-    rows = _starts(level.size.height - height, level.downsample)
-    columns = _starts(level.size.width - width, level.downsample)
+    rows = _starts(level.size.height - height, step)
+    columns = _starts(level.size.width - width, step)
     return [Region(y, x, height, width) for y in rows for x in columns]
 
 
-def _starts(last: int, downsample: float) -> list[int]:
-    every = np.arange(last + 1) * downsample
-    aligned = np.flatnonzero(np.abs(every - np.rint(every)) < 0.02 * downsample)  # 0 always is
+def _starts(last: int, step: float) -> list[int]:
+    every = np.arange(last + 1) * step
+    aligned = np.flatnonzero(np.abs(every - np.rint(every)) < 0.02 * step)  # 0 always is
     wanted = np.linspace(0, last, _PLACES)
     return sorted({int(aligned[np.abs(aligned - one).argmin()]) for one in wanted})

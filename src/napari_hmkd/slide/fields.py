@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def sample_fields(slide: Slide, tissue: TissueMask) -> list[Field]:
             min(_SIDE_PX, max(1, int((slide.size.width - x) / step[1]))),
         )
         try:
-            pixels = slide.read((y, x), size, um_per_px)
+            pixels = slide.in_time(partial(slide.read, (y, x), size, um_per_px))
         except SlideStalledError:
             raise
         except SlideReadError:  # damage is told by the grading, tile by tile

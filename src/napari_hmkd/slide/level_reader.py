@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backend import Backend
 from napari_hmkd.slide.blocks import grid_of
-from napari_hmkd.slide.cache import TileCache
+from napari_hmkd.slide.cache import CacheSection, TileCache
 from napari_hmkd.slide.colour import colour_path
 from napari_hmkd.slide.read_ahead import ReadAhead
 from napari_hmkd.slide.reader_threads import ReaderThreads
@@ -47,10 +47,8 @@ class LevelReader:
         # What threads and the cache hold must not keep the file open.
         self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
-        self._owner = object()
-        self._release = weakref.finalize(
-            self, _release, self.ahead, self.threads, cache, self._owner
-        )
+        self._section = cache.section()
+        self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """Pixels of a region: uint8 (height, width, 3), white outside, perhaps read-only.
@@ -78,7 +76,7 @@ class LevelReader:
         if len(blocks) == 1 and grid.place(*blocks[0]) == region:
             return self.load_block(level, *blocks[0])
         by_block = self.backend.levels[level].whole_tiles
-        if not (by_block or self.cache.holds((self._owner, level, *block) for block in blocks)):
+        if not (by_block or self._section.holds((level, *block) for block in blocks)):
             return self._load(level, region)
         result = np.empty((region.height, region.width, 3), np.uint8)
         for row, column in blocks:
@@ -93,13 +91,11 @@ class LevelReader:
     def load_block(self, level: int, row: int, column: int) -> np.ndarray:
         """A whole block of the level's grid, from the cache or into it; read-only."""
         place = self.grids[level].place(row, column)
-        return self.cache.get(
-            (self._owner, level, row, column), functools.partial(self._load, level, place)
-        )
+        return self._section.get((level, row, column), functools.partial(self._load, level, place))
 
-    def computed_block(self, key: object, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    def computed_block(self, key: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """A block of a level that the file does not have, kept as the others are."""
-        return self.cache.get((self._owner, key), compute)
+        return self._section.get(key, compute)
 
     def _load(self, level: int, region: Region) -> np.ndarray:
         return self.colour.apply(self.backend.read(level, region))
@@ -110,7 +106,7 @@ class LevelReader:
         self.backend.close()
 
 
-def _release(ahead: ReadAhead, threads: ReaderThreads, cache: TileCache, owner: object) -> None:
+def _release(ahead: ReadAhead, threads: ReaderThreads, section: CacheSection) -> None:
     ahead.close()
     threads.close()
-    cache.drop(owner)
+    section.release()

@@ -33,7 +33,7 @@ def locate(path: str | os.PathLike[str] | UPath) -> Path | UPath:
     Raises
     ------
     SlideError
-        It is an address of a kind that is not read, or holds a password or a query.
+        It is an address of a kind that is not read, or holds a user name, a password or a query.
     """
     if isinstance(path, UPath) and not isinstance(path, Path):
         text, options = str(path), dict(path.storage_options)
@@ -42,17 +42,17 @@ def locate(path: str | os.PathLike[str] | UPath) -> Path | UPath:
     address = _ADDRESS.match(text)
     if address is None:
         return Path(text)
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.query:
+        raise SlideError(
+            f"The address of '{PurePosixPath(parts.path).name}' at {parts.hostname} has a user name, a "
+            "password or a '?' in it. A store is many files below one address, which is written into "
+            "results: put user name and password into ~/.netrc, and take an address without '?'."
+        )
     if address[1].lower() not in SCHEMES:
         raise SlideError(
             f"'{text}' is an address of the kind '{address[1]}'. Read are files of this machine "
             f"and addresses that begin with {', '.join(f'{one}://' for one in SCHEMES)}."
-        )
-    parts = urlsplit(text)
-    if parts.password or parts.query:
-        raise SlideError(
-            f"The address of '{PurePosixPath(parts.path).name}' at {parts.hostname} has a password or "
-            "a '?' in it. A store is many files below one address, which is written into results: put "
-            "the password into ~/.netrc, and take an address without '?'."
         )
     return UPath(text.rstrip("/"), **options)
 

@@ -17,11 +17,13 @@ from napari_hmkd.slide.fastslide_backend import FastSlideBackend
 from napari_hmkd.slide.location import is_remote, reason_of
 from napari_hmkd.slide.openslide_backend import OpenSlideBackend
 from napari_hmkd.slide.tiff_backend import TiffBackend
+from napari_hmkd.slide.tiff_series import UndecodableError
 from napari_hmkd.slide.zarr_backend import ZarrBackend, is_zarr
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = "SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, OME-Zarr"
 _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
+_DECODED = "a TIFF whose tiles tifffile decodes"
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
 )
@@ -78,6 +80,8 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
     vendor = openslide.OpenSlide.detect_format(file)
     if vendor == "aperio":
         return _open_aperio(file)
+    if vendor == "generic-tiff":
+        return _open_generic(file)
     if vendor not in _FOR_TIFFFILE:
         return _open_openslide(file), f"the format '{vendor}', which OpenSlide reads best"
     if not _is_tiff(file):
@@ -85,7 +89,7 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
             f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
             f"Opened are {_FORMATS}."
         )
-    return TiffBackend(file), "a TIFF whose tiles tifffile decodes"
+    return TiffBackend(file), _DECODED
 
 
 def _open_aperio(path: Path) -> tuple[Backend, str]:
@@ -95,6 +99,18 @@ def _open_aperio(path: Path) -> tuple[Backend, str]:
     except Exception as error:  # tifffile need not understand what OpenSlide reads
         opened = _open_openslide(path)
         return opened, f"an Aperio SVS that tifffile cannot read ({reason_of(error)})"
+
+
+def _open_generic(path: Path) -> tuple[Backend, str]:
+    """OpenSlide gets 8-bit colour in an unusual form; of all else it would make some picture."""
+    try:
+        return TiffBackend(path), _DECODED
+    except UndecodableError as error:
+        try:
+            opened = _open_openslide(path)
+        except SlideError:
+            raise error from None
+        return opened, f"a TIFF that tifffile cannot decode ({error})"
 
 
 def _open_forced(path: Path | UPath, name: str) -> tuple[Backend, str]:
@@ -187,15 +203,36 @@ def _file_of(path: Path) -> Path:
     Raises
     ------
     SlideError
-        The folder holds no whole-slide DICOM.
+        The folder holds no whole-slide DICOM, or several.
     """
     if not path.is_dir():
         return path
+    slides: dict[str | None, Path] = {}
     for file in sorted(path.iterdir()):
         likely = file.is_file() and file.suffix.lower() in (".dcm", "")
         if likely and openslide.OpenSlide.detect_format(file) == "dicom":
-            return file
+            slides.setdefault(_series_of(file), file)
+    if len(slides) > 1:
+        slides.pop(None, None)
+    if len(slides) > 1:
+        names = ", ".join(f"'{file.name}'" for file in slides.values())
+        raise SlideError(
+            f"'{path}' holds {len(slides)} DICOM slides. Give one file of the slide that is meant: "
+            f"{names}."
+        )
+    for file in slides.values():
+        return file
     raise SlideError(
         f"'{path}' is a folder, and neither an OME-Zarr store nor a whole-slide DICOM folder. "
         "Give the slide's file."
     )
+
+
+def _series_of(instance: Path) -> str | None:
+    """The DICOM series that an instance belongs to; None where OpenSlide cannot open it."""
+    try:
+        with openslide.OpenSlide(instance) as slide:
+            return slide.properties.get("dicom.SeriesInstanceUID")
+    except openslide.OpenSlideError as error:
+        _LOG.debug("'%s' does not tell its series: %s", instance, error)
+        return None

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+from PIL import ImageCms
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backend import DEFAULT_TILE, Level, flatten_on_white
+from napari_hmkd.slide.backend import DEFAULT_TILE, Level, flatten_on_white, longer_ratio
 from napari_hmkd.slide.pixel_size import PixelSize
 
 _SIDES = ("y", "x", "height", "width")
@@ -26,6 +27,11 @@ class OpenSlideBackend:
     After a failed read an OpenSlide handle refuses every later read. A failed read is therefore
     tried once more on a fresh handle: if that succeeds, the failure belonged to another
     thread's tile; either way the slide goes on with a sound handle.
+
+    Attributes
+    ----------
+    steps : list of float
+        OpenSlide's own downsamples: the mean of both sides' ratios.
     """
 
     name = "openslide"
@@ -38,18 +44,18 @@ class OpenSlideBackend:
         self.vendor = self.properties.get("openslide.vendor")
         bounds = _bounds(self.properties, self._handle.dimensions)
         self.origin_px = (0, 0) if bounds is None else (bounds.y, bounds.x)
-        shapes = zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
+        sizes = [Size(height, width) for width, height in self._handle.level_dimensions]
+        self.steps = [float(step) for step in self._handle.level_downsamples]
         self.levels = tuple(
             Level(
-                Size(height, width) if bounds is None else _scaled(bounds, float(downsample)),
-                float(downsample),
+                size if bounds is None else _scaled(bounds, longer_ratio(sizes[0], size)),
+                longer_ratio(sizes[0], size),
                 self._tile(index),
             )
-            for index, ((width, height), downsample) in enumerate(shapes)
+            for index, size in enumerate(sizes)
         )
         self.pixel_sizes = self._pixel_sizes()
-        profile = self._handle.color_profile
-        self.icc_profile = None if profile is None else profile.tobytes()
+        self.icc_profile = _icc_profile(self._handle)
 
     def _open(self) -> openslide.OpenSlide:
         try:
@@ -120,9 +126,9 @@ class OpenSlideBackend:
                 self._handle = sound
 
     def _read_from(self, handle: openslide.OpenSlide, level: int, region: Region) -> np.ndarray:
-        downsample = self.levels[level].downsample
+        step = self.steps[level]  # OpenSlide's own: it divides the position by it
         y, x = self.origin_px
-        corner = (x + round(region.x * downsample), y + round(region.y * downsample))
+        corner = (x + round(region.x * step), y + round(region.y * step))
         image = handle.read_region(corner, level, (region.width, region.height))
         return flatten_on_white(np.asarray(image))
 
@@ -130,6 +136,16 @@ class OpenSlideBackend:
         """See `Backend.close`."""
         with self._lock:
             self._handle = None
+
+
+def _icc_profile(handle: openslide.OpenSlide) -> bytes | None:
+    """The profile as the file has it, also where it is damaged: `colour_path` says so."""
+    try:
+        profile = handle.color_profile
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        raw: bytes | None = vars(handle).get("_profile")  # not public: None if it is renamed
+        return raw
+    return None if profile is None else profile.tobytes()
 
 
 def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> Region | None:

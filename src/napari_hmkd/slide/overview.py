@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ import numpy as np
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.reader_threads import READING_LIMIT_S
 
 if TYPE_CHECKING:
     from napari_hmkd.slide.slide import Slide
@@ -74,14 +74,10 @@ def read_overview(slide: Slide, size: Size) -> Overview:
     smallest = max(1, int(_SMALLEST_SOURCE_PX / step))
     whole = Region(0, 0, size.height, size.width)
     blocks = list(_blocks(whole, max(1, int(_BLOCK_SOURCE_PX / step))))
-    threads = slide.reader.threads
-    pending = [threads.submit(partial(fill, block)) for block in blocks]
-    try:
-        for future in pending:
-            threads.wait(future, READING_LIMIT_S)
-    finally:
-        for future in pending:
-            future.cancel()
+    fills = [partial(fill, block) for block in blocks]
+    with closing(slide.in_order(fills, ahead=len(fills))) as filled:
+        for _ in filled:
+            continue
     if not readable.any():
         raise SlideReadError(
             f"No part of '{slide.name}' can be read; the first failure was: {errors[0]}"

@@ -118,10 +118,9 @@ class _StoredLevel(_LazyLevel):
         self._slide, self._level = slide, index
 
     def pixels(self, region: Region) -> np.ndarray:
-        threads = self._slide.reader.threads
         read = functools.partial(self._slide.read_level, self._level, region)
         try:
-            return threads.wait(threads.submit(read), DRAWING_LIMIT_S)
+            return self._slide.in_time(read, DRAWING_LIMIT_S, urgent=True)
         except SlideStalledError:
             raise
         except SlideReadError as error:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from napari_hmkd.errors import SlideStalledError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 
 Result = TypeVar("Result")
 
 READING_LIMIT_S = 30.0
 """How long is waited for a part of a slide; a tile from a slow disk takes less than one second."""
 
-_Job = tuple[Future, Callable[[], object]]
+_URGENT, _USUAL = range(2)
+_LOOK_UP_S = 1.0  # how often a thread that waits for work looks whether it may end
+_Job = tuple[int, int, Future[Any], Callable[[], Any]]
 
 
 class ReaderThreads:
     """A few threads that read; unlike those of `concurrent.futures`, a stuck one ends with Python.
-
-    While a read that took too long is still under way, others are not waited for either.
 
     Parameters
     ----------
@@ -40,72 +42,142 @@ class ReaderThreads:
     def __init__(self, what: str, count: int | None = None) -> None:
         self._what = what
         self.count = count or min(8, os.cpu_count() or 1)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._order = itertools.count()
         self._lock = threading.Lock()
-        self._stuck: list[Future] = []
+        self._threads = self._idle = 0
+        self._closed = False
+        self._stuck: Future[Any] | None = None
 
-    def submit(self, function: Callable[[], Result]) -> Future[Result]:
-        """Have `function` called; its future can be cancelled until then."""
-        future: Future[Result] = Future()
-        self._jobs.put((future, function))
-        if not self._idle.acquire(blocking=False):
-            self._start_another()
-        return future
+    def call(self, function: Callable[[], Result], seconds: float, urgent: bool = False) -> Result:
+        """What `function` gives, in time.
 
-    def wait(self, future: Future[Result], seconds: float) -> Result:
-        """The result of a submitted function.
+        Never from inside a function that these threads run: all of them could wait for each other.
 
         Parameters
         ----------
-        future : Future
-            From `submit`.
+        function : callable
+            What to do.
         seconds : float
             How long to wait for it.
+        urgent : bool
+            Before all that is not; and while an urgent one that took too long is still under way, the
+            next ones are not waited for.
 
         Raises
         ------
         SlideStalledError
-            The time is up; or whatever the function raised.
+            The time is up. The function may still be done, and nobody hears of it.
+        SlideReadError
+            The threads were closed.
+        Exception
+            Whatever the function raised.
         """
-        with self._lock:
-            self._stuck = [one for one in self._stuck if not one.done()]
-            patience = 0.0 if self._stuck else seconds
+        if urgent and self._stuck is not None and not self._stuck.done():
+            raise self._stalled(seconds)
+        future = self._submit(function, _URGENT if urgent else _USUAL)
         try:
-            return future.result(patience)
+            return self._wait(future, seconds)
+        except SlideStalledError:
+            if urgent:
+                self._stuck = future
+            raise
+
+    def in_order(
+        self, functions: Iterable[Callable[[], Result]], ahead: int, seconds: float
+    ) -> Generator[Result | SlideReadError, None, None]:
+        """What each function gives, or the `SlideReadError` that it raised in its place.
+
+        Parameters
+        ----------
+        functions : iterable of callable
+            What to do; not more than `ahead` and one for each thread are begun or done before they are
+            asked for. Closing the generator drops those that wait.
+        ahead : int
+            See there.
+        seconds : float
+            How long to wait for each.
+
+        Raises
+        ------
+        SlideStalledError
+            The time is up for one of them.
+        """
+        pending: deque[Future[Result]] = deque()
+
+        def first() -> Result | SlideReadError:
+            try:
+                return self._wait(pending.popleft(), seconds)
+            except SlideStalledError:
+                raise
+            except SlideReadError as error:
+                return error
+
+        try:
+            for function in functions:
+                pending.append(self._submit(function, _USUAL))
+                if len(pending) > ahead + self.count:
+                    yield first()
+            while pending:
+                yield first()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def close(self) -> None:
+        """Let the threads end after what was submitted; nothing more is taken.
+
+        It takes no lock: the garbage collector calls it, perhaps in a thread that holds the lock.
+        """
+        self._closed = True
+
+    def _submit(self, function: Callable[[], Result], urgency: int) -> Future[Result]:
+        future: Future[Result] = Future()
+        if self._closed:
+            raise SlideReadError(f"{self._what} was closed; open it again to read it.")
+        with self._lock:
+            self._jobs.put((urgency, next(self._order), future, function))
+            if self._jobs.qsize() > self._idle and self._threads < self.count:
+                self._threads += 1
+                threading.Thread(target=self._work, name="slide-reader", daemon=True).start()
+        return future
+
+    def _wait(self, future: Future[Result], seconds: float) -> Result:
+        try:
+            return future.result(seconds)
         except TimeoutError as error:
             if future.done():
                 raise  # the function's own
-            if not future.cancel():
-                with self._lock:
-                    self._stuck.append(future)
-            raise SlideStalledError(
-                f"{self._what} did not answer within {seconds:g} s. Its disk or network may be down: "
-                "look whether the file can be copied, and try again."
-            ) from error
+            future.cancel()
+            raise self._stalled(seconds) from error
 
-    def close(self) -> None:
-        """Let the threads end after what was submitted."""
-        with self._lock:
-            for _ in self._threads:
-                self._jobs.put(None)
-            self._threads = []
-
-    def _start_another(self) -> None:
-        with self._lock:
-            if len(self._threads) < self.count:
-                thread = threading.Thread(target=self._work, name="slide-reader", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+    def _stalled(self, seconds: float) -> SlideStalledError:
+        return SlideStalledError(
+            f"{self._what} did not answer within {seconds:g} s. Its disk or network may be down: look "
+            "whether the file can be copied, and try again."
+        )
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, function = job
+        while (job := self._next_job()) is not None:
+            _, _, future, function = job
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
                 except BaseException as error:
                     future.set_exception(error)
             del job, future, function  # a thread that waits for work keeps no pixels
-            self._idle.release()
+
+    def _next_job(self) -> _Job | None:
+        """The most urgent job; None where there is none and will be none."""
+        with self._lock:
+            self._idle += 1
+        try:
+            while True:
+                try:
+                    return self._jobs.get(timeout=_LOOK_UP_S)
+                except queue.Empty:
+                    if self._closed:
+                        return None
+        finally:
+            with self._lock:
+                self._idle -= 1

@@ -5,47 +5,76 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class FileClosedError(ValueError):
+    """The file was closed before it was read."""
 
 
 class SharedFile:
     """Reads at given offsets through one handle.
 
-    `close` lets go of the handle; it is closed by the last read under way, so that no read can meet
+    `close` closes the handle at once, or leaves it to the last read under way: no read can meet
     another file under the same number.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file: io.FileIO | None = io.FileIO(path)
-        self._lock = threading.Lock()
+        self._file = io.FileIO(path)
+        self._seeking = threading.Lock()
+        self._state = threading.Lock()  # of the two below
+        self._readers = 0
+        self._closed = False
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly `count` bytes from `offset` on.
 
         Raises
         ------
+        FileClosedError
+            The file was closed.
         ValueError
-            The file was closed, or ends before.
+            The file ends before.
         OSError
             The system cannot read it.
         """
-        file = self._file
-        if file is None:
-            raise ValueError("the slide was closed; open it again")
         data = b""
-        while len(data) < count:  # the system may give less than was asked for
-            more = self._at(file, offset + len(data), count - len(data))
-            if not more:
-                raise ValueError(f"the file ends {count - len(data)} bytes early")
-            data = data + more if data else more
+        with self._open():
+            while len(data) < count:  # the system may give less than was asked for
+                more = self._at(offset + len(data), count - len(data))
+                if not more:
+                    raise ValueError(f"the file ends {count - len(data)} bytes early")
+                data = data + more if data else more
         return data
 
-    def _at(self, file: io.FileIO, offset: int, count: int) -> bytes:
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Keep the handle open."""
+        with self._state:
+            if self._closed:
+                raise FileClosedError("it was closed; open it again to read it")
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._readers -= 1
+                self._close_if_unused()
+
+    def _at(self, offset: int, count: int) -> bytes:
         if hasattr(os, "pread"):  # not on Windows
-            return os.pread(file.fileno(), count, offset)
-        with self._lock:
-            file.seek(offset)
-            return file.read(count) or b""
+            return os.pread(self._file.fileno(), count, offset)
+        with self._seeking:
+            self._file.seek(offset)
+            return self._file.read(count) or b""
 
     def close(self) -> None:
-        """Read no more."""
-        self._file = None
+        """Read no more; closing twice is no fault."""
+        with self._state:
+            self._closed = True
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closed and not self._readers:
+            self._file.close()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from upath import UPath
 
-from napari_hmkd.errors import PixelSizeError
+from napari_hmkd.errors import PixelSizeError, SlideReadError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import pixel_size
 from napari_hmkd.slide.backend import Level
@@ -23,6 +23,8 @@ from napari_hmkd.slide.opening import open_backend
 from napari_hmkd.slide.overview import fitted_size, read_overview
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
 from napari_hmkd.slide.resample import axis_weights, resample
+
+Result = TypeVar("Result")
 
 MAX_ENLARGEMENT = 2.0
 _SOURCE_SIDE_PX = 4096  # longest side decoded at once: a wide view stays within memory
@@ -60,9 +62,7 @@ def open_slide(
     where = locate(path)
     opener = ReaderThreads(f"'{where}'", count=1)
     try:
-        opened, reason = opener.wait(
-            opener.submit(lambda: open_backend(where, backend)), READING_LIMIT_S
-        )
+        opened, reason = opener.call(lambda: open_backend(where, backend), READING_LIMIT_S)
     finally:
         opener.close()
     return Slide(where, LevelReader(where, opened, reason, cache), stated)
@@ -260,6 +260,29 @@ class Slide:
             Part of the region is damaged, or the slide is closed.
         """
         return self.reader.read(level, region)
+
+    def in_time(
+        self, function: Callable[[], Result], seconds: float = READING_LIMIT_S, urgent: bool = False
+    ) -> Result:
+        """What a function that reads this slide gives, or an error if it takes too long.
+
+        Raises
+        ------
+        SlideStalledError
+            The time is up.
+        SlideReadError
+            The slide was closed; or whatever the function raised. See `ReaderThreads.call`.
+        """
+        return self.reader.threads.call(function, seconds, urgent)
+
+    def in_order(
+        self, functions: Iterable[Callable[[], Result]], ahead: int
+    ) -> Generator[Result | SlideReadError, None, None]:
+        """What functions that read this slide give, done in a few threads; damage is no end.
+
+        See `ReaderThreads.in_order`, which raises `SlideStalledError` where one takes too long.
+        """
+        return self.reader.threads.in_order(functions, ahead, READING_LIMIT_S)
 
     # ------------------------------------------------------------------ the whole slide
 

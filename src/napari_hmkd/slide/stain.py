@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
+from scipy import ndimage
 
 from napari_hmkd.slide.density import glass_colour, optical_density
 from napari_hmkd.slide.fields import Field, sample_fields
@@ -16,6 +17,9 @@ from napari_hmkd.slide.tissue import TissueMask, mask_overview, tissue_of
 
 _THUMBNAIL_PX = 512
 _DARK, _LIGHT = 64, 128
+_DARK_SHARE = 0.3  # H&E under a dim lamp has below 0.1, fluorescence from edge to edge 0.5
+_NEAR_BLACK = 12  # a scanner's frame, with the noise of its compression
+_BLURRED_SHARE = 1 / 3
 _STAINED = 0.10  # optical density of the strongest channel; below it the ratios are noise
 _FEWEST_PX = 100
 # Both lie in gaps of the shares given at `_judge_colour`.
@@ -43,10 +47,13 @@ class StainCheck:
     kind : StainKind
     reason : str
         A clause that goes on from "the slide looks like ...".
+    warnings : tuple of str
+        What speaks against a part of it.
     """
 
     kind: StainKind
     reason: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def gradable(self) -> bool:
@@ -86,7 +93,7 @@ def examine(slide: Slide, tissue: TissueMask | None = None) -> tuple[StainCheck,
     else:
         overview = read_overview(slide, fitted_size(slide.size, _THUMBNAIL_PX))
     dark, light = _light_and_dark(overview)
-    if dark > light:
+    if dark > max(light, _DARK_SHARE):
         reason = (
             "a fluorescence scan, not a brightfield stain: "
             f"{dark:.0%} of it is dark and {light:.0%} light"
@@ -94,7 +101,12 @@ def examine(slide: Slide, tissue: TissueMask | None = None) -> tuple[StainCheck,
         return StainCheck(StainKind.FLUORESCENCE, reason), tissue
     found = tissue or tissue_of(slide, overview)
     if not found.mask.any():
-        reason = "blank glass: no tissue larger than dust was found on it"
+        reason = (
+            "blank glass: no tissue larger than dust was found on it"
+            if tissue is None
+            else "a slide without tissue: the tissue layer given for it is empty (paint in it, or have "
+            "the tissue found anew)"
+        )
         return StainCheck(StainKind.BLANK, reason), tissue
     own_y, own_x = slide.require_mpp()
     um_per_px = max(own_y * overview.downsample[0], own_x * overview.downsample[1])
@@ -120,7 +132,12 @@ def judge_fields(fields: list[Field], glass: np.ndarray) -> StainCheck:
             f"on a scale from 0 to 1, and sharp slides stay below {BLURRED:.2f}"
         )
         return StainCheck(StainKind.OUT_OF_FOCUS, reason)
-    return _judge_colour([optical_density(f.pixels, glass)[:, f.tissue] for f in fields])
+    check = _judge_colour([optical_density(f.pixels, glass)[:, f.tissue] for f in fields])
+    soft = sum(blur > BLURRED for blur in judged)
+    if soft and soft >= _BLURRED_SHARE * len(judged):
+        warning = f"{soft} of {len(judged)} fields of tissue are out of focus: grades of such parts may suffer"
+        return replace(check, warnings=(warning,))
+    return check
 
 
 def _judge_colour(densities: list[np.ndarray]) -> StainCheck:
@@ -155,12 +172,23 @@ def _light_and_dark(overview: Overview) -> tuple[float, float]:
     """Shares of what was scanned that is dark and light, in the middle one of its channels.
 
     Glass and most stained tissue are light; fluorescence is dark, with one or two bright channels.
-    Pure black and pure white may be what a scanner left out.
+    Pure black and pure white may be what a scanner left out, and so may a frame of near black; but a
+    fluorescence's ground looks like one, and on it hardly anything is bright in all three channels.
     """
     every = max(1, max(overview.readable.shape) // _THUMBNAIL_PX)
-    colours = overview.pixels[::every, ::every][overview.readable[::every, ::every]]
-    scanned = colours[(colours.max(axis=-1) > 0) & (colours.min(axis=-1) < 255)]
-    if not len(scanned):
-        return (0.0, 1.0) if colours.any() else (1.0, 0.0)
-    middle = np.median(scanned, axis=-1)
+    pixels, readable = overview.pixels[::every, ::every], overview.readable[::every, ::every]
+    lowest, highest = pixels.min(axis=-1), pixels.max(axis=-1)
+    scanned = readable & (highest > 0) & (lowest < 255)
+    if not scanned.any():
+        return (0.0, 1.0) if pixels[readable].any() else (1.0, 0.0)
+    inside = scanned & ~_at_the_border(highest < _NEAR_BLACK)
+    if inside.any() and np.median(lowest[inside]) >= _DARK:
+        scanned = inside
+    middle = np.median(pixels[scanned], axis=-1)
     return float(np.mean(middle < _DARK)), float(np.mean(middle >= _LIGHT))
+
+
+def _at_the_border(mask: np.ndarray) -> np.ndarray:
+    """What of a mask is connected to the picture's border: bool (height, width)."""
+    nothing = np.zeros_like(mask)
+    return np.asarray(ndimage.binary_propagation(nothing, mask=mask, border_value=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import tifffile
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide import tiff_metadata
+from napari_hmkd.slide import tiff_metadata, tiff_series
 from napari_hmkd.slide.backend import flatten_on_white, make_levels
-from napari_hmkd.slide.shared_file import SharedFile
+from napari_hmkd.slide.shared_file import FileClosedError, SharedFile
 from napari_hmkd.slide.tiff_plane import TiffPlane, planes_of
 
 _PREMULTIPLIED_ALPHA = 1  # TIFF's ExtraSamples; 2 is plain alpha, 0 unknown
@@ -29,7 +30,8 @@ class TiffBackend:
     def __init__(self, path: Path) -> None:
         self._path = path
         with tifffile.TiffFile(path) as tiff:
-            series = tiff_metadata.slide_series(tiff, path)
+            series = tiff_series.slide_series(tiff, path)
+            tiff_metadata.require_files(tiff, series, path)
             tiff_metadata.require_whole(tiff, series, path)
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
@@ -38,14 +40,13 @@ class TiffBackend:
             self._planes = [planes_of(level) for level in series.levels]
             self._extra = [int(kind) for kind in series.keyframe.extrasamples]
         firsts = [planes[0] for planes in self._planes]
-        self._files = {
-            plane.path: SharedFile(plane.path) for planes in self._planes for plane in planes
-        }
-        self.levels = make_levels(
-            [one.size for one in firsts],
-            [one.tile for one in firsts],
-            whole_tiles=not any(one.mapped is not None for one in firsts),
+        levels = make_levels([one.size for one in firsts], [one.tile for one in firsts])
+        self.levels = tuple(
+            replace(level, whole_tiles=not one.has_rows)
+            for level, one in zip(levels, firsts, strict=True)
         )
+        paths = {plane.path for planes in self._planes for plane in planes}
+        self._files = {path: SharedFile(path) for path in paths}
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """See `Backend.read`."""
@@ -59,34 +60,44 @@ class TiffBackend:
 
     def _read_plane(self, level: int, part: int, region: Region) -> np.ndarray:
         plane = self._planes[level][part]
-        if plane.mapped is not None:
-            return np.array(plane.mapped[region.y : region.bottom, region.x : region.right])
         pixels = np.full((region.height, region.width, plane.channels), 255, np.uint8)
         for index, place in plane.tiles_under(region):
-            tile = self._read_tile(level, plane, index)
-            if tile is None:  # left out by the writer: blank glass
-                continue
             y, x = max(region.y, place.y), max(region.x, place.x)
-            piece = tile[
-                y - place.y : region.bottom - place.y, x - place.x : region.right - place.x
-            ]
+            bottom, right = min(region.bottom, place.bottom), min(region.right, place.right)
+            inside = Region(y - place.y, x - place.x, bottom - y, right - x)
+            piece = self._read_piece(level, plane, index, inside)
+            if piece is None:  # left out by the writer: blank glass
+                continue
             height, width = piece.shape[:2]
+            if (height, width) == (region.height, region.width):
+                return np.ascontiguousarray(piece)  # a whole tile needs no second copy
             top, left = y - region.y, x - region.x
             pixels[top : top + height, left : left + width] = piece
         return pixels
 
-    def _read_tile(self, level: int, plane: TiffPlane, index: int) -> np.ndarray | None:
-        """One tile or strip, (height, width, channels), or None where the file has none."""
+    def _read_piece(
+        self, level: int, plane: TiffPlane, index: int, inside: Region
+    ) -> np.ndarray | None:
+        """A part of a tile or strip, (height, width, channels), or None where the file has none.
+
+        A tile at the edge that is stored cut gives less than was asked for.
+        """
+        file = self._files[plane.path]
         try:
             offset, count = plane.stored_at(index)
             if not count:
                 return None
-            return plane.decode(self._files[plane.path].read(offset, count), index)
+            if plane.has_rows:
+                return plane.read_rows(file, index, inside)
+            tile = plane.decode(file.read(offset, count), index)
+        except FileClosedError as error:
+            raise SlideReadError(f"'{self._path.name}' cannot be read: {error}.") from error
         except Exception as error:  # codecs raise what they like on damaged data
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, tile {index} cannot be read: {error}. "
                 "That part of the file is damaged; other parts may be sound."
             ) from error
+        return tile[inside.y : inside.bottom, inside.x : inside.right]
 
     def close(self) -> None:
         """See `Backend.close`."""

@@ -1,9 +1,8 @@
-"""What a TIFF says about itself: which series is the slide, its pixel size, whether it is whole."""
+"""What a TIFF says about itself: vendor, pixel size, properties, and whether it is whole."""
 
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +14,6 @@ import tifffile
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.pixel_size import PixelSize
 
-RGB_AXES = {"YXS", "SYX", "CYX"}
-"""Axes of a colour image: samples together, samples in planes, one page per channel."""
-
-_OTHER_COLOURS = (
-    tifffile.PHOTOMETRIC.MINISWHITE,
-    tifffile.PHOTOMETRIC.PALETTE,
-    tifffile.PHOTOMETRIC.SEPARATED,
-    tifffile.PHOTOMETRIC.CIELAB,
-)
 _UM_PER_UNIT = {
     "m": 1e6,
     "cm": 1e4,
@@ -40,54 +30,6 @@ _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
 """What of an Aperio header is passed on: others can name a patient."""
-_ASSOCIATED = re.compile("(label|macro|overview|thumbnail|barcode)( image)?")
-"""Names of pictures beside the slide; a label's can carry a patient's name."""
-_LARGEST_PIECE_BYTES = 2**30
-
-
-def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
-    """The slide's image, if it is one that can be graded: the largest that is no label or overview.
-
-    Raises
-    ------
-    SlideError
-        It is not 8-bit colour, it has depth or time, or its compression is unknown.
-    """
-    every = [s for s in tiff.series if s.size > 0 and not _ASSOCIATED.fullmatch(s.name.lower())]
-    if not every:
-        raise SlideError(f"'{path}' is a TIFF without a slide's image in it.")
-    series = max(every, key=lambda one: math.prod(one.shape))
-    problem = _problem(series)
-    if problem:
-        raise SlideError(
-            f"'{path}' is no slide that can be graded: {problem}. Needed is an 8-bit RGB image "
-            "(brightfield, one plane); export it as such."
-        )
-    return series
-
-
-def _problem(series: tifffile.TiffPageSeries) -> str | None:
-    """Why the series is not 8-bit colour of one plane, or None."""
-    page = series.keyframe
-    if series.dtype != np.uint8:
-        return f"its pixels are {series.dtype}"
-    if series.axes not in RGB_AXES:
-        kind = "it is a grey image" if series.axes == "YX" else f"its axes are {series.axes}"
-        return f"{kind} of shape {series.shape}"
-    separate = "C" in series.axes
-    channels = series.shape[series.axes.index("C" if separate else "S")]
-    if channels != 3 and (separate or channels != 4):  # the fourth sample is alpha
-        return f"it has {channels} channels"
-    if page.photometric in _OTHER_COLOURS:
-        return f"its colours are stored as {tifffile.PHOTOMETRIC(page.photometric).name}"
-    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
-        return f"its compression {int(page.compression)} is unknown"
-    piece = (
-        page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
-    )
-    if page.compression != tifffile.COMPRESSION.NONE and piece * channels > _LARGEST_PIECE_BYTES:
-        return "it is compressed in pieces of more than a gigabyte, each of which is read whole"
-    return None
 
 
 def vendor(tiff: tifffile.TiffFile) -> str:
@@ -105,6 +47,25 @@ def aperio_header(tiff: tifffile.TiffFile) -> dict[str, str]:
         part.split(" = ", 1) for part in tiff.pages[0].description.split("|")[1:] if " = " in part
     )
     return {f"aperio.{key}": fields[key].strip() for key in _APERIO_KEYS if key in fields}
+
+
+def require_files(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Check that the files that an OME-TIFF is made of are all there.
+
+    Raises
+    ------
+    SlideError
+        Some are missing, or cannot be read.
+    """
+    if all(page is not None for level in series.levels for page in level.pages):
+        return
+    named = {uuid.get("FileName", "") for uuid in _ome_root(tiff).iterfind(".//{*}UUID")}
+    missing = sorted(name for name in named if name and not (path.parent / name).is_file())
+    which = ", ".join(missing) if missing else "one or more of them (their names are not stated)"
+    raise SlideError(
+        f"'{path}' is a part of a slide of several files, of which cannot be found or read: {which}. "
+        "Put all of them into the same folder."
+    )
 
 
 def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
@@ -192,15 +153,23 @@ def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
 
 def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
     unit = page.tags.valueof(296, 2)
-    if int(unit) not in _UM_PER_RESOLUTION_UNIT:
+    um_per_unit = _UM_PER_RESOLUTION_UNIT.get(unit) if isinstance(unit, int) else None
+    if um_per_unit is None:
         return None
-    sides = []
-    for code in (283, 282):  # YResolution, XResolution: pixels per unit
-        numerator, denominator = page.tags.valueof(code, (0, 1))
-        usable = numerator > 0 and denominator > 0
-        um_per_unit = _UM_PER_RESOLUTION_UNIT[int(unit)]
-        sides.append(um_per_unit * denominator / numerator if usable else None)
-    return _from_sides(sides[0], sides[1], "TIFF resolution")
+    # YResolution, XResolution
+    densities = [_positive_number(page.tags.valueof(code)) for code in (283, 282)]
+    y, x = (None if density is None else um_per_unit / density for density in densities)
+    return _from_sides(y, x, "TIFF resolution")
+
+
+def _positive_number(value: object) -> float | None:
+    """A tag's fraction (numerator, denominator) or number; None where it is no positive one."""
+    parts = value if isinstance(value, tuple) else (value,)
+    numerator, denominator = (*parts, 1)[:2] if parts else (None, 1)
+    if not all(isinstance(part, int | float) and part > 0 for part in (numerator, denominator)):
+        return None
+    number = float(numerator) / float(denominator)
+    return number if 0 < number < math.inf else None
 
 
 def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
@@ -216,8 +185,14 @@ def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict
     values = {f"tiff.{name}": tags.valueof(name) for name in _TEXT_TAGS}
     if tiff.is_svs:
         del values["tiff.ImageDescription"]
-    objective = _ome_root(tiff).find("{*}Instrument/{*}Objective")
+    ome = _ome_root(tiff)
+    objective, acquired = (
+        ome.find("{*}Instrument/{*}Objective"),
+        ome.find("{*}Image/{*}AcquisitionDate"),
+    )
     if objective is not None:
         values["ome.NominalMagnification"] = objective.get("NominalMagnification")
+    if acquired is not None:
+        values["ome.AcquisitionDate"] = acquired.text
     values |= aperio_header(tiff)
     return {name: str(value) for name, value in values.items() if value is not None}

@@ -9,11 +9,14 @@ import tifffile
 
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.jpeg import decode_jpeg
+from napari_hmkd.slide.shared_file import SharedFile
 
 _JPEG = tifffile.COMPRESSION.JPEG
 _YCBCR = tifffile.PHOTOMETRIC.YCBCR
 _ENDED = (_JPEG, tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
 _END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
+_CHEAP_GAP_BYTES = 2**14
+"""Up to so many unwanted bytes between two rows are read: less work than a read for each row."""
 
 
 class TiffPlane:
@@ -27,8 +30,8 @@ class TiffPlane:
         Of the level, and of the tiles or strips that store it.
     channels : int
         Samples per pixel in this plane.
-    mapped : np.ndarray or None
-        The pixels as a memory map, where they lie uncompressed and in one piece.
+    has_rows : bool
+        The pixels lie row by row as they are, so that `read_rows` takes what is wanted alone.
     """
 
     def __init__(
@@ -46,8 +49,7 @@ class TiffPlane:
         self._columns = -(-self.size.width // self.tile.width)
         self._rows = -(-self.size.height // self.tile.height)
         self._first = plane * self._rows * self._columns
-        plain = keyframe.is_memmappable and not keyframe.is_tiled and self.channels > 1
-        self.mapped: np.ndarray | None = page.asarray(out="memmap") if plain else None
+        self.has_rows = stores_rows(keyframe)
 
     def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:
         """Index and place of each tile that touches the region; tiles at the edge overhang."""
@@ -60,6 +62,40 @@ class TiffPlane:
     def stored_at(self, index: int) -> tuple[int, int]:
         """Offset and number of bytes of a tile; no bytes where the file leaves it out."""
         return int(self._page.dataoffsets[index]), int(self._page.databytecounts[index])
+
+    def read_rows(self, file: SharedFile, index: int, part: Region) -> np.ndarray:
+        """Pixels of an uncompressed strip, of which no more is read than about those wanted.
+
+        Parameters
+        ----------
+        file : SharedFile
+            The one at `path`.
+        index : int
+            The strip's.
+        part : Region
+            What is wanted, counted from the strip's top left corner.
+
+        Returns
+        -------
+        uint8 (part.height, part.width, channels)
+
+        Raises
+        ------
+        ValueError
+            The strip is stored with fewer rows than the image has there, or the file ends in it.
+        """
+        start, count = self.stored_at(index)
+        stride, wanted = self.size.width * self.channels, part.width * self.channels
+        if part.bottom * stride > count:
+            raise ValueError(f"it holds {count // stride} rows in place of {part.bottom}")
+        first = start + part.y * stride + part.x * self.channels
+        if stride - wanted <= _CHEAP_GAP_BYTES:
+            data = file.read(first, (part.height - 1) * stride + wanted)
+        else:
+            data = b"".join(file.read(first + row * stride, wanted) for row in range(part.height))
+            stride = wanted
+        shape = (part.height, part.width, self.channels)
+        return np.ndarray(shape, np.uint8, data, strides=(stride, self.channels, 1))
 
     def decode(self, data: bytes, index: int) -> np.ndarray:
         """Pixels of a tile, uint8 (height, width, channels); a tile at the edge may be cut.
@@ -79,6 +115,17 @@ class TiffPlane:
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
         )
         return np.asarray(pixels)[0]
+
+
+def stores_rows(page: tifffile.TiffPage) -> bool:
+    """Whether a page of 8-bit samples is stored as plain rows: in strips, with nothing done to them."""
+    return bool(
+        page.compression == tifffile.COMPRESSION.NONE
+        and not page.is_tiled
+        and page.bitspersample == 8
+        and page.fillorder == 1
+        and page.predictor == 1
+    )
 
 
 def planes_of(level: tifffile.TiffPageSeries) -> list[TiffPlane]:

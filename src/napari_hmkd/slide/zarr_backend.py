@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from upath import UPath
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backend import Level, flatten_on_white, make_levels
+from napari_hmkd.slide.backend import LARGEST_PIECE_BYTES, Level, flatten_on_white, make_levels
 from napari_hmkd.slide.location import is_remote, reason_of, remote_store
 from napari_hmkd.slide.pixel_size import PixelSize
 
@@ -66,7 +67,7 @@ class ZarrBackend:
         y, x = self._axes.index("y"), self._axes.index("x")
         sizes = [Size(array.shape[y], array.shape[x]) for array in self._arrays]
         tiles = [Size(array.chunks[y], array.chunks[x]) for array in self._arrays]
-        return make_levels(sizes, tiles)
+        return make_levels(sizes, tiles, whole_tiles=True)
 
     def _pixel_sizes(self) -> tuple[PixelSize, ...]:
         scale = self._scale()
@@ -104,8 +105,12 @@ class ZarrBackend:
                 + (_TRY_AGAIN if is_remote(self._path) else _DAMAGED)
             ) from error
         order = [name for name in self._axes if name in wanted]
-        pixels = np.transpose(np.asarray(block), [order.index(name) for name in "yxc"])
-        pixels = np.ascontiguousarray(pixels)
+        channels = np.moveaxis(np.asarray(block), order.index("c"), 0)
+        if order.index("y") > order.index("x"):
+            channels = channels.swapaxes(1, 2)
+        pixels = np.empty((region.height, region.width, len(channels)), np.uint8)
+        for index, channel in enumerate(channels):  # five times as fast as a transposed copy
+            pixels[..., index] = channel
         return flatten_on_white(pixels) if pixels.shape[-1] == 4 else pixels
 
     def close(self) -> None:
@@ -161,6 +166,12 @@ def _array(group: zarr.Group, name: str, path: Path | UPath) -> zarr.Array:
 
 def _require_colour(array: zarr.Array, axes: list[str], path: Path | UPath) -> None:
     shape = dict(zip(axes, array.shape, strict=False))
+    chunk = math.prod(array.chunks) * array.dtype.itemsize
+    if chunk > LARGEST_PIECE_BYTES:
+        raise SlideError(
+            f"'{path}' is stored in chunks of {chunk:,} bytes, each of which is read whole; "
+            f"{LARGEST_PIECE_BYTES:,} are the limit. Write it again in smaller chunks."
+        )
     single = all(shape.get(name, 1) == 1 for name in axes if name not in "cyx")
     colour = shape.get("c") in (3, 4) and array.dtype == np.uint8
     if not (single and colour and len(axes) == array.ndim and {"y", "x"} <= set(axes)):
