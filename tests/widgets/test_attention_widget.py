@@ -5,10 +5,13 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from napari_hmkd.errors import SlideStalledError
 from napari_hmkd.grading import open_model
 from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.reader import read_slides
+from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.tile_attention import attention_of_tile
+from napari_hmkd.widgets.attention_run import AttentionRequest, compute_attention
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
@@ -115,3 +118,21 @@ def test_a_missing_teacher_file_is_named(viewer, widget: AttentionWidget, qtbot)
         widget.show_tile_at(600, 1100)
         qtbot.waitUntil(lambda: bool(messages), timeout=PATIENCE_MS)
     assert "no such teacher.safetensors" in messages[0]
+
+
+@pytest.mark.parametrize("stalled", ["he.ome.tif", "ihc.ome.tif"])
+def test_a_slide_that_does_not_answer_is_waited_for_in_bounds(
+    pair, monkeypatch, stalled: str
+) -> None:
+    plain = Slide.in_time
+
+    def in_time(slide: Slide, function):
+        if slide.name == stalled:
+            raise SlideStalledError(f"{stalled} did not answer")
+        return plain(slide, function)
+
+    monkeypatch.setattr(Slide, "in_time", in_time)
+    with open_slide(pair.he) as he, open_slide(pair.ihc) as ihc:
+        request = AttentionRequest(he, (0, 0), "demo", "demo-teacher", ihc, (0.0, 0.0))
+        with pytest.raises(SlideStalledError, match=stalled):
+            compute_attention(request)

@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
@@ -13,10 +12,8 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from napari_hmkd.cli.grade import main
-from napari_hmkd.errors import HmkdError, SlideReadError
-from napari_hmkd.geometry import Region
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import grade_run
 from napari_hmkd.widgets.grade_widget import GradeWidget
@@ -306,14 +303,6 @@ def broken_driver(monkeypatch) -> None:
         raise RuntimeError("the driver went away")
 
     monkeypatch.setattr(grade_run, "start_grading", fail)
-
-
-def test_no_runtime_error_reaches_the_worker_which_would_swallow_it(
-    widget: GradeWidget, broken_driver: None
-) -> None:
-    request = grade_run.GradeRequest(slide_of(widget.slide.value), "demo", GradeSettings())
-    with pytest.raises(HmkdError, match="driver went away"):
-        next(grade_run._grade(request, None, ((0, 0), Region(0, 0, 1, 1)), Event()))
 
 
 def test_a_failure_is_shown_and_the_button_is_free_again(

@@ -8,12 +8,14 @@ from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_hmkd.geometry import Region
 from napari_hmkd.reader import read_slides
+from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe
 from napari_hmkd.widgets import slide_info_widget
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.slide_info_widget import SlideInfoWidget
-from napari_hmkd.widgets.viewing import add_layers, slide_of
+from napari_hmkd.widgets.viewing import add_layers, slide_of, state_pixel_size
 
 pytestmark = pytest.mark.gui
 
@@ -57,21 +59,25 @@ def test_figures_follow_while_the_panel_is_seen_and_a_selection_stays(
     viewer, panel: SlideInfoWidget, qtbot, monkeypatch
 ) -> None:
     panel.table.selectRow(0)
-    asked: list[object] = []
-
-    def count(slide: object) -> dict[str, str]:
-        asked.append(slide)
-        return {"File": "he.ome.tif", "Cache": f"{len(asked)} tiles"}
-
-    monkeypatch.setattr(slide_info_widget, "describe", count)
+    facts = shown(panel)
+    asked: list[Slide] = []
+    monkeypatch.setattr(slide_info_widget, "describe", lambda slide: asked.append(slide) or {})
+    slide = panel.slide.chosen
+    slide.read_level(0, Region(0, 0, 1000, 1000))
     panel._timer.setInterval(20)
-    qtbot.waitUntil(lambda: len(asked) >= 3)
-    assert shown(panel) == {"File": "he.ome.tif", "Cache": f"{len(asked)} tiles"}
+    qtbot.waitUntil(lambda: shown(panel)["cache"] == str(slide.reader.cache.statistics))
+    assert shown(panel) == {**facts, "cache": shown(panel)["cache"]}
+    assert facts["cache"] != shown(panel)["cache"]
     assert {index.row() for index in panel.table.selectedIndexes()} == {0}
     panel.hide()
-    seen = len(asked)
-    qtbot.wait(100)
-    assert len(asked) == seen
+    assert not panel._timer.isActive()
+    assert asked == [], "the file is not asked again"
+
+
+def test_a_pixel_size_that_is_stated_is_shown(viewer, panel: SlideInfoWidget) -> None:
+    state_pixel_size(viewer, panel.slide.value, 0.33)
+    panel.refresh()
+    assert "0.33 x 0.33 um/px" in shown(panel)["pixel size"]
 
 
 def test_without_a_slide_it_says_what_to_do(viewer, panel: SlideInfoWidget) -> None:

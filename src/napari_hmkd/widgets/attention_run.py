@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import napari.layers
 import napari.viewer
-from napari.qt.threading import create_worker
 from psygnal import Signal
 
 from napari_hmkd.geometry import Size
@@ -18,6 +18,7 @@ from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.slide import Slide
 from napari_hmkd.tile_attention import attention_of_tile
 from napari_hmkd.tiling import TileGrid
+from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.notice import show_notice
 from napari_hmkd.widgets.viewing import add_layers, same_place, slide_of
 
@@ -77,21 +78,19 @@ class AttentionShown:
     with_teacher: bool
 
 
-class AttentionRun:
+class AttentionRun(BackgroundRun):
     """Computes the latest tile asked for and draws its maps; tiles asked for meanwhile are dropped.
 
     Signals
     -------
     shown(AttentionShown)
-    failed(message)
     """
 
     shown = Signal(object)
-    failed = Signal(str)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         self._viewer = viewer
-        self._worker = None
         self._next: AttentionRequest | None = None
         self._layers: dict[str, napari.layers.Layer] = {}
 
@@ -111,27 +110,19 @@ class AttentionRun:
         origin = student_grid(slide, student).origins(tile)[0]
         place = same_place(layer, tuple(origin), ihc_layer) if ihc_layer is not None else (0.0, 0.0)
         self._next = AttentionRequest(slide, tile, student, teacher, ihc, place)
-        if self._worker is None:
+        if not self.running:
             self._start_next()
 
     def close(self) -> None:
         """End everything: the viewer is going away."""
         self._next = None
-        if self._worker is not None:
-            for signal in (self._worker.returned, self._worker.errored, self._worker.finished):
-                signal.disconnect()
-            self._worker = None
+        super().close()
 
     def _start_next(self) -> None:
         request, self._next = self._next, None
-        worker = create_worker(compute_attention, request, _start_thread=False)
-        worker.returned.connect(self._on_returned)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._worker = worker
-        worker.start()
+        self._begin("computing attention", _compute, request)
 
-    def _on_returned(self, result: AttentionShown) -> None:
+    def _on_step(self, result: AttentionShown) -> None:
         wanted = {kwargs["name"] for _, kwargs, _ in result.layers}
         for name in set(self._layers) - wanted:
             self._remove(name)
@@ -156,26 +147,28 @@ class AttentionRun:
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def _on_error(self, error: Exception) -> None:
-        self.failed.emit(str(error))
-
     def _on_finished(self) -> None:
-        self._worker = None
+        super()._on_finished()
         if self._next is not None:
             self._start_next()
+
+
+def _compute(request: AttentionRequest) -> Iterator[AttentionShown]:
+    yield compute_attention(request)
 
 
 def compute_attention(request: AttentionRequest) -> AttentionShown:
     """Read the tile of each stain and ask the networks where they look."""
     student = _open_model(request.student)
     grid = tile_grid(request.slide, student.card)
-    he = read_tile(request.slide, grid, request.tile)
+    he = request.slide.in_time(partial(read_tile, request.slide, grid, request.tile))
     teacher: OpenModel | None = None
     ihc = None
     if request.ihc is not None:
         teacher = _open_model(request.teacher, "teacher")
         side = Size(grid.tile_px, grid.tile_px)
-        ihc = request.ihc.read(request.ihc_origin_px, side, grid.model_mpp)
+        read = partial(request.ihc.read, request.ihc_origin_px, side, grid.model_mpp)
+        ihc = request.ihc.in_time(read)
     attention = attention_of_tile(student, he, teacher, ihc)
     layers = attention_layers(attention, grid, request.tile, student.card)
     return AttentionShown(request.tile, layers, student.card.notice, teacher is not None)

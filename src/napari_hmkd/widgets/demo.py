@@ -24,10 +24,10 @@ def open_demo() -> tuple[napari.Viewer, GradeWidget]:
     """A window with the sample slide and the grade widget."""
     viewer = napari.Viewer(title="napari-hmkd demo", show=True)
     viewer.window.resize(1400, 900)
-    add_layers(viewer, sample_layers())
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Grade HER2", area="right")
     widget.load_async.clicked.emit(True)
+    add_layers(viewer, sample_layers())
     return viewer, widget
 
 

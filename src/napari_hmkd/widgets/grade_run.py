@@ -8,17 +8,17 @@ from threading import Event
 
 import napari.layers
 import napari.viewer
-from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_hmkd.errors import HmkdError, UnsuitableSlideError
+from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.notice import show_notice
 from napari_hmkd.widgets.tissue_run import same_tissue
 from napari_hmkd.widgets.viewing import add_layers, slide_of
@@ -42,7 +42,7 @@ class GradeRequest:
         return self == former and same_tissue(self.tissue, former.tissue)
 
 
-class GradeRun:
+class GradeRun(BackgroundRun):
     """Grades one slide layer at a time and paints the heatmap as results arrive.
 
     A stopped grading is taken up where it stopped when the same request is started again, with
@@ -55,7 +55,6 @@ class GradeRun:
     doubted(message)
         Nothing was graded, as the slide does not look like one to grade; force would.
     progressed(tried, planned, tiles_per_second)
-    failed(message)
     ended(complete)
         The worker has stopped; `complete` says whether every tile was tried and nothing failed.
     """
@@ -63,16 +62,13 @@ class GradeRun:
     planned = Signal(object, object)
     doubted = Signal(str)
     progressed = Signal(int, int, float)
-    failed = Signal(str)
-    ended = Signal(bool)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         self.grading: SlideGrading | None = None
         self.layers: list[napari.layers.Image] = []
         self._viewer = viewer
-        self._worker = None
         self._stop = Event()
-        self._failed = False
         self._request: GradeRequest | None = None
         self._slide_layer: napari.layers.Image | None = None
         self._repaint = QTimer()
@@ -80,11 +76,6 @@ class GradeRun:
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self._paint)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-
-    @property
-    def running(self) -> bool:
-        """Whether a worker is at work."""
-        return self._worker is not None
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -106,13 +97,8 @@ class GradeRun:
         request = GradeRequest(slide, model, settings, tissue)
         resumed = self.grading if request.goes_on(self._request) and self._unfinished() else None
         self._request, self._slide_layer = request, layer
-        self._stop, self._failed = Event(), False
-        worker = create_worker(_grade, request, resumed, view, self._stop, _start_thread=False)
-        worker.yielded.connect(self._on_step)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._worker = worker
-        worker.start()
+        self._stop = Event()
+        self._begin(f"grading {slide.name}", _grade, request, resumed, view, self._stop)
 
     def stop(self) -> None:
         """Ask the worker to end; it does after the batch it is at."""
@@ -123,10 +109,7 @@ class GradeRun:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._repaint.stop()
         self._stop.set()
-        if self._worker is not None:
-            for signal in (self._worker.yielded, self._worker.errored, self._worker.finished):
-                signal.disconnect()
-            self._worker = None
+        super().close()
 
     def _unfinished(self) -> bool:
         return self.grading is not None and len(self.grading.heatmap.remaining) > 0
@@ -177,16 +160,11 @@ class GradeRun:
             self.layers += add_layers(self._viewer, new)
             self._viewer.layers.selection.active = self.layers[0]
 
-    def _on_error(self, error: Exception) -> None:
-        self._failed = True
-        self.failed.emit(str(error))
-
     def _on_finished(self) -> None:
-        self._worker = None
         self._repaint.stop()
         self._paint()
-        done = self.grading is not None and not self._unfinished()
-        self.ended.emit(done and not self._failed)
+        self._failed |= self.grading is None or self._unfinished()
+        super()._on_finished()
 
     def _on_layer_removed(self, event: object) -> None:
         removed = getattr(event, "value", None)
@@ -206,8 +184,7 @@ def _grade(
     user, no failure.
 
     It ends by itself once `stop` is set, so that the readers are put away in the worker's thread:
-    napari's worker only drops a generator. A RuntimeError the worker would swallow, and never
-    finish, so none may leave here.
+    napari's worker only drops a generator.
     """
     try:
         grading = resumed or start_grading(
@@ -222,7 +199,3 @@ def _grade(
                     return
     except UnsuitableSlideError as doubt:
         yield doubt
-    except RuntimeError as error:
-        raise HmkdError(
-            f"grading {request.slide.name} stopped: {error}; press Grade HER2 to go on"
-        ) from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from napari.utils import progress
 
 from napari_hmkd.layers import LayerData
-from napari_hmkd.reader import read_slides
 from napari_hmkd.sample import sample_slide
+from napari_hmkd.widgets.guarded_reader import read_slides
 
 
 def sample_layers() -> list[LayerData]:

@@ -15,12 +15,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.slide_choice import SlideChoice
 
 _REFRESH_MS = 1000
 _NOTHING = {"Slide": "none is open: drop its file on the window"}
+_CACHE = "cache"
 
 
 class SlideInfoWidget(QWidget):
@@ -32,6 +34,11 @@ class SlideInfoWidget(QWidget):
     ----------
     napari_viewer : napari.viewer.Viewer
         The window that it is docked in.
+
+    Attributes
+    ----------
+    facts : dict of str to str
+        What is shown about the chosen slide.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -40,6 +47,8 @@ class SlideInfoWidget(QWidget):
         self.table = QTableWidget(0, 2)
         self.copy_button = QPushButton("Copy")
         self.load_async = AsyncOffer()
+        self.facts = _NOTHING
+        self._described: Slide | None = None
         self._timer = QTimer(self)
         self._lay_out()
         self.slide.changed.connect(self.refresh)
@@ -49,24 +58,27 @@ class SlideInfoWidget(QWidget):
         self._timer.timeout.connect(self.refresh)
         self.refresh()
 
-    @property
-    def facts(self) -> dict[str, str]:
-        """What is known about the chosen slide."""
-        slide = self.slide.chosen
-        return _NOTHING if slide is None else describe(slide)
-
     def refresh(self, _value: object = None) -> None:
-        """Show the facts of the moment; what has not changed is left alone, with its selection."""
-        facts = self.facts
-        self.table.setRowCount(len(facts))
-        for row, fact in enumerate(facts.items()):
+        """Show the facts; what has not changed is left alone, with its selection.
+
+        The file is asked once for each slide, as a disk that stalls would hang the window; only the
+        cache's figures are those of the moment.
+        """
+        slide = self.slide.chosen
+        if slide is not self._described:
+            self._described = slide
+            self.facts = _NOTHING if slide is None else describe(slide)
+        elif slide is not None:
+            self.facts[_CACHE] = str(slide.reader.cache.statistics)
+        self.table.setRowCount(len(self.facts))
+        for row, fact in enumerate(self.facts.items()):
             for column, text in enumerate(fact):
                 item = self.table.item(row, column)
                 if item is None:
                     self.table.setItem(row, column, QTableWidgetItem(text))
                 elif item.text() != text:
                     item.setText(text)
-        self.copy_button.setEnabled(self.slide.chosen is not None)
+        self.copy_button.setEnabled(slide is not None)
 
     def copy(self) -> None:
         """Put all facts on the clipboard, one a line."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import napari.layers
 import napari.viewer
 import numpy as np
-from napari.qt.threading import create_worker
 from psygnal import Signal
 
-from napari_hmkd.errors import HmkdError
 from napari_hmkd.layers import tissue_layer
 from napari_hmkd.slide import Slide, TissueMask, find_tissue
+from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.viewing import add_above, slide_of
 
 
-class TissueRun:
+class TissueRun(BackgroundRun):
     """Finds the tissue of one slide layer at a time and keeps one tissue layer for each slide.
 
     The layer is the user's: what is painted and erased in it counts, and if it is removed, the tissue
@@ -26,24 +26,14 @@ class TissueRun:
     Signals
     -------
     found(TissueMask)
-    failed(message)
-    ended()
-        The worker has stopped, either way.
     """
 
     found = Signal(object)
-    failed = Signal(str)
-    ended = Signal()
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         self._viewer = viewer
-        self._worker = None
         self._slide_layer: napari.layers.Image | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether a worker is at work."""
-        return self._worker is not None
 
     def find(self, slide_layer: napari.layers.Image) -> None:
         """Find the tissue of a slide layer anew; does nothing while a search runs."""
@@ -51,12 +41,7 @@ class TissueRun:
         if self.running or slide is None:
             return
         self._slide_layer = slide_layer
-        worker = create_worker(_find, slide, _start_thread=False)
-        worker.returned.connect(self._on_returned)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        self._worker = worker
-        worker.start()
+        self._begin(f"finding the tissue of {slide.name}", _find, slide)
 
     def layer_of(self, slide: Slide) -> napari.layers.Labels | None:
         """The tissue layer of a slide, None where there is none."""
@@ -99,26 +84,12 @@ class TissueRun:
         step_y, step_x = found.downsample
         _place(layer, tissue_layer(slide, replace(found, mpp=(own_y * step_y, own_x * step_x)))[1])
 
-    def close(self) -> None:
-        """End everything: the viewer is going away."""
-        if self._worker is not None:
-            for signal in (self._worker.returned, self._worker.errored, self._worker.finished):
-                signal.disconnect()
-            self._worker = None
-
-    def _on_returned(self, tissue: TissueMask) -> None:
+    def _on_step(self, tissue: TissueMask) -> None:
         if self._slide_layer not in self._viewer.layers:
             self.failed.emit("The slide's layer was removed: its tissue is not shown.")
             return
         self._viewer.layers.selection.active = self.show(self._slide_layer, tissue)
         self.found.emit(tissue)
-
-    def _on_error(self, error: Exception) -> None:
-        self.failed.emit(str(error))
-
-    def _on_finished(self) -> None:
-        self._worker = None
-        self.ended.emit()
 
 
 def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
@@ -128,14 +99,8 @@ def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
     return one.downsample == other.downsample and np.array_equal(one.mask, other.mask)
 
 
-def _find(slide: Slide) -> TissueMask:
-    """`find_tissue` for a worker, which would swallow a RuntimeError and never finish."""
-    try:
-        return find_tissue(slide)
-    except RuntimeError as error:
-        raise HmkdError(
-            f"finding the tissue of {slide.name} failed: {error}; press Find tissue to try again"
-        ) from error
+def _find(slide: Slide) -> Iterator[TissueMask]:
+    yield find_tissue(slide)
 
 
 def _ours(layer: napari.layers.Layer) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""Work in the background of a window: one thing at a time, its steps and failures as signals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from psygnal import Signal
+
+from napari_hmkd.errors import HmkdError
+
+
+class BackgroundRun(ABC):
+    """Runs a generator of steps in a thread; all else happens in the window's.
+
+    Signals
+    -------
+    failed(message)
+    ended(bool)
+        The worker has stopped; whether nothing failed.
+    """
+
+    failed = Signal(str)
+    ended = Signal(bool)
+
+    def __init__(self) -> None:
+        self._worker: GeneratorWorker | None = None
+        self._failed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a worker is at work."""
+        return self._worker is not None
+
+    def close(self) -> None:
+        """End everything: the viewer is going away. What the worker is at, it finishes unheard."""
+        if self._worker is not None:
+            for signal in (self._worker.yielded, self._worker.errored, self._worker.finished):
+                signal.disconnect()
+            self._worker = None
+
+    def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
+        """Start a worker; messages call what it does `what`."""
+        self._failed = False
+        worker = create_worker(guarded, what, work, *arguments, _start_thread=False)
+        worker.yielded.connect(self._on_step)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._worker = worker
+        worker.start()
+
+    @abstractmethod
+    def _on_step(self, step: Any) -> None:
+        """Take what the work has yielded."""
+
+    def _on_error(self, error: Exception) -> None:
+        self._failed = True
+        self.failed.emit(str(error))
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self.ended.emit(not self._failed)
+
+
+def guarded(what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> Iterator[Any]:
+    """The steps of `work`. A RuntimeError a worker would swallow, and never finish: none leaves.
+
+    Raises
+    ------
+    HmkdError
+        In place of a RuntimeError.
+    """
+    try:
+        yield from work(*arguments)
+    except RuntimeError as error:
+        raise HmkdError(f"{what} stopped: {error}; try again") from error

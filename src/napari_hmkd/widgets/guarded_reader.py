@@ -1,0 +1,45 @@
+"""napari's reader of slides in a window: as `napari_hmkd.reader`, and the window is prepared for them.
+
+napari tells a reader not which window asks. It is the active one, where something is dropped or opened
+by the menu; slides that a program opens in another window are guarded once a panel is open there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+from napari.settings import get_settings
+from napari.utils.notifications import show_info
+
+from napari_hmkd import reader
+from napari_hmkd.layers import LayerData
+from napari_hmkd.widgets.level_guard import guard_level_lock
+from napari_hmkd.widgets.viewing import slide_of
+
+_ASYNC_HINT = (
+    "The window waits for each tile of a slide. To load them in the background, switch on Preferences > "
+    "Experimental > Render Images Asynchronously, or use the button in the panel Slide information."
+)
+
+
+def get_reader(path: reader.Paths) -> reader.Reader | None:
+    """The npe2 reader contribution; it takes what `napari_hmkd.reader.get_reader` takes."""
+    return None if reader.get_reader(path) is None else read_slides
+
+
+def read_slides(path: reader.Paths) -> list[LayerData]:
+    """As `napari_hmkd.reader.read_slides`; the active window's slides are guarded from now on."""
+    layers = reader.read_slides(path)
+    viewer = napari.current_viewer()
+    if viewer is not None and _guard_new not in viewer.layers.events.inserted.callbacks:
+        viewer.layers.events.inserted.connect(_guard_new)
+        if not get_settings().experimental.async_:
+            show_info(_ASYNC_HINT)
+    return layers
+
+
+def _guard_new(event: Any) -> None:
+    """Guard a layer that was added, if it shows a slide, against the locking of a huge level."""
+    if slide_of(event.value) is not None:
+        guard_level_lock(event.value)
