@@ -13,7 +13,7 @@ from napari_hmkd import reader
 from napari_hmkd.errors import SlideError, SlideStalledError
 from napari_hmkd.reader import get_reader
 from napari_hmkd.slide import Slide
-from napari_hmkd.slide.tiff_backend import TiffBackend
+from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 
 
 def write(path: Path, side: int = 64, levels: int = 1, **more: object) -> Path:

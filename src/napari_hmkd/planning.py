@@ -10,7 +10,7 @@ from napari_hmkd.errors import SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
 from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
-from napari_hmkd.slide.stain import examine
+from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
 
 ENLARGEMENT_WARNING = 1.2

@@ -11,7 +11,7 @@ from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide, open_slide
-from napari_hmkd.slide.location import is_remote, locate
+from napari_hmkd.slide.backends.location import is_remote, locate
 
 VENDOR_SUFFIXES = frozenset(
     {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}

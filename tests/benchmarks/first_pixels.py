@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import open_slide
-from napari_hmkd.slide.cache import TileCache
+from napari_hmkd.slide.loading.cache import TileCache
 from napari_hmkd.widgets.viewing import add_layers
 
 PATIENCE_S = 120

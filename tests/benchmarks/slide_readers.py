@@ -50,7 +50,7 @@ def ours(path: str, threads: int) -> Read:
     """What drawing and grading read with."""
     from napari_hmkd.geometry import Region
     from napari_hmkd.slide import open_slide
-    from napari_hmkd.slide.cache import TileCache
+    from napari_hmkd.slide.loading.cache import TileCache
 
     slide = open_slide(path, cache=TileCache())
     return lambda y, x, height, width: slide.read_level(0, Region(y, x, height, width))

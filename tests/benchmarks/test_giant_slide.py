@@ -33,7 +33,7 @@ from tests.benchmarks.timing import (
 )
 
 from napari_hmkd.slide import open_slide, pyramid
-from napari_hmkd.slide.cache import TileCache
+from napari_hmkd.slide.loading.cache import TileCache
 
 SIDE_PX = 100_000
 MOST_S = 1.0 if FULL else 15.0

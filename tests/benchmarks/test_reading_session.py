@@ -39,8 +39,8 @@ from tests.benchmarks.timing import (
 )
 
 from napari_hmkd.slide import open_slide, pyramid
-from napari_hmkd.slide.cache import TileCache
-from napari_hmkd.slide.read_ahead import ReadAhead
+from napari_hmkd.slide.loading.cache import TileCache
+from napari_hmkd.slide.loading.read_ahead import ReadAhead
 
 SIDE_PX = 32_768 if FULL else 8192
 PANS = 50 if FULL else 6

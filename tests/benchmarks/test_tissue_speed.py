@@ -16,8 +16,8 @@ from tests.benchmarks.drawn_slides import write_sparse
 from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
 
 from napari_hmkd.slide import Slide, find_tissue, open_slide
-from napari_hmkd.slide.cache import TileCache
-from napari_hmkd.slide.tissue import MASK_MPP, mask_overview
+from napari_hmkd.slide.contents.tissue import MASK_MPP, mask_overview
+from napari_hmkd.slide.loading.cache import TileCache
 
 SIDE_UM, MPP = 24_000, 0.25
 FACTORS = [(1, 4, 16, 64), (1, 2, 4, 8, 16, 32, 64)] if FULL else [(1, 4, 16, 64)]

@@ -9,9 +9,9 @@ import pytest
 
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import Level, Slide, open_slide, pyramid
-from napari_hmkd.slide.blocks import chunk_px
-from napari_hmkd.slide.cache import TileCache
-from napari_hmkd.slide.level_reader import LevelReader
+from napari_hmkd.slide.loading.blocks import chunk_px
+from napari_hmkd.slide.loading.cache import TileCache
+from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.pyramid import COARSEST_PX
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from napari_hmkd.slide.location import is_remote
+from napari_hmkd.slide.backends.location import is_remote
 from napari_hmkd.slide.slide import Slide
 
 _OBJECTIVE = ("openslide.objective-power", "aperio.AppMag", "ome.NominalMagnification")

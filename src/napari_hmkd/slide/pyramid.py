@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide.blocks import chunk_px
+from napari_hmkd.slide.loading.blocks import chunk_px
 from napari_hmkd.slide.resample import axis_weights, resample
 from napari_hmkd.slide.slide import Slide
 

@@ -14,12 +14,12 @@ from upath import UPath
 
 from napari_hmkd.errors import PixelSizeError, SlideReadError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide import pixel_size
-from napari_hmkd.slide.backend import Level
-from napari_hmkd.slide.cache import TileCache, shared_cache
-from napari_hmkd.slide.level_reader import LevelReader
-from napari_hmkd.slide.location import locate
-from napari_hmkd.slide.opening import open_backend
+from napari_hmkd.slide.backends import pixel_size
+from napari_hmkd.slide.backends.location import locate
+from napari_hmkd.slide.backends.opening import open_backend
+from napari_hmkd.slide.backends.protocol import Level
+from napari_hmkd.slide.loading.cache import TileCache, shared_cache
+from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.overview import fitted_size, read_overview
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
 from napari_hmkd.slide.resample import axis_weights, resample

@@ -1,0 +1,125 @@
+"""What every back end offers: levels, raw pixel sizes and pixels of one level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backends.pixel_size import PixelSize
+
+DEFAULT_TILE = Size(256, 256)
+LARGEST_PIECE_BYTES = 128 * 2**20
+"""Most decoded bytes of a tile, strip or chunk: larger ones leave the cache no room for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a slide.
+
+    Attributes
+    ----------
+    size : Size
+        Height and width in this level's pixels.
+    downsample : float
+        Level-0 pixels per pixel of this level, unrounded: 4.00015 stays 4.00015.
+    tile : Size
+        How the file stores the level; reads that follow it are the fastest.
+    whole_tiles : bool
+        A read costs the tiles it touches and nothing besides, so that it is best done tile by tile.
+    """
+
+    size: Size
+    downsample: float
+    tile: Size = DEFAULT_TILE
+    whole_tiles: bool = False
+
+
+class Backend(Protocol):
+    """A file format's reader. Its `read` is called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """The library that reads."""
+        ...
+
+    @property
+    def vendor(self) -> str | None:
+        """The scanner's or the format's name."""
+        ...
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """From the finest on."""
+        ...
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What the file says about itself."""
+        ...
+
+    @property
+    def pixel_sizes(self) -> tuple[PixelSize, ...]:
+        """Its statements of level 0's pixel size, the most trusted first, plausible or not."""
+        ...
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of its colours, None where the file has none."""
+        ...
+
+    @property
+    def origin_px(self) -> tuple[int, int]:
+        """Where (y, x) level 0 begins in the file's own coordinates; a scan can be partly empty."""
+        ...
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).
+
+        Raises
+        ------
+        SlideReadError
+            A tile of the region is corrupt; other regions can still be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the file. Reads under way in other threads end in their own time."""
+        ...
+
+
+def make_levels(
+    sizes: list[Size], tiles: list[Size], whole_tiles: bool = False
+) -> tuple[Level, ...]:
+    """Levels whose downsample is the longer side's ratio to level 0.
+
+    A level's sides are whole pixels, which bends the shorter side's ratio more; the mean of both, as
+    OpenSlide has it, moves what lies at the end of a long slide by many pixels.
+    """
+    base = sizes[0]
+    return tuple(
+        Level(size, longer_ratio(base, size), tile, whole_tiles)
+        for size, tile in zip(sizes, tiles, strict=True)
+    )
+
+
+def longer_ratio(base: Size, size: Size) -> float:
+    """How many pixels of `base` a pixel of `size` stands for, told by the longer side."""
+    if base.height >= base.width:
+        return base.height / size.height
+    return base.width / size.width
+
+
+def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:
+    """Put uint8 (h, w, 4) on a white ground and drop its alpha: uint8 (h, w, 3)."""
+    alpha = rgba[..., 3:]
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    colour = rgba[..., :3].astype(np.uint16)
+    opacity = alpha.astype(np.uint16)
+    if not premultiplied:
+        colour = (colour * opacity + 127) // 255
+    return np.minimum(colour + (255 - opacity), 255).astype(np.uint8)

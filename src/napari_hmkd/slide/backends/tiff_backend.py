@@ -1,0 +1,105 @@
+"""TIFF, OME-TIFF, Aperio SVS: tifffile parses, and each tile or strip is decoded by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends import tiff_metadata, tiff_series
+from napari_hmkd.slide.backends.protocol import flatten_on_white, make_levels
+from napari_hmkd.slide.backends.shared_file import FileClosedError, SharedFile
+from napari_hmkd.slide.backends.tiff_plane import TiffPlane, planes_of
+
+_PREMULTIPLIED_ALPHA = 1  # TIFF's ExtraSamples; 2 is plain alpha, 0 unknown
+
+
+class TiffBackend:
+    """Decodes the tiles or strips that a region touches, and no others; it keeps none of them.
+
+    tifffile's zarr view is not used: with it a damaged tile is filled instead of refused.
+    """
+
+    name = "tifffile"
+    origin_px = (0, 0)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with tifffile.TiffFile(path) as tiff:
+            series = tiff_series.slide_series(tiff, path)
+            tiff_metadata.require_files(tiff, series, path)
+            tiff_metadata.require_whole(tiff, series, path)
+            self.vendor = tiff_metadata.vendor(tiff)
+            self.properties = tiff_metadata.properties(tiff, series)
+            self.pixel_sizes = tiff_metadata.pixel_sizes(tiff, series)
+            self.icc_profile: bytes | None = series.keyframe.iccprofile
+            self._planes = [planes_of(level) for level in series.levels]
+            self._extra = [int(kind) for kind in series.keyframe.extrasamples]
+        firsts = [planes[0] for planes in self._planes]
+        levels = make_levels([one.size for one in firsts], [one.tile for one in firsts])
+        self.levels = tuple(
+            replace(level, whole_tiles=not one.has_rows)
+            for level, one in zip(levels, firsts, strict=True)
+        )
+        paths = {plane.path for planes in self._planes for plane in planes}
+        self._files = {path: SharedFile(path) for path in paths}
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """See `Backend.read`."""
+        parts = [self._read_plane(level, part, region) for part in range(len(self._planes[level]))]
+        pixels = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        if pixels.shape[-1] == 3:
+            return pixels
+        if self._extra == [0]:  # the fourth sample is said to be something other than alpha
+            return np.ascontiguousarray(pixels[..., :3])
+        return flatten_on_white(pixels, self._extra == [_PREMULTIPLIED_ALPHA])
+
+    def _read_plane(self, level: int, part: int, region: Region) -> np.ndarray:
+        plane = self._planes[level][part]
+        pixels = np.full((region.height, region.width, plane.channels), 255, np.uint8)
+        for index, place in plane.tiles_under(region):
+            y, x = max(region.y, place.y), max(region.x, place.x)
+            bottom, right = min(region.bottom, place.bottom), min(region.right, place.right)
+            inside = Region(y - place.y, x - place.x, bottom - y, right - x)
+            piece = self._read_piece(level, plane, index, inside)
+            if piece is None:  # left out by the writer: blank glass
+                continue
+            height, width = piece.shape[:2]
+            if (height, width) == (region.height, region.width):
+                return np.ascontiguousarray(piece)  # a whole tile needs no second copy
+            top, left = y - region.y, x - region.x
+            pixels[top : top + height, left : left + width] = piece
+        return pixels
+
+    def _read_piece(
+        self, level: int, plane: TiffPlane, index: int, inside: Region
+    ) -> np.ndarray | None:
+        """A part of a tile or strip, (height, width, channels), or None where the file has none.
+
+        A tile at the edge that is stored cut gives less than was asked for.
+        """
+        file = self._files[plane.path]
+        try:
+            offset, count = plane.stored_at(index)
+            if not count:
+                return None
+            if plane.has_rows:
+                return plane.read_rows(file, index, inside)
+            tile = plane.decode(file.read(offset, count), index)
+        except FileClosedError as error:
+            raise SlideReadError(f"'{self._path.name}' cannot be read: {error}.") from error
+        except Exception as error:  # codecs raise what they like on damaged data
+            raise SlideReadError(
+                f"'{self._path.name}', level {level}, tile {index} cannot be read: {error}. "
+                "That part of the file is damaged; other parts may be sound."
+            ) from error
+        return tile[inside.y : inside.bottom, inside.x : inside.right]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        for file in self._files.values():
+            file.close()

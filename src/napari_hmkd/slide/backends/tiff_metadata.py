@@ -1,0 +1,198 @@
+"""What a TIFF says about itself: vendor, pixel size, properties, and whether it is whole."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.pixel_size import PixelSize
+
+_UM_PER_UNIT = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "\N{MICRO SIGN}m": 1.0,
+    "\N{GREEK SMALL LETTER MU}m": 1.0,
+    "um": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "in": 25400.0,
+}
+_UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
+_TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
+_APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
+"""What of an Aperio header is passed on: others can name a patient."""
+
+
+def vendor(tiff: tifffile.TiffFile) -> str:
+    """The scanner's or the format's name, as OpenSlide has it where it has one."""
+    if tiff.is_svs:
+        return "aperio"
+    return "ome-tiff" if tiff.is_ome else "tiff"
+
+
+def aperio_header(tiff: tifffile.TiffFile) -> dict[str, str]:
+    """What an Aperio slide says about its scan, under OpenSlide's names; empty for other files."""
+    if not tiff.is_svs:
+        return {}
+    fields = dict(
+        part.split(" = ", 1) for part in tiff.pages[0].description.split("|")[1:] if " = " in part
+    )
+    return {f"aperio.{key}": fields[key].strip() for key in _APERIO_KEYS if key in fields}
+
+
+def require_files(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Check that the files that an OME-TIFF is made of are all there.
+
+    Raises
+    ------
+    SlideError
+        Some are missing, or cannot be read.
+    """
+    if all(page is not None for level in series.levels for page in level.pages):
+        return
+    named = {uuid.get("FileName", "") for uuid in _ome_root(tiff).iterfind(".//{*}UUID")}
+    missing = sorted(name for name in named if name and not (path.parent / name).is_file())
+    which = ", ".join(missing) if missing else "one or more of them (their names are not stated)"
+    raise SlideError(
+        f"'{path}' is a part of a slide of several files, of which cannot be found or read: {which}. "
+        "Put all of them into the same folder."
+    )
+
+
+def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Check that every level has its tiles, and that they and the chain of pages end in the file.
+
+    Raises
+    ------
+    SlideError
+        The file was cut off, as by an interrupted copy, or its header is damaged.
+    """
+    present = path.stat().st_size
+    needed = _next_page(tiff)
+    for level in series.levels:
+        for page in level.pages:
+            if page is None or page.parent.filehandle.path != tiff.filehandle.path:
+                continue  # an OME-TIFF can name other files
+            offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
+            pieces = math.prod(page.chunked)
+            if not len(offsets) == len(counts) == pieces:
+                raise SlideError(
+                    f"'{path}' is damaged: its header states an image of {pieces:,} tiles or strips, "
+                    f"and says where {min(len(offsets), len(counts)):,} of them lie. "
+                    "Copy it again from its source."
+                )
+            needed = max(needed, int((offsets + counts).max()))
+    if needed > present:
+        raise SlideError(
+            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
+            "Copy it again from its source."
+        )
+
+
+def _next_page(tiff: tifffile.TiffFile) -> int:
+    """Where the last page that was found says that the next one is; 0 is the end of the chain.
+
+    If the file ends before it says so: where that would have stood.
+    """
+    layout, file = tiff.tiff, tiff.filehandle
+    start = tiff.pages[len(tiff.pages) - 1].offset
+    file.seek(start)
+    tags = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))[0]
+    end = start + layout.tagnosize + tags * layout.tagsize
+    file.seek(end)
+    link = file.read(layout.offsetsize)
+    if len(link) < layout.offsetsize:
+        return int(end + layout.offsetsize)
+    return int(struct.unpack(layout.offsetformat, link)[0])
+
+
+def pixel_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[PixelSize, ...]:
+    """Statements about level 0's pixel size: OME's or Aperio's header, then the resolution tags."""
+    pixels = _ome_root(tiff).findall("{*}Image/{*}Pixels")
+    index = tiff.series.index(series)  # tifffile keeps the order of the OME images
+    ome = _ome_pixel_size(pixels[index].attrib) if index < len(pixels) else None
+    found = [ome, _aperio_pixel_size(tiff), _tag_pixel_size(series.keyframe)]
+    return tuple(size for size in found if size is not None)
+
+
+def _ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
+    """The OME header, or an empty element: an unusable header states nothing."""
+    try:
+        return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
+    except ElementTree.ParseError:
+        return ElementTree.Element("OME")
+
+
+def _ome_pixel_size(pixels: Mapping[str, str]) -> PixelSize | None:
+    stated = {}
+    for axis in "YX":
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")
+        try:
+            stated[axis] = float(pixels[f"PhysicalSize{axis}"]) * _UM_PER_UNIT[unit]
+        except (KeyError, ValueError):
+            continue
+    return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
+
+
+def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
+    try:
+        side = float(aperio_header(tiff)["aperio.MPP"])
+    except (KeyError, ValueError):
+        return None
+    return PixelSize((side, side), "aperio.MPP")
+
+
+def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
+    unit = page.tags.valueof(296, 2)
+    um_per_unit = _UM_PER_RESOLUTION_UNIT.get(unit) if isinstance(unit, int) else None
+    if um_per_unit is None:
+        return None
+    # YResolution, XResolution
+    densities = [_positive_number(page.tags.valueof(code)) for code in (283, 282)]
+    y, x = (None if density is None else um_per_unit / density for density in densities)
+    return _from_sides(y, x, "TIFF resolution")
+
+
+def _positive_number(value: object) -> float | None:
+    """A tag's fraction (numerator, denominator) or number; None where it is no positive one."""
+    parts = value if isinstance(value, tuple) else (value,)
+    numerator, denominator = (*parts, 1)[:2] if parts else (None, 1)
+    if not all(isinstance(part, int | float) and part > 0 for part in (numerator, denominator)):
+        return None
+    number = float(numerator) / float(denominator)
+    return number if 0 < number < math.inf else None
+
+
+def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
+    """One side alone speaks for both."""
+    first = y if y is not None else x
+    second = x if x is not None else y
+    return None if first is None or second is None else PixelSize((first, second), source)
+
+
+def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:
+    """Readable tags under OpenSlide's names (`tiff.Software`), and the scan's figures."""
+    tags = series.keyframe.tags
+    values = {f"tiff.{name}": tags.valueof(name) for name in _TEXT_TAGS}
+    if tiff.is_svs:
+        del values["tiff.ImageDescription"]
+    ome = _ome_root(tiff)
+    objective, acquired = (
+        ome.find("{*}Instrument/{*}Objective"),
+        ome.find("{*}Image/{*}AcquisitionDate"),
+    )
+    if objective is not None:
+        values["ome.NominalMagnification"] = objective.get("NominalMagnification")
+    if acquired is not None:
+        values["ome.AcquisitionDate"] = acquired.text
+    values |= aperio_header(tiff)
+    return {name: str(value) for name, value in values.items() if value is not None}

@@ -1,0 +1,139 @@
+"""One plane of one level of a TIFF: where its tiles or strips lie, and how one is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tifffile
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backends.jpeg import decode_jpeg
+from napari_hmkd.slide.backends.shared_file import SharedFile
+
+_JPEG = tifffile.COMPRESSION.JPEG
+_YCBCR = tifffile.PHOTOMETRIC.YCBCR
+_ENDED = (_JPEG, tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
+_END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
+_CHEAP_GAP_BYTES = 2**14
+"""Up to so many unwanted bytes between two rows are read: less work than a read for each row."""
+
+
+class TiffPlane:
+    """Some channels of a level: a page, or one plane of a page that stores planes apart.
+
+    Attributes
+    ----------
+    path : str
+        The file that holds the page; an OME-TIFF can consist of several.
+    size, tile : Size
+        Of the level, and of the tiles or strips that store it.
+    channels : int
+        Samples per pixel in this plane.
+    has_rows : bool
+        The pixels lie row by row as they are, so that `read_rows` takes what is wanted alone.
+    """
+
+    def __init__(
+        self, page: tifffile.TiffPage, keyframe: tifffile.TiffPage, plane: int = 0
+    ) -> None:
+        self._page, self._keyframe = page, keyframe
+        self.path: str = page.parent.filehandle.path
+        self.size = Size(keyframe.imagelength, keyframe.imagewidth)
+        if keyframe.is_tiled:
+            self.tile = Size(keyframe.tilelength, keyframe.tilewidth)
+        else:
+            strip = min(keyframe.rowsperstrip, keyframe.imagelength)
+            self.tile = Size(strip, keyframe.imagewidth)
+        self.channels: int = keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1
+        self._columns = -(-self.size.width // self.tile.width)
+        self._rows = -(-self.size.height // self.tile.height)
+        self._first = plane * self._rows * self._columns
+        self.has_rows = stores_rows(keyframe)
+
+    def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:
+        """Index and place of each tile that touches the region; tiles at the edge overhang."""
+        height, width = self.tile.height, self.tile.width
+        for row in range(region.y // height, min(-(-region.bottom // height), self._rows)):
+            for column in range(region.x // width, min(-(-region.right // width), self._columns)):
+                index = self._first + row * self._columns + column
+                yield index, Region(row * height, column * width, height, width)
+
+    def stored_at(self, index: int) -> tuple[int, int]:
+        """Offset and number of bytes of a tile; no bytes where the file leaves it out."""
+        return int(self._page.dataoffsets[index]), int(self._page.databytecounts[index])
+
+    def read_rows(self, file: SharedFile, index: int, part: Region) -> np.ndarray:
+        """Pixels of an uncompressed strip, of which no more is read than about those wanted.
+
+        Parameters
+        ----------
+        file : SharedFile
+            The one at `path`.
+        index : int
+            The strip's.
+        part : Region
+            What is wanted, counted from the strip's top left corner.
+
+        Returns
+        -------
+        uint8 (part.height, part.width, channels)
+
+        Raises
+        ------
+        ValueError
+            The strip is stored with fewer rows than the image has there, or the file ends in it.
+        """
+        start, count = self.stored_at(index)
+        stride, wanted = self.size.width * self.channels, part.width * self.channels
+        if part.bottom * stride > count:
+            raise ValueError(f"it holds {count // stride} rows in place of {part.bottom}")
+        first = start + part.y * stride + part.x * self.channels
+        if stride - wanted <= _CHEAP_GAP_BYTES:
+            data = file.read(first, (part.height - 1) * stride + wanted)
+        else:
+            data = b"".join(file.read(first + row * stride, wanted) for row in range(part.height))
+            stride = wanted
+        shape = (part.height, part.width, self.channels)
+        return np.ndarray(shape, np.uint8, data, strides=(stride, self.channels, 1))
+
+    def decode(self, data: bytes, index: int) -> np.ndarray:
+        """Pixels of a tile, uint8 (height, width, channels); a tile at the edge may be cut.
+
+        Raises
+        ------
+        ValueError
+            Its JPEG data are damaged. Codecs raise further classes on other damage.
+        """
+        frame = self._keyframe
+        if frame.compression == _JPEG and self.channels == 3 and frame.jpegheader is None:
+            return decode_jpeg(data, self.tile, frame.jpegtables, ycbcr=frame.photometric == _YCBCR)
+        # Codecs of both JPEG families make up what is missing at the end.
+        if frame.compression in _ENDED and not data.rstrip(b"\0\xff").endswith(_END):
+            raise ValueError("its JPEG data break off")
+        pixels, _, _ = frame.decode(
+            data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
+        )
+        return np.asarray(pixels)[0]
+
+
+def stores_rows(page: tifffile.TiffPage) -> bool:
+    """Whether a page of 8-bit samples is stored as plain rows: in strips, with nothing done to them."""
+    return bool(
+        page.compression == tifffile.COMPRESSION.NONE
+        and not page.is_tiled
+        and page.bitspersample == 8
+        and page.fillorder == 1
+        and page.predictor == 1
+    )
+
+
+def planes_of(level: tifffile.TiffPageSeries) -> list[TiffPlane]:
+    """The planes whose channels, one after the other, make up a level's pixels."""
+    keyframe = level.keyframe
+    if len(level.pages) > 1:  # one page for each channel
+        return [TiffPlane(page, keyframe) for page in level.pages]
+    page = level.pages[0]
+    if keyframe.planarconfig == 1:
+        return [TiffPlane(page, keyframe)]
+    return [TiffPlane(page, keyframe, plane) for plane in range(keyframe.samplesperpixel)]

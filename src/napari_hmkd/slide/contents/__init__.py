@@ -1,0 +1,1 @@
+"""What is on a slide: tissue, stain, focus."""

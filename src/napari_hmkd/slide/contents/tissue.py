@@ -1,0 +1,146 @@
+"""Where there is tissue, at about 8 um/px: no glass, no haze of spilled stain, no pen, no coverslip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from napari_hmkd.geometry import Size
+from napari_hmkd.slide.contents.density import glass_colour, optical_density, spread, window_px
+from napari_hmkd.slide.contents.pen import find_pen, keep_large
+from napari_hmkd.slide.contents.thin import faint_mesh, straight_lines
+from napari_hmkd.slide.overview import Overview, read_overview
+from napari_hmkd.slide.slide import Slide
+
+MASK_MPP = 8.0
+
+_UNEVEN = 0.012  # standard deviation of optical density in the window; glass: below 0.005
+_DENSE = 0.15  # optical density that needs no texture; haze of spilled stain: below 0.11
+_FAINT = 0.02  # texture below this density is the edge of a scanned field
+_GAP_UM = 24.0
+_LARGEST_HOLE_UM2 = 200.0**2  # fat and small lumina belong to the tissue around them
+_SMALLEST_PIECE_UM2 = 150.0**2
+
+
+@dataclass(frozen=True, eq=False)
+class TissueMask:
+    """Tissue of a whole slide.
+
+    Attributes
+    ----------
+    mask : bool (height, width)
+        True on tissue, and where the slide could not be read: what is there is not known, and
+        grading finds out and says so.
+    mpp : tuple of float
+        Micrometres per pixel of the mask (y, x).
+    downsample : tuple of float
+        Level-0 pixels per pixel of the mask (y, x).
+    edited : bool
+        Whether a user painted in it.
+    """
+
+    mask: np.ndarray
+    mpp: tuple[float, float]
+    downsample: tuple[float, float]
+    edited: bool = False
+
+    def fraction(self, origins_yx: np.ndarray, step_yx: tuple[float, float]) -> np.ndarray:
+        """Share of tissue in tiles, exact to fractions of a mask pixel.
+
+        Parameters
+        ----------
+        origins_yx : (n, 2)
+            Top left corners in level-0 pixels.
+        step_yx : (y, x)
+            Height and width of every tile in level-0 pixels.
+
+        Returns
+        -------
+        float (n,), 0 to 1. What lies outside the slide counts as no tissue.
+        """
+        table = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1))
+        table[1:, 1:] = self.mask.cumsum(0).cumsum(1)  # its linear interpolation is exact
+        scale = np.array(self.downsample)
+        low = np.asarray(origins_yx, float).reshape(-1, 2) / scale
+        side = np.asarray(step_yx, float) / scale
+        high = low + side
+        corners = [(high, high), (low, low), (low, high), (high, low)]
+        a, b, c, d = (
+            ndimage.map_coordinates(table, (y[:, 0], x[:, 1]), order=1, mode="nearest")
+            for y, x in corners
+        )
+        return np.clip((a + b - c - d) / (side[0] * side[1]), 0, 1)
+
+
+def find_tissue(slide: Slide) -> TissueMask:
+    """Tissue of a slide, from its optical density over glass and how uneven that is.
+
+    Stained tissue is denser than glass and uneven over a few cells; spilled stain and shadows
+    out of focus are smooth. Fat is a mesh too faint for that, and counts where it goes on from tissue.
+    Pen is removed by its colour, the edges of a coverslip because they are straight and colourless.
+
+    Raises
+    ------
+    PixelSizeError
+        The slide has no pixel size.
+    SlideReadError
+        Nothing of the slide can be read.
+    """
+    return tissue_of(slide, mask_overview(slide))
+
+
+def mask_overview(slide: Slide) -> Overview:
+    """The slide at the pixel size of its tissue mask; it raises what `find_tissue` does."""
+    own_y, own_x = slide.require_mpp()
+    size = Size(
+        max(1, round(slide.size.height * own_y / MASK_MPP)),
+        max(1, round(slide.size.width * own_x / MASK_MPP)),
+    )
+    return read_overview(slide, size)
+
+
+def tissue_of(slide: Slide, overview: Overview) -> TissueMask:
+    """As `find_tissue`, where the slide was read by `mask_overview` already."""
+    own_y, own_x = slide.require_mpp()
+    step_y, step_x = overview.downsample
+    mpp = (own_y * step_y, own_x * step_x)
+    damaged = ~overview.readable[..., None]
+    pixels = np.where(damaged, np.uint8(255), overview.pixels)  # an edge there would be no texture
+    mask = tissue_in(pixels, math.sqrt(mpp[0] * mpp[1]))
+    return TissueMask(mask | damaged[..., 0], mpp, overview.downsample)
+
+
+def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Tissue in an overview.
+
+    Parameters
+    ----------
+    pixels : uint8 (height, width, 3)
+        The whole slide or a part of it.
+    um_per_px : float
+        Pixel size, about `MASK_MPP`.
+
+    Returns
+    -------
+    bool (height, width)
+    """
+    window = window_px(um_per_px)
+    density = optical_density(pixels, glass_colour(pixels, um_per_px))
+    strongest, grey = density.max(axis=0), density.mean(axis=0)
+    uneven = spread(grey, window) > _UNEVEN
+    thick = ndimage.uniform_filter(strongest, window) > _FAINT
+    pen = find_pen(density, um_per_px)
+    tissue = ((uneven & thick) | (strongest > _DENSE)) & ~pen
+    if not tissue.any():
+        return tissue
+    tissue |= faint_mesh(grey, tissue | pen, tissue, um_per_px)
+    px_per_um2 = 1 / um_per_px**2
+    gap = 2 * round(_GAP_UM / um_per_px) + 1
+    tissue = ndimage.grey_closing(tissue, (gap, gap), mode="nearest")
+    tissue = ~keep_large(~tissue, _LARGEST_HOLE_UM2 * px_per_um2) & ~pen
+    tissue &= ~straight_lines(tissue, density, um_per_px)
+    piece = min(_SMALLEST_PIECE_UM2 * px_per_um2, 0.05 * tissue.size)
+    return keep_large(tissue, piece)

@@ -1,0 +1,1 @@
+"""From a back end to pixels in memory: blocks, cache, colours, reading ahead."""

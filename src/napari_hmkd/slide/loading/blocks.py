@@ -1,0 +1,72 @@
+"""How a level is cut into the blocks that are kept in memory: pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backends.protocol import Level
+
+_CHUNK_PX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGrid:
+    """A level of `size` in blocks of `block`, those at the lower and right edge cut."""
+
+    size: Size
+    block: Size
+
+    def place(self, row: int, column: int) -> Region:
+        """Where a block lies, in the level's pixels."""
+        y, x = row * self.block.height, column * self.block.width
+        return Region(y, x, self.block.height, self.block.width).clip(self.size)
+
+    def under(self, region: Region) -> Iterator[tuple[int, int]]:
+        """(row, column) of every block that a region inside the level touches."""
+        rows = range(region.y // self.block.height, -(-region.bottom // self.block.height))
+        columns = range(region.x // self.block.width, -(-region.right // self.block.width))
+        return ((row, column) for row in rows for column in columns)
+
+    def around(self, view: Region) -> list[tuple[int, int]]:
+        """The blocks within half a view's side of a view inside the level, the nearest first."""
+        high, wide = view.height // 2, view.width // 2
+        grown = Region(view.y - high, view.x - wide, view.height + 2 * high, view.width + 2 * wide)
+        inside = set(self.under(view))
+        (y, x), near = view.center, []
+        for block in self.under(grown.clip(self.size)):
+            if block not in inside:
+                middle_y, middle_x = self.place(*block).center
+                near.append((max(abs(middle_y - y) - high, abs(middle_x - x) - wide), block))
+        return [block for _, block in sorted(near)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns of blocks."""
+        return (
+            -(-self.size.height // self.block.height),
+            -(-self.size.width // self.block.width),
+        )
+
+
+def grid_of(level: Level) -> BlockGrid:
+    """The level's own tiles where a read costs whole tiles anyway, else squares of whole tiles."""
+    if level.whole_tiles:
+        return BlockGrid(level.size, level.tile)
+    side = chunk_px(level)
+    return BlockGrid(level.size, Size(side, side))
+
+
+def chunk_px(level: Level) -> int:
+    """Side of square chunks for a level: whole tiles, near 512 px.
+
+    Strips, such as NDPI's 8 x 3968, would make chunks of a whole slide's width: there only the
+    height is followed.
+    """
+    height, width = level.tile.height, level.tile.width
+    step = math.lcm(height, width)
+    if step > 2 * _CHUNK_PX:
+        step = height if height <= _CHUNK_PX else _CHUNK_PX
+    return step * max(1, round(_CHUNK_PX / step))

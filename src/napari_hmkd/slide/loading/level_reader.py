@@ -1,0 +1,112 @@
+"""Pixels of a back end's levels in sRGB, block by block through the shared cache."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+import numpy as np
+from upath import UPath
+
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.protocol import Backend
+from napari_hmkd.slide.loading.blocks import grid_of
+from napari_hmkd.slide.loading.cache import CacheSection, TileCache
+from napari_hmkd.slide.loading.colour import colour_path
+from napari_hmkd.slide.loading.read_ahead import ReadAhead
+from napari_hmkd.slide.reader_threads import ReaderThreads
+
+
+class LevelReader:
+    """Everything about an open file that is shared by the `Slide`s that show it.
+
+    Attributes
+    ----------
+    backend : Backend
+        Reads the file.
+    backend_reason : str
+        Why it was chosen.
+    cache : TileCache
+        Where decoded blocks are kept.
+    colour : ColourPath
+        From the file's colours to sRGB.
+    threads : ReaderThreads
+        Read what must not hang its caller.
+    ahead : ReadAhead
+        Fills the cache around what is drawn.
+    """
+
+    def __init__(self, path: Path | UPath, backend: Backend, reason: str, cache: TileCache) -> None:
+        self.backend, self.backend_reason, self.cache = backend, reason, cache
+        self.colour = colour_path(backend.icc_profile)
+        self.grids = [grid_of(level) for level in backend.levels]
+        self.threads = ReaderThreads(f"'{path}'")
+        # What threads and the cache hold must not keep the file open.
+        self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
+        self._name = path.name
+        self._section = cache.section()
+        self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """Pixels of a region: uint8 (height, width, 3), white outside, perhaps read-only.
+
+        Raises
+        ------
+        SlideReadError
+            Part of the region is damaged, or the slide is closed.
+        """
+        if not self._release.alive:
+            raise SlideReadError(f"'{self._name}' was closed; open it again to read it.")
+        inside = region.clip(self.backend.levels[level].size)
+        if inside == region and region.height and region.width:
+            return self._read_inside(level, region)
+        result = np.full((region.height, region.width, 3), 255, np.uint8)
+        if inside.height and inside.width:
+            top, left = inside.y - region.y, inside.x - region.x
+            pixels = self._read_inside(level, inside)
+            result[top : top + inside.height, left : left + inside.width] = pixels
+        return result
+
+    def _read_inside(self, level: int, region: Region) -> np.ndarray:
+        grid = self.grids[level]
+        blocks = list(grid.under(region))
+        if len(blocks) == 1 and grid.place(*blocks[0]) == region:
+            return self.load_block(level, *blocks[0])
+        by_block = self.backend.levels[level].whole_tiles
+        if not (by_block or self._section.holds((level, *block) for block in blocks)):
+            return self._load(level, region)
+        result = np.empty((region.height, region.width, 3), np.uint8)
+        for row, column in blocks:
+            place = grid.place(row, column)
+            y, x = max(place.y, region.y), max(place.x, region.x)
+            bottom, right = min(place.bottom, region.bottom), min(place.right, region.right)
+            block = self.load_block(level, row, column)
+            piece = block[y - place.y : bottom - place.y, x - place.x : right - place.x]
+            result[y - region.y : bottom - region.y, x - region.x : right - region.x] = piece
+        return result
+
+    def load_block(self, level: int, row: int, column: int) -> np.ndarray:
+        """A whole block of the level's grid, from the cache or into it; read-only."""
+        place = self.grids[level].place(row, column)
+        return self._section.get((level, row, column), functools.partial(self._load, level, place))
+
+    def computed_block(self, key: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """A block of a level that the file does not have, kept as the others are."""
+        return self._section.get(key, compute)
+
+    def _load(self, level: int, region: Region) -> np.ndarray:
+        return self.colour.apply(self.backend.read(level, region))
+
+    def close(self) -> None:
+        """Release the file and its blocks; closing twice is no fault."""
+        self._release()
+        self.backend.close()
+
+
+def _release(ahead: ReadAhead, threads: ReaderThreads, section: CacheSection) -> None:
+    ahead.close()
+    threads.close()
+    section.release()

@@ -1,0 +1,173 @@
+"""Addresses: which are taken, and OME-Zarr stores read over HTTP from a server of this machine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from upath import UPath
+
+from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.backends import location
+from napari_hmkd.slide.description import describe
+
+WHOLE = Region(0, 0, 100, 140)
+
+
+@pytest.fixture
+def pixels(noise):
+    return noise(100, 140)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_zarr, pixels) -> Path:
+    for version in ("0.4", "0.5"):
+        name = f"Präparat {version}.ome.zarr"
+        write_zarr(tmp_path / name, [pixels, pixels[::2, ::2]], version)
+    return tmp_path
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Servers are waited for this many seconds only."""
+    monkeypatch.setattr(location, "STALL_S", 1.0)
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    "text", ["a b/ä.svs", "/data/slide.zarr/", r"C:\data\slide.svs", "http:/one slash.zarr"]
+)
+def test_paths_stay_paths(text: str):
+    assert location.locate(text) == Path(text)
+    assert not location.is_remote(location.locate(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["http://a.b/c d/e.zarr", "https://a.b/e.zarr", "s3://bucket/e.zarr"]
+)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_addresses_are_kept_whole(text: str, end: str):
+    found = location.locate(text + end)
+    assert location.is_remote(found)
+    assert (str(found), found.name) == (text, PurePosixPath(text).name)
+    assert location.locate(found) == found
+
+
+def test_options_of_an_address_are_kept():
+    found = location.locate(UPath("s3://bucket/e.zarr/", anon=True))
+    assert found.storage_options == {"anon": True}
+
+
+@pytest.mark.parametrize("text", ["ftp://a.b/e.zarr", "gs://a/e.zarr", "file:///e.zarr"])
+def test_addresses_of_other_kinds_are_refused(text: str):
+    with pytest.raises(SlideError, match=r"http://, https://, s3://"):
+        open_slide(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://me:secret@a.b/e.zarr",
+        "https://secret@a.b/e.zarr",
+        "ftp://me:secret@a.b/e.zarr",
+        "https://a.b/e.zarr?key=secret",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(text: str):
+    with pytest.raises(SlideError, match=r"e\.zarr.*netrc") as refused:
+        open_slide(text)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_store_on_a_server_is_the_store_on_disk(folder, serve, pixels, version, end):
+    name = f"Präparat {version}.ome.zarr"
+    with serve(folder) as server, open_slide(f"{server.url}/{name}{end}") as slide:
+        assert (slide.backend, slide.name, slide.mpp) == ("zarr", name, (0.5, 0.5))
+        assert "address" in slide.backend_reason
+        assert str(slide.path) == f"{server.url}/{name}"
+        assert [level.downsample for level in slide.levels] == [1.0, 2.0]
+        assert np.array_equal(slide.read_level(0, WHOLE), pixels)
+        assert np.array_equal(slide.read_level(1, Region(0, 0, 50, 70)), pixels[::2, ::2])
+
+
+def test_opening_reads_no_pixels_and_a_region_only_its_chunks(folder, serve):
+    with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
+        assert not [path for path in server.asked if "/c/" in path]
+        slide.read_level(0, Region(32, 32, 32, 32))
+        assert sum("/0/c/" in path for path in server.asked) == 3  # one chunk of each channel
+
+
+def test_a_missing_chunk_is_the_fill_value(folder, serve, pixels):
+    (folder / "Präparat 0.5.ome.zarr/0/c/0/0/0").unlink()
+    pixels[:32, :32, 0] = 0
+    with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
+        assert np.array_equal(slide.read_level(0, WHOLE), pixels)
+
+
+def test_a_chunk_that_the_server_cannot_deliver_fails_alone(folder, serve, pixels):
+    with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
+        server.failing.add("/0/c/1/0/0")
+        with pytest.raises(SlideReadError, match=r"Präparat 0\.5.*500"):
+            slide.read_level(0, Region(0, 0, 32, 32))
+        beside = Region(32, 32, 32, 32)
+        assert np.array_equal(slide.read_level(0, beside), pixels[32:64, 32:64])
+        server.failing.clear()
+        assert np.array_equal(slide.read_level(0, WHOLE), pixels)
+
+
+def test_a_server_that_stalls_is_waited_for_in_bounds(folder, serve, brief):
+    url = "Präparat 0.5.ome.zarr"
+    with serve(folder) as server, open_slide(f"{server.url}/{url}") as slide:
+        server.silent.add("/0/c/")
+        start = time.perf_counter()
+        with pytest.raises(SlideReadError, match="no answer in time"):
+            slide.read_level(0, WHOLE)
+        server.silent.add("zarr.json")
+        with pytest.raises(SlideError, match="no answer in time"):
+            open_slide(f"{server.url}/{url}")
+        assert time.perf_counter() - start < 10 * brief
+
+
+def test_a_server_that_is_gone(folder, serve):
+    with serve(folder) as server:
+        url = f"{server.url}/Präparat 0.5.ome.zarr"
+        slide = open_slide(url)
+    with slide, pytest.raises(SlideReadError, match="connect"):
+        slide.read_level(0, WHOLE)
+    with pytest.raises(SlideError, match="connect"):
+        open_slide(url)
+
+
+@pytest.mark.parametrize("name", ["nothing.zarr", "slide.svs", ""])
+def test_an_address_without_a_store_is_refused(folder, serve, name: str):
+    (folder / "slide.svs").write_bytes(b"no store")
+    with serve(folder) as server, pytest.raises(SlideError, match="only OME-Zarr"):
+        open_slide(f"{server.url}/{name}")
+
+
+def test_a_server_that_answers_everything_with_a_page_is_refused(folder, serve):
+    store = folder / "Präparat 0.5.ome.zarr"
+    (store / "zarr.json").write_text("<html>sign in</html>", encoding="utf-8")
+    with serve(folder) as server, pytest.raises(SlideError, match="Look at the address"):
+        open_slide(f"{server.url}/{store.name}")
+
+
+@pytest.mark.parametrize("backend", ["openslide", "tifffile", "fastslide"])
+def test_only_zarr_reads_addresses(folder, serve, backend: str):
+    with serve(folder) as server, pytest.raises(SlideError, match="only zarr reads addresses"):
+        open_slide(f"{server.url}/Präparat 0.5.ome.zarr", backend=backend)
+
+
+def test_an_address_is_described_without_asking_the_server(folder, serve):
+    with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
+        server.asked.clear()
+        facts = describe(slide)
+        assert facts["file"] == "Präparat 0.5.ome.zarr"
+        assert server.url in facts["folder"]
+        assert server.asked == []

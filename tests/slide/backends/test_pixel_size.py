@@ -1,0 +1,59 @@
+"""Which pixel size is believed, and what the user is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_hmkd.errors import PixelSizeError
+from napari_hmkd.slide.backends.pixel_size import (
+    PixelSize,
+    first_plausible,
+    from_user,
+    guess_mpp,
+    missing_message,
+)
+
+
+@pytest.mark.parametrize("value", [0.05, 0.25, 20.0])
+def test_scanner_pixel_sizes_are_plausible(value: float):
+    assert PixelSize((value, value), "tag").plausible
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, 0.0499, 20.1, 353.0, float("nan"), float("inf")])
+def test_other_pixel_sizes_are_not(value: float):
+    assert not PixelSize((0.5, value), "tag").plausible
+    with pytest.raises(PixelSizeError, match="um/px"):
+        from_user(value)
+
+
+def test_the_first_plausible_statement_is_taken():
+    absurd, right = PixelSize((353, 353), "a"), PixelSize((0.5, 0.5), "b")
+    assert first_plausible([absurd, right, PixelSize((1, 1), "c")]) is right
+    assert first_plausible([absurd]) is None
+
+
+def test_a_stated_pixel_size_says_that_the_user_stated_it():
+    assert from_user(0.5) == PixelSize((0.5, 0.5), "user")
+
+
+@pytest.mark.parametrize(
+    ("properties", "guess"),
+    [
+        ({"openslide.objective-power": "40"}, 0.25),
+        ({"aperio.AppMag": "20"}, 0.5),
+        ({"hamamatsu.SourceLens": "none", "ome.NominalMagnification": "10.0"}, 1.0),
+        ({"openslide.objective-power": "0"}, None),
+        ({"openslide.objective-power": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_a_pixel_size_is_guessed_from_the_objective(properties: dict, guess: float | None):
+    assert guess_mpp(properties) == guess
+
+
+def test_the_message_names_what_was_found_and_how_to_state_it():
+    message = missing_message("a.tif", [PixelSize((352.8, 352.8), "TIFF resolution")], 0.25)
+    assert "352.8 x 352.8 um/px (TIFF resolution)" in message
+    assert "--mpp" in message
+    assert "0.25 um/px" in message
+    assert "states none" in missing_message("a.tif", [], None)
