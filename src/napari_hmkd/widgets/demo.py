@@ -27,7 +27,8 @@ def open_demo() -> tuple[napari.Viewer, GradeWidget]:
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Grade HER2", area="right")
     widget.load_async.clicked.emit(True)
-    add_layers(viewer, sample_layers())
+    *_, he = add_layers(viewer, sample_layers())
+    widget.slide.value = he
     return viewer, widget
 
 
