@@ -39,7 +39,7 @@ SIDE_PX = 100_000
 MOST_S = 1.0 if FULL else 15.0
 MOST_MB = 300 if FULL else 600
 VIEW = np.s_[50_100:51_100, 49_700:51_200]  # a window at level 0, in the middle of the tissue
-MOST_FOR_VIEW = 1.3 if FULL else 4.0
+MOST_FOR_VIEW = 1.3 if FULL else 8.0
 
 
 @pytest.fixture(scope="module")

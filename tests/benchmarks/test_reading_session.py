@@ -158,10 +158,8 @@ def test_a_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     cached = time_ratio(seconds["ours, the second time"], seconds["ours, not reading ahead"])
     print(f"The second time over a first time without reading ahead: {cached}")
-    assert cached.middle < (
-        1 if FULL else 1.5
-    )  # a small reading is over before it is measured well
+    assert cached.middle < (1 if FULL else 3)  # a small reading is over before it is measured well
     assert max(tally.mb for tally in tallies.values()) < TileCache().max_bytes / MB + MOST_MB
-    assert ratios["tifffile's zarr in dask"].high >= (1 / TOLERANCE if FULL else 0.6)
+    assert ratios["tifffile's zarr in dask"].high >= (1 / TOLERANCE if FULL else 0.3)
     if FULL:
         assert ratios["ours, not reading ahead"].high >= 1

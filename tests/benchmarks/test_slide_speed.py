@@ -37,8 +37,8 @@ from napari_hmkd.slide import open_slide
 SIDE_PX = 4096
 REGIONS = 48 if FULL else 12
 THREADS = (1, 2, 8) if FULL else (2,)
-MOST = TOLERANCE if FULL else 2.5  # in so small a slide every block is memory never used before
-MOST_OF_OPENSLIDE = 1.0 if FULL else 1 / 0.8
+MOST = TOLERANCE if FULL else 4.0  # in so small a slide every block is memory never used before
+MOST_OF_OPENSLIDE = 1.0 if FULL else 2.0
 REAL = ["cmu-1-small-region.svs"]
 if FULL:
     REAL += ["tcga-cr-7395-01a-01-ts1.svs", "her2st_C2.ome.tif", "her2st_C3_generic.tif"]

