@@ -12,6 +12,7 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
+from napari_hmkd.slide.backends.opening import is_tiff
 
 VENDOR_SUFFIXES = frozenset(
     {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
@@ -20,7 +21,6 @@ VENDOR_SUFFIXES = frozenset(
 
 _OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".zarr"})
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGE_PX = 4096
 _LARGE_BYTES = 100_000_000
 _PROBE_PX = 64
@@ -89,10 +89,7 @@ def _is_slide(path: Path) -> bool:
 
 def _is_large_tiff(path: Path) -> bool:
     try:
-        if not path.is_file() or path.stat().st_size <= _LARGE_BYTES:
-            return False
-        with path.open("rb") as file:
-            return file.read(4) in _TIFF_STARTS
+        return path.is_file() and path.stat().st_size > _LARGE_BYTES and is_tiff(path)
     except OSError:  # nobody can read it
         return False
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 import tifffile
 from PIL import Image
 from skimage.data import astronaut
@@ -77,3 +78,16 @@ def test_damaged_data_are_an_error_of_their_tile_alone(
             slide.read_level(0, WHOLE)
         sound = slide.read_level(0, Region(0, 0, 128, 512))
     assert np.abs(sound.astype(int) - astronaut()[:128]).mean() < 12
+
+
+def test_a_tile_that_holds_too_few_rows_is_no_glass(tmp_path: Path):
+    write(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        start, count = tiff.pages[0].dataoffsets[5], tiff.pages[0].databytecounts[5]
+    low = simplejpeg.encode_jpeg(np.ascontiguousarray(astronaut()[:16, :128]), quality=30)
+    assert len(low) <= count
+    with (tmp_path / "a.tif").open("r+b") as file:
+        file.seek(start)
+        file.write(low + bytes(count - len(low)))
+    with open_slide(tmp_path / "a.tif") as slide, pytest.raises(SlideReadError, match="tile 5"):
+        slide.read_level(0, WHOLE)

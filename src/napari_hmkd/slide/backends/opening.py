@@ -84,7 +84,7 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
         return _open_generic(file)
     if vendor not in _FOR_TIFFFILE:
         return _open_openslide(file), f"the format '{vendor}', which OpenSlide reads best"
-    if not _is_tiff(file):
+    if not is_tiff(file):
         raise SlideError(
             f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
             f"Opened are {_FORMATS}."
@@ -144,7 +144,7 @@ def _open_openslide(path: Path | UPath) -> Backend:
 
 def _open_tifffile(path: Path | UPath) -> Backend:
     file = _local(path)
-    if file.is_dir() or not _is_tiff(file):
+    if file.is_dir() or not is_tiff(file):
         raise SlideError("it has no TIFF header.")
     vendor = openslide.OpenSlide.detect_format(file)
     if vendor not in _FOR_TIFFFILE:
@@ -179,14 +179,15 @@ def _local(path: Path | UPath) -> Path:
     return Path(path)
 
 
-def _is_tiff(path: Path) -> bool:
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF does."""
     with path.open("rb") as file:
         return file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 
 
 def _require_whole_tiff(path: Path) -> None:
     """Find out now, not in the middle of a run, that a TIFF-based vendor file was cut off."""
-    if not _is_tiff(path):
+    if not is_tiff(path):
         return
     try:
         with tifffile.TiffFile(path) as tiff:

@@ -78,10 +78,7 @@ class TiffBackend:
     def _read_piece(
         self, level: int, plane: TiffPlane, index: int, inside: Region
     ) -> np.ndarray | None:
-        """A part of a tile or strip, (height, width, channels), or None where the file has none.
-
-        A tile at the edge that is stored cut gives less than was asked for.
-        """
+        """A part of a tile or strip, (height, width, channels), or None where the file has none."""
         file = self._files[plane.path]
         try:
             offset, count = plane.stored_at(index)
@@ -90,6 +87,9 @@ class TiffBackend:
             if plane.has_rows:
                 return plane.read_rows(file, index, inside)
             tile = plane.decode(file.read(offset, count), index)
+            piece = tile[inside.y : inside.bottom, inside.x : inside.right]
+            if piece.shape[:2] != (inside.height, inside.width):  # the rest would pass for glass
+                raise ValueError(f"it holds {tile.shape[0]} x {tile.shape[1]} px, which is too few")
         except FileClosedError as error:
             raise SlideReadError(f"'{self._path.name}' cannot be read: {error}.") from error
         except Exception as error:  # codecs raise what they like on damaged data
@@ -97,7 +97,7 @@ class TiffBackend:
                 f"'{self._path.name}', level {level}, tile {index} cannot be read: {error}. "
                 "That part of the file is damaged; other parts may be sound."
             ) from error
-        return tile[inside.y : inside.bottom, inside.x : inside.right]
+        return piece
 
     def close(self) -> None:
         """See `Backend.close`."""
