@@ -136,7 +136,7 @@ class ModelCard:
         Returns
         -------
         torch.Tensor
-            float32 (B, 3, s, s), in the memory order of the input (channels last).
+            float32 (B, 3, s, s), in the memory order of the input.
 
         Raises
         ------
