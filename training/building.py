@@ -85,5 +85,9 @@ def _student(card: ModelCard, settings: TrainSettings) -> tuple[nn.Module, Model
         raise ModelError(f"asked for the student {name!r}: say {OWN}, or {PREFIX}NAME of timm")
     if settings.export.width is not None:
         raise ModelError(f"--width is for this project's own networks, and {name} has its own")
-    network = build_timm_student(name, weights, tile_px=card.tile_px)
-    return network, replace(card, architecture=name, width=1.0)
+    student = build_timm_student(name, weights, tile_px=card.tile_px)
+    card = replace(card, architecture=name, width=1.0)
+    if weights is not None:
+        mean, std = student.pretrained_normalisation()
+        card = replace(card, mean=mean, std=std)
+    return student, card

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.config import CohortSettings, DataSettings, SplitSettings
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.leaks import shared_patients, shared_pictures
-from napari_hmkd.training.parallel import MOST_THREADS, in_order, threads
+from napari_hmkd.training.parallel import in_threads
 from napari_hmkd.training.sources.images import decode, pixel_digest
 from napari_hmkd.training.sources.opening import PROCEDURAL, open_source, pixel_size, scan_data
 from napari_hmkd.training.sources.pairs import Scan, size_problem
-from napari_hmkd.training.splits import HELD_OUT, Split
-from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile, TileSource
+from napari_hmkd.training.splits import HELD_OUT, split_tiles
+from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 OPEN = "not given"
-SHOWN_LEAKS = 10
 USABLE, LEAKING, UNUSABLE = range(3)
 VERDICTS = {
     USABLE: "the data can be trained on",
@@ -37,7 +33,8 @@ class DataReport:
     """What `check_data` found; `str` of it is the whole report.
 
     `sizes` counts pictures by (height, width) in px. `problems` keep training from starting,
-    `leaks` make its scores untrue, `notes` are to be known.
+    `leaks` make its scores untrue, `notes` are to be known. `lacking` says why data in order is not
+    enough for a run with the default split, as a mere test set is not.
     """
 
     title: str
@@ -47,10 +44,11 @@ class DataReport:
     problems: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lacking: str = ""
 
     @property
     def exit_code(self) -> int:
-        """0: the data can be trained on, 1: it has leaks, 2: it has problems and no leak."""
+        """0: its files are in order, 1: it has leaks, 2: it has problems and no leak."""
         if self.leaks:
             return LEAKING
         return UNUSABLE if self.problems else USABLE
@@ -72,6 +70,8 @@ class DataReport:
             found = getattr(self, name)
             lines += ["", f"{name}: {len(found) or 'none'}", *(f"  - {text}" for text in found)]
         verdict = VERDICTS[self.exit_code]
+        if self.exit_code == USABLE and self.lacking:
+            verdict = f"nothing is wrong with it, but it is not enough to train on: {self.lacking}"
         if self.leaks and self.problems:
             verdict += f"; and {VERDICTS[UNUSABLE]}"
         return "\n".join([*lines, "", f"exit code {self.exit_code}: {verdict}"])
@@ -118,7 +118,7 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
     scan = scan_data(data)
     tiles = [pair.tile for pair in scan.pairs]
     files = [path for pair in scan.pairs for path in pair.files()]
-    looks = list(tracked(_threaded(_look, files), "Decoding pictures", len(files)))
+    looks = list(tracked(in_threads(_look, files), "Decoding pictures", len(files)))
     pictures = list(zip(looks[::2], looks[1::2], strict=True))
     # What the data leaves open is trained on, or divided together with the training part.
     sides = [tile.part or "train" for tile in tiles]
@@ -133,8 +133,9 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
         tiles=tiles,
         sizes=Counter(look.size for look in looks if look.size),
         problems=[*scan.problems, *_picture_problems(scan, pictures)],
-        leaks=[*shared_patients(patients, sides), *leaks],
+        leaks=[*shared_patients(patients, sides, [he for he, _ in names]), *leaks],
         notes=[*scan.notes, *repeats, *_same_stains(names, digests)],
+        lacking=_lacking(tiles),
     )
 
 
@@ -149,60 +150,6 @@ def run_check(data: str, cohort: CohortSettings, pixels: DataSettings) -> int:
     encoding = sys.stdout.encoding or "utf-8"
     print(str(report).encode(encoding, "backslashreplace").decode(encoding))
     return report.exit_code
-
-
-def refuse_leaks(source: TileSource, split: Split, accept: bool) -> None:
-    """Refuse a split with the same patient or the same picture in two of its parts.
-
-    Pictures are compared by their decoded pixels, H&E with H&E and IHC with IHC, because copies
-    are renamed and saved again. Only decoding tells, so each tile is decoded once, in up to eight
-    threads: about 20 ms of one core for a JPEG of 1024 px, so about three minutes of one core, or
-    half a minute of eight, for BCI's 9,746. It keeps 32 bytes of each pair. Rendered tiles are not
-    compared, each being drawn for itself.
-
-    Parameters
-    ----------
-    source : TileSource
-        The tiles.
-    split : Split
-        The split that training will use.
-    accept : bool
-        Warn instead.
-
-    Raises
-    ------
-    DataError
-        If there is a leak and it is not accepted, or a picture cannot be decoded.
-    """
-    parts = {i: part for part, indices in split.parts().items() for i in indices.tolist()}
-    used = sorted(parts)
-    sides = [parts[i] for i in used]
-    patients = [source.tiles[i].patient for i in used]
-    leaks = shared_patients(patients, sides)
-    if not source.renders:
-
-        def digests_of(index: int) -> tuple[bytes, ...]:
-            return tuple(pixel_digest(picture) for picture in source.read(index))
-
-        digests = list(tracked(_threaded(digests_of, used), "Comparing pictures", len(used)))
-        names = [source.names(i) for i in used]
-        leaks += shared_pictures(digests, names, patients, sides)[0]
-    if not leaks:
-        return
-    more = len(leaks) - SHOWN_LEAKS
-    text = "\n  ".join([*leaks[:SHOWN_LEAKS], *([f"and {more} more"] if more > 0 else [])])
-    if not accept:
-        raise DataError(
-            f"the parts of the split are not separate, so that scores would be too good:\n  {text}\n"
-            "Put all of a patient, and all copies of a picture, into one part, or train all the same "
-            "with --accept-leaks"
-        )
-    say(f"warning: leaks were accepted, scores may be too good:\n  {text}")
-
-
-def _threaded(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`function` of each item, in order; Pillow and hashlib free the GIL while they work."""
-    return in_order(threads(), function, items, ahead=4 * MOST_THREADS)
 
 
 def _look(path: Path) -> _Picture:
@@ -225,6 +172,15 @@ def _picture_problems(scan: Scan, pictures: Sequence[tuple[_Picture, _Picture]])
                 yield pair.said(look.problem)
             elif look.size and look.size != common:
                 yield pair.said(f"{path} {size_problem(look.size, common)}")
+
+
+def _lacking(tiles: Sequence[Tile]) -> str:
+    """Why the default split cannot be made of these tiles."""
+    try:
+        split_tiles(tiles, SplitSettings())
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _same_stains(

@@ -15,6 +15,8 @@ from napari_hmkd.errors import DataError
 
 MOST_SEED = 2**32 - 1  # of numpy's and scikit-learn's generators
 MOST_EPOCHS = 1e6
+MOST_SHARE = 0.5
+ROUNDED = f"At most {MOST_SHARE:g}; rounded to 1/2, 1/3, 1/4, ... of the tiles it is drawn from."
 SMALLEST_RATE, LARGEST_WEIGHT = 1e-9, 1e9
 
 
@@ -109,7 +111,8 @@ class DataSettings:
     labels: Labels | None = field(
         default=None,
         metadata=about(
-            "What the grades are: the tile's (the default for procedural) or the slide's."
+            "What the grades are: the tile's (the default for procedural) or the slide's (BCI's); "
+            "left open, a manifest's are as it gives them."
         ),
     )
     cache: Path | None = field(
@@ -118,7 +121,9 @@ class DataSettings:
             "Folder that keeps decoded tiles on disk (zarr), shared by teacher and student runs."
         ),
     )
-    memory_gb: float = field(default=8.0, metadata=about("Most memory for decoded tiles, in GB."))
+    memory_gb: float = field(
+        default=8.0, metadata=about("Most memory for decoded tiles in each process, in GB.")
+    )
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes."""
@@ -130,15 +135,16 @@ class SplitSettings:
     """Shares of patients (of tiles, where patients are unknown) held out of training."""
 
     validation_share: float = field(
-        default=0.15, metadata=about("Share that picks the checkpoint.")
+        default=0.15, metadata=about(f"Share that picks the checkpoint. {ROUNDED}")
     )
     calibration_share: float = field(
-        default=0.10, metadata=about("Share that fits the temperature.")
+        default=0.10, metadata=about(f"Share that fits the temperature. {ROUNDED}")
     )
     test_share: float = field(
         default=0.15,
         metadata=about(
-            "Share tested once at the end; ignored where the data names its own test part."
+            "Share tested once at the end; ignored where the data names its own test part. "
+            f"{ROUNDED}"
         ),
     )
     split_seed: int = field(default=0, metadata=about("Seed of the split."))
@@ -153,10 +159,10 @@ class SplitSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse shares that leave nothing to train on, and folds that do not exist."""
+        """Refuse shares too large to be drawn or trained beside, and folds that do not exist."""
         require("split_seed", self.split_seed, 0, MOST_SEED)
         for name in ("validation_share", "calibration_share", "test_share"):
-            require(name, getattr(self, name), 0, 1)
+            require(name, getattr(self, name), 0, MOST_SHARE)
         if self.folds == 1 or self.folds < 0 or not 0 <= self.fold < max(self.folds, 1):
             raise DataError(
                 f"--fold counts from 0 to --folds less 1, and --folds is 0 or at least 2, got "
@@ -334,7 +340,10 @@ class StudentSettings:
     )
     student_weights: Path | None = field(
         default=None,
-        metadata=about("Local weights of a timm network (.safetensors, .pth); default: random."),
+        metadata=about(
+            "Local weights of a timm network (.safetensors, .pth), which is then fed with timm's mean "
+            "and std for it; default: random."
+        ),
     )
 
 

@@ -6,21 +6,33 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
 STAINS = ("H&E", "IHC")
+PictureDigests = tuple[bytes | None, bytes | None]
+"""Of the decoded pixels of a tile's H&E and IHC; None where there is no file, or none that is read."""
 
 
-def shared_patients(patients: Sequence[str | None], parts: Sequence[str]) -> list[str]:
-    """One sentence for each patient with tiles in more than one part; unknown ones are skipped."""
+def shared_patients(
+    patients: Sequence[str | None], parts: Sequence[str], names: Sequence[str] | None = None
+) -> list[str]:
+    """One sentence for each patient with tiles in more than one part; unknown ones are skipped.
+
+    With the names of the tiles these are listed, too.
+    """
     found = []
     for group in _alike(patients):
-        counts = _by_part(group, parts)
-        if len(counts) > 1:
-            shares = " and ".join(f"{part} ({len(held)} tiles)" for part, held in counts.items())
-            found.append(f"patient {patients[group[0]]} is in {shares}")
+        held = _by_part(group, parts)
+        if len(held) > 1:
+            shares = [f"{part} ({_listed(indices, names)})" for part, indices in held.items()]
+            found.append(f"patient {patients[group[0]]} is in {' and '.join(shares)}")
     return found
 
 
+def _listed(indices: Sequence[int], names: Sequence[str] | None) -> str:
+    count = f"{len(indices)} tiles"
+    return count if names is None else f"{count}: {', '.join(names[i] for i in indices)}"
+
+
 def shared_pictures(
-    digests: Sequence[tuple[bytes | None, ...]],
+    digests: Sequence[PictureDigests],
     names: Sequence[tuple[str, ...]],
     patients: Sequence[str | None],
     parts: Sequence[str],
@@ -33,9 +45,8 @@ def shared_pictures(
 
     Parameters
     ----------
-    digests : sequence of (bytes or None, bytes or None)
-        Of the pixels of H&E and IHC of each tile, None where a file cannot be read. H&E is compared
-        with H&E, IHC with IHC.
+    digests : sequence of PictureDigests
+        Of each tile. H&E is compared with H&E, IHC with IHC.
     names : sequence of (str, str)
         What the two pictures are called.
     patients, parts : sequences of str

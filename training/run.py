@@ -14,15 +14,23 @@ from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.files import PARTIAL, write_whole
+from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.scores.strict_json import plain, strict_json
-from napari_hmkd.training.splits import SPLIT_FILE, Split
+from napari_hmkd.training.splits import (
+    DIGEST_COLUMNS,
+    SPLIT_FILE,
+    TEACHER_SPLIT_FILE,
+    Split,
+)
 from napari_hmkd.training.tiles import Tile
 
 PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
 SETTINGS_FILE = "settings.json"
+SPLIT_FILES = (SPLIT_FILE, TEACHER_SPLIT_FILE)
 # Where a run computes, what it keeps in memory and how its result is called change no number that
-# is learned; a resumed run may differ in them. `teacher` is compared by content, not by path.
+# is learned; a resumed run may differ in them. Data and `teacher` are compared by what they hold, not
+# by where they lie.
 FREE = {
     ("compute", "device"),
     ("data", "cache"),
@@ -31,6 +39,7 @@ FREE = {
     ("engine", "recompute"),
     ("export", "half"),
     ("export", "name"),
+    ("source", ""),
     ("teacher", ""),
     ("versions", ""),
 }
@@ -71,7 +80,7 @@ class RunFolder:
 
     def _is_remnant(self, path: Path) -> bool:
         """Whether `create`, cut short, can have left this in a run that is to be resumed."""
-        return self._resume and (path.name == SPLIT_FILE or path.suffix == PARTIAL)
+        return self._resume and (path.name in SPLIT_FILES or path.suffix == PARTIAL)
 
     def require_same(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
         """Refuse to go on with other settings, another teacher, or other data than at the start.
@@ -86,13 +95,9 @@ class RunFolder:
         path = self.path / SETTINGS_FILE
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            with (self.path / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
-                parts = [(row["tile"], row["split"]) for row in csv.DictReader(file)]
+            parts = [(row["tile"], row["split"]) for row in self._split()]
         except (OSError, ValueError, KeyError) as error:
-            raise OutputError(
-                f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
-                "Start again in a new folder"
-            ) from error
+            raise self._unreadable(error) from error
         if differing := list(_differences(kept, plain(settings))):
             raise DataError(
                 f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
@@ -104,8 +109,44 @@ class RunFolder:
                 "the start, or name a new folder with --out"
             )
 
-    def create(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
-        """Make the folder, with `split.csv` and `settings.json`, once the data proved usable.
+    def digests(self, tiles: Sequence[Tile]) -> list[PictureDigests]:
+        """What the pictures of a run that goes on were known by at its start, for each tile.
+
+        Raises
+        ------
+        OutputError
+            If split.csv cannot be read.
+        """
+        rows = {row["tile"]: row for row in self._split()}
+        try:
+            found = [[bytes.fromhex(rows[tile.name].get(key) or "") for key in DIGEST_COLUMNS]
+                     for tile in tiles]  # fmt: skip
+        except (KeyError, ValueError) as error:
+            raise self._unreadable(error) from error
+        return [(he or None, ihc or None) for he, ihc in found]
+
+    def _split(self) -> list[dict[str, str]]:
+        try:
+            with (self.path / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except (OSError, ValueError, csv.Error) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
+            "Start again in a new folder"
+        )
+
+    def create(
+        self,
+        settings: dict[str, Any],
+        split: Split,
+        tiles: Sequence[Tile],
+        digests: Sequence[PictureDigests],
+        teacher: Path | None,
+    ) -> None:
+        """Make the folder, with the splits and `settings.json`, once the data proved usable.
 
         Raises
         ------
@@ -115,7 +156,10 @@ class RunFolder:
         is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            split.write(self.path / SPLIT_FILE, tiles)
+            split.write(self.path / SPLIT_FILE, tiles, digests)
+            if teacher is not None and (taught := teacher.with_name(SPLIT_FILE)).is_file():
+                # What a teacher saw its student knows, too.
+                write_whole(self.path / TEACHER_SPLIT_FILE, taught.read_bytes())
             # Last: where it stands, the rest does too, and the run can be resumed.
             write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
         except (OSError, OutputError) as error:

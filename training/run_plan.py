@@ -37,7 +37,7 @@ class RunPlan:
 
 
 def resolved(data: str, settings: TrainSettings, device: torch.device) -> TrainSettings:
-    """The same settings with every value that was left open filled in."""
+    """The same settings, with what was left open filled in as far as data and device tell."""
     labels = resolve_labels(data, settings.data.labels)
     precision = resolve_precision(settings.engine.precision, device)
     return replace(
@@ -66,14 +66,14 @@ def plan_run(
     split = split_tiles(source.tiles, settings.split)
     lightning.seed_everything(settings.engine.seed, verbose=False)
     task = make_task(source, run_name, settings, role, guide)
-    task.require_labels(source.tiles[i] for i in split.train)
+    task.require_labels(source, split.train)
     if guide is None:  # nobody else says in validation what is right
-        task.require_labels(source.tiles[i] for i in split.validation)
+        task.require_labels(source, split.validation)
     weights = None if teacher is None else find_model(teacher)
     record = {
         "role": role,
         "source": data,
-        "source_identity": text_digest(source.identity),
+        "source_identity": text_digest(source.signature),
         "teacher": teacher,
         "teacher_identity": None if weights is None else file_digest(weights),
         **{item.name: asdict(getattr(settings, item.name)) for item in fields(settings)},

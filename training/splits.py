@@ -16,11 +16,17 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
 from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
 
 Indices = NDArray[np.intp]
 SPLIT_FILE = "split.csv"
+TEACHER_SPLIT_FILE = "teacher_split.csv"
+"""The split of the run that a student's teacher comes from, beside the student's own."""
+DIGEST_COLUMNS = ("he_digest", "ihc_digest")
 HELD_OUT = ("validation", "calibration", "test")
+LEAST_GRADES = {"test": 0, "validation": 2, "calibration": 1}
+"""How many grades a part is drawn for; 0: whatever it gets."""
 UNLABELLED = -1
 ATTEMPTS = 20
 """How often validation and calibration are drawn before data is said not to be divisible."""
@@ -50,8 +56,10 @@ class Split:
         """The four parts by name."""
         return {name: getattr(self, name) for name in PARTS}
 
-    def write(self, path: Path, tiles: Sequence[Tile]) -> None:
-        """One line per tile: tile, patient, grade, split; empty cells for what is unknown.
+    def write(self, path: Path, tiles: Sequence[Tile], digests: Sequence[PictureDigests]) -> None:
+        """One line per tile: tile, patient, grade, split, digests of H&E and IHC as hex digits.
+
+        Cells are empty for what is unknown.
 
         Raises
         ------
@@ -60,11 +68,12 @@ class Split:
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(("tile", "patient", "grade", "split"))
+        writer.writerow(("tile", "patient", "grade", "split", *DIGEST_COLUMNS))
         for part, indices in self.parts().items():
-            for tile in (tiles[i] for i in indices):
+            for i in indices:
+                tile, pictures = tiles[i], [found.hex() if found else None for found in digests[i]]
                 # csv writes None as an empty cell.
-                writer.writerow((tile.name, tile.patient, tile.grade, part))
+                writer.writerow((tile.name, tile.patient, tile.grade, part, *pictures))
         write_whole(path, text.getvalue().encode())
 
 
@@ -109,7 +118,8 @@ def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
     if settings.folds:
         pool, held["test"] = _fold(tiles, pool, settings, given)
     elif "test" not in given and settings.test_share:
-        pool, held["test"] = _share(tiles, pool, settings.test_share, settings.split_seed)
+        share, seed, advice = settings.test_share, settings.split_seed, _advice(settings, given)
+        pool, held["test"] = _share(tiles, pool, "test", share, seed, advice)
     pool, drawn = _held_out(tiles, pool, whole, settings, given)
     held |= drawn
     _require_grades(tiles, pool)
@@ -179,26 +189,32 @@ def _drawn(
     """What is left of the pool after one draw of the parts that the data does not give."""
     held = {}
     # Validation first, as the harder one to find.
-    for part, share, least in (
-        ("validation", settings.validation_share, 2),
-        ("calibration", settings.calibration_share, 1),
+    for part, share in (
+        ("validation", settings.validation_share),
+        ("calibration", settings.calibration_share),
     ):
         if part not in given:
             # Shares are of the whole, and what is left is smaller than that.
             now = min(share * whole / len(pool), 0.5)
-            pool, held[part] = _share(tiles, pool, now, seed, least)
+            pool, held[part] = _share(tiles, pool, part, now, seed, _advice(settings, given))
     return pool, held
 
 
+def _advice(settings: SplitSettings, given: Sequence[str]) -> str:
+    """What else to do, besides giving more tiles, where a part cannot be drawn."""
+    test_is_drawn = settings.test_share and not settings.folds and "test" not in given
+    return ", or set --test-share to 0" if test_is_drawn else ""
+
+
 def _share(
-    tiles: Sequence[Tile], pool: Indices, share: float, seed: int, least: int = 0
+    tiles: Sequence[Tile], pool: Indices, part: str, share: float, seed: int, advice: str
 ) -> tuple[Indices, Indices]:
     """(kept, held out), both sorted: the fold nearest to the share that costs training no grade.
 
-    With `least` above 0, of such folds one with the most grades, up to twice the share; above 1,
-    larger folds are tried where it has fewer than `least`.
+    Where the part's `LEAST_GRADES` are above 0, of such folds one with the most grades, up to twice
+    the share; above 1, larger folds are tried where it has fewer.
     """
-    grades = _grades(tiles, pool)
+    grades, least = _grades(tiles, pool), LEAST_GRADES[part]
 
     def cost(held: Indices) -> tuple[int, bool, int, float]:
         inside = np.isin(pool, held)
@@ -212,9 +228,9 @@ def _share(
         folds = _folds(tiles, pool, count, seed)
         if len(folds) < 2:
             raise DataError(
-                "one patient cannot be divided, nor can one tile of each grade: train, validation, "
-                "calibration and test need at least one each. Give more patients or tiles, or set "
-                "--test-share to 0"
+                f"no {part} part can be drawn: the {len(pool)} tiles that are left for it and for "
+                "training are of one patient, or one of each grade, and cannot be divided. Give more "
+                f"patients or tiles{advice}"
             )
         candidates.append(min(folds, key=cost))
         left, _, found, _ = cost(candidates[-1])

@@ -20,7 +20,7 @@ from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.methods import losses
 from napari_hmkd.training.methods.base import Distillation, Parts
 from napari_hmkd.training.optimisers import optimiser_and_schedule
-from napari_hmkd.training.tiles import GRADES, Tile
+from napari_hmkd.training.tiles import GRADES, TileSource
 
 
 class GradingTask(lightning.LightningModule, ABC):
@@ -57,22 +57,22 @@ class GradingTask(lightning.LightningModule, ABC):
         """The grades (B,), int64 0 to 3, that validation compares with."""
         return batch.grade
 
-    def require_labels(self, tiles: Iterable[Tile]) -> None:
-        """Refuse training tiles without a grade where a term of the loss reads it.
+    def require_labels(self, source: TileSource, indices: Iterable[int]) -> None:
+        """Refuse tiles without a grade where a term of the loss, or validation, reads it.
 
         Raises
         ------
         DataError
-            Naming a tile, with what to do.
+            Naming a tile's file, and the line of the manifest, with what to do.
         """
         if not self.needs_labels:
             return
-        for tile in tiles:
-            if tile.grade is None:
+        for index in indices:
+            if source.tiles[index].grade is None:
                 raise DataError(
-                    f"{tile.name} has no grade, which loss or validation compares with: train a student from "
-                    "a teacher alone with --cross-entropy 0 and a --method that is neither none "
-                    "nor decoupled, or use labelled tiles"
+                    f"{source.names(index)[0]} has no grade, which loss or validation compares with: "
+                    "train a student from a teacher alone with --cross-entropy 0 and a --method that "
+                    "is neither none nor decoupled, or use labelled tiles"
                 )
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.console import say
+from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.scores.selection import RunSplit, read_split
 from napari_hmkd.training.splits import SPLIT_FILE, Split
 from napari_hmkd.training.tiles import Tile
@@ -23,12 +24,18 @@ SHOWN_TILES = 3
 SEPARATE = "the teacher was fitted to none of the tiles or patients that its student is judged by"
 
 
-def refuse_seen_by_teacher(weights: Path, tiles: Sequence[Tile], split: Split, accept: bool) -> str:
+def refuse_seen_by_teacher(
+    weights: Path,
+    tiles: Sequence[Tile],
+    split: Split,
+    digests: Sequence[PictureDigests],
+    accept: bool,
+) -> str:
     """Refuse a teacher that knows what its student is picked, calibrated or tested on.
 
     The test part must be new to it, validation and calibration parts must not have trained it.
-    Tiles are looked up by name and by patient in the split.csv beside its weights; where there is
-    none, this is said, and nothing is refused.
+    Tiles are looked up by name, by patient and by picture in the split.csv beside its weights; where
+    there is none, this is said, and nothing is refused.
 
     Parameters
     ----------
@@ -38,6 +45,8 @@ def refuse_seen_by_teacher(weights: Path, tiles: Sequence[Tile], split: Split, a
         All tiles of the student's run.
     split : Split
         The split of the student's run.
+    digests : sequence of PictureDigests
+        Of all tiles.
     accept : bool
         Warn instead.
 
@@ -59,7 +68,7 @@ def refuse_seen_by_teacher(weights: Path, tiles: Sequence[Tile], split: Split, a
         )
         say(f"note: {note}")
         return note
-    found = list(_overlaps(read_split(path), tiles, split))
+    found = list(_overlaps(read_split(path), tiles, split, digests))
     if not found:
         return SEPARATE
     text = "\n  ".join([f"{weights} knows tiles that its student is judged by:", *found])
@@ -72,12 +81,14 @@ def refuse_seen_by_teacher(weights: Path, tiles: Sequence[Tile], split: Split, a
     return f"leaks were accepted: the teacher knows {'; '.join(found)}"
 
 
-def _overlaps(known: RunSplit, tiles: Sequence[Tile], split: Split) -> Iterator[str]:
+def _overlaps(
+    known: RunSplit, tiles: Sequence[Tile], split: Split, digests: Sequence[PictureDigests]
+) -> Iterator[str]:
     """In words, for each part of the student's and of the teacher's split, what they share."""
     for part, indices in split.parts().items():
         shared = defaultdict(list)
-        for tile in (tiles[i] for i in indices):
-            shared[known.part(tile)].append(tile.name)
+        for i in indices:
+            shared[known.part(tiles[i], digests[i])].append(tiles[i].name)
         for taught in SPOILT_BY.get(part, ()):
             if names := shared[taught]:
                 shown = ", ".join(names[:SHOWN_TILES])

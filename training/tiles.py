@@ -39,6 +39,9 @@ class TileSource(Protocol):
     mpp: float
     identity: str
     """Text that names the pixels: equal for equal tiles, so that a cache can be shared."""
+    signature: str
+    """Text that tells other tiles by their names and sizes, wherever the files lie: a run goes on
+    where they were moved."""
     training_data: str
     """What the model card says about the data."""
     notice: str

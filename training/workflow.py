@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,29 @@ import torch
 from napari_hmkd.device import choose_device
 from napari_hmkd.model import load, save
 from napari_hmkd.model.checkpoint import as_stored
-from napari_hmkd.training.check import refuse_leaks
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.console import say, silence
 from napari_hmkd.training.data import TileData, batch_of_process
 from napari_hmkd.training.engine import Engine, Fit
 from napari_hmkd.training.graders import Grader, predict_logits
+from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.run_plan import RunPlan, plan_run, resolved
 from napari_hmkd.training.scores.calibration import Calibration, calibrate
 from napari_hmkd.training.scores.evaluation import write_evaluation
+from napari_hmkd.training.separation import picture_digests, refuse_leaks
+from napari_hmkd.training.sources.opening import kind_of_labels
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.taught import refuse_seen_by_teacher
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The digests of all tiles, and what the scores have to say about split and teacher."""
+
+    digests: Sequence[PictureDigests]
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -91,40 +102,38 @@ def train(
             say(f"the run in {out} is finished: {weights}")
             return weights if engine.leads else None
     progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
-    about_teacher = _refuse_leaks(plan, folder, engine)
+    judged = _judge_split(plan, folder, engine)
     tiles = _open_tiles(plan, engine)
     if engine.leads:
-        _begin(plan, folder)
+        _begin(plan, folder, judged.digests)
     fitted = engine.fit(plan.task, tiles, progress)
     if fitted is None or not engine.leads:
         return None
     calibration = _calibrate(plan, tiles, device)
     path = _export(plan, calibration, out)
-    _score(path, plan, tiles, device, fit=fitted, remarks=calibration.remarks, **about_teacher)
+    _score(path, plan, tiles, device, fit=fitted, remarks=calibration.remarks, **judged.about)
     return path
 
 
-def _refuse_leaks(plan: RunPlan, folder: RunFolder, engine: Engine) -> dict[str, str]:
+def _judge_split(plan: RunPlan, folder: RunFolder, engine: Engine) -> _Judged:
     """Refuse a split, or a teacher, that would make the scores untrue.
 
-    Returns
-    -------
-    dict
-        What the scores have to say about the teacher's split.
+    This decodes every picture, so it comes last, and not again for a run that goes on with the same
+    data and split. Processes that another one will spawn do not exist before that one is through;
+    those that torchrun or SLURM started each look, as none may wait for one that left.
     """
-    split, accept = plan.split, plan.settings.split.accept_leaks
-    found = {}
+    if engine.was_spawned:
+        return _Judged([])
+    digests = folder.digests(plan.source.tiles) if folder.resuming else picture_digests(plan.source)
+    accept = plan.settings.split.accept_leaks or folder.resuming  # it was let pass at its start
+    about: dict[str, Any] = {}
     if plan.teacher is not None:
-        # A run that goes on was let pass at its start.
-        let = accept or folder.resuming
-        note = refuse_seen_by_teacher(plan.teacher, plan.source.tiles, split, let)
-        found["teacher_split"] = note
-    # This decodes every picture, so it comes last, and not again for a run that goes on with the
-    # same data and split. Processes that another one will spawn do not exist before that one is
-    # through; those that torchrun or SLURM started each check, as none may wait for one that left.
-    if not (folder.resuming or engine.was_spawned):
-        refuse_leaks(plan.source, split, accept)
-    return found
+        about["teacher_split"] = refuse_seen_by_teacher(
+            plan.teacher, plan.source.tiles, plan.split, digests, accept
+        )
+    if leaks := refuse_leaks(plan.source, plan.split, digests, accept):
+        about["accepted_leaks"] = leaks
+    return _Judged(digests, about)
 
 
 def _open_tiles(plan: RunPlan, engine: Engine) -> TileData:
@@ -142,10 +151,10 @@ def _open_tiles(plan: RunPlan, engine: Engine) -> TileData:
     )
 
 
-def _begin(plan: RunPlan, folder: RunFolder) -> None:
+def _begin(plan: RunPlan, folder: RunFolder, digests: Sequence[PictureDigests]) -> None:
     """Write the first files of a new run, and say what is trained on."""
     if not folder.resuming:
-        folder.create(plan.record, plan.split, plan.source.tiles)
+        folder.create(plan.record, plan.split, plan.source.tiles, digests, plan.teacher)
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in plan.split.parts().items())
     say(f"{plan.source.training_data}\n{sizes} ({plan.split.note})")
 
@@ -194,7 +203,8 @@ def _score(
         {card.role: logits},
         {card.role: card},
         part=part,
-        notice=card.notice,
+        data=plan.source.training_data,
+        labels=kind_of_labels(plan.settings.data.labels, plan.source.tiles),
         split=plan.split.note,
         fit=asdict(fit),
         calibration_remarks=remarks,

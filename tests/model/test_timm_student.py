@@ -16,6 +16,7 @@ from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.inference import grade_tiles
 from napari_hmkd.model import ModelCard, TimmStudent, build_timm_student, load, save
+from napari_hmkd.model.card import IMAGENET_MEAN, IMAGENET_STD
 from napari_hmkd.tile_attention import attention_of_tile
 
 SIDE = 256
@@ -61,6 +62,18 @@ def test_convnets_and_transformers_answer_like_a_student(
     shapes = [(2, c, g, g) for c, g in zip(channels, grids, strict=True)]
     assert [tuple(one.shape) for one in answer.maps] == shapes
     assert answer.attention is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("test_vit", (0.5,) * 3, (0.5,) * 3),
+        ("test_efficientnet", IMAGENET_MEAN, IMAGENET_STD),
+    ],
+)
+def test_it_knows_what_timm_s_weights_expect(name: str, mean: tuple, std: tuple) -> None:
+    student = build_timm_student(name, tile_px=SIDE)
+    assert student.pretrained_normalisation() == (mean, std)
 
 
 def test_a_transformer_takes_the_tiles_of_its_data() -> None:

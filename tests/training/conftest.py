@@ -25,7 +25,7 @@ class ArraySource:
     def __init__(self, pairs: NDArray[np.uint8], tiles: Sequence[Tile]) -> None:
         self.pairs, self.tiles = pairs, tiles
         self.tile_px = pairs.shape[2]
-        self.identity = "array"
+        self.identity = self.signature = "array"
         self.training_data = "random pixels"
         self.readings = 0
 

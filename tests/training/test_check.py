@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from PIL import Image
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.check import DataReport, check_data, refuse_leaks, run_check
+from napari_hmkd.training.check import DataReport, check_data, run_check
 from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.separation import picture_digests, refuse_leaks
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.splits import Split
-from napari_hmkd.training.tiles import Tile
 
 HEADER = "he,ihc,grade,patient,split"
 
@@ -61,14 +60,14 @@ def line(number: int, grade: str = "1+", patient: str = "", part: str = "") -> s
 
 
 def test_a_good_folder_is_counted(bci_folder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(bci_folder(train=2, test=1)) == 0
+    assert run(bci_folder(train=4, test=1)) == 0
     text = capsys.readouterr().out
     rows = rows_of(text)
     assert rows["split"][:4] == ["0", "1+", "2+", "3+"]
-    assert rows["train"] == ["2", "2", "2", "2", "0", "8", "unknown"]
+    assert rows["train"] == ["4", "4", "4", "4", "0", "16", "unknown"]
     assert rows["test"] == ["1", "1", "1", "1", "0", "4", "unknown"]
-    assert rows["all"] == ["3", "3", "3", "3", "0", "12", "unknown"]
-    assert "24 of 256 x 256 px" in text
+    assert rows["all"] == ["5", "5", "5", "5", "0", "20", "unknown"]
+    assert "40 of 256 x 256 px" in text
     assert "0.46 um/px" in text
     assert "BCI's grade is the whole slide's" in text
     assert "tell neither slide nor patient" in text
@@ -167,14 +166,15 @@ def test_copies_that_a_split_can_part_are_a_leak_and_training_agrees(
     report = look(manifest)
     assert len(report.leaks) == (told is not None)
     source = open_source(str(manifest), CohortSettings(), DataSettings(mpp=0.5))
+    digests = picture_digests(source)
     for found in report.leaks:
         assert told in found
         assert f"{folder / '0.png'} ({manifest} line 2)" in found
         with pytest.raises(DataError, match=re.escape(f"{folder / '1.png'} ({manifest} line 3)")):
-            refuse_leaks(source, split_of([0, 2], [1, 3]), accept=False)
+            refuse_leaks(source, split_of([0, 2], [1, 3]), digests, accept=False)
     assert (report.exit_code == 1) == bool(report.leaks)
     assert bool(report.leaks) != any("the same" in note for note in report.notes)
-    refuse_leaks(source, split_of([0, 1], [2, 3]), accept=False)
+    refuse_leaks(source, split_of([0, 1], [2, 3]), digests, accept=False)
 
 
 def test_a_leak_goes_before_problems_in_the_exit_code(study, capsys) -> None:
@@ -211,17 +211,35 @@ def test_a_picture_given_as_both_stains_is_told(study) -> None:
 @pytest.mark.parametrize(
     ("parts", "leaks"),
     [
-        (("train", "test"), ["patient Ä 1 is in train (1 tiles) and test (1 tiles)"]),
-        (("train", "validation"), ["patient Ä 1 is in train (1 tiles) and validation (1 tiles)"]),
-        (("", "test"), ["patient Ä 1 is in train (1 tiles) and test (1 tiles)"]),
+        (("train", "test"), ["train", "test"]),
+        (("train", "validation"), ["train", "validation"]),
+        (("", "test"), ["train", "test"]),
         (("", "train"), []),
         (("", ""), []),
     ],
 )
 def test_a_patient_on_both_sides_is_a_leak(study, parts: tuple[str, str], leaks: list[str]) -> None:
     lines = [line(number, patient="Ä 1", part=part) for number, part in enumerate(parts)]
-    report = look(study(*lines, line(2, patient="B", part="train"), line(3), line(4, part="test")))
-    assert report.leaks == leaks
+    manifest = study(*lines, line(2, patient="B", part="train"), line(3), line(4, part="test"))
+    sides = [
+        f"{part} (1 tiles: {manifest.parent / f'he/{n}.png'} ({manifest} line {n + 2}))"
+        for n, part in enumerate(leaks)
+    ]
+    assert look(manifest).leaks == ([f"patient Ä 1 is in {' and '.join(sides)}"] if leaks else [])
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [("test", "no tiles are left to train on"), ("", "no tile of grade 0 is left")],
+)
+def test_data_in_order_that_is_no_training_set_is_said(
+    study, part: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = study(*(line(n, patient=f"P{n}", part=part) for n in range(6)))
+    assert run(manifest) == 0
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert "not enough to train on" in verdict
+    assert told in verdict
 
 
 def test_a_manifest_without_a_pixel_size_is_told_so(study) -> None:
@@ -257,37 +275,3 @@ def test_a_folder_of_nothing_but_lonely_files_is_listed(bci_folder) -> None:
 def split_of(train: list[int], test: list[int]) -> Split:
     empty = np.array([], dtype=np.intp)
     return Split(np.array(train), empty, empty, np.array(test), "")
-
-
-def test_training_refuses_a_picture_on_both_sides(random_source, capsys) -> None:
-    random_source.tiles = [replace(tile, patient=None) for tile in random_source.tiles]
-    random_source.pairs[4, 1] = random_source.pairs[2, 1]
-    split = split_of([0, 1, 2], [3, 4, 5])
-    with pytest.raises(
-        DataError, match=r"same IHC picture is in train: 0-2 IHC; test: 1-1 IHC\n.*--accept"
-    ):
-        refuse_leaks(random_source, split, accept=False)
-    refuse_leaks(random_source, split, accept=True)
-    assert "leaks were accepted" in capsys.readouterr().err
-    refuse_leaks(random_source, split_of([0, 1, 2, 4], [3, 5]), accept=False)
-
-
-def test_training_refuses_a_patient_on_both_sides(random_source) -> None:
-    with pytest.raises(DataError, match=r"patient 0 is in train \(2 tiles\) and test \(1 tiles\)"):
-        refuse_leaks(random_source, split_of([0, 1], [2, 3]), accept=False)
-    refuse_leaks(random_source, split_of([0, 1, 2], [3, 4, 5]), accept=False)
-
-
-def test_many_leaks_are_counted() -> None:
-    class Twice:
-        renders = True
-        tiles = tuple(Tile(f"{n}", 0, f"p{n % 30}") for n in range(60))
-
-    with pytest.raises(DataError, match="and 20 more"):
-        refuse_leaks(Twice(), split_of(list(range(30)), list(range(30, 60))), accept=False)
-
-
-def test_rendered_tiles_are_not_read_to_be_compared(random_source) -> None:
-    random_source.renders = True
-    refuse_leaks(random_source, split_of([0, 1, 2], [3, 4, 5]), accept=False)
-    assert random_source.readings == 0

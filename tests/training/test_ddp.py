@@ -178,7 +178,7 @@ def test_leaks_are_checked_by_each_process_that_no_leader_started(
     bci_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: bool
 ) -> None:
     asked = []
-    monkeypatch.setattr(workflow, "refuse_leaks", lambda *given: asked.append(given))
+    monkeypatch.setattr(workflow, "refuse_leaks", lambda *given: asked.append(given) or [])
     settings = TrainSettings(
         split=SPLIT,
         engine=EngineSettings(epochs=1),

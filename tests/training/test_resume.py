@@ -30,6 +30,7 @@ from napari_hmkd.training import checkpoints, workflow
 from napari_hmkd.training import run as run_module
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import (
+    CohortSettings,
     ComputeSettings,
     DataSettings,
     DistillationSettings,
@@ -43,6 +44,7 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.engine import EpochSeed
 from napari_hmkd.training.run import RunFolder
+from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.workflow import train
 
 EPOCHS = 2
@@ -260,7 +262,7 @@ def test_pictures_are_compared_once_in_the_life_of_a_run(
     out = tmp_path / "unterbrochen"
     shutil.copytree(whole, out)
     (out / "evaluation.json").unlink()
-    monkeypatch.setattr(workflow, "refuse_leaks", lambda *_: pytest.fail("compared again"))
+    monkeypatch.setattr(workflow, "picture_digests", lambda _: pytest.fail("compared again"))
     run(data, out, resume=True)
     assert_equal_runs(out, whole)
     with pytest.raises(pytest.fail.Exception, match="compared again"):
@@ -304,6 +306,38 @@ def test_settings_that_change_no_number_may_differ(data: Path, whole: Path) -> N
         SETTINGS, data=DataSettings(memory_gb=1.0), split=replace(SETTINGS.split, accept_leaks=True)
     )
     assert run(data, whole, other, resume=True) == whole / "student.safetensors"
+
+
+def test_a_run_goes_on_where_its_data_was_moved(data: Path, whole: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "anderswo"
+    shutil.copytree(data, moved, copy_function=shutil.copyfile)  # other times, too
+    out = tmp_path / "umgezogen"
+    one_epoch(data, out)
+    run(moved, out, resume=True)
+    assert_equal_runs(out, whole)
+    grown = next((moved / "HE/train").iterdir())
+    grown.write_bytes(grown.read_bytes() + b"\0")
+    with pytest.raises(DataError, match="source_identity"):
+        run(moved, out, resume=True)
+
+
+def test_copies_of_what_a_run_saw_are_not_scored_as_held_out(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    rows = ["he,ihc,grade,split"]
+    for number, path in enumerate(sorted(data.glob("HE/*/*.png"))):
+        copies = [tmp_path / f"{stain}{number}.png" for stain in ("HE", "IHC")]
+        for copy, stain in zip(copies, ("HE", "IHC"), strict=True):
+            shutil.copy(data / stain / path.parent.name / path.name, copy)
+        rows.append(f"{copies[0].name},{copies[1].name},{number % 4},")
+    manifest = tmp_path / "umbenannt.csv"
+    manifest.write_text("\n".join(rows), encoding="utf-8")
+    found = evaluate(
+        str(manifest), {"student": whole / "student.safetensors"}, None, CohortSettings(),
+        DataSettings(mpp=0.46), ComputeSettings(device="cpu"),
+    )  # fmt: skip
+    assert found["tiles"] == 4  # those of the test part
+    assert sum(found["tiles_of_other_parts"].values()) == 16
 
 
 def spoil(checkpoint: Path, fault: str) -> None:

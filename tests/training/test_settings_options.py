@@ -44,6 +44,24 @@ def test_the_teacher_has_no_distillation_and_evaluate_no_training() -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        *[
+            (f"--{part}-share", "At most 0.5; rounded to 1/2, 1/3, 1/4, ...")
+            for part in ("validation", "calibration", "test")
+        ],
+        ("--memory-gb", "in each process"),
+        ("--labels", "a manifest's are as it gives them"),
+        ("--student-weights", "timm's mean and std"),
+    ],
+)
+def test_the_help_says_what_could_be_taken_otherwise(option: str, said: str) -> None:
+    parameters = get_command(app).commands["student"].params
+    (text,) = [parameter.help for parameter in parameters if option in parameter.opts]
+    assert said in text
+
+
+@pytest.mark.parametrize(
     ("group", "values", "message"),
     [
         (EngineSettings, {"epochs": 0}, "--epochs must be at least 1, got 0"),
@@ -51,8 +69,11 @@ def test_the_teacher_has_no_distillation_and_evaluate_no_training() -> None:
         (ComputeSettings, {"nodes": 0}, "--nodes must be at least 1, got 0"),
         (SplitSettings, {"folds": 1}, "--folds is 0 or at least 2"),
         (SplitSettings, {"folds": 5, "fold": 5}, "--folds 5 --fold 5"),
-        (SplitSettings, {"test_share": 0.8}, "sum to less than 1"),
-        (SplitSettings, {"test_share": math.nan}, "--test-share must be 0 to 1, got nan"),
+        (SplitSettings, {"test_share": 0.5, "validation_share": 0.4}, "sum to less than 1"),
+        (SplitSettings, {"test_share": 0.6}, "--test-share must be 0 to 0.5, got 0.6"),
+        (SplitSettings, {"validation_share": 0.51}, "--validation-share must be 0 to 0.5"),
+        (SplitSettings, {"calibration_share": 0.9}, "--calibration-share must be 0 to 0.5"),
+        (SplitSettings, {"test_share": math.nan}, "--test-share must be 0 to 0.5, got nan"),
         (SplitSettings, {"split_seed": -1}, "--split-seed must be 0 to"),
         (CohortSettings, {"seed": -1}, "--cohort-seed must be at least 0, got -1"),
         (DataSettings, {"memory_gb": -1.0}, "--memory-gb must be at least 0"),

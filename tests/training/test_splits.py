@@ -249,9 +249,9 @@ def test_the_note_counts_tiles_without_a_patient() -> None:
 @pytest.mark.parametrize(
     ("tiles", "options", "message"),
     [
-        (cohort(1), {}, "one patient cannot be divided"),
+        (cohort(1), {}, "no test part can be drawn: the 5 tiles .* are of one patient"),
         (nameless(4, "test"), {}, "no tiles are left to train on: the data gives all 4 of them"),
-        (nameless(4, "train"), {}, "Give more patients or tiles"),
+        (nameless(4, "train"), {}, "no test part can be drawn: the 4 tiles .* one of each grade"),
         (
             [Tile(f"{n}", n % 3) for n in range(60)],
             {},
@@ -290,6 +290,32 @@ def test_data_that_cannot_be_divided_is_refused(
         split_tiles(tiles, SplitSettings(**options))
 
 
+@pytest.mark.parametrize(
+    ("tiles", "options", "part", "leave_out_test"),
+    [
+        (cohort(1), {}, "test", True),
+        (cohort(2), {}, "validation", True),
+        (cohort(3), {}, "calibration", True),
+        (cohort(2), {"test_share": 0.0}, "calibration", False),
+        (cohort(2), {"folds": 2}, "validation", False),
+        (cohort(1) + nameless(8, "test"), {}, "validation", False),
+        (cohort(1) + nameless(8, "validation"), {"test_share": 0.0}, "calibration", False),
+    ],
+)
+def test_the_part_that_cannot_be_drawn_is_named_with_advice_that_helps(
+    tiles: list[Tile], options: dict, part: str, leave_out_test: bool
+) -> None:
+    with pytest.raises(DataError, match=f"no {part} part can be drawn") as caught:
+        split_tiles(tiles, SplitSettings(**options))
+    assert ("--test-share" in str(caught.value)) == leave_out_test
+
+
+@pytest.mark.parametrize(("share", "parts"), [(0.5, 2), (0.45, 2), (0.3, 3), (0.21, 5), (0.15, 7)])
+def test_a_share_is_rounded_to_one_of_so_many_equal_parts(share: float, parts: int) -> None:
+    split = split_tiles(nameless(840), SplitSettings(test_share=share))
+    assert len(split.test) == 840 // parts
+
+
 def test_unlabelled_training_tiles_may_lack_every_grade() -> None:
     tiles = [Tile(f"{n}", None, part="train") for n in range(40)] + nameless(8, "test")
     assert len(split_tiles(tiles, SplitSettings()).train)
@@ -302,7 +328,10 @@ def test_validation_tiles_without_a_grade_need_no_two_grades() -> None:
     assert len(split_tiles(bare, SplitSettings(folds=3)).test)
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.3, 0.2), (-0.1, 0.1, 0), (0, 0.1, 0), (0.1, 0, 0)])
+@pytest.mark.parametrize(
+    "shares",
+    [(0.5, 0.3, 0.2), (-0.1, 0.1, 0), (0, 0.1, 0), (0.1, 0, 0), (0.51, 0.1, 0), (0.1, 0.1, 0.6)],
+)
 def test_impossible_shares_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(DataError, match="share"):
         SplitSettings(*shares)
@@ -317,12 +346,15 @@ def test_impossible_folds_are_refused(folds: int, fold: int) -> None:
 def test_the_split_is_written_with_one_line_per_tile(tmp_path: Path) -> None:
     tiles = [*cohort(6), Tile("ü, 1", None, "p0")]
     split = split_tiles(tiles, SplitSettings())
-    split.write(tmp_path / "split.csv", tiles)
+    digests = [(bytes([i]) * 16, None) for i in range(len(tiles))]
+    split.write(tmp_path / "split.csv", tiles, digests)
     with (tmp_path / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["tile"]: row for row in csv.DictReader(file)}
     assert rows.keys() == {tile.name for tile in tiles}
-    assert set(rows["ü, 1"]) == {"tile", "patient", "grade", "split"}
-    assert rows["ü, 1"]["grade"] == ""
+    columns = {"tile", "patient", "grade", "split", "he_digest", "ihc_digest"}
+    assert set(rows["ü, 1"]) == columns
+    assert rows["ü, 1"]["grade"] == rows["ü, 1"]["ihc_digest"] == ""
+    assert rows["ü, 1"]["he_digest"] == digests[-1][0].hex()
     for part, indices in split.parts().items():
         assert {rows[tiles[i].name]["split"] for i in indices} == {part}
     assert list(tmp_path.iterdir()) == [tmp_path / "split.csv"]
@@ -332,5 +364,7 @@ def test_a_split_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     tiles = cohort(6)
     (tmp_path / "split.csv").mkdir()
     with pytest.raises(OutputError, match=r"split\.csv cannot be written"):
-        split_tiles(tiles, SplitSettings()).write(tmp_path / "split.csv", tiles)
+        split_tiles(tiles, SplitSettings()).write(
+            tmp_path / "split.csv", tiles, [(None, None)] * len(tiles)
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]

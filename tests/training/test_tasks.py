@@ -29,7 +29,6 @@ from napari_hmkd.training.methods.hmkd import Hmkd
 from napari_hmkd.training.methods.registry import make_method
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tasks import GradingTask, StudentTask, TeacherTask
-from napari_hmkd.training.tiles import Tile
 
 CARD = ModelCard(name="test", role="teacher", width=0.25, mpp=0.5, tile_px=256)
 OFF = DistillationSettings(cross_entropy=0, logits_kl=0, cosine=0, attention=1)
@@ -258,18 +257,19 @@ def test_a_step_on_tiles_without_a_grade(batch, teacher) -> None:
     assert task.total(parts).isfinite()
 
 
-def test_training_tiles_without_a_grade_are_refused_where_the_loss_reads_it(teacher) -> None:
-    tiles = [Tile("A/1.png", 2), Tile("Ö/2.png", None)]
+def test_tiles_without_a_grade_are_refused_where_the_loss_reads_it(teacher, random_source) -> None:
+    random_source.tiles[4] = replace(random_source.tiles[4], grade=None)
     readers = [
         TeacherTask(build_teacher(width=0.25), CARD, OptimiserSettings()),
         student_task(teacher, DistillationSettings()),
         student_task(teacher, replace(UNLABELLED, method=Method.DECOUPLED)),
     ]
     for task in readers:
-        task.require_labels(tiles[:1])
-        with pytest.raises(DataError, match=r"Ö/2\.png has no grade.*--cross-entropy 0"):
-            task.require_labels(tiles)
-    student_task(teacher, UNLABELLED).require_labels(tiles)
+        task.require_labels(random_source, range(4))
+        # As the source names it: a file, and the line of its manifest.
+        with pytest.raises(DataError, match=r"1-1 HE has no grade.*--cross-entropy 0"):
+            task.require_labels(random_source, range(6))
+    student_task(teacher, UNLABELLED).require_labels(random_source, range(6))
 
 
 @pytest.mark.parametrize(

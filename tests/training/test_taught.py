@@ -24,25 +24,31 @@ TILES = [Tile(f"Kachel {i}", i % 4) for i in range(8)]
 STUDENT = make_split(train=[0, 1], validation=[2, 3], calibration=[4, 5], test=[6, 7])
 
 
-def teacher_of(folder: Path, split: Split | None, tiles: list[Tile] = TILES) -> Path:
+# None of them has a picture.
+UNSEEN = [(None, None)] * len(TILES)
+
+
+def teacher_of(
+    folder: Path, split: Split | None, tiles: list[Tile] = TILES, digests=UNSEEN
+) -> Path:
     """A weights file, which is not read, with the split of its run beside it."""
     weights = folder / "Läufe 1" / "teacher.safetensors"
     weights.parent.mkdir()
     if split is not None:
-        split.write(weights.with_name("split.csv"), tiles)
+        split.write(weights.with_name("split.csv"), tiles, digests)
     return weights
 
 
 def test_the_same_split_passes(tmp_path: Path, capsys) -> None:
     weights = teacher_of(tmp_path, STUDENT)
-    assert refuse_seen_by_teacher(weights, TILES, STUDENT, accept=False) == SEPARATE
+    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == SEPARATE
     assert capsys.readouterr().err == ""
 
 
 def test_picking_and_calibrating_may_share_tiles(tmp_path: Path) -> None:
     swapped = make_split(train=[0, 1], validation=[4, 5], calibration=[2, 3], test=[6, 7])
     weights = teacher_of(tmp_path, swapped)
-    assert refuse_seen_by_teacher(weights, TILES, STUDENT, accept=False) == SEPARATE
+    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == SEPARATE
 
 
 @pytest.mark.parametrize(
@@ -60,10 +66,10 @@ def test_tiles_that_the_teacher_knows_are_named(
 ) -> None:
     weights = teacher_of(tmp_path, split)
     with pytest.raises(DataError, match=told) as refused:
-        refuse_seen_by_teacher(weights, TILES, STUDENT, accept=False)
+        refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False)
     assert "same split or fold" in str(refused.value)
     assert "--accept-leaks" in str(refused.value)
-    note = refuse_seen_by_teacher(weights, TILES, STUDENT, accept=True)
+    note = refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=True)
     assert "accepted" in note
     assert "warning" in capsys.readouterr().err
 
@@ -73,13 +79,23 @@ def test_other_tiles_of_a_patient_count(tmp_path: Path) -> None:
     weights = teacher_of(tmp_path, make_split(train=[0], test=[1]), taught)
     tiles = [Tile("c", 0, "Patientin Ä"), Tile("d", 1, "Patient D")]
     with pytest.raises(DataError, match="1 of 2 test tiles, or their patients"):
-        refuse_seen_by_teacher(weights, tiles, make_split(test=[0, 1]), accept=False)
-    note = refuse_seen_by_teacher(weights, tiles, make_split(train=[0], test=[1]), accept=False)
+        refuse_seen_by_teacher(weights, tiles, make_split(test=[0, 1]), UNSEEN, accept=False)
+    note = refuse_seen_by_teacher(
+        weights, tiles, make_split(train=[0], test=[1]), UNSEEN, accept=False
+    )
     assert note == SEPARATE
+
+
+def test_a_picture_of_another_name_counts(tmp_path: Path) -> None:
+    pictures = [(bytes([i]), bytes([9 + i])) for i in range(len(TILES))]
+    renamed = [Tile(f"kopiert/{tile.name}", tile.grade) for tile in TILES]
+    weights = teacher_of(tmp_path, make_split(train=[0, 6]), renamed, pictures)
+    with pytest.raises(DataError, match=r"1 of 2 test tiles.*its train part .Kachel 6"):
+        refuse_seen_by_teacher(weights, TILES, STUDENT, pictures, accept=False)
 
 
 def test_a_teacher_without_a_split_is_said_and_recorded(tmp_path: Path, capsys) -> None:
     weights = teacher_of(tmp_path, None)
-    note = refuse_seen_by_teacher(weights, TILES, STUDENT, accept=False)
+    note = refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False)
     assert "was not checked" in note
     assert "was not checked" in capsys.readouterr().err

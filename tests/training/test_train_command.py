@@ -104,7 +104,9 @@ def test_a_teacher_of_another_split_is_refused(folder: Path, tmp_path: Path, cap
     shutil.copytree(folder / "teacher", teacher)
     split = (teacher / "split.csv").read_text(encoding="utf-8")
     swapped = {"train": "calibration", "calibration": "train"}
-    other = re.sub(r"(train|calibration)$", lambda part: swapped[part[0]], split, flags=re.M)
+    other = re.sub(
+        r"\b(train|calibration)(?=,,$)", lambda part: swapped[part[0]], split, flags=re.M
+    )
     (teacher / "split.csv").write_text(other, encoding="utf-8")
     student = ("student", *COHORT, *QUICK, "--teacher", teacher / "teacher.safetensors")
     assert run(*student, "--out", out) == 2
@@ -230,7 +232,7 @@ def test_bad_data_is_named_and_nothing_is_written(
 def test_what_is_cheap_to_know_is_refused_before_pictures_are_compared(
     bci_folder, tmp_path: Path, monkeypatch, arguments: tuple[object, ...]
 ) -> None:
-    monkeypatch.setattr(workflow, "refuse_leaks", lambda *_: pytest.fail("decoded pictures"))
+    monkeypatch.setattr(workflow, "picture_digests", lambda _: pytest.fail("decoded pictures"))
     out = tmp_path / "run"
     method = ("--method", "none") if arguments else ()  # else a teacher is missing
     student = ("student", bci_folder(train=5), *SHARES, *method, *arguments, "--device", "cpu")
@@ -280,6 +282,24 @@ def test_without_a_teacher_validation_needs_grades(
     assert run(name, *data, *options, *QUICK, "--out", out) == 2
     assert "has no grade, which loss or validation compares with" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_accepted_leaks_stand_in_every_score(bci_folder, tmp_path: Path) -> None:
+    folder = bci_folder(train=3, test=1)
+    for stain in ("HE", "IHC"):
+        shutil.copy(
+            folder / stain / "train/00000_train_0.png", folder / stain / "test/00000_test_0.png"
+        )
+    out = tmp_path / "run"
+    options = (*QUICK, *SHARES, "--out", out)
+    assert run("teacher", folder, *options) == 2
+    assert not out.exists()
+    assert run("teacher", folder, *options, "--accept-leaks") == 0
+    found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert len(found["accepted_leaks"]) == 2
+    assert found["labels"] == "slide"
+    assert "BCI" in found["data"]
+    assert "Leaks were accepted" in (out / "evaluation.html").read_text(encoding="utf-8")
 
 
 def test_a_used_run_folder_is_refused_and_kept(tmp_path: Path, capsys) -> None:

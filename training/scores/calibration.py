@@ -57,7 +57,14 @@ def calibrate(
     if not len(grades):
         remark = "no calibration tile has a label: temperature 1, and no conformal thresholds"
         return Calibration(1.0, level, (), (remark,))
-    temperature = fit_temperature(logits, grades)
+    said: tuple[str, ...]
+    if (logits.argmax(1) == grades).all():
+        # The smaller the temperature the smaller the cross entropy, without an end.
+        temperature = 1.0
+        said = ("every calibration tile is graded right, which tells no temperature: it stays 1",)
+    else:
+        temperature = fit_temperature(logits, grades)
+        said = temperature_remarks(temperature)
     calibrated = probabilities(logits, temperature)
     of_grade = [calibrated[grades == grade, grade] for grade in range(GRADES)]
     thresholds = tuple(conformal_threshold(found, level) for found in of_grade)
@@ -67,7 +74,7 @@ def calibrate(
         for name, found in zip(GRADE_NAMES, of_grade, strict=True)
         if len(found) < fewest_tiles(level)
     ]
-    return Calibration(temperature, level, thresholds, (*temperature_remarks(temperature), *few))
+    return Calibration(temperature, level, thresholds, (*said, *few))
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -101,7 +108,7 @@ def temperature_remarks(temperature: float) -> tuple[str, ...]:
     """A sentence where the temperature lies at the end of its range, so that it fits nothing."""
     low, high = TEMPERATURE_RANGE
     if temperature <= low * _NEAR_BOUND:
-        why = "the calibration tiles are graded without an error, so that no temperature is best"
+        why = "the network's scores lie too close together for its errors to be so few"
         return (f"the temperature is at its lower bound {low:g}: {why}",)
     if temperature * _NEAR_BOUND >= high:
         why = "on the calibration tiles the network does no better than chance"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `graders` with every score by name, and `differences`: for each pair `a`, `b`, and `kappa`
+        `graders` with every score by name, `remarks` about the runs' splits, and `differences`: for each pair `a`, `b`, and `kappa`
         and `accuracy` of a less those of b.
 
     Raises
@@ -123,15 +123,18 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     truth = np.array([tile.grade for tile in chosen], np.intp)
     clusters = clusters_of(chosen)
     graders = {name: found.of(labelled) for name, found in _named(folders, read).items()}  # fmt: skip
-    part = str(tiles[0].part)
+    part, about = str(tiles[0].part), {folder: _about(folder) for folder in folders}
+    notices = [str(said.get("notice") or RESEARCH_NOTICE) for said in about.values()]
+    notes = [str(said.get("part_note") or PART_NOTES.get(part, "")) for said in about.values()]
     return {
-        "notice": "; ".join(dict.fromkeys(_notice(folder) for folder in folders)),
+        "notice": "; ".join(dict.fromkeys(notices)),
         "part": part,
-        "part_note": PART_NOTES.get(part, ""),
+        "part_note": "; ".join(dict.fromkeys(notes)),
+        "remarks": [f"{folder}: {note}" for folder in folders for note in _remarks(about[folder])],
         "tiles": len(chosen),
         "tiles_without_label": len(tiles) - len(chosen),
         "patients": clusters.patients,
-        "intervals": clusters.sentence,
+        "intervals": f"{clusters.sentence}; what another training seed would change is not in them",
         "graders": {
             name: grader_scores(found, truth, clusters.names) for name, found in graders.items()
         },
@@ -222,13 +225,23 @@ def _require_same(first: Path, tiles: Sequence[Tile], second: Path, others: Sequ
                 )
 
 
-def _notice(folder: Path) -> str:
-    """The sentence that outputs of this run's models carry."""
+def _about(folder: Path) -> dict[str, Any]:
+    """What a run's evaluation.json says; nothing where there is none."""
     path = folder / EVALUATION_FILE
     try:
-        notice = json.loads(path.read_text(encoding="utf-8"))["notice"]
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found["notice"]  # every evaluation has one
     except FileNotFoundError:
-        return RESEARCH_NOTICE
+        return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}): name a finished run") from error
-    return str(notice) or RESEARCH_NOTICE
+    return found
+
+
+def _remarks(about: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader of a run's scores has to know about its split."""
+    for key in ("split", "teacher_split"):
+        if about.get(key):
+            yield str(about[key])
+    for leak in about.get("accepted_leaks", ()):
+        yield f"a leak was accepted, scores may be too good: {leak}"

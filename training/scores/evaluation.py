@@ -22,7 +22,7 @@ from napari_hmkd.training.scores.predictions import Predictions, write_predictio
 from napari_hmkd.training.scores.report import PART_NOTES, report
 from napari_hmkd.training.scores.selection import ChosenTiles, Selection, select_tiles
 from napari_hmkd.training.scores.strict_json import strict_json
-from napari_hmkd.training.sources.opening import open_source, resolve_labels
+from napari_hmkd.training.sources.opening import kind_of_labels, open_source, resolve_labels
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.splits import NOT_BY_PATIENT
 from napari_hmkd.training.store import open_store
@@ -30,13 +30,13 @@ from napari_hmkd.training.tiles import Tile, TileSource
 
 HELD_OUT = "patients that neither trained, picked nor calibrated the models"
 NOT_CHECKED = (
-    "by patient; whether one of them trained a model was not checked: its weights have no split.csv "
-    "beside them"
+    "whether the models, or their teachers, were fitted to these tiles was not checked: no split.csv "
+    "beside the weights says so"
 )
 
 
 def write_evaluation(
-    folder: Path,
+    folder: Path | None,
     tiles: Sequence[Tile],
     logits: Mapping[str, NDArray[np.floating]],
     cards: Mapping[str, ModelCard],
@@ -49,8 +49,8 @@ def write_evaluation(
 
     Parameters
     ----------
-    folder : Path
-        An existing folder; files of those names are replaced.
+    folder : Path or None
+        A folder, made where it is missing; files of those names are replaced. None: nothing is written.
     tiles : n tiles
         Those without a label are graded, not scored.
     logits : mapping of grader to (n, 4)
@@ -72,11 +72,18 @@ def write_evaluation(
     Raises
     ------
     OutputError
-        If a file cannot be written.
+        If the folder or a file cannot be written.
     """
     predictions = _answers(logits, cards, grades or {})
     found = report(tiles, predictions, cards, part=part, **about)
-    _write(folder, tiles, predictions, found)
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+        write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
+        write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions).encode())
+        write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
     return found
 
 
@@ -100,8 +107,8 @@ def evaluate(
     out : Path or None
         A new folder for evaluation.json, evaluation.html and predictions.csv.
     part : {"train", "validation", "calibration", "test"}
-        Tiles that a split.csv beside the weights or the data itself puts there; tiles that
-        neither knows are test tiles.
+        Tiles that a split beside the weights or the data itself puts there; tiles that neither
+        knows are test tiles.
 
     Raises
     ------
@@ -119,7 +126,7 @@ def evaluate(
     source = open_source(data, cohort, pixels)
     for grader in loaded.values():
         grader.require_same_tiles(source)
-    chosen = select_tiles(source.tiles, [find_model(path) for path in graders.values()], part)
+    chosen = select_tiles(source, [find_model(path) for path in graders.values()], part)
     tiles = [source.tiles[i] for i in chosen.indices]
     if all(tile.grade is None for tile in tiles):
         raise DataError(f"none of the {len(tiles)} {part} tiles of {data} has a grade to score by")
@@ -132,21 +139,15 @@ def evaluate(
     oracle = {}
     if isinstance(source, ProceduralSource):
         oracle["oracle"] = source.oracle()[chosen.indices]
-    predictions = _answers(logits, cards, oracle)
-    about = {
+    about: dict[str, Any] = {
         "data": source.training_data,
-        "labels": str(resolve_labels(data, pixels.labels)),
+        "labels": kind_of_labels(resolve_labels(data, pixels.labels), tiles),
         "split": _kind_of_split(tiles, chosen, part),
         "tiles_of_other_parts": chosen.left_out,
     }
-    found = report(tiles, predictions, cards, part=part, **about)
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {out} cannot be made: {error}") from error
-        _write(out, tiles, predictions, found)
-    return found
+    if part == "test" and not chosen.checked:
+        about["part_note"] = NOT_CHECKED
+    return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
 
 
 def _dataset(source: TileSource, chosen: Selection, pixels: DataSettings) -> PairDataset:
@@ -169,21 +170,8 @@ def _answers(
     }
 
 
-def _write(
-    folder: Path,
-    tiles: Sequence[Tile],
-    predictions: Mapping[str, Predictions],
-    found: Mapping[str, Any],
-) -> None:
-    write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
-    write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions).encode())
-    write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
-
-
 def _kind_of_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> str:
     """What a reader has to know about the patients of these tiles."""
     if any(tile.patient is None for tile in tiles):
         return NOT_BY_PATIENT
-    if part != "test":
-        return "by patient"
-    return HELD_OUT if chosen.checked else NOT_CHECKED
+    return HELD_OUT if part == "test" and chosen.checked else "by patient"

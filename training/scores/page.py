@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from napari_hmkd.training.scores.pictures import pictures
 from napari_hmkd.training.scores.predictions import Predictions
 from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
+from napari_hmkd.training.sources.opening import AS_GIVEN
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
 
 MEANINGS = {
@@ -34,10 +35,13 @@ PER_GRADE = {"f1": "F1", "auc": "AUC", "coverage": "coverage", "mean_set_size": 
 LABELS = {
     "tile": "Labels are each tile's own grade.",
     "slide": "Labels are the grade of the whole slide: a tile need not look like it.",
+    AS_GIVEN: "Labels are the grades as the manifest gives them: whether a tile's own or the whole "
+    "slide's was not said (--labels).",
 }
 _NAMED = frozenset(
-    "notice part part_note split data labels tiles tiles_without_label tiles_of_other_parts "
-    "patients tiles_per_grade intervals confusion_axes graders models versions".split()
+    "notice part part_note split teacher_split accepted_leaks data labels tiles tiles_without_label "
+    "tiles_of_other_parts patients tiles_per_grade intervals confusion_axes graders models "
+    "versions".split()
 )
 
 

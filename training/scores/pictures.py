@@ -49,7 +49,7 @@ def pictures(
     level : float or None
         Share of prediction sets that were to hold the label; None without sets.
     """
-    drawn = [_confusion(np.array(scored["confusion"]))]
+    drawn = [_confusion(scored)]
     if found.probabilities is not None:
         drawn += [_reliability(scored), _roc(scored, found.probabilities, truth)]
     if level is not None:
@@ -73,23 +73,33 @@ def _picture(figure: Figure, text: str) -> Picture:
     return Picture(source, round(figure.get_figwidth() * _PX_PER_INCH), text)
 
 
-def _confusion(counts: NDArray[np.integer]) -> Picture:
-    figure, (ax,) = _figure(3.6, 3.4)
-    labelled = counts.sum(1, keepdims=True)
-    share = counts / np.maximum(labelled, 1)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        text = f"{count}\n{share[row, column]:.0%}" if labelled[row, 0] else "0"
-        colour = "white" if share[row, column] > 0.5 else _INK
-        ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+def _confusion(scored: Mapping[str, Any]) -> Picture:
+    figure, (ax,) = _figure(4.4, 4.1)
+    shares = scored["confusion_shares"]
+    filled = np.array([[cell["value"] or 0 for cell in row] for row in shares])
+    ax.imshow(filled, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(np.array(scored["confusion"])):
+        colour = "white" if filled[row, column] > 0.5 else _INK
+        text = f"{count}{_share(shares[row][column])}"
+        ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     ax.set_xticks(range(len(GRADE_NAMES)), GRADE_NAMES)
     ax.set_yticks(range(len(GRADE_NAMES)), GRADE_NAMES)
     ax.set(xlabel="grade given", ylabel="label")
     ax.set_title("Tiles, and share of each label", fontsize=10)
     ax.spines[:].set_visible(False)
-    return _picture(
-        figure, "Confusion matrix: a row for each label. Right grades lie on the diagonal."
+    text = (
+        "Confusion matrix: a row for each label. Right grades lie on the diagonal. Below each share "
+        "is its 95 % interval, where patients are enough for one."
     )
+    return _picture(figure, text)
+
+
+def _share(score: Mapping[str, Any]) -> str:
+    """Lines of a share in per cent and of its interval, as far as there are any."""
+    if score["value"] is None:
+        return ""
+    ends = score["interval_95"]
+    return f"\n{score['value']:.0%}" + (f"\n{ends[0]:.0%} to {ends[1]:.0%}" if ends else "")
 
 
 def _roc(

@@ -163,6 +163,7 @@ def grader_scores(
         **{key: scores[key] for key in SCALARS},
         "per_grade": dict(zip(GRADE_NAMES, per_grade, strict=True)),
         "confusion": confusion.tolist(),
+        "confusion_shares": _confusion_shares(found, truth, bootstrap),
         "reliability": _reliability(found, truth, bootstrap),
         "remarks": [] if card is None else _remarks(card),
     }
@@ -186,6 +187,22 @@ def _of_grades(
     }
     f1 = f1_per_grade(drawn)
     return scores, [{"f1": bootstrap.estimate(f1[:, k], missing)} for k in range(GRADES)]
+
+
+def _confusion_shares(
+    found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+) -> list[list[dict[str, Any]]]:
+    """For each label, the share of its tiles that were given each grade."""
+    return [
+        [
+            bootstrap.estimate(
+                bootstrap.mean(found.grades == given, truth == label),
+                f"no tile is labelled {GRADE_NAMES[label]}",
+            )
+            for given in range(GRADES)
+        ]
+        for label in range(GRADES)
+    ]
 
 
 def _of_probabilities(

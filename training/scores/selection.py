@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.splits import SPLIT_FILE
+from napari_hmkd.training.leaks import PictureDigests
+from napari_hmkd.training.run import SETTINGS_FILE
+from napari_hmkd.training.separation import picture_digests
+from napari_hmkd.training.splits import DIGEST_COLUMNS, SPLIT_FILE, TEACHER_SPLIT_FILE
 from napari_hmkd.training.tiles import PARTS, Tile, TileSource
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+UNKNOWN: PictureDigests = (None, None)
 
 
 @dataclass(frozen=True)
 class RunSplit:
-    """The parts of tiles and of patients in a run's split.csv.
+    """The parts of tiles, patients and pictures (stain and digest) in a run's split.csv.
 
     Parts are compared in the order of `PARTS`: one on several sides counts as used.
     """
 
-    tiles: Mapping[str, str]
-    patients: Mapping[str, str]
+    tiles: dict[str, str]
+    patients: dict[str, str]
+    pictures: dict[tuple[int, str], str]
 
-    def part(self, tile: Tile) -> str | None:
-        """The part of a tile or of its patient, the most used; None where neither was seen."""
-        found = (self.tiles.get(tile.name), self.patients.get(tile.patient or ""))
-        return min(filter(None, found), key=PARTS.index, default=None)
+    def part(self, tile: Tile, digests: PictureDigests = UNKNOWN) -> str | None:
+        """The part of a tile, of its patient or of its pictures, the most used; None if unseen."""
+        found = [self.tiles.get(tile.name), self.patients.get(tile.patient or "")]
+        found += [self.pictures.get((i, one.hex())) for i, one in enumerate(digests) if one]
+        return _most_used(found)
+
+
+def _most_used(parts: Iterable[str | None]) -> str | None:
+    """Of the parts that are known, the one that tells most of a model's fit."""
+    return min(filter(None, parts), key=PARTS.index, default=None)
 
 
 def read_split(path: Path) -> RunSplit:
-    """A run's split.csv.
+    """A run's split.csv; those of older runs lack the digests.
 
     Raises
     ------
     DataError
         If it is no table of tiles and parts; the message names the line.
     """
-    tiles: dict[str, str] = {}
-    patients: dict[str, str] = {}
+    known = RunSplit({}, {}, {})
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -52,20 +68,52 @@ def read_split(path: Path) -> RunSplit:
                         f"{path}, line {reader.line_num}: needs a tile and as its split one of "
                         f"{', '.join(PARTS)}"
                     )
-                for parts, key in ((tiles, name), (patients, patient)):
-                    if key:
-                        known = parts.get(key, "test")
-                        parts[key] = min(known, part, key=PARTS.index)
+                _use(known.tiles, name, part)
+                _use(known.patients, patient, part)
+                for i, column in enumerate(DIGEST_COLUMNS):
+                    if digest := row.get(column):
+                        _use(known.pictures, (i, digest), part)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read ({error}): it says what trained the model"
         ) from error
-    return RunSplit(tiles, patients)
+    return known
+
+
+def _use(parts: dict[Key, str], key: Key | None, part: str) -> None:
+    """Note that something known is in a part, unless it was found in one that counts more."""
+    if key:
+        parts[key] = min(parts.get(key, "test"), part, key=PARTS.index)
+
+
+def splits_behind(weights: Path) -> tuple[list[RunSplit], bool]:
+    """What a model saw, itself or through its teacher; and whether all of that is known.
+
+    Raises
+    ------
+    DataError
+        If a split beside the weights cannot be read.
+    """
+    own, teachers = (weights.with_name(name) for name in (SPLIT_FILE, TEACHER_SPLIT_FILE))
+    found = [read_split(path) for path in (own, teachers) if path.is_file()]
+    return found, own.is_file() and (teachers.is_file() or not _had_teacher(weights))
+
+
+def _had_teacher(weights: Path) -> bool:
+    path = weights.with_name(SETTINGS_FILE)
+    if not path.is_file():
+        return False
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["teacher"] is not None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): it says what the model learned from"
+        ) from error
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The tiles to score; `checked` if every model has a split.csv beside its weights."""
+    """The tiles to score; `checked` if it is known of every model what it and its teacher saw."""
 
     indices: NDArray[np.intp]
     checked: bool
@@ -73,43 +121,54 @@ class Selection:
     """How many tiles belong to other parts of a model's split or of the data's own."""
 
 
-def select_tiles(tiles: Sequence[Tile], weights: Sequence[Path], part: str) -> Selection:
+def select_tiles(source: TileSource, weights: Sequence[Path], part: str) -> Selection:
     """The tiles that are in one part for each of the models.
 
-    A tile's part is what the split.csv beside the weights says, else what the data itself says,
-    else "test": neither the tile nor its patient was used.
+    A tile's part is what the splits beside the weights say, a student's teacher's among them, else
+    what the data itself says, else "test": neither the tile nor its patient nor a copy of its
+    pictures was used. To find copies each picture is decoded once, where a split knows pictures.
 
     Raises
     ------
     DataError
-        If no tile is left.
+        If no tile is left, or a picture cannot be decoded.
     """
-    files = [path.with_name(SPLIT_FILE) for path in weights]
-    splits = [read_split(path) for path in files if path.is_file()]
-    own = [tile.part or "test" for tile in tiles]
-    listed = [{split.part(tile) or there for split in splits} or {there}
-              for tile, there in zip(tiles, own, strict=True)]  # fmt: skip
+    behind = [splits_behind(path) for path in weights]
+    tiles = source.tiles
+    pictured = any(split.pictures for splits, _ in behind for split in splits)
+    digests = picture_digests(source) if pictured else [UNKNOWN] * len(tiles)
+    used = [
+        [_most_used(split.part(tile, known) for split in splits) for splits, _ in behind]
+        for tile, known in zip(tiles, digests, strict=True)
+    ]
+    listed = [
+        {part or tile.part or "test" for part in parts}
+        for tile, parts in zip(tiles, used, strict=True)
+    ]
     indices = np.array([i for i, parts in enumerate(listed) if parts == {part}], np.intp)
     others = Counter(min(parts - {part}, key=PARTS.index) for parts in listed if parts != {part})
     if not len(indices):
-        raise DataError(_nothing_left(tiles, weights, splits, part, others))
-    return Selection(indices, len(splits) == len(weights), dict(others))
+        seen = part == "test" and any(one for parts in used for one in parts)
+        raise DataError(_nothing_left(tiles, weights, part, others, seen))
+    return Selection(indices, all(complete for _, complete in behind), dict(others))
 
 
 def _nothing_left(
     tiles: Sequence[Tile],
     weights: Sequence[Path],
-    splits: Sequence[RunSplit],
     part: str,
     others: Mapping[str, int],
+    seen: bool,
 ) -> str:
     names = ", ".join(str(path) for path in weights)
     counts = ", ".join(f"{count} {other}" for other, count in others.items())
-    if part == "test" and any(split.part(tile) for split in splits for tile in tiles):
+    if seen:
         return (
-            f"all {len(tiles)} tiles or their patients were used to train, pick or calibrate "
-            f"{names} ({counts}; see {SPLIT_FILE} beside it), e.g. {tiles[0].name}: score others, "
-            "e.g. with another --cohort-seed, or name their part with --split"
+            f"all {len(tiles)} tiles, their patients or copies of their pictures were used to train, "
+            f"pick or calibrate {names} or its teacher ({counts}; see {SPLIT_FILE} beside it), e.g. "
+            f"{tiles[0].name}: score others, e.g. with another --cohort-seed, or name their part with "
+            "--split. Patients are known by what the data calls them: another hospital's need "
+            "names of their own"
         )
     return (
         f"none of the {len(tiles)} tiles is in the {part} part of {names} ({counts}): name another "
@@ -126,6 +185,7 @@ class ChosenTiles:
         self.tile_px, self.mpp, self.renders = source.tile_px, source.mpp, source.renders
         self.training_data, self.notice = source.training_data, source.notice
         self.identity = f"{source.identity} tiles {self._indices}"
+        self.signature = f"{source.signature} tiles {self._indices}"
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3)."""

@@ -34,7 +34,7 @@ def print_scores(found: Mapping[str, Any]) -> None:
 
 def print_comparison(found: Mapping[str, Any]) -> None:
     """A table of what `compare` found: every score, then every pair's differences."""
-    tables, notes = [_table(found)], _notes(found)
+    tables, notes = [_table(found)], [*found["remarks"], *_notes(found)]
     if found["differences"]:
         pairs = Table(title="paired differences")
         for column in ("", *_PAIRED.values()):

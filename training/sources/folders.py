@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import Tile
 
-PART_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
+PART_FOLDERS = {
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 # What file managers leave in folders of pictures.
 NO_TILES = {"thumbs.db", "desktop.ini"}
+# Of files where no tiles are looked for: these look like tiles that were put into a wrong place.
+PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Layout:
         )
 
     def scan(self, folder: Path) -> Scan:
-        """The pairs, sorted by name within each part, and the files that make none.
+        """The pairs, sorted by name within each part, and what should be in one and is not.
 
         Parameters
         ----------
@@ -56,10 +64,10 @@ class Layout:
             found, wrong = self._scan_part(folder, part)
             pairs += found
             problems += wrong
+        problems += self._misplaced(folder)
         if not pairs and not problems:
-            expected = " or ".join(f"{he} and {ihc}" for he, ihc in self._stains())
             raise DataError(
-                f"no tiles in {folder}: expected the folders {expected} "
+                f"no tiles in {folder}: expected the folders {self._expected()} "
                 "with the same file names in both stains"
             )
         return Scan(self.kind, folder, tuple(pairs), tuple(problems), self.notes, self.mpp)
@@ -67,6 +75,25 @@ class Layout:
     def _stains(self) -> Iterator[tuple[str, str]]:
         for part in PART_FOLDERS:
             yield self.he.format(part), self.ihc.format(part)
+
+    def _expected(self) -> str:
+        return " or ".join(f"{he} and {ihc}" for he, ihc in self._stains())
+
+    def _misplaced(self, folder: Path) -> Iterator[str]:
+        """Pictures, and folders with pictures, beside or below the folders that are read."""
+        parts = [folder / stain for stains in self._stains() for stain in stains]
+        read = [part for part in parts if part.is_dir()]
+        beside = [path for above in {part.parent for part in parts} for path in above.iterdir()]
+        below = [path for part in read for path in part.glob("*/")]
+        for path in sorted([*beside, *below]):
+            # Not by name, which may be written otherwise where capitals are not told apart.
+            if path.is_dir() and any(path.samefile(part) for part in read):
+                continue
+            if _holds_pictures(path):
+                yield (
+                    f"{path} is, or holds, a picture that is not read: tiles must lie directly in "
+                    f"{self._expected()}. Rename it, or move it"
+                )
 
     def _scan_part(self, folder: Path, part: str) -> tuple[list[Pair], list[str]]:
         he_folder, ihc_folder = folder / self.he.format(part), folder / self.ihc.format(part)
@@ -94,3 +121,12 @@ def _names(folder: Path) -> set[str]:
         for path in folder.iterdir()
         if path.is_file() and not path.name.startswith(".") and path.name.lower() not in NO_TILES
     }
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Whether a file is a picture, or a folder has one at any depth; hidden ones do not count."""
+    return any(
+        found.suffix.lower() in PICTURES
+        and not any(name.startswith(".") for name in found.relative_to(path.parent).parts)
+        for found in chain([path], path.rglob("*"))
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from napari_hmkd.errors import DataError
 
@@ -21,6 +23,8 @@ UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+# Pillow's names for 16 bits to a channel as they lie in a file; BGR;16 has as many to a pixel.
+SIXTEEN_BITS = re.compile(r"(?<!BGR);16")
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -39,23 +43,43 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def decode(path: Path) -> NDArray[np.uint8]:
-    """An image as (height, width, 3) uint8, whatever its suffix claims.
+    """An image as (height, width, 3) uint8, whatever its suffix claims; its alpha is laid on white.
 
     Raises
     ------
     DataError
-        If the file is no image, is cut short, or has more than 8 bits to a channel.
+        If the file is no image, is cut short, or has more than 8 bits to a channel, as grey images,
+        PNG and TIFF can.
     """
     try:
         with Image.open(path) as image:
-            # Pillow would clip 16-bit and floating-point pixels without a word.
-            if image.mode.startswith(("I", "F")):
+            if (bits := _bits(image)) > 8:
                 raise DataError(
-                    f"{path} cannot be used: its pixels are {image.mode}, and 8-bit RGB is needed"
+                    f"{path} cannot be used: its channels have {bits} bits, and 8-bit RGB is needed: "
+                    "save it with 8 bits to a channel"
                 )
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(_on_white(image))
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be decoded ({error}): replace or remove it") from error
+
+
+def _bits(image: ImageFile.ImageFile) -> int:
+    """Bits to a channel in the file, of which Pillow would keep the upper 8 without a word."""
+    if isinstance(image, TiffImageFile):
+        # Raw modes of planes that lie apart name none.
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
+    modes = str([image.mode, *(args for *_, args in image.tile)])
+    if SIXTEEN_BITS.search(modes):
+        return 16
+    return 32 if image.mode in ("I", "F") else 8
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """As RGB; what is transparent shows white glass, as a slide's does."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    glass = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(glass, image.convert("RGBA")).convert("RGB")
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> bytes:

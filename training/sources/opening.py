@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
@@ -12,19 +13,21 @@ from napari_hmkd.training.sources.manifest import scan_manifest
 from napari_hmkd.training.sources.mist import MIST
 from napari_hmkd.training.sources.pairs import PairSource, Scan
 from napari_hmkd.training.sources.procedural import PROCEDURAL_MPP, ProceduralSource
-from napari_hmkd.training.tiles import TileSource
+from napari_hmkd.training.tiles import Tile, TileSource
 
 PROCEDURAL = "procedural"
+AS_GIVEN = "as the manifest gives them"
 EXPECTED = (
     "expected a folder with HE and IHC in it (BCI's layout), one with trainA and trainB (MIST's), "
     f"a CSV manifest, or the word {PROCEDURAL}"
 )
 
 
-def resolve_labels(data: str, labels: Labels | None) -> Labels:
-    """The labels asked for; left open, the tile's truth where it is known, else the slide's grade.
+def resolve_labels(data: str, labels: Labels | None) -> Labels | None:
+    """The labels asked for; left open, the tile's truth where it is known, in folders the slide's.
 
-    Only who wrote a manifest knows what its grades are: `labels` is taken at its word there.
+    Only who wrote a manifest knows what its grades are: `labels` is taken at its word there, and
+    None says that nobody has told.
 
     Raises
     ------
@@ -33,11 +36,18 @@ def resolve_labels(data: str, labels: Labels | None) -> Labels:
     """
     if data == PROCEDURAL:
         return labels or Labels.TILE
-    if labels is Labels.TILE and not Path(data).is_file():
+    if Path(data).is_file():
+        return labels
+    if labels is Labels.TILE:
         raise DataError(
             "--labels tile needs procedural data or a manifest: BCI's grade is the whole slide's"
         )
-    return labels or Labels.SLIDE
+    return Labels.SLIDE
+
+
+def kind_of_labels(labels: Labels | None, tiles: Iterable[Tile]) -> str:
+    """What resolved labels are called: "tile", "slide", `AS_GIVEN`, or "none" where no tile has one."""
+    return (labels or AS_GIVEN) if any(tile.grade is not None for tile in tiles) else "none"
 
 
 def scan_data(data: str) -> Scan:
@@ -91,6 +101,7 @@ def open_source(data: str, cohort: CohortSettings, pixels: DataSettings) -> Tile
     """
     labels = resolve_labels(data, pixels.labels)
     if data == PROCEDURAL:
+        assert labels is not None
         return ProceduralSource(
             cohort, labels, PROCEDURAL_MPP if pixels.mpp is None else pixels.mpp
         )
@@ -101,5 +112,4 @@ def open_source(data: str, cohort: CohortSettings, pixels: DataSettings) -> Tile
             f"{data} does not tell its pixel size: state it in um/px, e.g. --mpp 0.46 for 20x scans "
             "such as BCI's"
         )
-    graded = any(pair.tile.grade is not None for pair in scan.pairs)
-    return PairSource(scan, mpp, labels.value if graded else "none")
+    return PairSource(scan, mpp, kind_of_labels(labels, [pair.tile for pair in scan.pairs]))

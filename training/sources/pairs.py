@@ -90,6 +90,11 @@ class PairSource:
         )
         stamps = ";".join(_stamp(path) for pair in scan.pairs for path in pair.files())
         self.identity = f"pairs {self.tile_px} {stamps}"
+        sizes = ";".join(
+            f"{pair.tile.name}:{','.join(str(path.stat().st_size) for path in pair.files())}"
+            for pair in scan.pairs
+        )
+        self.signature = f"pairs {self.tile_px} {sizes}"
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3) uint8: H&E, then IHC.

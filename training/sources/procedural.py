@@ -58,7 +58,7 @@ class ProceduralSource:
             )
             for r in self.records
         )
-        self.identity = f"procedural {settings} {mpp}"
+        self.identity = self.signature = f"procedural {settings} {mpp}"
         self.training_data = (
             f"procedural tissue, seed {settings.seed}, {settings.patients} patients, "
             f"{len(self.tiles)} tiles of {settings.tile_px} px at {mpp} um/px, "

@@ -42,6 +42,11 @@ class TimmStudent(nn.Module):
         self.backbone = backbone
         self._ends = _stage_ends(backbone.feature_info)
 
+    def pretrained_normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and std, as on a model card, of the tiles that timm's weights for it expect."""
+        config = self.backbone.pretrained_cfg
+        return tuple(config["mean"]), tuple(config["std"])
+
     def forward(self, he: torch.Tensor, attention: bool = False) -> StudentOutput:
         """Grade normalised H&E tiles.
 

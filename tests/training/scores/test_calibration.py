@@ -25,12 +25,19 @@ def test_the_temperature_of_overconfident_logits_is_found(temperature: float) ->
     assert fit_temperature(*drawn(20_000, temperature)) == pytest.approx(temperature, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("logits", "bound"), [(np.eye(4) * 9, "lower bound 0.05"), (-np.eye(4) * 9, "upper bound 20")]
-)
-def test_a_temperature_at_its_bound_is_said(logits: np.ndarray, bound: str) -> None:
-    found = calibrate(np.tile(logits, (20, 1)), np.tile(np.arange(4), 20))
-    assert bound in " ".join(found.remarks)
+@pytest.mark.parametrize(("scale", "bound"), [(1e-3, "lower bound 0.05"), (-9, "upper bound 20")])
+def test_a_temperature_at_its_bound_is_said(scale: float, bound: str) -> None:
+    grades = np.tile(np.arange(4), 20)
+    logits = np.eye(4)[grades] * scale
+    logits[0] = logits[1]  # one error
+    assert bound in " ".join(calibrate(logits, grades).remarks)
+
+
+def test_tiles_that_are_all_graded_right_make_no_network_surer() -> None:
+    grades = np.tile(np.arange(4), 20)
+    found = calibrate(np.eye(4)[grades] * 0.1, grades)
+    assert found.temperature == 1
+    assert "every calibration tile is graded right" in found.remarks[0]
 
 
 def test_a_threshold_by_hand() -> None:

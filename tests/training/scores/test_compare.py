@@ -53,6 +53,26 @@ def test_scores_are_those_that_each_run_has_written(runs: list[Path]) -> None:
     assert found["notice"] == "trained on random numbers, research use only"
 
 
+def test_what_each_run_says_of_its_split_is_repeated(runs: list[Path]) -> None:
+    path = runs[1] / "evaluation.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about |= {
+        "split": "not a patient-level split",
+        "part_note": "was not checked",
+        "teacher_split": "the teacher knows them",
+        "accepted_leaks": ["patient Ä is in train and test"],
+    }
+    path.write_text(json.dumps(about), encoding="utf-8")
+    found = compare(runs)
+    assert found["part_note"].endswith("; was not checked")
+    assert [note.removeprefix(f"{runs[1]}: ") for note in found["remarks"][-3:]] == [
+        "not a patient-level split",
+        "the teacher knows them",
+        "a leak was accepted, scores may be too good: patient Ä is in train and test",
+    ]
+    assert "training seed" in found["intervals"]
+
+
 def test_a_difference_is_that_of_the_scores_and_its_sign_is_first_less_second(runs) -> None:
     found = compare(runs)
     (pair,) = found["differences"]

@@ -72,7 +72,7 @@ def test_other_patients_are_scored_by_oracle_teacher_and_student(tmp_path: Path)
     assert list(found["graders"]) == ["oracle", "teacher", "student"]
     assert (found["tiles"], found["patients"], found["part"]) == (6, 3, "test")
     assert found["labels"] == "tile"
-    assert "not checked" in found["split"]
+    assert "not checked" in found["part_note"]
     assert found["notice"] == "random weights, research use only"
     assert found["graders"]["oracle"]["accuracy"]["value"] > 0.3
     assert found["graders"]["student"]["coverage"]["value"] is not None
@@ -99,6 +99,7 @@ def test_only_patients_that_the_run_held_out_are_scored(student: Path) -> None:
     assert (found["tiles"], found["patients"]) == (2, 1)
     assert found["tiles_of_other_parts"] == {"train": 2, "validation": 2}
     assert found["split"].startswith("patients that neither trained")
+    assert found["part_note"].startswith("tiles held out of training")
 
 
 def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(student) -> None:

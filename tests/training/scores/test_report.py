@@ -53,6 +53,17 @@ def test_the_report_says_what_was_scored(scored: dict) -> None:
     assert scored["models"]["student"]["temperature"] == 2.0
 
 
+def test_each_cell_of_the_confusion_has_a_share_and_an_interval(scored: dict) -> None:
+    student = scored["graders"]["student"]
+    counts = np.array(student["confusion"])
+    for label, given in np.ndindex(4, 4):
+        cell = student["confusion_shares"][label][given]
+        assert cell["value"] == pytest.approx(counts[label, given] / counts[label].sum(), abs=1e-4)
+        if 0 < cell["value"] < 1:
+            low, high = cell["interval_95"]
+            assert low <= cell["value"] <= high
+
+
 def test_scores_are_those_of_the_answers(graded, card, scored: dict) -> None:
     tiles, logits = graded(60)
     truth = np.array([tile.grade for tile in tiles])

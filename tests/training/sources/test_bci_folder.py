@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import CohortSettings, DataSettings
-from napari_hmkd.training.sources.bci import grade_in_name
+from napari_hmkd.training.sources.bci import BCI, grade_in_name
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.tiles import TileSource
 
@@ -60,10 +60,11 @@ def test_both_files_of_a_pair_have_a_name(bci_folder) -> None:
     assert open_folder(folder).names(2) == (f"{folder / 'HE' / name}", f"{folder / 'IHC' / name}")
 
 
-def test_a_val_folder_is_the_validation_part(bci_folder) -> None:
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_a_val_folder_is_the_validation_part(bci_folder, name: str) -> None:
     folder = bci_folder()
     for stain in ("HE", "IHC"):
-        (folder / stain / "test").rename(folder / stain / "val")
+        (folder / stain / "test").rename(folder / stain / name)
     assert {tile.part for tile in open_folder(folder).tiles} == {"train", "validation"}
 
 
@@ -74,8 +75,12 @@ def test_the_stated_pixel_size_goes_before_bci_s(bci_folder) -> None:
 
 def test_what_file_managers_leave_is_no_tile(bci_folder) -> None:
     folder = bci_folder(train=1, test=0)
-    for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
-        (folder / "HE/train" / name).write_bytes(b"")
+    for place in ("HE", "HE/train"):
+        for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
+            (folder / place / name).write_bytes(b"")
+    for name in ("HE/._x.png", "HE/.trash/x.png", "IHC/train/.checkpoints/x.png", "HE/notes/a.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
     assert len(open_folder(folder).tiles) == 4
 
 
@@ -96,6 +101,40 @@ def test_a_file_without_its_partner_is_named(bci_folder, there: str, missing: st
         open_folder(folder)
     here, partner = (folder / stain / "train/00003_train_3+.png" for stain in (there, missing))
     assert str(caught.value).startswith(f"{here} has no partner {partner}")
+
+
+@pytest.mark.parametrize(
+    ("picture", "named"),
+    [
+        ("HE/dev/00009_dev_0.png", "HE/dev"),
+        ("IHC/dev/slide 1/00009_dev_0.JPG", "IHC/dev"),
+        ("HE/00009_train_0.tif", "HE/00009_train_0.tif"),
+        ("HE/train/2+/00009_train_2+.png", "HE/train/2+"),
+    ],
+)
+def test_a_picture_in_a_place_that_is_not_read_is_a_problem(bci_folder, picture, named) -> None:
+    folder = bci_folder()
+    (folder / picture).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "HE/test/00000_test_0.png").rename(folder / picture)
+    (folder / "IHC/test/00000_test_0.png").unlink()
+    with pytest.raises(DataError) as caught:
+        open_folder(folder)
+    assert str(caught.value).startswith(
+        f"{folder / named} is, or holds, a picture that is not read"
+    )
+
+
+def test_every_place_that_is_not_read_is_named(bci_folder) -> None:
+    folder = bci_folder()
+    for stain in ("HE", "IHC"):
+        (folder / stain / "train").rename(folder / stain / "Training")
+    (folder / "HE/test/00000_test_0.png").rename(folder / "HE/x.png")
+    (folder / "IHC/test/00000_test_0.png").unlink()
+    scan = BCI.scan(folder)
+    assert [problem.partition(" is, or ")[0] for problem in scan.problems] == [
+        str(folder / name) for name in ("HE/Training", "HE/x.png", "IHC/Training")
+    ]
+    assert len(scan.pairs) == 3
 
 
 def test_further_problems_are_counted(bci_folder) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.slide.backends.protocol import flatten_on_white
 from napari_hmkd.training.sources.images import decode, image_size, pixel_digest
 
 
@@ -22,12 +26,85 @@ def test_pictures_of_8_bits_become_rgb(tmp_path: Path, mode: str) -> None:
     assert np.all(pixels == 255)
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_deeper_pixels_are_refused(tmp_path: Path, dtype: type) -> None:
-    path = tmp_path / "deep.tif"
-    Image.fromarray(np.full((4, 4), 1000, dtype)).save(path)
-    with pytest.raises(DataError, match=r"deep\.tif cannot be used: .*8-bit RGB is needed"):
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """16 bits to a channel, which Pillow reads and does not write."""
+    height, width, channels = pixels.shape
+    colour = {2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data
+        content += struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "bits"),
+    [
+        ("deep.tif", np.uint16, 16),
+        ("deep.tif", np.int32, 32),
+        ("deep.tif", np.float32, 32),
+        ("deep.png", np.uint16, 16),
+    ],
+)
+def test_deeper_grey_pixels_are_refused(tmp_path: Path, name: str, dtype: type, bits: int) -> None:
+    Image.fromarray(np.full((4, 4), 1000, dtype)).save(tmp_path / name)
+    message = rf"{name} cannot be used: its channels have {bits} bits, and 8-bit RGB is needed"
+    with pytest.raises(DataError, match=message):
+        decode(tmp_path / name)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_png_of_16_bits_in_colour_or_with_alpha_is_refused(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "deep.png"
+    write_png(path, np.full((4, 4, channels), 1000, np.uint16))
+    with pytest.raises(DataError, match=r"deep\.png cannot be used: its channels have 16 bits"):
         decode(path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_in_colour_is_read_with_8_bits_and_refused_with_16(
+    tmp_path: Path, compression: str | None, planes: str, dtype: type
+) -> None:
+    path = tmp_path / "ä.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(dtype)
+    stored = pixels if planes == "contig" else np.moveaxis(pixels, 2, 0)
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planes, compression=compression)
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(decode(path), pixels)
+    else:
+        with pytest.raises(DataError, match=r"ä\.tif cannot be used: its channels have 16 bits"):
+            decode(path)
+
+
+def test_16_bits_to_a_whole_pixel_are_no_deep_channels(tmp_path: Path) -> None:
+    header = struct.pack("<IiiHHIIiiIIIII", 52, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0, 0xF800, 0x7E0, 0x1F)
+    path = tmp_path / "x.bmp"
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 70, 0, 0, 66) + header + b"\xff\xff\0\0")
+    assert decode(path).tolist() == [[[255, 255, 255], [0, 0, 0]]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparent_pixels_lie_on_white_as_on_a_slide(tmp_path: Path, mode: str) -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    if mode != "RGBA":
+        rgba[..., :3] = rgba[..., :1]
+    rgba[0, :, 3] = 0
+    path = tmp_path / "x.tif"
+    Image.fromarray(rgba).convert(mode).save(path)
+    found = decode(path)
+    assert np.all(found[0] == 255)
+    np.testing.assert_allclose(found.astype(int), flatten_on_white(rgba).astype(int), atol=1)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("P", 0), ("L", 7), ("RGB", (7, 7, 7))])
+def test_a_colour_that_means_transparent_becomes_white(tmp_path: Path, mode: str, colour) -> None:
+    image = Image.new(mode, (4, 4), colour)
+    image.save(tmp_path / "x.png", transparency=colour)
+    assert np.all(decode(tmp_path / "x.png") == 255)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.model import ModelCard, build_student, save
+from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings, Labels
 from napari_hmkd.training.sources.manifest import scan_manifest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.tiles import Tile
@@ -199,7 +200,33 @@ def test_unused_columns_are_told(manifest) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "resolved"),
-    [(None, Labels.SLIDE), (Labels.SLIDE, Labels.SLIDE), (Labels.TILE, Labels.TILE)],
+    [(None, None), (Labels.SLIDE, Labels.SLIDE), (Labels.TILE, Labels.TILE)],
 )
 def test_its_author_says_what_the_grades_are(manifest, asked, resolved) -> None:
     assert resolve_labels(str(manifest([HEADER, FIRST])), asked) is resolved
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_page", "on_card"),
+    [
+        (None, "Labels are the grades as the manifest gives them", "as the manifest gives them"),
+        (Labels.SLIDE, "Labels are the grade of the whole slide", "slide"),
+        (Labels.TILE, "own grade.", "tile"),
+    ],
+)
+def test_the_page_of_scores_says_no_more_of_its_grades_than_was_told(
+    manifest, tmp_path: Path, asked: Labels | None, on_page: str, on_card: str
+) -> None:
+    for extra in ("lightning", "sklearn", "matplotlib", "jinja2"):
+        pytest.importorskip(extra, reason="needs the extra `train`")
+    from napari_hmkd.training.scores.evaluation import evaluate
+
+    student, out = tmp_path / "student.safetensors", tmp_path / "scores"
+    card = ModelCard(name="fresh", role="student", width=0.25, mpp=0.5, tile_px=256)
+    save(student, build_student(width=0.25).eval(), card)
+    data = str(manifest(["he,ihc,grade", "he/0.png,ihc/0.png,1", "he/1.png,ihc/1.png,2"]))
+    pixels = DataSettings(mpp=0.5, labels=asked)
+    compute = ComputeSettings(device="cpu")
+    found = evaluate(data, {"student": student}, out, CohortSettings(), pixels, compute)
+    assert found["data"].endswith(f"labels: {on_card}")
+    assert on_page in (out / "evaluation.html").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.sources.mist import MIST
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.tiles import TileSource
 
@@ -58,4 +59,22 @@ def test_a_file_without_its_partner_is_named(mist_folder) -> None:
     folder = mist_folder(train=2)
     (folder / "trainB/1.png").unlink()
     with pytest.raises(DataError, match=r"trainA/1\.png has no partner .*trainB/1\.png"):
+        open_folder(folder)
+
+
+def test_a_validation_folder_is_read_as_val_is(mist_folder) -> None:
+    parts = [tile.part for tile in open_folder(mist_folder(train=1, validation=2)).tiles]
+    assert parts == ["train", "validation", "validation"]
+
+
+def test_pictures_in_places_that_are_not_read_are_problems(mist_folder) -> None:
+    folder = mist_folder(train=1, dev=2)
+    (folder / "trainA/0.png").rename(folder / "0.png")
+    (folder / "trainB/0.png").unlink()
+    (folder / "README.md").write_text("about")
+    places = [problem.partition(" is, or ")[0] for problem in MIST.scan(folder).problems]
+    assert places == [str(folder / name) for name in ("0.png", "devA", "devB")]
+    with pytest.raises(
+        DataError, match=r"0\.png is, or holds, .* directly in trainA and trainB or"
+    ):
         open_folder(folder)

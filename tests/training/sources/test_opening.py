@@ -43,6 +43,11 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         kind(tmp_path / "not here")
 
 
+def test_a_folder_s_grades_are_the_slide_s(bci_folder, mist_folder) -> None:
+    for folder in (bci_folder(), mist_folder(train=1)):
+        assert resolve_labels(str(folder), None) is Labels.SLIDE
+
+
 def test_procedural_tiles_have_their_own_truth() -> None:
     assert resolve_labels("procedural", None) is Labels.TILE
     assert resolve_labels("procedural", Labels.SLIDE) is Labels.SLIDE
