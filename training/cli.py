@@ -168,14 +168,29 @@ def evaluate(
 @app.command()
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of evaluate.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, or folders of evaluate; or NAME=RUN,RUN,... for groups of seeds or folds.",
+        ),
     ],
 ) -> None:
-    """Put runs side by side, with paired differences over the same patients."""
-    from napari_hmkd.training.scores.compare import compare as side_by_side
-    from napari_hmkd.training.scores.tables import print_comparison
+    """Put runs side by side, with paired differences over the same patients.
 
-    print_comparison(side_by_side(runs))
+    Runs of a group that graded the same tiles are averaged, those that share none are put together
+    as folds; groups are compared with the first one.
+    """
+    from napari_hmkd.training.scores import compare as side_by_side
+    from napari_hmkd.training.scores.pooled import compare_groups
+    from napari_hmkd.training.scores.tables import print_comparison, print_groups
+
+    if all("=" in run and not Path(run).exists() for run in runs):
+        groups: dict[str, list[Path]] = {}
+        for name, _, held in (run.partition("=") for run in runs):
+            groups.setdefault(name, []).extend(Path(folder) for folder in held.split(","))
+        print_groups(compare_groups(groups))
+    else:
+        print_comparison(side_by_side.compare([Path(run) for run in runs]))
 
 
 @app.command()

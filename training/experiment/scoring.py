@@ -28,7 +28,7 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.run import write_json
-from napari_hmkd.training.scores.compare import paired
+from napari_hmkd.training.scores.paired import paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
 
 RESULTS = "results.json"

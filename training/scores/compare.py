@@ -9,85 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.scores.bootstrap import (
-    BOOTSTRAP_DRAWS,
-    DECIMALS,
-    ClusterBootstrap,
-    Floats,
-    clusters_of,
-)
+from napari_hmkd.training.scores.bootstrap import ClusterBootstrap, clusters_of
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PREDICTIONS_FILE
-from napari_hmkd.training.scores.metrics import accuracy, confusion_per_tile, quadratic_kappa
+from napari_hmkd.training.scores.paired import Grades, estimates, less, means, of_seeds
 from napari_hmkd.training.scores.predictions import Predictions, read_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, grader_scores
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
-
-PAIRED_SCORES = {"kappa": quadratic_kappa, "accuracy": accuracy}
-Grades = NDArray[np.integer]
-_SEED_DRAWS = 7  # not the seed that draws patients
-
-
-def paired(
-    predicted: Mapping[str, Sequence[Grades]],
-    truth: Grades,
-    groups: Sequence[Hashable],
-    reference: str | None = None,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> dict[str, Any]:
-    """Kappa and accuracy of several approaches, and their differences to one of them.
-
-    A score is the mean over an approach's seeds. Each draw takes patients and, independently,
-    seeds with replacement (pigeonhole bootstrap: Owen, Ann. Appl. Stat. 2007), so that intervals
-    hold the spread over both. It takes the same patients for all approaches, and the same seeds
-    for those with equally many: what is hard for all, and what approaches share by their seed
-    (first weights, teacher), cancels in a difference. S seeds show only (S - 1) / S of their
-    variance.
-
-    Parameters
-    ----------
-    predicted : mapping of approach to one (n,) array of grades per seed
-        In the same order of seeds; one array for what has no seed, such as the oracle.
-    truth : (n,)
-        Labels, 0 to 3.
-    groups : (n,)
-        What is drawn: patients.
-    reference : str, optional
-        The approach that is taken from every other; None for no differences.
-
-    Returns
-    -------
-    dict
-        `scores` of each approach and `differences` of each but the reference, both by name, with
-        `kappa` and `accuracy` as `ClusterBootstrap.estimate` gives them; scores also with
-        `per_seed`, the value of each seed.
-
-    Raises
-    ------
-    ValueError
-        If an approach has no seed, or the reference is none of them.
-    """
-    if reference is not None and reference not in predicted:
-        raise ValueError(f"the reference {reference!r} is none of {', '.join(predicted)}")
-    bootstrap = ClusterBootstrap(groups, draws)
-    seeds = {name: _of_seeds(found, truth, bootstrap) for name, found in predicted.items()}
-    drawn = {name: _means(values) for name, values in seeds.items()}
-    return {
-        "scores": {
-            name: {
-                key: estimate | {"per_seed": _rounded(seeds[name][key][:, 0])}
-                for key, estimate in _estimates(values, bootstrap).items()
-            }
-            for name, values in drawn.items()
-        },
-        "differences": {
-            name: _estimates(_less(values, drawn[reference]), bootstrap)
-            for name, values in drawn.items()
-            if reference not in (None, name)
-        },
-    }
 
 
 def compare(runs: Sequence[Path]) -> dict[str, Any]:
@@ -123,14 +52,8 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     truth = np.array([tile.grade for tile in chosen], np.intp)
     clusters = clusters_of(chosen)
     graders = {name: found.of(labelled) for name, found in _named(folders, read).items()}  # fmt: skip
-    part, about = str(tiles[0].part), {folder: _about(folder) for folder in folders}
-    notices = [str(said.get("notice") or RESEARCH_NOTICE) for said in about.values()]
-    notes = [str(said.get("part_note") or PART_NOTES.get(part, "")) for said in about.values()]
     return {
-        "notice": "; ".join(dict.fromkeys(notices)),
-        "part": part,
-        "part_note": "; ".join(dict.fromkeys(notes)),
-        "remarks": [f"{folder}: {note}" for folder in folders for note in _remarks(about[folder])],
+        **about_runs(folders, tiles[0].part),
         "tiles": len(chosen),
         "tiles_without_label": len(tiles) - len(chosen),
         "patients": clusters.patients,
@@ -142,40 +65,30 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _of_seeds(
-    seeds: Sequence[Grades], truth: Grades, bootstrap: ClusterBootstrap
-) -> dict[str, Floats]:
-    """(seeds, 1 + draws) of each score."""
-    if not len(seeds):
-        raise ValueError("an approach needs the grades of at least one seed")
-    drawn = np.stack([bootstrap.sums(confusion_per_tile(truth, grades)) for grades in seeds])
-    return {name: score(drawn) for name, score in PAIRED_SCORES.items()}
+def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
+    """What a reader has to know of runs over one part of the data.
 
+    Returns
+    -------
+    dict
+        `notice`, `part`, `part_note`, and `remarks`, a sentence for each thing about a run's split.
 
-def _means(values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """(1 + draws,) of each score: the mean of all seeds, then of those that each draw takes.
-
-    What is drawn depends on the number of seeds alone, so that approaches with equally many share it.
+    Raises
+    ------
+    DataError
+        If a run's evaluation.json cannot be read.
     """
-    found = {}
-    for name, of_seeds in values.items():
-        count, rows = of_seeds.shape
-        picks = np.random.default_rng((_SEED_DRAWS, count)).integers(0, count, (rows, count))
-        picks[0] = np.arange(count)
-        found[name] = np.take_along_axis(of_seeds, picks.T, 0).mean(0)
-    return found
-
-
-def _rounded(values: Floats) -> list[float | None]:
-    return [round(value, DECIMALS) if np.isfinite(value) else None for value in values.tolist()]
-
-
-def _less(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Floats]:
-    return {name: values[name] - other[name] for name in values}
-
-
-def _estimates(values: Mapping[str, Floats], bootstrap: ClusterBootstrap) -> dict[str, Any]:
-    return {name: bootstrap.estimate(drawn) for name, drawn in values.items()}
+    about = {folder: _about(folder) for folder in folders}
+    notices = [str(said.get("notice") or RESEARCH_NOTICE) for said in about.values()]
+    notes = [
+        str(said.get("part_note") or PART_NOTES.get(part or "", "")) for said in about.values()
+    ]
+    return {
+        "notice": "; ".join(dict.fromkeys(notices)),
+        "part": str(part),
+        "part_note": "; ".join(dict.fromkeys(notes)),
+        "remarks": [f"{folder}: {note}" for folder in about for note in _remarks(about[folder])],
+    }
 
 
 def _differences(
@@ -183,10 +96,10 @@ def _differences(
 ) -> list[dict[str, Any]]:
     bootstrap = ClusterBootstrap(groups)
     drawn = {
-        name: _means(_of_seeds([found.grades], truth, bootstrap)) for name, found in graders.items()
+        name: means(of_seeds([found.grades], truth, bootstrap)) for name, found in graders.items()
     }
     return [
-        {"a": a, "b": b, **_estimates(_less(drawn[a], drawn[b]), bootstrap)}
+        {"a": a, "b": b, **estimates(less(drawn[a], drawn[b]), bootstrap)}
         for a, b in combinations(drawn, 2)
     ]
 

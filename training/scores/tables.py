@@ -29,7 +29,7 @@ def print_scores(found: Mapping[str, Any]) -> None:
         f"{name}: {remark}" for name, scored in found["graders"].items()
         for remark in scored["remarks"]
     ]  # fmt: skip
-    _print(found, [table], [found["split"], *remarks, *_notes(found)])
+    _print(found, [table], [found["split"], *remarks, *_notes(found)], len(found["graders"]))
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
@@ -45,7 +45,26 @@ def print_comparison(found: Mapping[str, Any]) -> None:
             pairs.add_row(escape(title), *(escape(with_interval(s)) for s in shown.values()))
             notes += [f"{title}: {note}" for note in footnotes(shown)]
         tables.append(pairs)
-    _print(found, tables, notes)
+    _print(found, tables, notes, len(found["graders"]))
+
+
+def print_groups(found: Mapping[str, Any]) -> None:
+    """A table of what `compare_groups` found."""
+    table = Table(title=_title(found))
+    for column in ("", "score", "of each run", "mean", f"less {found['reference']}"):
+        table.add_column(escape(column))
+    notes = []
+    for name, scores in found["scores"].items():
+        for key, title in _PAIRED.items():
+            difference = found["differences"].get(name, {}).get(key)
+            runs = " ".join("-" if v is None else f"{v:.3f}" for v in scores[key]["per_seed"])
+            less = "" if difference is None else with_interval(difference)
+            table.add_row(*map(escape, (name, title, runs, with_interval(scores[key]), less)))
+            shown = {title: scores[key]} | (
+                {f"less {found['reference']}": difference} if difference else {}
+            )
+            notes += [f"{name}: {note}" for note in footnotes(shown)]
+    _print(found, [table], [*found["remarks"], *notes], 4)
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
@@ -57,9 +76,13 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _table(found: Mapping[str, Any]) -> Table:
+def _title(found: Mapping[str, Any]) -> str:
     patients = "unknown" if found["patients"] is None else found["patients"]
-    table = Table(title=f"{found['part']}: {found['tiles']} tiles, patients: {patients}")
+    return f"{found['part']}: {found['tiles']} tiles, patients: {patients}"
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    table = Table(title=_title(found))
     table.add_column("")
     for name in found["graders"]:
         table.add_column(escape(name), justify="right")
@@ -69,11 +92,13 @@ def _table(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _print(found: Mapping[str, Any], tables: Sequence[Table], more: Sequence[str]) -> None:
+def _print(
+    found: Mapping[str, Any], tables: Sequence[Table], more: Sequence[str], columns: int
+) -> None:
     console = Console()
     if not console.is_terminal:
         # In a file there is no edge to wrap at.
-        console.width = max(_NARROWEST, 45 + _COLUMN * len(found["graders"]))
+        console.width = max(_NARROWEST, 45 + _COLUMN * columns)
     for table in tables:
         console.print(table)
     unlabelled = found["tiles_without_label"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_hmkd.model import ModelCard
 from napari_hmkd.training.tiles import Tile
+
+WriteRun = Callable[..., Path]
 
 NOTICE = "trained on random numbers, research use only"
 
@@ -42,3 +45,23 @@ def graded() -> Callable[..., tuple[list[Tile], np.ndarray]]:
         return tiles, (rng.normal(0, 2, (n, 4)) - 2 * distance).astype(np.float32)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_run(card: ModelCard) -> WriteRun:
+    """Writes what a run leaves of its predictions and scores."""
+    from napari_hmkd.training.scores.predictions import Predictions, write_predictions
+    from napari_hmkd.training.scores.report import report
+    from napari_hmkd.training.scores.strict_json import strict_json
+
+    def write(folder: Path, tiles, logits, oracle: bool = False) -> Path:
+        folder.mkdir(parents=True)
+        answers = {"student": Predictions.of_network(logits, card)}
+        if oracle:
+            answers["oracle"] = Predictions(np.array([tile.grade for tile in tiles]))
+        found = report(tiles, answers, {"student": card}, part="test", split="drawn")
+        write_predictions(folder / "predictions.csv", tiles, answers, "test")
+        (folder / "evaluation.json").write_text(strict_json(found), encoding="utf-8")
+        return folder
+
+    return write

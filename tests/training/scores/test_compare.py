@@ -13,32 +13,18 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.scores.bootstrap import NO_SPREAD
-from napari_hmkd.training.scores.compare import compare, paired
-from napari_hmkd.training.scores.predictions import Predictions, write_predictions
-from napari_hmkd.training.scores.report import SCALARS, report
-from napari_hmkd.training.scores.strict_json import strict_json
+from napari_hmkd.training.scores.compare import compare
+from napari_hmkd.training.scores.report import SCALARS
 from napari_hmkd.training.scores.tables import print_comparison, print_scores
 
 
-def write_run(folder: Path, tiles, logits, card, oracle: bool = False) -> Path:
-    """What a run leaves of its predictions and scores."""
-    folder.mkdir(parents=True)
-    answers = {"student": Predictions.of_network(logits, card)}
-    if oracle:
-        answers["oracle"] = Predictions(np.array([tile.grade for tile in tiles]))
-    found = report(tiles, answers, {"student": card}, part="test", split="drawn")
-    write_predictions(folder / "predictions.csv", tiles, answers, "test")
-    (folder / "evaluation.json").write_text(strict_json(found), encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
-def runs(tmp_path: Path, graded, card) -> list[Path]:
+def runs(tmp_path: Path, graded, write_run) -> list[Path]:
     """Two runs over the same tiles in another order, the second with more noise."""
     tiles, logits = graded(60)
     noise = np.random.default_rng(1).normal(0, 3, logits.shape).astype(np.float32)
-    first = write_run(tmp_path / "HM-KD ä", tiles, logits, card)
-    second = write_run(tmp_path / "alone [1]", tiles[::-1], (logits + noise)[::-1], card)
+    first = write_run(tmp_path / "HM-KD ä", tiles, logits)
+    second = write_run(tmp_path / "alone [1]", tiles[::-1], (logits + noise)[::-1])
     return [first, second]
 
 
@@ -84,8 +70,8 @@ def test_a_difference_is_that_of_the_scores_and_its_sign_is_first_less_second(ru
     assert pair["kappa"]["value"] > 0
 
 
-def test_a_run_differs_from_its_copy_by_nothing(runs, tmp_path, graded, card) -> None:
-    copy = write_run(tmp_path / "copy", *graded(60), card)
+def test_a_run_differs_from_its_copy_by_nothing(runs, tmp_path, graded, write_run) -> None:
+    copy = write_run(tmp_path / "copy", *graded(60))
     (pair,) = compare([runs[0], copy])["differences"]
     assert pair["kappa"] == {"value": 0.0, "interval_95": None, "reason": NO_SPREAD}
 
@@ -97,11 +83,11 @@ def test_one_run_alone_has_scores_and_no_differences(runs: list[Path]) -> None:
 
 
 def test_all_graders_of_an_evaluation_are_taken_and_like_names_told_apart(
-    runs, tmp_path: Path, graded, card
+    runs, tmp_path: Path, graded, write_run
 ) -> None:
     tiles, logits = graded(60)
-    both = write_run(tmp_path / "both", tiles, logits, card, oracle=True)
-    twin = write_run(tmp_path / "deeper" / "both", tiles, logits, card)
+    both = write_run(tmp_path / "both", tiles, logits, oracle=True)
+    twin = write_run(tmp_path / "deeper" / "both", tiles, logits)
     found = compare([both, twin])
     assert list(found["graders"]) == [f"{both}:student", f"{both}:oracle", f"{twin}"]
     assert len(found["differences"]) == 3
@@ -116,12 +102,12 @@ def test_all_graders_of_an_evaluation_are_taken_and_like_names_told_apart(
     ],
 )
 def test_runs_over_other_tiles_are_refused(
-    runs, tmp_path: Path, graded, card, change: dict, message: str
+    runs, tmp_path: Path, graded, write_run, change: dict, message: str
 ) -> None:
     tiles, logits = graded(60)
     tiles[7] = replace(tiles[7], **change)
     with pytest.raises(DataError, match=message):
-        compare([runs[0], write_run(tmp_path / "other", tiles, logits, card)])
+        compare([runs[0], write_run(tmp_path / "other", tiles, logits)])
 
 
 def test_a_folder_without_predictions_is_named(runs, tmp_path: Path) -> None:
@@ -135,81 +121,13 @@ def test_a_spoiled_evaluation_is_named(runs) -> None:
         compare(runs)
 
 
-def test_no_run_and_no_label_are_refused(tmp_path: Path, graded, card) -> None:
+def test_no_run_and_no_label_are_refused(tmp_path: Path, graded, write_run) -> None:
     with pytest.raises(DataError, match="at least one run"):
         compare([])
     tiles, logits = graded(8)
     bare = [replace(tile, grade=None) for tile in tiles]
     with pytest.raises(DataError, match="no tile has a label"):
-        compare([write_run(tmp_path / "bare", bare, logits, card)])
-
-
-def test_paired_scores_are_means_over_seeds() -> None:
-    truth = np.arange(40) % 4
-    groups = [f"P{i // 4}" for i in range(40)]
-    wrong = np.where(np.arange(40) < 10, (truth + 1) % 4, truth)
-    found = paired({"good": [truth, truth], "mixed": [truth, wrong]}, truth, groups, "good")
-    good, mixed = (found["scores"][name] for name in ("good", "mixed"))
-    assert (good["kappa"]["value"], good["kappa"]["interval_95"]) == (1.0, None)
-    assert mixed["accuracy"]["value"] == (1 + 0.75) / 2
-    assert mixed["accuracy"]["per_seed"] == [1.0, 0.75]
-    assert list(found["differences"]) == ["mixed"]
-    assert found["differences"]["mixed"]["accuracy"]["value"] == -0.125
-
-
-def wrong_at(rng: np.random.Generator, truth: np.ndarray, share: float) -> np.ndarray:
-    return np.where(rng.random(len(truth)) < share, (truth + 1) % 4, truth)
-
-
-def test_intervals_carry_the_spread_over_seeds() -> None:
-    rng = np.random.default_rng(0)
-    truth, groups = rng.integers(0, 4, 400), (np.arange(400) % 40).tolist()
-    even = [wrong_at(rng, truth, 0.3) for _ in range(3)]
-    uneven = [wrong_at(rng, truth, share) for share in (0.1, 0.3, 0.5)]
-    found = paired({"even": even, "uneven": uneven}, truth, groups, draws=500)["scores"]
-    narrow, wide = (np.ptp(found[name]["accuracy"]["interval_95"]) for name in ("even", "uneven"))
-    assert wide > 2.5 * narrow
-    assert found["uneven"]["accuracy"]["interval_95"][1] > 0.8
-
-
-def test_approaches_share_the_seeds_of_a_draw() -> None:
-    rng = np.random.default_rng(0)
-    truth, groups = rng.integers(0, 4, 400), (np.arange(400) % 40).tolist()
-    first = [wrong_at(rng, truth, share) for share in (0.1, 0.3, 0.5)]
-    second = [np.where(rng.random(400) < 0.02, (g + 1) % 4, g) for g in first]
-    predicted = {"a": first, "b": second, "one seed less": second[:2], "oracle": [truth]}
-    found = paired(predicted, truth, groups, "a", draws=500)["differences"]
-    same, fewer = (np.ptp(found[n]["accuracy"]["interval_95"]) for n in ("b", "one seed less"))
-    assert same < fewer / 4
-    assert found["oracle"]["accuracy"]["value"] == pytest.approx(0.3, abs=0.05)
-
-
-def test_without_other_seeds_only_patients_are_drawn() -> None:
-    rng = np.random.default_rng(0)
-    truth, groups = rng.integers(0, 4, 200), (np.arange(200) % 20).tolist()
-    grades = wrong_at(rng, truth, 0.3)
-    alone, thrice = (paired({"a": [grades] * n}, truth, groups)["scores"]["a"] for n in (1, 3))
-    assert alone["kappa"]["interval_95"] == thrice["kappa"]["interval_95"]
-    assert thrice["kappa"]["per_seed"] == [alone["kappa"]["value"]] * 3
-
-
-def test_pairing_takes_out_what_is_hard_for_both() -> None:
-    rng = np.random.default_rng(0)
-    truth, patient = rng.integers(0, 4, 600), np.repeat(np.arange(30), 20)
-    hard = (rng.random(30) < 0.5)[patient]
-    first = np.where(hard, (truth + 1) % 4, truth)
-    second = np.where(rng.random(600) < 0.05, (first + 1) % 4, first)
-    found = paired({"a": [first], "b": [second]}, truth, patient.tolist(), "b")
-    difference = np.ptp(found["differences"]["a"]["accuracy"]["interval_95"])
-    assert difference < np.ptp(found["scores"]["a"]["accuracy"]["interval_95"]) / 4
-
-
-@pytest.mark.parametrize(
-    ("predicted", "message"), [({"a": []}, "at least one seed"), ({}, "reference 'a' is none")]
-)
-def test_paired_needs_seeds_and_its_reference(predicted: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        paired(predicted, np.array([0, 1]), "ab", "a")
+        compare([write_run(tmp_path / "bare", bare, logits)])
 
 
 def test_the_tables_hold_every_score_and_sentence(runs, capsys) -> None:
