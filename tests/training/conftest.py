@@ -15,6 +15,13 @@ from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 WriteFolder = Callable[..., Path]
 
 
+def write_picture(path: Path, seed: int, side: int = 256) -> None:
+    """A picture of 64 random tones."""
+    tones = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(tones).resize((side, side), Image.Resampling.NEAREST).save(path)
+
+
 class ArraySource:
     """Pairs of an array as a source; it counts its readings."""
 
@@ -68,6 +75,22 @@ def bci_folder(tmp_path: Path) -> WriteFolder:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     tone = rng.integers(60, 256, (1, 1, 3), np.uint8)
                     Image.fromarray(np.tile(tone, (side, side, 1))).save(path, format="JPEG")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def mist_folder(tmp_path: Path) -> WriteFolder:
+    """Writes a folder in MIST's layout with so many pairs in each part."""
+
+    def write(**parts: int) -> Path:
+        folder = tmp_path / "MIST HER2"
+        for shift, (part, count) in enumerate(parts.items()):
+            for number in range(count):
+                for stain in ("A", "B"):
+                    seed = 1000 * shift + 100 * (stain == "B") + number
+                    write_picture(folder / f"{part}{stain}" / f"{number}.png", seed)
         return folder
 
     return write

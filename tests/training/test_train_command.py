@@ -94,6 +94,22 @@ def test_the_card_is_calibrated_for_the_file_that_is_shipped(folder: Path) -> No
     assert (card.temperature, card.conformal_thresholds) == (found.temperature, found.thresholds)
 
 
+def test_pairs_without_grades_are_learned_from_the_teacher_alone(
+    folder: Path, mist_folder, tmp_path: Path, capsys
+) -> None:
+    data = (mist_folder(train=8, val=4, test=2), "--mpp", 0.92)
+    teacher, out = folder / "teacher" / "teacher.safetensors", tmp_path / "run"
+    student = ("student", *data, *QUICK, "--calibration-share", 0.2, "--teacher", teacher)
+    assert run(*student, "--out", out) == 2
+    assert "has no grade" in capsys.readouterr().err
+    assert run(*student, "--cross-entropy", 0, "--out", out) == 0
+    assert "train_cross_entropy" not in metrics(out)
+    _, card = load(out / "student.safetensors")
+    assert (card.temperature, card.conformal_thresholds) == (1.0, ())
+    found = read_json(out / "evaluation.json")
+    assert (found["tiles"], found["tiles_without_label"], found["labels"]) == (0, 2, "none")
+
+
 def test_the_teachers_split_is_recorded(folder: Path) -> None:
     assert read_json(folder / "student" / "evaluation.json")["teacher_split"] == SEPARATE
     assert "teacher_split" not in read_json(folder / "teacher" / "evaluation.json")
