@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -9,6 +11,7 @@ _WINDOW_UM = 40.0
 _GLASS_RGB = (243.0, 243.0, 243.0)  # where a field shows none
 _GLASS_MIN = 140  # of every channel; some scanners show glass at 170
 _GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
+_GLASS_SEARCH = 1_000_000  # pixels, in which glass is looked for: every second of each row and so on
 
 
 def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
@@ -46,9 +49,10 @@ def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     -------
     float32 (3,), 0 to 255; a usual colour where hardly any glass is to be seen.
     """
-    colour = _channels_first(pixels)
+    every = max(1, math.isqrt(pixels.shape[0] * pixels.shape[1] // _GLASS_SEARCH))
+    colour = _channels_first(pixels[::every, ::every])
     unscanned = colour.min(axis=0) == 255
-    smooth = spread(colour.mean(axis=0), window_px(um_per_px)) < 2.0
+    smooth = spread(colour.mean(axis=0), window_px(every * um_per_px)) < 2.0
     empty = smooth & (colour.min(axis=0) >= _GLASS_MIN)
     if (empty & ~unscanned).any():
         empty &= ~unscanned

@@ -58,7 +58,7 @@ def keep_large(mask: np.ndarray, area_px: float) -> np.ndarray:
     parts = label(mask, connectivity=2)
     large = np.bincount(parts.ravel()) >= area_px
     large[0] = False
-    return large[parts]
+    return np.take(large, parts)
 
 
 def touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -67,4 +67,4 @@ def touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     seeded = np.zeros(parts.max() + 1, bool)
     seeded[parts[seeds]] = True
     seeded[0] = False
-    return seeded[parts]
+    return np.take(seeded, parts)
