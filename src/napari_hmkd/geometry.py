@@ -48,3 +48,13 @@ class Region:
         bottom = min(max(self.bottom, y), size.height)
         right = min(max(self.right, x), size.width)
         return Region(y, x, bottom - y, right - x)
+
+    def overlap(self, other: Region) -> Region:
+        """The part of this region that lies in another one, which it has to touch."""
+        y, x = max(self.y, other.y), max(self.x, other.x)
+        return Region(y, x, min(self.bottom, other.bottom) - y, min(self.right, other.right) - x)
+
+    def slices(self, part: Region) -> tuple[slice, slice]:
+        """Where a part of this region lies in an array of the region's pixels."""
+        y, x = part.y - self.y, part.x - self.x
+        return slice(y, y + part.height), slice(x, x + part.width)

@@ -149,11 +149,9 @@ class _HalvedLevel(_LazyLevel):
                 block = self._reader.computed_block(
                     (self.shape, y, x), functools.partial(self._compute, y, x)
                 )
-                top, left = max(y, region.y), max(x, region.x)
-                piece = block[top - y : region.bottom - y, left - x : region.right - x]
-                height, width = piece.shape[:2]
-                top, left = top - region.y, left - region.x
-                result[top : top + height, left : left + width] = piece
+                place = Region(y, x, *block.shape[:2])
+                part = place.overlap(region)
+                result[region.slices(part)] = block[place.slices(part)]
         return result
 
     def drawn(self, region: Region) -> None:

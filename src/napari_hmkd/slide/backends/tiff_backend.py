@@ -60,35 +60,34 @@ class TiffBackend:
 
     def _read_plane(self, level: int, part: int, region: Region) -> np.ndarray:
         plane = self._planes[level][part]
+        tiles = list(plane.tiles_under(region))
+        if len(tiles) == 1:  # it needs no second copy
+            piece = self._read_piece(level, plane, *tiles[0], region)
+            if piece is not None:
+                return np.ascontiguousarray(piece)
         pixels = np.full((region.height, region.width, plane.channels), 255, np.uint8)
-        for index, place in plane.tiles_under(region):
-            y, x = max(region.y, place.y), max(region.x, place.x)
-            bottom, right = min(region.bottom, place.bottom), min(region.right, place.right)
-            inside = Region(y - place.y, x - place.x, bottom - y, right - x)
-            piece = self._read_piece(level, plane, index, inside)
-            if piece is None:  # left out by the writer: blank glass
-                continue
-            height, width = piece.shape[:2]
-            if (height, width) == (region.height, region.width):
-                return np.ascontiguousarray(piece)  # a whole tile needs no second copy
-            top, left = y - region.y, x - region.x
-            pixels[top : top + height, left : left + width] = piece
+        for index, place in tiles:
+            inside = place.overlap(region)
+            piece = self._read_piece(level, plane, index, place, inside)
+            if piece is not None:  # else left out by the writer: blank glass
+                pixels[region.slices(inside)] = piece
         return pixels
 
     def _read_piece(
-        self, level: int, plane: TiffPlane, index: int, inside: Region
+        self, level: int, plane: TiffPlane, index: int, place: Region, part: Region
     ) -> np.ndarray | None:
-        """A part of a tile or strip, (height, width, channels), or None where the file has none."""
+        """Part of the tile or strip at a place, (height, width, channels); None if the file has none."""
         file = self._files[plane.path]
         try:
             offset, count = plane.stored_at(index)
             if not count:
                 return None
             if plane.has_rows:
-                return plane.read_rows(file, index, inside)
+                rows = Region(part.y - place.y, part.x - place.x, part.height, part.width)
+                return plane.read_rows(file, index, rows)
             tile = plane.decode(file.read(offset, count), index)
-            piece = tile[inside.y : inside.bottom, inside.x : inside.right]
-            if piece.shape[:2] != (inside.height, inside.width):  # the rest would pass for glass
+            piece = tile[place.slices(part)]
+            if piece.shape[:2] != (part.height, part.width):  # the rest would pass for glass
                 raise ValueError(f"it holds {tile.shape[0]} x {tile.shape[1]} px, which is too few")
         except FileClosedError as error:
             raise SlideReadError(f"'{self._path.name}' cannot be read: {error}.") from error

@@ -65,9 +65,7 @@ class LevelReader:
             return self._read_inside(level, region)
         result = np.full((region.height, region.width, 3), 255, np.uint8)
         if inside.height and inside.width:
-            top, left = inside.y - region.y, inside.x - region.x
-            pixels = self._read_inside(level, inside)
-            result[top : top + inside.height, left : left + inside.width] = pixels
+            result[region.slices(inside)] = self._read_inside(level, inside)
         return result
 
     def _read_inside(self, level: int, region: Region) -> np.ndarray:
@@ -81,11 +79,9 @@ class LevelReader:
         result = np.empty((region.height, region.width, 3), np.uint8)
         for row, column in blocks:
             place = grid.place(row, column)
-            y, x = max(place.y, region.y), max(place.x, region.x)
-            bottom, right = min(place.bottom, region.bottom), min(place.right, region.right)
+            part = place.overlap(region)
             block = self.load_block(level, row, column)
-            piece = block[y - place.y : bottom - place.y, x - place.x : right - place.x]
-            result[y - region.y : bottom - region.y, x - region.x : right - region.x] = piece
+            result[region.slices(part)] = block[place.slices(part)]
         return result
 
     def load_block(self, level: int, row: int, column: int) -> np.ndarray:
