@@ -179,6 +179,10 @@ class Server:
         These requests are answered with 500.
     silent : set of str
         These are never answered.
+    delay_s : float
+        So long each answer is kept back.
+    most_at_once : int
+        Most requests that were under way together.
     asked : list of str
         Paths of all requests so far.
     """
@@ -186,8 +190,21 @@ class Server:
     url: str = ""
     failing: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
+    delay_s: float = 0.0
+    most_at_once: int = 0
     asked: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    at_once: int = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        with self.lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        yield
+        with self.lock:
+            self.at_once -= 1
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -197,6 +214,11 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.state.asked.append(self.path)
+        with self.state.counted():
+            self.answer()
+
+    def answer(self) -> None:
+        self.state.over.wait(self.state.delay_s)
         if any(part in self.path for part in self.state.silent):
             self.state.over.wait(30)
         elif any(part in self.path for part in self.state.failing):

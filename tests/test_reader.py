@@ -39,6 +39,68 @@ def test_a_plain_small_tiff_is_left_to_others(tmp_path: Path, side: int, levels:
     assert (get_reader(str(write(tmp_path / "a.tif", side, levels))) is not None) is taken
 
 
+@pytest.mark.parametrize("suffix", [".btf", ".tf2", ".tf8", ".ptif", ".PTIFF", ".qptiff"])
+@pytest.mark.parametrize(("levels", "taken"), [(1, False), (2, True)])
+def test_other_names_of_tiffs_are_taken_as_tiffs(tmp_path: Path, suffix, levels: int, taken: bool):
+    path = str(write(tmp_path / f"a{suffix}", 256, levels))
+    assert (get_reader(path) is not None) is taken
+
+
+def test_the_manifest_claims_every_suffix_of_the_reader():
+    npe2 = pytest.importorskip("npe2", reason="needs napari")
+    manifest = npe2.PluginManifest.from_file(Path(__file__).parents[1] / "napari.yaml")
+    (claim,) = manifest.contributions.readers
+    suffixes = reader.VENDOR_SUFFIXES | reader._OTHER_SUFFIXES
+    assert set(claim.filename_patterns) == {f"*{suffix}" for suffix in suffixes}
+
+
+@pytest.mark.parametrize("opened", ["a folder", "a stack"])
+@pytest.mark.parametrize(
+    ("names", "large"),
+    [
+        (["a.svs", "b.tif"], "a.svs"),
+        (["a.tif", "großer Schnitt.tif"], "großer Schnitt.tif"),
+        (["a.tif", "b.tif"], None),
+        (["a.png", "b.png"], None),
+    ],
+)
+def test_slides_among_several_files_are_no_other_reader_s(
+    tmp_path: Path, opened: str, names: list[str], large: str | None
+):
+    for name in names:
+        write(tmp_path / name)
+        if name == "großer Schnitt.tif":
+            with (tmp_path / name).open("r+b") as file:
+                file.truncate(200_000_000)
+    paths = str(tmp_path) if opened == "a folder" else [str(tmp_path / name) for name in names]
+    found = get_reader(paths)
+    assert (found is None) is (large is None)
+    if found is not None:
+        with pytest.raises(SlideError, match=f"{large}.*one by one"):
+            found(paths)
+
+
+@pytest.mark.parametrize("fault", [None, SlideStalledError("no answer")])
+def test_a_file_is_opened_once(tmp_path: Path, monkeypatch, fault: SlideError | None):
+    opened, real = [], reader.open_slide
+
+    def open_slide(path: Path) -> Slide:
+        opened.append(path)
+        if fault is not None:
+            raise fault
+        return real(path)
+
+    monkeypatch.setattr(reader, "open_slide", open_slide)
+    path = str(write(tmp_path / "a.tif", 256, 2))
+    read = get_reader(path)
+    if fault is None:
+        assert len(read(path)) == 1
+    else:
+        with pytest.raises(SlideStalledError, match="no answer"):
+            read(path)
+    assert len(opened) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"II*\0 no tiff"])
 @pytest.mark.parametrize("name", ["a.tif", "a.dcm", "a.png", "a"])
 def test_what_is_no_slide_is_left_to_others(tmp_path: Path, content: bytes, name: str):
@@ -95,12 +157,19 @@ def test_a_file_that_does_not_answer_is_not_given_to_others(tmp_path: Path, monk
         get_reader(path)(path)
 
 
-@pytest.mark.parametrize("name", ["a.svs", "B.NDPI", "c.mrxs"])
-def test_an_unreadable_vendor_file_says_what_was_tried(tmp_path: Path, name: str):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.svs", "OpenSlide knows no such format"),
+        ("B.NDPI", "OpenSlide knows no such format"),
+        ("c.mrxs", "a folder 'c' beside it"),
+    ],
+)
+def test_an_unreadable_vendor_file_says_what_is_wrong(tmp_path: Path, name: str, message: str):
     (tmp_path / name).write_bytes(b"no slide")
     reader = get_reader(str(tmp_path / name))
     assert reader is not None
-    with pytest.raises(SlideError, match="OpenSlide knows no such format"):
+    with pytest.raises(SlideError, match=message):
         reader(str(tmp_path / name))
 
 

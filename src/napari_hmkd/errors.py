@@ -18,7 +18,7 @@ class SlideReadError(SlideError):
 
 
 class SlideStalledError(SlideReadError):
-    """An open slide's disk or network did not answer in time."""
+    """An open slide's disk or network failed, or did not answer in time."""
 
 
 class PixelSizeError(SlideError):

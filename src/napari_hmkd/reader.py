@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,8 @@ VENDOR_SUFFIXES = frozenset(
 )
 """Files that are slides or nothing: one that cannot be read is an error, not another's business."""
 
-_OTHER_SUFFIXES = frozenset({".tif", ".tiff", ".dcm", ".zarr"})
+_TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ptif", ".ptiff", ".qptiff"})
+_OTHER_SUFFIXES = _TIFF_SUFFIXES | {".dcm", ".zarr"}
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
 _LARGE_PX = 4096
 _LARGE_BYTES = 100_000_000
@@ -35,11 +36,14 @@ def get_reader(path: Paths) -> Reader | None:
 
     None leaves the path to other readers: several paths at once, a file of another kind, and a
     plain small TIFF (no pyramid, shorter than 4096 px). Taken are, so that there is a message: an
-    address of an OME-Zarr store, unseen; a file that does not answer; and a TIFF of more than 100 MB
-    that cannot be opened, as other readers would load the whole of it.
+    address of an OME-Zarr store, unseen; a file that does not answer; a TIFF of more than 100 MB that
+    cannot be opened, and several paths or a folder with such a TIFF or a vendor's file among them, as
+    other readers would load the whole of it.
+
+    What had to be opened to be known is opened once: the function goes on with it.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return read_slides if len(path) == 1 and get_reader(path[0]) else None
+        return get_reader(path[0]) if len(path) == 1 else _reader_of_several(path)
     try:
         where = locate(path)
     except SlideError:  # an address of another kind
@@ -51,7 +55,7 @@ def get_reader(path: Paths) -> Reader | None:
         return read_slides
     if suffix not in _OTHER_SUFFIXES and not where.is_dir():
         return None
-    return read_slides if _is_slide(where) else None
+    return _reader_of_opened(where)
 
 
 def read_slides(path: Paths) -> list[LayerData]:
@@ -63,28 +67,62 @@ def read_slides(path: Paths) -> list[LayerData]:
         It cannot be opened, or nothing of it can be read; the message says what was tried.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
-    layers = []
-    for one in paths:
-        slide = open_slide(one)
-        try:
-            _require_readable(slide)
-        except SlideReadError:
-            slide.close()
-            raise
-        layers.append(slide_layer(slide))
-    return layers
+    return [_layer(open_slide(one)) for one in paths]
 
 
-def _is_slide(path: Path) -> bool:
-    """Whether a file of no vendor is worth a lazy layer: a pyramid, or large."""
+def _layer(slide: Slide) -> LayerData:
     try:
-        with open_slide(path) as slide:
-            large = max(slide.size.height, slide.size.width) >= _LARGE_PX
-            return slide.vendor not in _TIFFS or len(slide.levels) > 1 or large
-    except SlideStalledError:
-        return True
-    except SlideError:
-        return _is_large_tiff(path)
+        _require_readable(slide)
+    except SlideReadError:
+        slide.close()
+        raise
+    return slide_layer(slide)
+
+
+def _reader_of_opened(path: Path) -> Reader | None:
+    """For a file of no vendor: it is worth a lazy layer if it is a pyramid, or large."""
+    try:
+        slide = open_slide(path)
+    except SlideStalledError as error:
+        return partial(_refuse, error)
+    except SlideError as error:
+        if path.is_dir():
+            return _reader_of_several(_files_in(path))
+        return partial(_refuse, error) if _is_large_tiff(path) else None
+    large = max(slide.size.height, slide.size.width) >= _LARGE_PX
+    if slide.vendor not in _TIFFS or len(slide.levels) > 1 or large:
+        return lambda _: [_layer(slide)]
+    slide.close()
+    return None
+
+
+def _reader_of_several(paths: Iterable[str | Path]) -> Reader | None:
+    """A refusal where a slide is among them."""
+    large = next(filter(_is_large, map(Path, paths)), None)
+    if large is None:
+        return None
+    error = SlideError(
+        f"A folder or a stack of files was opened, and '{large.name}' in it is a whole slide: all of "
+        "them would be loaded whole. Open the slides one by one."
+    )
+    return partial(_refuse, error)
+
+
+def _refuse(error: SlideError, path: Paths) -> list[LayerData]:
+    """A reader that says why there is none."""
+    raise error
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # nobody can read it
+        return []
+
+
+def _is_large(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in VENDOR_SUFFIXES or (suffix in _TIFF_SUFFIXES and _is_large_tiff(path))
 
 
 def _is_large_tiff(path: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import Level, Slide, open_slide, pyramid
 from napari_hmkd.slide.loading.blocks import chunk_px
@@ -118,6 +119,25 @@ def test_damage_is_drawn_as_nothing_else_looks(tmp_path, write_pyramid, damage, 
         (0, 0, 0),
     }
     assert "a.tif" in caplog.text
+
+
+def test_a_fault_that_passes_is_not_kept_in_computed_levels(tmp_path, write_pyramid, monkeypatch):
+    write_pyramid(tmp_path / "a.tif", np.full((4200, 300, 3), 200, np.uint8))
+    with open_slide(tmp_path / "a.tif") as slide:
+        read, failing = slide.reader.backend.read, [True]
+
+        def flaky(level: int, region: Region) -> np.ndarray:
+            if failing and region.y < 500:
+                raise SlideReadError("the server was busy")
+            return read(level, region)
+
+        monkeypatch.setattr(slide.reader.backend, "read", flaky)
+        coarsest = pyramid(slide)[-1]
+        drawn = coarsest.compute()
+        assert (drawn != 200).any(axis=(1, 2))[:100].all()
+        assert (drawn[600:] == 200).all()
+        failing.clear()
+        assert (coarsest.compute() == 200).all()
 
 
 class Ruler:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def read_overview(slide: Slide, size: Size) -> Overview:
                 origin, Size(block.height, block.width), downsample
             )
             readable[area] = True
+        except SlideStalledError:
+            raise
         except SlideReadError as error:
             errors.append(error)
             if max(block.height, block.width) > smallest:

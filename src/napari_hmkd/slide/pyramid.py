@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide.loading.blocks import chunk_px
+from napari_hmkd.slide.loading.blocks import CHUNK_PX, chunk_px
 from napari_hmkd.slide.resample import axis_weights, resample
 from napari_hmkd.slide.slide import Slide
 
@@ -23,7 +23,6 @@ COARSEST_PX = 2048
 DRAWING_LIMIT_S = 5.0
 """How long drawing waits for a part of the file; a window without async slicing waits with it."""
 
-_CHUNK_PX = 512
 _SLOW_PX = 2**31  # computing a level from so many pixels takes minutes
 _CHECK_PX = 16
 _MAGENTA = np.array((255, 0, 255), np.uint8)
@@ -65,6 +64,20 @@ def pyramid(slide: Slide) -> list[da.Array]:
     ]
 
 
+class _UnreadableError(Exception):
+    """Part of what was asked for cannot be read; no cache keeps what an exception carries.
+
+    Attributes
+    ----------
+    pixels : uint8 (height, width, 3)
+        What to draw in its place.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+
 class _LazyLevel(ABC):
     """What dask slices: a level of the file, or one computed from the level before it."""
 
@@ -82,7 +95,9 @@ class _LazyLevel(ABC):
         Raises
         ------
         SlideStalledError
-            The file does not answer. Damage is no error here: it is drawn.
+            The file does not answer.
+        _UnreadableError
+            Part of the region is damaged.
         """
 
     @abstractmethod
@@ -100,6 +115,9 @@ class _LazyLevel(ABC):
             self.drawn(region)
         except SlideStalledError as error:
             pixels = _unreadable(region, error)
+        except _UnreadableError as error:
+            pixels = error.pixels
+            self.drawn(region)
         rows = slice(None, None, row_step) if isinstance(index[0], slice) else 0
         columns = slice(None, None, column_step) if isinstance(index[1], slice) else 0
         return pixels[rows, columns, index[2]]
@@ -124,7 +142,7 @@ class _StoredLevel(_LazyLevel):
         except SlideStalledError:
             raise
         except SlideReadError as error:
-            return _unreadable(region, error)
+            raise _UnreadableError(_unreadable(region, error)) from error
 
     def drawn(self, region: Region) -> None:
         inside = region.clip(self._slide.levels[self._level].size)
@@ -137,21 +155,26 @@ class _HalvedLevel(_LazyLevel):
 
     def __init__(self, slide: Slide, finer: _LazyLevel) -> None:
         height, width, _ = finer.shape
-        super().__init__((height + 1) // 2, (width + 1) // 2, _CHUNK_PX)
+        super().__init__((height + 1) // 2, (width + 1) // 2, CHUNK_PX)
         self._reader, self._finer = slide.reader, finer
         # napari takes the factor from the shapes, so the average is over exactly that factor.
         self._step = (height / self.shape[0], width / self.shape[1])
 
     def pixels(self, region: Region) -> np.ndarray:
         result = np.empty((region.height, region.width, 3), np.uint8)
-        for y in range(region.y // _CHUNK_PX * _CHUNK_PX, region.bottom, _CHUNK_PX):
-            for x in range(region.x // _CHUNK_PX * _CHUNK_PX, region.right, _CHUNK_PX):
-                block = self._reader.computed_block(
-                    (self.shape, y, x), functools.partial(self._compute, y, x)
-                )
+        sound = True
+        for y in range(region.y // CHUNK_PX * CHUNK_PX, region.bottom, CHUNK_PX):
+            for x in range(region.x // CHUNK_PX * CHUNK_PX, region.right, CHUNK_PX):
+                compute = functools.partial(self._compute, y, x)
+                try:
+                    block = self._reader.computed_block((self.shape, y, x), compute)
+                except _UnreadableError as error:
+                    block, sound = error.pixels, False
                 place = Region(y, x, *block.shape[:2])
                 part = place.overlap(region)
                 result[region.slices(part)] = block[place.slices(part)]
+        if not sound:
+            raise _UnreadableError(result)
         return result
 
     def drawn(self, region: Region) -> None:
@@ -159,10 +182,13 @@ class _HalvedLevel(_LazyLevel):
 
     def _compute(self, y: int, x: int) -> np.ndarray:
         """The block whose corner is (y, x)."""
-        rows = axis_weights(y * self._step[0], self._step[0], min(_CHUNK_PX, self.shape[0] - y))
-        columns = axis_weights(x * self._step[1], self._step[1], min(_CHUNK_PX, self.shape[1] - x))
+        rows = axis_weights(y * self._step[0], self._step[0], min(CHUNK_PX, self.shape[0] - y))
+        columns = axis_weights(x * self._step[1], self._step[1], min(CHUNK_PX, self.shape[1] - x))
         source = Region(rows.first, columns.first, rows.length, columns.length)
-        return resample(self._finer.pixels(source), rows, columns)
+        try:
+            return resample(self._finer.pixels(source), rows, columns)
+        except _UnreadableError as error:
+            raise _UnreadableError(resample(error.pixels, rows, columns)) from error
 
 
 def _unreadable(region: Region, error: SlideReadError) -> np.ndarray:

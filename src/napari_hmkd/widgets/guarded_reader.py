@@ -6,6 +6,7 @@ by the menu; slides that a program opens in another window are guarded once a pa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import napari
@@ -25,12 +26,17 @@ _ASYNC_HINT = (
 
 def get_reader(path: reader.Paths) -> reader.Reader | None:
     """The npe2 reader contribution; it takes what `napari_hmkd.reader.get_reader` takes."""
-    return None if reader.get_reader(path) is None else read_slides
+    found = reader.get_reader(path)
+    return None if found is None else partial(_guarded, found)
 
 
 def read_slides(path: reader.Paths) -> list[LayerData]:
     """As `napari_hmkd.reader.read_slides`; the active window's slides are guarded from now on."""
-    layers = reader.read_slides(path)
+    return _guarded(reader.read_slides, path)
+
+
+def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
+    layers = read(path)
     viewer = napari.current_viewer()
     if viewer is not None and _guard_new not in viewer.layers.events.inserted.callbacks:
         viewer.layers.events.inserted.connect(_guard_new)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import Slide, open_slide
@@ -32,6 +33,36 @@ def test_tifffile_and_openslide_read_the_same_pixels(tmp_path, noise, write_pyra
         open_slide(tmp_path / "a.tif", backend="tifffile") as first,
         open_slide(tmp_path / "a.tif", backend="openslide") as second,
     ):
+        _assert_same(first, second, tolerance=0)
+
+
+def test_jpeg_planes_read_the_same(tmp_path: Path, noise):
+    planes = np.moveaxis(noise(256, 320).repeat(2, 0), -1, 0)
+    tifffile.imwrite(
+        tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", tile=(64, 64),
+        compression="jpeg", metadata=None,
+    )  # fmt: skip
+    with (
+        open_slide(tmp_path / "a.tif", backend="tifffile") as first,
+        open_slide(tmp_path / "a.tif", backend="openslide") as second,
+    ):
+        _assert_same(first, second, tolerance=0)
+
+
+@pytest.mark.parametrize("steps", [(1, 16), (1, 4, 8), (1, 8, 64), (1, 5, 25)], ids=str)
+def test_pyramids_of_any_steps_have_the_same_levels(tmp_path: Path, noise, steps):
+    pixels = noise(1600, 1600)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for step in steps:
+            tiff.write(
+                pixels[::step, ::step], subfiletype=int(step > 1), photometric="rgb",
+                tile=(64, 64), compression="zlib", metadata=None,
+            )  # fmt: skip
+    with (
+        open_slide(tmp_path / "a.tif", backend="tifffile") as first,
+        open_slide(tmp_path / "a.tif", backend="openslide") as second,
+    ):
+        assert [level.downsample for level in first.levels] == pytest.approx(steps, rel=0.03)
         _assert_same(first, second, tolerance=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -52,6 +53,41 @@ def test_a_back_end_that_cannot_says_why_and_which_can(
 ):
     with pytest.raises(SlideError, match=f"(?s){backend}, which was asked for.*{why}.*{instead}"):
         open_slide(everything / name, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "photometric", "why"),
+    [
+        ((64, 64, 3), np.uint16, "rgb", "uint16"),
+        ((64, 64), np.uint8, "minisblack", "grey"),
+        ((64, 64), np.uint8, "palette", "palette"),
+        ((2, 64, 64, 3), np.uint8, "rgb", "axes are"),
+        ((3, 64, 64), np.uint8, "minisblack", "only one of its colours"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["openslide", "fastslide"])
+def test_openslide_makes_no_picture_of_what_is_no_slide(
+    tmp_path: Path, shape, dtype, photometric: str, why: str, backend: str
+):
+    path = tmp_path / "a.ome.tif"
+    metadata = {"axes": "CYX"} if shape[0] == 3 else None
+    tifffile.imwrite(
+        path, np.zeros(shape, dtype), photometric=photometric, tile=(32, 32), metadata=metadata,
+        planarconfig="contig" if photometric == "rgb" else None,
+    )  # fmt: skip
+    with pytest.raises(SlideError, match=why):
+        open_slide(path, backend=backend)
+
+
+def test_openslide_s_first_page_must_be_the_slide(tmp_path: Path, noise):
+    settings = {"photometric": "rgb", "tile": (32, 32), "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(96, 64), description="Label", **settings)
+        tiff.write(noise(128, 128), **settings)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.size.width == 128
+    with pytest.raises(SlideError, match="first page"):
+        open_slide(tmp_path / "a.tif", backend="openslide")
 
 
 @pytest.mark.parametrize("backend", ["openslide", "tifffile", "zarr", "fastslide"])

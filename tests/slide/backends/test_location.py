@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide import open_slide
+from napari_hmkd.slide import open_slide, pyramid
 from napari_hmkd.slide.backends import location
 from napari_hmkd.slide.description import describe
 
@@ -96,11 +96,24 @@ def test_a_store_on_a_server_is_the_store_on_disk(folder, serve, pixels, version
         assert np.array_equal(slide.read_level(1, Region(0, 0, 50, 70)), pixels[::2, ::2])
 
 
-def test_opening_reads_no_pixels_and_a_region_only_its_chunks(folder, serve):
+def test_opening_reads_no_pixels_and_a_region_the_512_px_around_it_once(folder, serve):
     with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
         assert not [path for path in server.asked if "/c/" in path]
         slide.read_level(0, Region(32, 32, 32, 32))
-        assert sum("/0/c/" in path for path in server.asked) == 3  # one chunk of each channel
+        slide.read_level(0, Region(0, 90, 50, 50))
+        chunks = [path for path in server.asked if "/c/" in path]
+        assert len(chunks) == len(set(chunks)) == 4 * 5 * 3  # the level has fewer than 512 px
+        assert all("/0/c/" in path for path in chunks)
+
+
+def test_a_slow_server_is_asked_for_many_chunks_at_once(tmp_path, serve, write_zarr, noise):
+    pixels = noise(600, 600)
+    write_zarr(tmp_path / "a.zarr", [pixels], chunk_px=128)
+    with serve(tmp_path) as server, open_slide(f"{server.url}/a.zarr") as slide:
+        server.delay_s = 0.1
+        (level,) = pyramid(slide)
+        assert np.array_equal(level[:512, :512].compute(), pixels[:512, :512])
+        assert server.most_at_once > 3  # more than the channels of one chunk
 
 
 def test_a_missing_chunk_is_the_fill_value(folder, serve, pixels):
@@ -126,7 +139,7 @@ def test_a_server_that_stalls_is_waited_for_in_bounds(folder, serve, brief):
     with serve(folder) as server, open_slide(f"{server.url}/{url}") as slide:
         server.silent.add("/0/c/")
         start = time.perf_counter()
-        with pytest.raises(SlideReadError, match="no answer in time"):
+        with pytest.raises(SlideStalledError, match="no answer in time"):
             slide.read_level(0, WHOLE)
         server.silent.add("zarr.json")
         with pytest.raises(SlideError, match="no answer in time"):
@@ -134,11 +147,44 @@ def test_a_server_that_stalls_is_waited_for_in_bounds(folder, serve, brief):
         assert time.perf_counter() - start < 10 * brief
 
 
+def test_a_server_that_stalls_ends_a_run_and_fails_no_tile(folder, serve, brief):
+    with serve(folder) as server, open_slide(f"{server.url}/Präparat 0.5.ome.zarr") as slide:
+        server.silent.add("/c/")
+        start = time.perf_counter()
+        tiles = [lambda place=place: slide.read_level(0, place) for place in [WHOLE] * 20]
+        with pytest.raises(SlideStalledError):
+            list(slide.in_order(tiles, ahead=2))
+        with pytest.raises(SlideStalledError):
+            slide.thumbnail(30)
+        assert time.perf_counter() - start < 10 * brief
+
+
+@pytest.mark.parametrize(
+    ("error", "stall"),
+    [
+        (TimeoutError(), True),
+        (ConnectionResetError(104, "reset"), True),
+        (OSError(5, "Input/output error"), True),
+        (FileNotFoundError(2, "no such file"), False),
+        (OSError("Not a gzipped file"), False),
+        (ValueError("damaged"), False),
+    ],
+)
+def test_what_is_a_stall_and_what_is_damage(error: Exception, stall: bool):
+    assert location.is_stall(error) is stall
+
+
+def test_a_bucket_that_does_not_answer_is_a_stall():
+    errors = pytest.importorskip("botocore.exceptions", reason="needs the s3 extra")
+    for kind in (errors.ReadTimeoutError, errors.EndpointConnectionError):
+        assert location.is_stall(kind(endpoint_url="https://a.b"))
+
+
 def test_a_server_that_is_gone(folder, serve):
     with serve(folder) as server:
         url = f"{server.url}/Präparat 0.5.ome.zarr"
         slide = open_slide(url)
-    with slide, pytest.raises(SlideReadError, match="connect"):
+    with slide, pytest.raises(SlideStalledError, match="connect"):
         slide.read_level(0, WHOLE)
     with pytest.raises(SlideError, match="connect"):
         open_slide(url)

@@ -194,6 +194,57 @@ def test_aperio_s_ycbcr_in_jpeg_2000_goes_to_openslide(tmp_path: Path):
     assert np.abs(shown - pixels).mean() < 2
 
 
+@pytest.mark.parametrize("level", [1, 2])
+def test_an_svs_whose_coarse_tiles_are_empty_goes_to_openslide(tmp_path: Path, level: int):
+    pixels = astronaut()[:512, :512]
+    kind = "Aperio Image Library v11.2.1\r\n512x512 (64x64) JPEG/RGB Q=70|MPP = 0.5"
+    settings = {"photometric": "rgb", "compression": "zlib", "metadata": None, "description": kind}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as tiff:
+        tiff.write(pixels, tile=(64, 64), **settings)
+        tiff.write(pixels[::8, ::8], **settings)
+        for step in (2, 4):
+            tiff.write(pixels[::step, ::step], tile=(64, 64), **settings)
+    with tifffile.TiffFile(tmp_path / "a.svs", mode="r+") as tiff:
+        counts = tiff.pages[level + 1].tags["TileByteCounts"]
+        counts.overwrite([0, *counts.value[1:]])
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert slide.backend == "openslide"
+        assert "empty tiles" in slide.backend_reason
+        shown = slide.read_level(level, Region(0, 0, 64, 64)).astype(int)
+    step = 2**level
+    assert np.abs(shown - pixels[::step, ::step][:64, :64]).mean() < 20
+    with pytest.raises(SlideError, match="empty tiles"):
+        open_slide(tmp_path / "a.svs", backend="tifffile")
+
+
+@pytest.mark.parametrize("backend", [None, "openslide"])
+def test_a_mrxs_without_its_folder_says_so(tmp_path: Path, backend: str | None):
+    Image.fromarray(astronaut()).save(tmp_path / "case 1.mrxs", "JPEG")
+    with pytest.raises(SlideError, match=r"folder 'case 1' beside it, which is missing"):
+        open_slide(tmp_path / "case 1.mrxs", backend=backend)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("backend", [None, "openslide"])
+def test_a_link_to_an_instance_opens_the_dicom_slide(
+    shared_data: Path, tmp_path: Path, together: bool, backend: str | None
+):
+    """Alone elsewhere, or with its fellows as links to a store where each file lies by itself."""
+    for number, instance in enumerate(
+        sorted((shared_data / "slides/cmu-1-small-region-dicom").glob("*.dcm"))
+    ):
+        target = instance
+        if together:
+            target = tmp_path / "store" / str(number) / instance.name
+            target.parent.mkdir(parents=True)
+            target.write_bytes(instance.read_bytes())
+        link = tmp_path / ("links" if together else str(number)) / f"{number}.dcm"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(target)
+    with open_slide(tmp_path / ("links" if together else "0") / "0.dcm", backend=backend) as slide:
+        assert slide.size == Size(2967, 2220)
+
+
 def test_a_folder_of_two_dicom_slides_is_refused_with_a_file_of_each(shared_data, tmp_path):
     folder = tmp_path / "two slides"
     folder.mkdir()

@@ -138,3 +138,55 @@ def test_an_only_image_with_such_a_word_in_its_name_is_the_slide(tmp_path: Path,
     tifffile.imwrite(path, pixels, photometric="rgb", metadata={"Name": name})
     with open_slide(path) as slide:
         assert slide.size == Size(90, 80)
+
+
+TILED = {"photometric": "rgb", "tile": (64, 64), "compression": "zlib", "metadata": None}
+
+
+@pytest.mark.parametrize(
+    ("size", "more"),
+    [
+        ((300, 200), {}),
+        ((300, 200), {"description": "label image"}),
+        ((128, 160), {"description": "label image"}),  # of the slide's proportions
+        ((1024, 1280), {}),  # larger than the slide
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "aperio"])
+def test_openslide_shows_no_label_in_tiles(tmp_path: Path, size, more, kind: str):
+    path, aperio = tmp_path / "a.tif", "Aperio Image Library v11.2.1\r\n"
+    tissue = np.random.default_rng(0).integers(180, 256, (512, 640, 3), np.uint8)
+    if kind == "aperio":
+        more = {"description": f"{aperio}{more.get('description', '')} {size[1]}x{size[0]}"}
+    with tifffile.TiffWriter(path) as tiff:
+        header = {"description": aperio + HEADER} if kind == "aperio" else {}
+        tiff.write(tissue, **header, **TILED)
+        tiff.write(np.broadcast_to(LABEL, (*size, 3)), subfiletype=1, **more, **TILED)
+    with open_slide(path) as slide:
+        assert (slide.backend, [level.size for level in slide.levels]) == (
+            "tifffile",
+            [Size(512, 640)],
+        )
+    for backend in ("openslide", "fastslide"):
+        with pytest.raises(SlideError, match=r"beside the slide, such as a label"):
+            open_slide(path, backend=backend)
+
+
+def test_no_label_is_shown_where_openslide_stands_in(tmp_path: Path):
+    tissue = np.random.default_rng(0).integers(180, 256, (512, 640, 3), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(tissue, **TILED | {"photometric": "ycbcr", "subsampling": (1, 1)})
+        tiff.write(np.broadcast_to(LABEL, (300, 200, 3)), subfiletype=1, **TILED)
+    with pytest.raises(SlideError, match=r"stored as YCBCR.*beside the slide"):
+        open_slide(tmp_path / "a.tif")
+
+
+def test_a_label_in_tiles_is_no_level_of_an_svs(tmp_path: Path):
+    aperio = "Aperio Image Library v11.2.1\r\n"
+    tissue = np.random.default_rng(0).integers(180, 256, (512, 640, 3), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.svs") as tiff:
+        tiff.write(tissue, description=aperio + HEADER, **TILED)
+        for _ in range(2):  # in the thumbnail's place, and among the levels
+            tiff.write(np.broadcast_to(LABEL, (300, 200, 3)), description=aperio, **TILED)
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert [level.size for level in slide.levels] == [Size(512, 640)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import warnings
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 
 
@@ -49,15 +51,19 @@ def test_colours_stored_as_planes(tmp_path, noise, layout: dict[str, Any], name:
     assert np.array_equal(whole(tmp_path / name), pixels)
 
 
-def test_colours_stored_as_pages_of_an_ome_tiff(tmp_path, noise):
+@pytest.mark.parametrize("compression", [None, "zlib", "jpeg"])
+def test_colours_stored_as_pages_of_an_ome_tiff(tmp_path, noise, compression):
     pixels = noise(100, 130)
     tifffile.imwrite(
         tmp_path / "a.ome.tif",
         np.moveaxis(pixels, -1, 0),
         photometric="minisblack",
         metadata={"axes": "CYX"},
+        compression=compression,
     )
-    assert np.array_equal(whole(tmp_path / "a.ome.tif"), pixels)
+    expected = np.moveaxis(tifffile.imread(tmp_path / "a.ome.tif"), 0, -1)
+    assert np.array_equal(whole(tmp_path / "a.ome.tif"), expected)
+    assert compression == "jpeg" or np.array_equal(expected, pixels)
 
 
 def test_a_pyramid_in_sub_pages(tmp_path, noise):
@@ -132,3 +138,18 @@ def test_a_tile_left_out_by_the_writer_is_blank(tmp_path: Path, noise):
             tiff.pages[0].tags[tag].overwrite([0, values[1]])
     assert (whole(path)[:, :64] == 255).all()
     assert np.array_equal(whole(path)[:, 64:], pixels[:, 64:])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_drive_that_fails_is_no_damage(tmp_path: Path, noise, monkeypatch, compression):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(64, 64), photometric="rgb", compression=compression)
+
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    with open_slide(path) as slide:
+        monkeypatch.setattr(SharedFile, "_at", fail)
+        with pytest.raises(SlideStalledError, match=r"not connected.*disk or network") as failure:
+            slide.read_level(0, Region(0, 0, 64, 64))
+    assert "damaged" not in str(failure.value)

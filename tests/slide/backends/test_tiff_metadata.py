@@ -1,8 +1,7 @@
-"""What a TIFF says about itself: pixel sizes, and the files that it consists of."""
+"""What an OME-TIFF says about the files that it consists of."""
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,80 +11,6 @@ import tifffile
 from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
-
-
-@pytest.mark.parametrize(
-    ("unit", "stated", "um"),
-    [("µm", 0.5, 0.5), ("nm", 500, 0.5), ("mm", 0.0005, 0.5), ("cm", 0.00005, 0.5)],
-)
-def test_ome_pixel_sizes_in_any_unit(tmp_path: Path, noise, unit: str, stated: float, um: float):
-    metadata = {
-        "axes": "YXS",
-        **{f"PhysicalSize{axis}": stated for axis in "XY"},
-        **{f"PhysicalSize{axis}Unit": unit for axis in "XY"},
-    }
-    tifffile.imwrite(tmp_path / "a.ome.tif", noise(64, 64), photometric="rgb", metadata=metadata)
-    with open_slide(tmp_path / "a.ome.tif") as slide:
-        assert slide.mpp == pytest.approx((um, um))
-        assert slide.mpp_source == "OME PhysicalSizeX"
-
-
-@pytest.mark.parametrize(
-    ("unit", "resolution", "mpp"),
-    [
-        ("CENTIMETER", (20_000, 20_000), (0.5, 0.5)),
-        ("CENTIMETER", (20_000, 10_000), (1.0, 0.5)),
-        ("INCH", (50_800, 50_800), (0.5, 0.5)),
-        ("INCH", (72, 72), None),
-        ("INCH", (300, 300), None),
-        ("NONE", (20_000, 20_000), None),
-    ],
-)
-def test_resolution_tags(tmp_path: Path, noise, unit: str, resolution, mpp):
-    tifffile.imwrite(
-        tmp_path / "a.tif",
-        noise(64, 64),
-        photometric="rgb",
-        resolution=resolution,
-        resolutionunit=unit,
-    )
-    with open_slide(tmp_path / "a.tif") as slide:
-        if mpp is None:
-            assert slide.mpp is None
-        else:
-            assert slide.mpp == pytest.approx(mpp)
-            assert slide.mpp_source == "TIFF resolution"
-
-
-def patch_tag(path: Path, code: int, entry: bytes) -> None:
-    """Give a tag of the first page another type and value."""
-    with tifffile.TiffFile(path) as tiff:
-        place = tiff.pages[0].tags[code].offset
-    with path.open("r+b") as file:
-        file.seek(place + 2)
-        file.write(entry)
-
-
-@pytest.mark.parametrize(
-    ("patches", "mpp"),
-    [
-        ({code: struct.pack("<HIf", 11, 1, 20_000.0) for code in (282, 283)}, (0.5, 0.5)),
-        ({code: struct.pack("<HIf", 11, 1, float("nan")) for code in (282, 283)}, None),
-        ({282: struct.pack("<HIf", 11, 1, -1.0)}, (0.5, 0.5)),  # one side speaks for both
-        ({296: struct.pack("<HI4s", 2, 3, b"cm\0\0")}, None),
-        ({282: struct.pack("<HI4s", 2, 4, b"big\0"), 283: struct.pack("<HI4s", 2, 1, b"")}, None),
-    ],
-    ids=["numbers", "not-a-number", "negative", "unit-as-text", "text"],
-)
-def test_odd_resolution_tags_keep_no_slide_from_opening(tmp_path: Path, noise, patches, mpp):
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(
-        path, noise(64, 64), photometric="rgb", resolution=(20_000, 20_000), resolutionunit=3
-    )
-    for code, entry in patches.items():
-        patch_tag(path, code, entry)
-    with open_slide(path) as slide:
-        assert slide.mpp == (mpp and pytest.approx(mpp))
 
 
 def test_files_that_an_ome_tiff_names_must_be_there(tmp_path: Path, noise):
@@ -99,7 +24,16 @@ def test_files_that_an_ome_tiff_names_must_be_there(tmp_path: Path, noise):
             open_slide(tmp_path / name)
 
 
-def write_channel_files(folder: Path, pixels: np.ndarray) -> None:
+@pytest.mark.parametrize("name", ["m0.ome.tif", "m1.ome.tif"])
+def test_channels_in_files_of_their_own_can_be_jpegs(tmp_path: Path, noise, name: str):
+    write_channel_files(tmp_path, noise(90, 80), compression="jpeg")
+    stored = [tifffile.imread(tmp_path / f"m{c}.ome.tif", is_ome=False) for c in range(3)]
+    with open_slide(tmp_path / name) as slide:
+        found = slide.read_level(0, Region(0, 0, 90, 80))
+    assert np.array_equal(found, np.stack(stored, axis=-1))
+
+
+def write_channel_files(folder: Path, pixels: np.ndarray, compression: str | None = None) -> None:
     """An OME-TIFF whose three channels lie in a file each."""
     uuids = [f"urn:uuid:0000000{channel}-0000-0000-0000-000000000000" for channel in range(3)]
     channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
@@ -118,5 +52,5 @@ def write_channel_files(folder: Path, pixels: np.ndarray) -> None:
         )
         tifffile.imwrite(
             folder / f"m{channel}.ome.tif", pixels[..., channel], description=header,
-            metadata=None, photometric="minisblack",
+            metadata=None, photometric="minisblack", compression=compression,
         )  # fmt: skip

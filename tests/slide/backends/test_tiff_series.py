@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide
 
 
@@ -25,6 +26,7 @@ from napari_hmkd.slide import open_slide
         ((64, 64, 3), np.uint8, "minisblack", "MINISBLACK"),
         ((64, 64, 3), np.uint8, "cielab", "CIELAB"),
         ((64, 64, 3), np.uint8, "icclab", "ICCLAB"),
+        ((64, 64), np.uint8, "palette", "palette"),
     ],
 )
 @pytest.mark.parametrize("tile", [None, (32, 32)])
@@ -61,3 +63,53 @@ def test_pieces_too_large_for_the_cache_are_refused(tmp_path: Path, layout: dict
                 tags[name].overwrite(6704)
     with pytest.raises(SlideError, match="pieces of 135 MB"):
         open_slide(path)
+
+
+TILED: dict[str, Any] = {
+    "photometric": "rgb",
+    "tile": (64, 64),
+    "compression": "zlib",
+    "metadata": None,
+}
+
+
+def test_an_svs_without_a_thumbnail_keeps_its_first_level(tmp_path: Path, noise):
+    pixels = noise(512, 640)
+    kind = "Aperio Image Library v11.2.1\r\n640x512 (64x64) JPEG/RGB Q=70|MPP = 0.5"
+    with tifffile.TiffWriter(tmp_path / "a.svs") as tiff:
+        for step in (1, 4, 16):
+            tiff.write(pixels[::step, ::step], description=kind, **TILED)
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert slide.backend == "tifffile"
+        assert [level.downsample for level in slide.levels] == [1.0, 4.0, 16.0]
+        found = slide.read_level(1, Region(0, 0, 128, 160))
+    assert np.array_equal(found, pixels[::4, ::4])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"pixels": np.zeros((32, 40, 3), np.uint8)},  # not said to be a copy
+        {"pixels": np.zeros((40, 40, 3), np.uint8), "subfiletype": 1},
+        {"pixels": np.zeros((32, 40), np.uint8), "subfiletype": 1, "photometric": "minisblack"},
+        {"pixels": np.zeros((32, 40, 3), np.uint8), "subfiletype": 1, "description": "Label"},
+    ],
+    ids=["an-image-of-its-own", "of-other-proportions", "grey", "called-label"],
+)
+def test_what_is_no_smaller_copy_is_no_level(tmp_path: Path, noise, page: dict[str, Any]):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(512, 640), **TILED)
+        more = {**TILED, **page}
+        tiff.write(more.pop("pixels"), **more)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert [level.size for level in slide.levels] == [Size(512, 640)]
+
+
+@pytest.mark.parametrize("backend", [None, "tifffile"])
+def test_the_reason_says_which_of_several_scenes_is_shown(tmp_path: Path, noise, backend):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
+        for name, side in (("Erika", 64), ("Label", 300), ("Mustermann", 128), ("Scan", 100)):
+            tiff.write(noise(side, side), photometric="rgb", metadata={"Name": name})
+    with open_slide(tmp_path / "a.ome.tif", backend=backend) as slide:
+        assert slide.size == Size(128, 128)
+        assert slide.backend_reason.endswith("; it shows image 2 of 3, the largest")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
 
@@ -39,17 +41,6 @@ def test_pixel_size_from_the_scale_and_its_unit(
         assert slide.mpp == (None if mpp is None else pytest.approx((mpp, mpp)))
 
 
-def test_the_first_image_of_a_bioformats2raw_store_opens(tmp_path: Path, noise, write_zarr):
-    pixels = noise(40, 50)
-    zarr.create_group(tmp_path / "a.zarr", zarr_format=3).attrs["ome"] = {
-        "version": "0.5",
-        "bioformats2raw.layout": 3,
-    }
-    write_zarr(tmp_path / "a.zarr/0", [pixels])
-    with open_slide(tmp_path / "a.zarr") as slide:
-        assert np.array_equal(slide.read_level(0, Region(0, 0, 40, 50)), pixels)
-
-
 def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise, write_zarr):
     pixels = noise(64, 64)
     write_zarr(tmp_path / "a.zarr", [pixels])
@@ -60,8 +51,58 @@ def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise, write_zarr):
         assert np.array_equal(slide.read_level(0, Region(32, 0, 32, 64)), pixels[32:])
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_store_that_is_gone_is_not_black(tmp_path: Path, noise, write_zarr, version: str):
+    write_zarr(tmp_path / "a.zarr", [noise(64, 64)], version)
+    with open_slide(tmp_path / "a.zarr") as slide:
+        shutil.rmtree(tmp_path / "a.zarr")
+        with pytest.raises(SlideReadError, match="the store is gone") as failed:
+            slide.read_level(0, Region(0, 0, 32, 32))
+        assert not isinstance(failed.value, SlideStalledError)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(("lacking", "told"), [(0, False), (1, False), (10, True), (12, True)])
+def test_chunks_that_are_left_out_are_the_fill_value_and_many_are_told(
+    tmp_path: Path, noise, write_zarr, caplog, version: str, lacking: int, told: bool
+):
+    write_zarr(tmp_path / "Präparat.zarr", [noise(64, 64)], version)
+    level = tmp_path / "Präparat.zarr/0"
+    chunks = sorted(one for one in level.rglob("*") if one.is_file() and one.name[0] not in ".z")
+    assert len(chunks) == 12
+    for chunk in chunks[len(chunks) - lacking :]:
+        chunk.unlink()
+    with open_slide(tmp_path / "Präparat.zarr") as slide:
+        blue = slide.read_level(0, Region(32, 32, 32, 32))[..., 2]
+    assert (not blue.any()) is (lacking > 0)
+    assert (f"lacks {lacking} of 12 chunks" in caplog.text) is told
+
+
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((64, 64, 1), np.uint8), ((64, 64, 3), np.uint16), ((64, 64, 5), np.uint8)]
+    ("number", "stall"), [(errno.EIO, True), (errno.ENOTCONN, True), (errno.ENOENT, False)]
+)
+def test_a_drive_that_fails_is_a_stall_and_no_damage(
+    tmp_path: Path, noise, write_zarr, monkeypatch, number: int, stall: bool
+):
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(number, "of the drive")
+
+    write_zarr(tmp_path / "a.zarr", [noise(64, 64)])
+    with open_slide(tmp_path / "a.zarr") as slide:
+        monkeypatch.setattr(zarr.storage.LocalStore, "get", fail)
+        with pytest.raises(SlideReadError, match="of the drive") as failed:
+            slide.read_level(0, Region(0, 0, 10, 10))
+    assert isinstance(failed.value, SlideStalledError) is stall
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((64, 64, 1), np.uint8),
+        ((64, 64, 3), np.uint16),
+        ((64, 64, 4), np.uint8),
+        ((64, 64, 5), np.uint8),
+    ],
 )
 def test_other_images_are_refused(tmp_path: Path, shape, dtype, write_zarr):
     write_zarr(tmp_path / "a.zarr", [np.zeros(shape, dtype)])

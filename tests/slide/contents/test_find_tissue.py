@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.spatial import cKDTree
 
@@ -55,6 +56,15 @@ def test_pen_and_glass_are_no_tissue(shared_data: Path, name, low, high, mpp: fl
     with Image.open(shared_data / "tiles" / f"{name}.png") as image:
         pixels = np.asarray(image.convert("RGB").reduce(round(8 / mpp)))
     assert low <= tissue_in(pixels, 8.0).mean() <= high
+
+
+@pytest.mark.parametrize(("mpp", "shape"), [(4.0, (60, 80)), (8.0, (120, 160)), (20.0, (120, 160))])
+def test_a_coarse_slide_is_not_enlarged_for_its_mask(tmp_path: Path, mpp: float, shape):
+    tifffile.imwrite(tmp_path / "a.tif", section(), photometric="rgb", tile=(64, 64))
+    with open_slide(tmp_path / "a.tif", mpp=mpp) as slide:
+        tissue = find_tissue(slide)
+    assert tissue.mask.shape == shape
+    assert tissue.mpp == pytest.approx((max(mpp, 8.0),) * 2)
 
 
 def section(shape: tuple[int, int] = (120, 160), glass=(240, 238, 241)) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -75,19 +76,57 @@ def remote_store(path: UPath) -> FsspecStore:
     """
     from zarr.storage import FsspecStore
 
-    options = {**_limits(path.protocol), **path.storage_options}
     try:
-        return FsspecStore.from_url(str(path), storage_options=options, read_only=True)
+        return FsspecStore.from_url(str(path), storage_options=_options(path), read_only=True)
     except ImportError as error:
         raise SlideError(
             f"'{path}' cannot be read: {error}. For s3:// addresses: pip install 'napari-hmkd[s3]'."
         ) from error
 
 
+def read_file(folder: Path | UPath, name: str) -> bytes | None:
+    """A small file below a folder or an address; None where there is none."""
+    if is_remote(folder):
+        folder = UPath(str(folder), **_options(folder))
+    file = folder / name
+    try:
+        found: bytes = file.fs.cat_file(file.path) if is_remote(file) else file.read_bytes()
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def is_stall(error: Exception) -> bool:
+    """Whether a disk, network or server failed and not the data: all further reads would fail too."""
+    if isinstance(error, _connection_errors()):
+        return True
+    # An error of a codec can be an OSError, without a number; a lost file is one place's fault.
+    return (
+        isinstance(error, OSError)
+        and error.errno is not None
+        and not isinstance(error, FileNotFoundError)
+    )
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, for a message; a timeout often has no words of its own."""
     words = str(error) or type(error).__name__
     return f"no answer in time ({words})" if isinstance(error, TimeoutError) else words
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    found = (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+    try:
+        botocore = import_module("botocore.exceptions")
+    except ImportError:  # it comes with the extra s3
+        return found
+    return (*found, botocore.ConnectionError, botocore.HTTPClientError)
+
+
+def _options(path: UPath) -> dict[str, Any]:
+    return {**_limits(path.protocol), **path.storage_options}
 
 
 def _limits(protocol: str) -> dict[str, Any]:

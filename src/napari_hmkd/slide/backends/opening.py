@@ -12,18 +12,19 @@ from upath import UPath
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends import tiff_metadata
+from napari_hmkd.slide.backends.dicom_folder import file_of
 from napari_hmkd.slide.backends.fastslide_backend import FastSlideBackend
 from napari_hmkd.slide.backends.location import is_remote, reason_of
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
 from napari_hmkd.slide.backends.protocol import Backend
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
-from napari_hmkd.slide.backends.tiff_series import UndecodableError
+from napari_hmkd.slide.backends.tiff_checks import UndecodableError
+from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = "SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, OME-Zarr"
 _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
-_DECODED = "a TIFF whose tiles tifffile decodes"
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
 )
@@ -76,41 +77,46 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
         return ZarrBackend(path), "the address of an OME-Zarr store"
     if is_zarr(path):
         return ZarrBackend(path), "an OME-Zarr store"
-    file = _file_of(path)
+    file = file_of(path)
     vendor = openslide.OpenSlide.detect_format(file)
     if vendor == "aperio":
-        return _open_aperio(file)
-    if vendor == "generic-tiff":
-        return _open_generic(file)
+        return _open_tiff(file, "an Aperio SVS", Exception)  # OpenSlide knows its oddities
     if vendor not in _FOR_TIFFFILE:
         return _open_openslide(file), f"the format '{vendor}', which OpenSlide reads best"
-    if not is_tiff(file):
-        raise SlideError(
-            f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
-            f"Opened are {_FORMATS}."
-        )
-    return TiffBackend(file), _DECODED
+    if is_tiff(file):  # of all else than unusual colours OpenSlide would make some picture
+        return _open_tiff(file, "a TIFF", UndecodableError)
+    raise SlideError(_no_slide(path))
 
 
-def _open_aperio(path: Path) -> tuple[Backend, str]:
-    """Most SVS go to tifffile; OpenSlide gets those of which tifffile cannot make sense."""
+def _open_tiff(path: Path, what: str, passed_on: type[Exception]) -> tuple[Backend, str]:
+    """Open with tifffile, or with OpenSlide after an error that is passed on."""
     try:
-        return TiffBackend(path), "an Aperio SVS whose tiles tifffile decodes"
-    except Exception as error:  # tifffile need not understand what OpenSlide reads
-        opened = _open_openslide(path)
-        return opened, f"an Aperio SVS that tifffile cannot read ({reason_of(error)})"
-
-
-def _open_generic(path: Path) -> tuple[Backend, str]:
-    """OpenSlide gets 8-bit colour in an unusual form; of all else it would make some picture."""
-    try:
-        return TiffBackend(path), _DECODED
-    except UndecodableError as error:
+        opened = TiffBackend(path)
+    except passed_on as error:
         try:
-            opened = _open_openslide(path)
-        except SlideError:
-            raise error from None
-        return opened, f"a TIFF that tifffile cannot decode ({error})"
+            other = _open_openslide(path)
+        except SlideError as refusal:
+            if not isinstance(error, UndecodableError):
+                raise
+            raise SlideError(
+                f"'{path}' cannot be read: {error} Nor can OpenSlide read it: {refusal}"
+            ) from refusal
+        return other, f"{what} that tifffile cannot read ({reason_of(error)})"
+    return opened, f"{what} whose tiles tifffile decodes{opened.which_image}"
+
+
+def _no_slide(path: Path) -> str:
+    """What to tell about a file that nothing reads."""
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and not folder.is_dir():
+        return (
+            f"'{path}' is a part of a slide: its pixels lie in a folder '{folder.name}' beside it, "
+            "which is missing. Copy both."
+        )
+    return (
+        f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
+        f"Opened are {_FORMATS}."
+    )
 
 
 def _open_forced(path: Path | UPath, name: str) -> tuple[Backend, str]:
@@ -121,6 +127,8 @@ def _open_forced(path: Path | UPath, name: str) -> tuple[Backend, str]:
             f"'{path}' cannot be opened with {name}, which was asked for: {reason_of(error)} "
             f"{_alternative(path)}"
         ) from error
+    if isinstance(opened, TiffBackend):
+        return opened, f"asked for{opened.which_image}"
     if name != "fastslide":
         return opened, "asked for"
     return opened, "asked for, and it agrees with OpenSlide; unlike the others it can miss damage"
@@ -137,9 +145,7 @@ def _alternative(path: Path | UPath) -> str:
 
 
 def _open_openslide(path: Path | UPath) -> Backend:
-    file = _file_of(_local(path))
-    _require_whole_tiff(file)
-    return OpenSlideBackend(file)
+    return OpenSlideBackend(_checked(path))
 
 
 def _open_tifffile(path: Path | UPath) -> Backend:
@@ -159,9 +165,7 @@ def _open_zarr(path: Path | UPath) -> Backend:
 
 
 def _open_fastslide(path: Path | UPath) -> Backend:
-    file = _file_of(_local(path))
-    _require_whole_tiff(file)
-    return FastSlideBackend(file)
+    return FastSlideBackend(_checked(path))
 
 
 BACKENDS: dict[str, Callable[[Path | UPath], Backend]] = {
@@ -185,55 +189,26 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 
 
-def _require_whole_tiff(path: Path) -> None:
-    """Find out now, not in the middle of a run, that a TIFF-based vendor file was cut off."""
-    if not is_tiff(path):
-        return
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            tiff_metadata.require_whole(tiff, tiff.series[0], path)
-    except SlideError:
-        raise
-    except Exception as error:  # tifffile need not understand what OpenSlide reads
-        _LOG.debug("'%s' was not checked for truncation: %s", path, error)
+def _checked(path: Path | UPath) -> Path:
+    """The file for OpenSlide or fastslide, after what they do not check.
 
-
-def _file_of(path: Path) -> Path:
-    """The file itself; of a folder any file of the DICOM slide in it: OpenSlide finds the others.
-
-    Raises
-    ------
-    SlideError
-        The folder holds no whole-slide DICOM, or several.
+    Now, and not in the middle of a run, it is found out that a TIFF-based file was cut off; a label in
+    tiles would be shown; and of a TIFF of no known vendor any picture.
     """
-    if not path.is_dir():
-        return path
-    slides: dict[str | None, Path] = {}
-    for file in sorted(path.iterdir()):
-        likely = file.is_file() and file.suffix.lower() in (".dcm", "")
-        if likely and openslide.OpenSlide.detect_format(file) == "dicom":
-            slides.setdefault(_series_of(file), file)
-    if len(slides) > 1:
-        slides.pop(None, None)
-    if len(slides) > 1:
-        names = ", ".join(f"'{file.name}'" for file in slides.values())
-        raise SlideError(
-            f"'{path}' holds {len(slides)} DICOM slides. Give one file of the slide that is meant: "
-            f"{names}."
-        )
-    for file in slides.values():
+    file = file_of(_local(path))
+    if not is_tiff(file):
         return file
-    raise SlideError(
-        f"'{path}' is a folder, and neither an OME-Zarr store nor a whole-slide DICOM folder. "
-        "Give the slide's file."
-    )
-
-
-def _series_of(instance: Path) -> str | None:
-    """The DICOM series that an instance belongs to; None where OpenSlide cannot open it."""
+    vendor = openslide.OpenSlide.detect_format(file)
+    generic = vendor == "generic-tiff"
     try:
-        with openslide.OpenSlide(instance) as slide:
-            return slide.properties.get("dicom.SeriesInstanceUID")
-    except openslide.OpenSlideError as error:
-        _LOG.debug("'%s' does not tell its series: %s", instance, error)
-        return None
+        with tifffile.TiffFile(file) as tiff:
+            if vendor in _FOR_TIFFFILE:
+                require_no_label_as_level(tiff, file)
+            shown = first_image(tiff, file) if generic else tiff.series[0]
+            tiff_metadata.require_whole(tiff, shown, file)
+    except Exception as error:
+        if generic or isinstance(error, SlideError):
+            raise
+        # tifffile need not understand what OpenSlide reads
+        _LOG.debug("'%s' was not checked: %s", file, error)
+    return file

@@ -81,6 +81,8 @@ class Backend(Protocol):
 
         Raises
         ------
+        SlideStalledError
+            The system cannot read the file any more.
         SlideReadError
             A tile of the region is corrupt; other regions can still be read.
         """

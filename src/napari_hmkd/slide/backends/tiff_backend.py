@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
-from napari_hmkd.slide.backends import tiff_metadata, tiff_series
+from napari_hmkd.slide.backends import tiff_checks, tiff_metadata, tiff_series
 from napari_hmkd.slide.backends.protocol import flatten_on_white, make_levels
 from napari_hmkd.slide.backends.shared_file import FileClosedError, SharedFile
+from napari_hmkd.slide.backends.tiff_pixel_size import pixel_sizes
 from napari_hmkd.slide.backends.tiff_plane import TiffPlane, planes_of
 
 _PREMULTIPLIED_ALPHA = 1  # TIFF's ExtraSamples; 2 is plain alpha, 0 unknown
@@ -22,6 +23,11 @@ class TiffBackend:
     """Decodes the tiles or strips that a region touches, and no others; it keeps none of them.
 
     tifffile's zarr view is not used: with it a damaged tile is filled instead of refused.
+
+    Attributes
+    ----------
+    which_image : str
+        Which of the file's images it is, to be put behind a reason; empty where there is one.
     """
 
     name = "tifffile"
@@ -31,11 +37,13 @@ class TiffBackend:
         self._path = path
         with tifffile.TiffFile(path) as tiff:
             series = tiff_series.slide_series(tiff, path)
+            tiff_checks.require_decodable(series)
             tiff_metadata.require_files(tiff, series, path)
             tiff_metadata.require_whole(tiff, series, path)
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
-            self.pixel_sizes = tiff_metadata.pixel_sizes(tiff, series)
+            self.pixel_sizes = pixel_sizes(tiff, series)
+            self.which_image = tiff_series.which_image(tiff, path)
             self.icc_profile: bytes | None = series.keyframe.iccprofile
             self._planes = [planes_of(level) for level in series.levels]
             self._extra = [int(kind) for kind in series.keyframe.extrasamples]
@@ -91,6 +99,11 @@ class TiffBackend:
                 raise ValueError(f"it holds {tile.shape[0]} x {tile.shape[1]} px, which is too few")
         except FileClosedError as error:
             raise SlideReadError(f"'{self._path.name}' cannot be read: {error}.") from error
+        except OSError as error:  # the system's: no codec raises it
+            raise SlideStalledError(
+                f"'{self._path.name}' cannot be read any more: {error.strerror or error}. Its disk or "
+                "network may be down: look whether the file can be copied, and try again."
+            ) from error
         except Exception as error:  # codecs raise what they like on damaged data
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, tile {index} cannot be read: {error}. "

@@ -1,10 +1,9 @@
-"""What a TIFF says about itself: vendor, pixel size, properties, and whether it is whole."""
+"""What a TIFF says about itself: vendor, properties, and whether it is whole."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,21 +11,7 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.errors import SlideError
-from napari_hmkd.slide.backends.pixel_size import PixelSize
 
-_UM_PER_UNIT = {
-    "m": 1e6,
-    "cm": 1e4,
-    "mm": 1e3,
-    "\N{MICRO SIGN}m": 1.0,
-    "\N{GREEK SMALL LETTER MU}m": 1.0,
-    "um": 1.0,
-    "nm": 1e-3,
-    "pm": 1e-6,
-    "Å": 1e-4,
-    "in": 25400.0,
-}
-_UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
 """What of an Aperio header is passed on: others can name a patient."""
@@ -59,7 +44,7 @@ def require_files(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     """
     if all(page is not None for level in series.levels for page in level.pages):
         return
-    named = {uuid.get("FileName", "") for uuid in _ome_root(tiff).iterfind(".//{*}UUID")}
+    named = {uuid.get("FileName", "") for uuid in ome_root(tiff).iterfind(".//{*}UUID")}
     missing = sorted(name for name in named if name and not (path.parent / name).is_file())
     which = ", ".join(missing) if missing else "one or more of them (their names are not stated)"
     raise SlideError(
@@ -115,68 +100,12 @@ def _next_page(tiff: tifffile.TiffFile) -> int:
     return int(struct.unpack(layout.offsetformat, link)[0])
 
 
-def pixel_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[PixelSize, ...]:
-    """Statements about level 0's pixel size: OME's or Aperio's header, then the resolution tags."""
-    pixels = _ome_root(tiff).findall("{*}Image/{*}Pixels")
-    index = tiff.series.index(series)  # tifffile keeps the order of the OME images
-    ome = _ome_pixel_size(pixels[index].attrib) if index < len(pixels) else None
-    found = [ome, _aperio_pixel_size(tiff), _tag_pixel_size(series.keyframe)]
-    return tuple(size for size in found if size is not None)
-
-
-def _ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
+def ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
     """The OME header, or an empty element: an unusable header states nothing."""
     try:
         return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
     except ElementTree.ParseError:
         return ElementTree.Element("OME")
-
-
-def _ome_pixel_size(pixels: Mapping[str, str]) -> PixelSize | None:
-    stated = {}
-    for axis in "YX":
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")
-        try:
-            stated[axis] = float(pixels[f"PhysicalSize{axis}"]) * _UM_PER_UNIT[unit]
-        except (KeyError, ValueError):
-            continue
-    return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
-
-
-def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
-    try:
-        side = float(aperio_header(tiff)["aperio.MPP"])
-    except (KeyError, ValueError):
-        return None
-    return PixelSize((side, side), "aperio.MPP")
-
-
-def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
-    unit = page.tags.valueof(296, 2)
-    um_per_unit = _UM_PER_RESOLUTION_UNIT.get(unit) if isinstance(unit, int) else None
-    if um_per_unit is None:
-        return None
-    # YResolution, XResolution
-    densities = [_positive_number(page.tags.valueof(code)) for code in (283, 282)]
-    y, x = (None if density is None else um_per_unit / density for density in densities)
-    return _from_sides(y, x, "TIFF resolution")
-
-
-def _positive_number(value: object) -> float | None:
-    """A tag's fraction (numerator, denominator) or number; None where it is no positive one."""
-    parts = value if isinstance(value, tuple) else (value,)
-    numerator, denominator = (*parts, 1)[:2] if parts else (None, 1)
-    if not all(isinstance(part, int | float) and part > 0 for part in (numerator, denominator)):
-        return None
-    number = float(numerator) / float(denominator)
-    return number if 0 < number < math.inf else None
-
-
-def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
-    """One side alone speaks for both."""
-    first = y if y is not None else x
-    second = x if x is not None else y
-    return None if first is None or second is None else PixelSize((first, second), source)
 
 
 def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:
@@ -185,7 +114,7 @@ def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict
     values = {f"tiff.{name}": tags.valueof(name) for name in _TEXT_TAGS}
     if tiff.is_svs:
         del values["tiff.ImageDescription"]
-    ome = _ome_root(tiff)
+    ome = ome_root(tiff)
     objective, acquired = (
         ome.find("{*}Instrument/{*}Objective"),
         ome.find("{*}Image/{*}AcquisitionDate"),

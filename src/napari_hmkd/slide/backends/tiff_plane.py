@@ -50,6 +50,7 @@ class TiffPlane:
         self._rows = -(-self.size.height // self.tile.height)
         self._first = plane * self._rows * self._columns
         self.has_rows = stores_rows(keyframe)
+        _note_jfif(keyframe)
 
     def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:
         """Index and place of each tile that touches the region; tiles at the edge overhang."""
@@ -115,6 +116,19 @@ class TiffPlane:
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
         )
         return np.asarray(pixels)[0]
+
+
+def _note_jfif(page: tifffile.TiffPage) -> None:
+    """Have tifffile look into the first tile now: its decoder asks when the file is closed."""
+    file = page.parent.filehandle
+    closed = file.closed  # that of another file of an OME-TIFF is
+    if closed:
+        file.open()
+    try:
+        _ = page.is_jfif
+    finally:
+        if closed:
+            file.close()
 
 
 def stores_rows(page: tifffile.TiffPage) -> bool:

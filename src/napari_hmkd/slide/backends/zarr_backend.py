@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
-from ome_zarr_models.v04.multiscales import Multiscale as Multiscale04
-from ome_zarr_models.v05.multiscales import Multiscale as Multiscale05
-from pydantic import ValidationError
 from upath import UPath
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backends.location import is_remote, reason_of, remote_store
+from napari_hmkd.slide.backends.location import is_remote, is_stall, reason_of, remote_store
 from napari_hmkd.slide.backends.pixel_size import PixelSize
-from napari_hmkd.slide.backends.protocol import (
-    LARGEST_PIECE_BYTES,
-    Level,
-    flatten_on_white,
-    make_levels,
+from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, Level, make_levels
+from napari_hmkd.slide.backends.zarr_metadata import (
+    channels_problem,
+    checked_multiscale,
+    slide_image,
+    um_per_unit,
 )
 
-_UM_PER_UNIT = {
-    "meter": 1e6,
-    "centimeter": 1e4,
-    "millimeter": 1e3,
-    "micrometer": 1.0,
-    "nanometer": 1e-3,
-    "picometer": 1e-6,
-    "angstrom": 1e-4,
-    "inch": 25400.0,
-}
+_LOG = logging.getLogger(__name__)
 _DAMAGED = "That part of the store is damaged; other parts may be sound."
-_TRY_AGAIN = "Look at the network and the server, and try again; other parts may be sound."
+_LOOK_AT_DISK = "Look whether its disk or network drive answers, and try again."
+_LOOK_AT_SERVER = "Look at the network and the server, and try again; other parts may be sound."
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_REMOTE_PX = 512  # side of what is asked for at once over a network
+_MOST_COUNTED = 2048  # chunks: more files take too long to count on a network drive
+_MANY_MISSING = 0.1
 
 
 def is_zarr(path: Path) -> bool:
@@ -45,9 +38,10 @@ def is_zarr(path: Path) -> bool:
 
 
 class ZarrBackend:
-    """Reads the first multiscale image of a store; (c, y, x) becomes (y, x, c).
+    """Reads the largest multiscale image of a store that is no label; (c, y, x) becomes (y, x, c).
 
-    A chunk that the store does not have is its fill value, as zarr defines it.
+    A chunk that the store does not have is its fill value, as zarr defines it. Over a network a
+    tile is many chunks: zarr asks for the chunks of one read at once, and for those of two in turn.
     """
 
     name = "zarr"
@@ -57,21 +51,26 @@ class ZarrBackend:
 
     def __init__(self, path: Path | UPath) -> None:
         self._path = path
-        group = _image_group(path)
-        self._multiscale = _multiscale(group, path)
+        image = slide_image(_root(path), path)
+        self._multiscale = checked_multiscale(image, path)
         self._axes = [str(axis.name) for axis in self._multiscale.axes]
         paths = [dataset.path for dataset in self._multiscale.datasets]
-        self._arrays = [_array(group, name, path) for name in paths]
+        self._arrays = [_array(image.group, name, path) for name in paths]
+        problem = channels_problem(image.group)
         for array in self._arrays:
-            _require_colour(array, self._axes, path)
+            _require_colour(array, self._axes, problem, path)
+            _warn_of_missing_chunks(array, path)
         self.properties = {"ome-zarr.name": str(self._multiscale.name or path.name)}
+        if image.group.path:
+            self.properties["ome-zarr.image"] = image.group.path
         self.levels = self._levels()
         self.pixel_sizes = self._pixel_sizes()
 
     def _levels(self) -> tuple[Level, ...]:
         y, x = self._axes.index("y"), self._axes.index("x")
         sizes = [Size(array.shape[y], array.shape[x]) for array in self._arrays]
-        tiles = [Size(array.chunks[y], array.chunks[x]) for array in self._arrays]
+        sides = _many_chunks if is_remote(self._path) else int
+        tiles = [Size(sides(array.chunks[y]), sides(array.chunks[x])) for array in self._arrays]
         return make_levels(sizes, tiles, whole_tiles=True)
 
     def _pixel_sizes(self) -> tuple[PixelSize, ...]:
@@ -79,7 +78,7 @@ class ZarrBackend:
         sides = []
         for name in "yx":
             index = self._axes.index(name)
-            um = _UM_PER_UNIT.get(str(self._multiscale.axes[index].unit))
+            um = um_per_unit(self._multiscale.axes[index].unit)
             if um is None:
                 return ()  # a scale without a unit of length is no pixel size
             sides.append(scale[index] * um)
@@ -101,35 +100,33 @@ class ZarrBackend:
             "x": slice(region.x, region.right),
             "c": slice(None),
         }
+        array = self._arrays[level]
         try:
-            block = self._arrays[level][tuple(wanted.get(name, 0) for name in self._axes)]
+            block = np.asarray(array[tuple(wanted.get(name, 0) for name in self._axes)])
+            _require_array(array, block)
         except Exception as error:  # codecs raise what they like on damaged data
-            raise SlideReadError(
-                f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-                f"{region.x} to {region.right} cannot be read: {reason_of(error)}. "
-                + (_TRY_AGAIN if is_remote(self._path) else _DAMAGED)
-            ) from error
+            raise self._failure(level, region, error) from error
         order = [name for name in self._axes if name in wanted]
-        channels = np.moveaxis(np.asarray(block), order.index("c"), 0)
+        channels = np.moveaxis(block, order.index("c"), 0)
         if order.index("y") > order.index("x"):
             channels = channels.swapaxes(1, 2)
         pixels = np.empty((region.height, region.width, len(channels)), np.uint8)
         for index, channel in enumerate(channels):  # five times as fast as a transposed copy
             pixels[..., index] = channel
-        return flatten_on_white(pixels) if pixels.shape[-1] == 4 else pixels
+        return pixels
+
+    def _failure(self, level: int, region: Region, error: Exception) -> SlideReadError:
+        """What a failed read is for its caller: damage of one place, or a stall of all."""
+        stalled = is_stall(error)
+        local = _LOOK_AT_DISK if stalled or isinstance(error, FileNotFoundError) else _DAMAGED
+        advice = _LOOK_AT_SERVER if is_remote(self._path) else local
+        return (SlideStalledError if stalled else SlideReadError)(
+            f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
+            f"{region.x} to {region.right} cannot be read: {reason_of(error)}. {advice}"
+        )
 
     def close(self) -> None:
         """See `Backend.close`. A folder store holds no file open."""
-
-
-def _image_group(path: Path | UPath) -> zarr.Group:
-    """The group itself, or image 0 of a store that bioformats2raw wrote."""
-    group = _root(path)
-    attributes = group.attrs.get("ome", group.attrs)
-    if "multiscales" not in attributes and "bioformats2raw.layout" in attributes:
-        image = group.get("0")
-        return image if isinstance(image, zarr.Group) else group
-    return group
 
 
 def _root(path: Path | UPath) -> zarr.Group:
@@ -144,21 +141,6 @@ def _root(path: Path | UPath) -> zarr.Group:
         ) from error
 
 
-def _multiscale(group: zarr.Group, path: Path | UPath) -> Multiscale04 | Multiscale05:
-    attributes: Any = group.attrs.asdict()
-    model = Multiscale05 if "ome" in attributes else Multiscale04
-    try:
-        first = attributes.get("ome", attributes)["multiscales"][0]
-        return model.model_validate(first)
-    except (KeyError, IndexError, TypeError) as error:
-        raise SlideError(
-            f"'{path}' is a zarr store without an OME-Zarr image (no 'multiscales'). "
-            "Open the folder of the image itself, or convert it to OME-Zarr 0.4 or 0.5."
-        ) from error
-    except ValidationError as error:
-        raise SlideError(f"'{path}' has unusable OME-Zarr metadata: {error}") from error
-
-
 def _array(group: zarr.Group, name: str, path: Path | UPath) -> zarr.Array:
     try:
         array = group[name]
@@ -169,7 +151,39 @@ def _array(group: zarr.Group, name: str, path: Path | UPath) -> zarr.Array:
     return array
 
 
-def _require_colour(array: zarr.Array, axes: list[str], path: Path | UPath) -> None:
+def _many_chunks(side: int) -> int:
+    """Side of whole chunks near 512 px."""
+    return side * max(1, round(_REMOTE_PX / side))
+
+
+def _require_array(array: zarr.Array, block: np.ndarray) -> None:
+    """Of an array that is gone zarr reads the fill value: then it is looked whether it is there."""
+    if not (block == (array.fill_value or 0)).all():
+        return
+    try:
+        zarr.open_array(
+            array.store, path=array.path, zarr_format=array.metadata.zarr_format, mode="r"
+        )
+    except FileNotFoundError as error:
+        raise FileNotFoundError("the store is gone, or not copied whole") from error
+
+
+def _warn_of_missing_chunks(array: zarr.Array, path: Path | UPath) -> None:
+    """No error: a writer may leave out chunks that are empty. A copy that was cut off looks the same."""
+    if is_remote(path) or array.shards is not None or array.nchunks > _MOST_COUNTED:
+        return
+    missing = array.nchunks - array.nchunks_initialized
+    if missing > _MANY_MISSING * array.nchunks:
+        _LOG.warning(
+            "'%s' lacks %d of %d chunks of level '%s', which are shown in one colour. Where that is no "
+            "empty part of the slide, the store was not copied whole: copy it again.",
+            path, missing, array.nchunks, array.basename,
+        )  # fmt: skip
+
+
+def _require_colour(
+    array: zarr.Array, axes: list[str], channels: str | None, path: Path | UPath
+) -> None:
     shape = dict(zip(axes, array.shape, strict=False))
     chunk = math.prod(array.chunks) * array.dtype.itemsize
     if chunk > LARGEST_PIECE_BYTES:
@@ -178,9 +192,14 @@ def _require_colour(array: zarr.Array, axes: list[str], path: Path | UPath) -> N
             f"{LARGEST_PIECE_BYTES:,} are the limit. Write it again in smaller chunks."
         )
     single = all(shape.get(name, 1) == 1 for name in axes if name not in "cyx")
-    colour = shape.get("c") in (3, 4) and array.dtype == np.uint8
+    colour = shape.get("c") == 3 and array.dtype == np.uint8
     if not (single and colour and len(axes) == array.ndim and {"y", "x"} <= set(axes)):
         raise SlideError(
             f"'{path}' is no slide that can be graded: its axes are {axes}, its shape "
             f"{array.shape}, its pixels {array.dtype}. Needed are 3 channels of 8 bits, one plane."
+        )
+    if channels:
+        raise SlideError(
+            f"'{path}' is no slide that can be graded: {channels}. Needed are the channels red, green "
+            "and blue of a brightfield scan."
         )

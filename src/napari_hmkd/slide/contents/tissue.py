@@ -16,6 +16,7 @@ from napari_hmkd.slide.overview import Overview, read_overview
 from napari_hmkd.slide.slide import Slide
 
 MASK_MPP = 8.0
+"""Micrometres per pixel of the mask, of a slide that is as fine as that."""
 
 _UNEVEN = 0.012  # standard deviation of optical density in the window; glass: below 0.005
 _DENSE = 0.15  # optical density that needs no texture; haze of spilled stain: below 0.11
@@ -93,11 +94,14 @@ def find_tissue(slide: Slide) -> TissueMask:
 
 
 def mask_overview(slide: Slide) -> Overview:
-    """The slide at the pixel size of its tissue mask; it raises what `find_tissue` does."""
+    """The slide at the pixel size of its tissue mask; it raises what `find_tissue` does.
+
+    A slide coarser than `MASK_MPP` is not enlarged.
+    """
     own_y, own_x = slide.require_mpp()
     size = Size(
-        max(1, round(slide.size.height * own_y / MASK_MPP)),
-        max(1, round(slide.size.width * own_x / MASK_MPP)),
+        max(1, round(slide.size.height * min(1.0, own_y / MASK_MPP))),
+        max(1, round(slide.size.width * min(1.0, own_x / MASK_MPP))),
     )
     return read_overview(slide, size)
 
@@ -121,7 +125,7 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     pixels : uint8 (height, width, 3)
         The whole slide or a part of it.
     um_per_px : float
-        Pixel size, about `MASK_MPP`.
+        Pixel size, about `MASK_MPP` or coarser.
 
     Returns
     -------

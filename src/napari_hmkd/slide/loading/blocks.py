@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.protocol import Level
 
-_CHUNK_PX = 512
+CHUNK_PX = 512
+"""About how long a side of what is drawn, or kept, at once is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,6 @@ class BlockGrid:
                 near.append((max(abs(middle_y - y) - high, abs(middle_x - x) - wide), block))
         return [block for _, block in sorted(near)]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and columns of blocks."""
-        return (
-            -(-self.size.height // self.block.height),
-            -(-self.size.width // self.block.width),
-        )
-
 
 def grid_of(level: Level) -> BlockGrid:
     """The level's own tiles where a read costs whole tiles anyway, else squares of whole tiles."""
@@ -67,6 +60,6 @@ def chunk_px(level: Level) -> int:
     """
     height, width = level.tile.height, level.tile.width
     step = math.lcm(height, width)
-    if step > 2 * _CHUNK_PX:
-        step = height if height <= _CHUNK_PX else _CHUNK_PX
-    return step * max(1, round(_CHUNK_PX / step))
+    if step > 2 * CHUNK_PX:
+        step = height if height <= CHUNK_PX else CHUNK_PX
+    return step * max(1, round(CHUNK_PX / step))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from upath import UPath
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends.protocol import Backend
 from napari_hmkd.slide.loading.blocks import grid_of
@@ -80,9 +80,19 @@ class LevelReader:
         for row, column in blocks:
             place = grid.place(row, column)
             part = place.overlap(region)
-            block = self.load_block(level, row, column)
-            result[region.slices(part)] = block[place.slices(part)]
+            result[region.slices(part)] = self._read_part(level, (row, column), part)
         return result
+
+    def _read_part(self, level: int, block: tuple[int, int], part: Region) -> np.ndarray:
+        place = self.grids[level].place(*block)
+        try:
+            return self.load_block(level, *block)[place.slices(part)]
+        except SlideStalledError:
+            raise
+        except SlideReadError:
+            if part == place:
+                raise
+            return self._load(level, part)  # the damage can lie beside it
 
     def load_block(self, level: int, row: int, column: int) -> np.ndarray:
         """A whole block of the level's grid, from the cache or into it; read-only."""

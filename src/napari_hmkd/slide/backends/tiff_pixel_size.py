@@ -1,0 +1,139 @@
+"""What a TIFF states about its pixel size: in the headers of OME, Aperio and ImageJ, and in its tags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+import tifffile
+
+from napari_hmkd.slide.backends.pixel_size import PixelSize
+from napari_hmkd.slide.backends.tiff_metadata import aperio_header, ome_root
+
+_UM_PER_UNIT = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "\N{MICRO SIGN}m": 1.0,
+    "\N{GREEK SMALL LETTER MU}m": 1.0,
+    r"\u00B5m": 1.0,  # ImageJ writes the letter's number
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "in": 25400.0,
+    "inch": 25400.0,
+}
+_UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
+
+
+def pixel_sizes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[PixelSize, ...]:
+    """Statements about level 0's pixel size: OME's, Aperio's or ImageJ's, then the resolution tags."""
+    page = series.keyframe
+    found = [
+        _ome_pixel_size(tiff, page),
+        _aperio_pixel_size(tiff),
+        _imagej_pixel_size(tiff, page),
+        _tag_pixel_size(page),
+    ]
+    return tuple(size for size in found if size is not None)
+
+
+def _ome_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize | None:
+    """What is stated for the image that a page belongs to; None where that is not certain.
+
+    The header's n-th image need not be tifffile's n-th: that leaves out those without data here.
+    """
+    header = ome_root(tiff)
+    images = [
+        pixels
+        for pixels in header.iterfind("{*}Image/{*}Pixels")
+        if (pixels.get("SizeY"), pixels.get("SizeX"))
+        == (str(page.imagelength), str(page.imagewidth))
+    ]
+    own = header.get("UUID")
+    holders = [
+        pixels
+        for pixels in images
+        if any(_holds(data, page, tiff, own) for data in pixels.iterfind("{*}TiffData"))
+    ]
+    stated = {_ome_sides(pixels.attrib) for pixels in holders or images}
+    return stated.pop() if len(stated) == 1 else None
+
+
+def _holds(
+    data: ElementTree.Element, page: tifffile.TiffPage, tiff: tifffile.TiffFile, own: str | None
+) -> bool:
+    """Whether an image's `TiffData` names the page; `own` is the UUID of the file `tiff`."""
+    uuid = data.find("{*}UUID")
+    here = uuid is None or (own is not None and uuid.text == own)
+    name = tiff.filehandle.name if here or uuid is None else uuid.get("FileName", "")
+    if name.lower() != page.parent.filehandle.name.lower() or not isinstance(page.index, int):
+        return False
+    first = int(data.get("IFD", 0))
+    count = data.get("PlaneCount", data.get("NumPlanes", "1" if "IFD" in data.attrib else None))
+    return first <= page.index and (count is None or page.index < first + int(count))
+
+
+def _ome_sides(pixels: Mapping[str, str]) -> PixelSize | None:
+    stated = {}
+    for axis in "YX":
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")
+        try:
+            stated[axis] = float(pixels[f"PhysicalSize{axis}"]) * _UM_PER_UNIT[unit]
+        except (KeyError, ValueError):
+            continue
+    return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
+
+
+def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
+    try:
+        side = float(aperio_header(tiff)["aperio.MPP"])
+    except (KeyError, ValueError):
+        return None
+    return PixelSize((side, side), "aperio.MPP")
+
+
+def _imagej_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize | None:
+    """ImageJ has the tags count pixels per a unit of its own, which its header names."""
+    header = tiff.imagej_metadata or {}
+    unit = header.get("unit")
+    y, x = (_UM_PER_UNIT.get(str(one)) for one in (header.get("yunit", unit), unit))
+    return _from_densities(page, y, x, "ImageJ's unit")
+
+
+def _tag_pixel_size(page: tifffile.TiffPage) -> PixelSize | None:
+    unit = page.tags.valueof(296, 2)
+    um = _UM_PER_RESOLUTION_UNIT.get(unit) if isinstance(unit, int) else None
+    return _from_densities(page, um, um, "TIFF resolution")
+
+
+def _from_densities(
+    page: tifffile.TiffPage, y_um: float | None, x_um: float | None, source: str
+) -> PixelSize | None:
+    """From YResolution and XResolution, which count pixels per so many micrometres."""
+    sides = []
+    for um, code in ((y_um, 283), (x_um, 282)):
+        density = _positive_number(page.tags.valueof(code))
+        sides.append(None if um is None or density is None else um / density)
+    return _from_sides(sides[0], sides[1], source)
+
+
+def _positive_number(value: object) -> float | None:
+    """A tag's fraction (numerator, denominator) or number; None where it is no positive one."""
+    parts = value if isinstance(value, tuple) else (value,)
+    numerator, denominator = (*parts, 1)[:2] if parts else (None, 1)
+    if not all(isinstance(part, int | float) and part > 0 for part in (numerator, denominator)):
+        return None
+    number = float(numerator) / float(denominator)
+    return number if 0 < number < math.inf else None
+
+
+def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
+    """One side alone speaks for both."""
+    first = y if y is not None else x
+    second = x if x is not None else y
+    return None if first is None or second is None else PixelSize((first, second), source)

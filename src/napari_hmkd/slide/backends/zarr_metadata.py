@@ -1,0 +1,198 @@
+"""Which image of an OME-Zarr store is the slide, and what its metadata say."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import zarr
+from ome_zarr_models.v04.multiscales import Multiscale as Multiscale04
+from ome_zarr_models.v05.multiscales import Multiscale as Multiscale05
+from pydantic import ValidationError
+from upath import UPath
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.location import read_file
+from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word
+
+_LOG = logging.getLogger(__name__)
+
+Multiscale = Multiscale04 | Multiscale05
+
+_UM_PER_UNIT = {
+    **dict.fromkeys(("meter", "metre", "m"), 1e6),
+    **dict.fromkeys(("centimeter", "centimetre", "cm"), 1e4),
+    **dict.fromkeys(("millimeter", "millimetre", "mm"), 1e3),
+    **dict.fromkeys(("micrometer", "micrometre", "micron", "um", "\u00b5m", "\u03bcm"), 1.0),
+    **dict.fromkeys(("nanometer", "nanometre", "nm"), 1e-3),
+    **dict.fromkeys(("picometer", "picometre", "pm"), 1e-6),
+    "angstrom": 1e-4,
+    "inch": 25400.0,
+}
+_NEEDED = (
+    "Needed is OME-Zarr 0.4 or 0.5: axes c, y, x in this order (t and z may stand around c, with one "
+    "plane each), and a scale for each level. Convert it, for example with bioformats2raw."
+)
+_OLD = ("0.1", "0.2", "0.3")
+_PRIMARIES = ["FF0000", "00FF00", "0000FF"]
+_COLOUR_WORDS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
+
+
+@dataclass(frozen=True)
+class ZarrImage:
+    """One image of a store.
+
+    Attributes
+    ----------
+    group : zarr.Group
+        Where its levels lie.
+    metadata : dict
+        Its entry in `multiscales`, as written.
+    title : str
+        What it is called, in the group and in the store's OME-XML.
+    """
+
+    group: zarr.Group
+    metadata: dict[str, Any]
+    title: str
+
+
+def slide_image(root: zarr.Group, path: Path | UPath) -> ZarrImage:
+    """The slide's image: the largest of the store that is called no label, macro or overview.
+
+    Raises
+    ------
+    SlideError
+        The store holds no image, or only a label's.
+    """
+    every = list(_images(root, path))
+    if not every:
+        raise SlideError(
+            f"'{path}' is a zarr store without an OME-Zarr image (no 'multiscales'). "
+            "Open the folder of the image itself, or convert it to OME-Zarr 0.4 or 0.5."
+        )
+    slides = [one for one in every if not has_word(BESIDE, one.title)]
+    if len(every) == 1 and not has_word(WITH_LABEL, every[0].title):
+        slides = every  # the only image may be called "Overview of the tumour"
+    if not slides:
+        raise SlideError(  # without its name: that can be a patient's
+            f"'{path}' has no slide's image, only what is called a label, macro or overview. A label "
+            "can name a patient and is not shown; if it is the slide, write it under another name."
+        )
+    return max(slides, key=_pixel_count)
+
+
+def _images(root: zarr.Group, path: Path | UPath) -> Iterator[ZarrImage]:
+    """Every image: those of the group itself, or of the groups that bioformats2raw numbers."""
+    attributes = ome_attributes(root)
+    if "multiscales" in attributes or "bioformats2raw.layout" not in attributes:
+        yield from _images_of(root, "")
+        return
+    names = _xml_names(path)
+    for index, series in enumerate(_series(root)):
+        group = root.get(series)
+        if isinstance(group, zarr.Group):
+            yield from _images_of(group, names[index] if index < len(names) else "")
+
+
+def _images_of(group: zarr.Group, title: str) -> Iterator[ZarrImage]:
+    found = ome_attributes(group).get("multiscales")
+    for entry in found if isinstance(found, list) else []:
+        if isinstance(entry, dict):
+            yield ZarrImage(group, entry, f"{entry.get('name') or ''} {title}")
+
+
+def ome_attributes(group: zarr.Group) -> dict[str, Any]:
+    """What OME-Zarr says of a group: in 0.5 below a key of its own."""
+    attributes: dict[str, Any] = group.attrs.asdict()
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, dict) else {}
+
+
+def _series(root: zarr.Group) -> Iterator[str]:
+    """Names of the images' groups: those that the store lists, else all from 0 on."""
+    ome = root.get("OME")
+    listed = ome_attributes(ome).get("series") if isinstance(ome, zarr.Group) else None
+    if isinstance(listed, list):
+        yield from map(str, listed)
+        return
+    yield from itertools.takewhile(lambda name: name in root, map(str, itertools.count()))
+
+
+def _xml_names(path: Path | UPath) -> list[str]:
+    """What the store's OME-XML calls its images, in order; nothing where it has none."""
+    text = read_file(path, "OME/METADATA.ome.xml")
+    if text is None:
+        return []
+    try:
+        tree = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        _LOG.debug("'%s' has OME-XML that cannot be read: %s", path, error)
+        return []
+    return [one.get("Name", "") for one in tree.iter() if one.tag.rpartition("}")[2] == "Image"]
+
+
+def _pixel_count(image: ZarrImage) -> int:
+    try:
+        return math.prod(image.group[image.metadata["datasets"][0]["path"]].shape)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return 0  # what is wrong is said where it is opened
+
+
+def checked_multiscale(image: ZarrImage, path: Path | UPath) -> Multiscale:
+    """The image's metadata, checked.
+
+    Raises
+    ------
+    SlideError
+        They are of another version, or not as their version wants them.
+    """
+    version = image.metadata.get("version")
+    if version in _OLD:
+        raise SlideError(f"'{path}' is OME-Zarr {version}, which is not read. {_NEEDED}")
+    model = Multiscale05 if "ome" in image.group.attrs else Multiscale04
+    try:
+        return model.model_validate(image.metadata)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "multiscales"
+        words = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise SlideError(
+            f"'{path}' has OME-Zarr metadata that cannot be used ({where}: {words}). {_NEEDED}"
+        ) from error
+
+
+def um_per_unit(unit: object) -> float | None:
+    """Micrometres of a unit of length in a usual spelling; None of any other."""
+    name = str(unit).strip().lower()
+    return _UM_PER_UNIT.get(name, _UM_PER_UNIT.get(name.removesuffix("s")))
+
+
+def channels_problem(group: zarr.Group) -> str | None:
+    """Why an image's three channels are not red, green and blue, as far as its metadata tell; or None."""
+    omero = ome_attributes(group).get("omero")
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not (isinstance(channels, list) and all(isinstance(one, dict) for one in channels)):
+        return None
+    labels = [str(one.get("label") or "").strip() for one in channels]
+    colours = [str(one.get("color") or "").upper() for one in channels]
+    if all(labels) and len(set(labels)) == len(labels) == 3 and not _are_primaries(labels):
+        return f"its channels are called {', '.join(labels)}"
+    if all(colours) and len(set(colours)) > 1 and colours != _PRIMARIES:
+        return f"its channels have the colours {', '.join(colours)}"
+    return None
+
+
+def _are_primaries(labels: list[str]) -> bool:
+    """Whether three labels end in red, green, blue, or only number the channels from 0 or 1 on."""
+    numbers = [int(one[0]) if (one := re.findall(r"\d+$", label)) else -1 for label in labels]
+    last = [(re.findall("[a-z]+", label.lower()) or [""])[-1] for label in labels]
+    named = all(word in known for word, known in zip(last, _COLOUR_WORDS, strict=True))
+    return named or numbers in ([0, 1, 2], [1, 2, 3])
