@@ -196,7 +196,7 @@ def compare(
 @app.command()
 @with_settings
 def check_data(data: Data, cohort: CohortSettings, pixels: DataSettings) -> None:
-    """List what a data set holds and what is wrong with it; exit code 1: a leak, 2: unusable."""
+    """List what a data set holds and what is wrong with it; exit code 1: a leak, 2: problems."""
     from napari_hmkd.training.check import run_check
 
     raise typer.Exit(run_check(data, cohort, pixels))

@@ -70,6 +70,8 @@ FULL = Size(
     teacher_epochs=8,
     student_epochs=12,
 )
+# Its test patients were seen on 2026-11-25 (training/README.md): whoever changes what is trained takes
+# other seeds for them.
 QUICK = Size(
     train_cohort=CohortSettings(seed=31, patients=100, tiles_per_patient=12, tile_px=256),
     test_cohort=CohortSettings(seed=32, patients=80, tiles_per_patient=12, tile_px=256),
