@@ -309,7 +309,7 @@ def test_settings_that_change_no_number_may_differ(data: Path, whole: Path) -> N
 
 
 def test_a_run_goes_on_where_its_data_was_moved(data: Path, whole: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "anderswo"
+    moved = tmp_path / "anderswo" / data.name
     shutil.copytree(data, moved, copy_function=shutil.copyfile)  # other times, too
     out = tmp_path / "umgezogen"
     one_epoch(data, out)

@@ -262,7 +262,10 @@ def test_what_is_cheap_to_know_is_refused_before_pictures_are_compared(
         (("teacher", "nowhere"), "nowhere is no folder"),
         (("teacher", *COHORT, "--tile-px", 300), "multiple of 256"),
         (("teacher", *COHORT, "--patients", 0), "above 0"),
-        (("teacher", *COHORT, "--patients", 1), "one patient cannot be divided"),
+        (
+            ("teacher", *COHORT, "--patients", 1),
+            "of one patient, or one of each grade, and cannot be divided",
+        ),
         (("teacher", *COHORT, "--device", "abacus"), "abacus"),
         (("teacher", *COHORT, "--memory-gb", 0), "--cache"),
         (("student", *COHORT, "--teacher", "none.safetensors"), "none.safetensors"),
