@@ -158,7 +158,8 @@ def _many_chunks(side: int) -> int:
 
 def _require_array(array: zarr.Array, block: np.ndarray) -> None:
     """Of an array that is gone zarr reads the fill value: then it is looked whether it is there."""
-    if not (block == (array.fill_value or 0)).all():
+    fill = array.fill_value or 0
+    if block.size and (block.flat[0] != fill or (block != fill).any()):
         return
     try:
         zarr.open_array(
