@@ -104,11 +104,12 @@ def _had_teacher(weights: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["teacher"] is not None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read ({error}): it says what the model learned from"
         ) from error
+    return isinstance(settings, dict) and settings.get("teacher") is not None
 
 
 @dataclass(frozen=True)
