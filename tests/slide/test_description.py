@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_hmkd.slide import open_slide
-from napari_hmkd.slide.description import describe
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import open_slide, pyramid
+from napari_hmkd.slide.description import describe, live_facts
 
 
 def test_the_size_of_a_file_and_of_a_folder(tmp_path: Path, write_pyramid, write_zarr):
@@ -30,3 +33,29 @@ def test_a_removed_slide_is_said_to_be_gone(tmp_path: Path, write_pyramid, write
         path.rename(tmp_path / "elsewhere")
         assert describe(slide)["file size"].startswith("gone")
         assert describe(slide)["dimensions"].startswith("64 x 64 px")
+
+
+def test_what_was_drawn_as_unreadable_is_told(tmp_path: Path, write_pyramid):
+    path = tmp_path / "a.tif"
+    write_pyramid(path, np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
+    with open_slide(path) as slide:
+        assert "drawn as unreadable" not in describe(slide)
+
+        def damaged(level: int, region: Region) -> np.ndarray:
+            raise SlideReadError(f"tile {region.y} is damaged")
+
+        slide.reader.backend.read = damaged
+        level = pyramid(slide)[0]
+        for top in (0, 512, 0):
+            level[top : top + 8, :8].compute()
+        told = live_facts(slide)["drawn as unreadable"]
+        assert told.startswith("2 parts, the last: tile 0")
+
+
+def test_a_giant_without_small_levels_is_told(tmp_path: Path, write_pyramid, monkeypatch):
+    write_pyramid(tmp_path / "a.tif", np.zeros((64, 64, 3), np.uint8))
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert "computed" not in describe(slide)["levels"]
+        large = replace(slide.levels[0], size=Size(60_000, 60_000))
+        monkeypatch.setattr(slide, "levels", (large,))
+        assert "computed when they are drawn, which takes minutes" in describe(slide)["levels"]

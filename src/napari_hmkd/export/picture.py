@@ -49,10 +49,11 @@ def _overlay(grading: SlideGrading) -> Image.Image:
 def _cross_out(picture: Image.Image, grading: SlideGrading) -> None:
     """Mark the tiles that could not be read."""
     draw, grid = ImageDraw.Draw(picture), grading.plan.grid
-    px = picture.width / grading.plan.slide.size.width
+    size = grading.plan.slide.size
+    px = np.array((picture.height / size.height, picture.width / size.width))  # rounded apart
     for tile in grading.heatmap.failed:
-        y, x = (grid.origins(tile)[0] * px).tolist()
-        bottom, right = y + grid.step_px[0] * px, x + grid.step_px[1] * px
+        corner = grid.origins(tile)[0] * px
+        (y, x), (bottom, right) = corner.tolist(), (corner + grid.step_px * px).tolist()
         draw.rectangle((x, y, right, bottom), outline=_INK)
         draw.line((x, y, right, bottom), fill=_INK)
         draw.line((x, bottom, right, y), fill=_INK)

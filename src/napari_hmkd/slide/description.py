@@ -12,6 +12,7 @@ from pathlib import Path
 from upath import UPath
 
 from napari_hmkd.slide.backends.location import is_remote
+from napari_hmkd.slide.pyramid import lacks_small_levels
 from napari_hmkd.slide.slide import Slide
 
 _OBJECTIVE = ("openslide.objective-power", "aperio.AppMag", "ome.NominalMagnification")
@@ -44,8 +45,16 @@ def describe(slide: Slide) -> dict[str, str]:
         "scan date": _first(found, _DATE),
         "colours": slide.colour,
         "begins at": _origin(slide),
-        "cache": str(slide.reader.cache.statistics),
+        **live_facts(slide),
     }
+
+
+def live_facts(slide: Slide) -> dict[str, str]:
+    """Those of the facts that change while a slide is open; the file is not asked for them."""
+    facts = {"cache": str(slide.reader.cache.statistics)}
+    if messages := slide.reader.unreadable:
+        facts["drawn as unreadable"] = f"{len(messages)} parts, the last: {messages[-1]}"
+    return facts
 
 
 def _file_size(path: Path | UPath) -> str:
@@ -69,7 +78,10 @@ def _file_size(path: Path | UPath) -> str:
 
 def _levels(slide: Slide) -> str:
     factors = ", ".join(f"{level.downsample:.6g}" for level in slide.levels)
-    return f"{len(slide.levels)}, of downsample {factors}"
+    slow = "; the smaller ones are computed when they are drawn, which takes minutes"
+    return (
+        f"{len(slide.levels)}, of downsample {factors}{slow if lacks_small_levels(slide) else ''}"
+    )
 
 
 def _pixel_size(slide: Slide) -> str:

@@ -43,8 +43,8 @@ def pyramid(slide: Slide) -> list[da.Array]:
         (height, width, 3) uint8, with square chunks that follow the file's tiles.
     """
     levels: list[_LazyLevel] = [_StoredLevel(slide, index) for index in range(len(slide.levels))]
-    last = slide.levels[-1].size
-    if max(last.height, last.width) > COARSEST_PX and last.height * last.width > _SLOW_PX:
+    if lacks_small_levels(slide):
+        last = slide.levels[-1].size
         _LOG.warning(
             "'%s' has no small levels: they are computed from %d x %d px when they are drawn, which "
             "takes minutes. Export the slide with a pyramid to look at it at ease.",
@@ -62,6 +62,12 @@ def pyramid(slide: Slide) -> list[da.Array]:
         )
         for level in levels
     ]
+
+
+def lacks_small_levels(slide: Slide) -> bool:
+    """Whether coarse levels have to be computed from so many pixels that it takes minutes."""
+    last = slide.levels[-1].size
+    return max(last.height, last.width) > COARSEST_PX and last.height * last.width > _SLOW_PX
 
 
 class _UnreadableError(Exception):
@@ -142,6 +148,7 @@ class _StoredLevel(_LazyLevel):
         except SlideStalledError:
             raise
         except SlideReadError as error:
+            self._slide.reader.note_unreadable(str(error))
             raise _UnreadableError(_unreadable(region, error)) from error
 
     def drawn(self, region: Region) -> None:

@@ -16,13 +16,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_hmkd.slide import Slide
-from napari_hmkd.slide.description import describe
+from napari_hmkd.slide.description import describe, live_facts
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.slide_choice import SlideChoice
 
 _REFRESH_MS = 1000
 _NOTHING = {"Slide": "none is open: drop its file on the window"}
-_CACHE = "cache"
 
 
 class SlideInfoWidget(QWidget):
@@ -61,15 +60,15 @@ class SlideInfoWidget(QWidget):
     def refresh(self, _value: object = None) -> None:
         """Show the facts; what has not changed is left alone, with its selection.
 
-        The file is asked once for each slide, as a disk that stalls would hang the window; only the
-        cache's figures are those of the moment.
+        The file is asked once for each slide, as a disk that stalls would hang the window; only what
+        is known without it is of the moment.
         """
         slide = self.slide.chosen
         if slide is not self._described:
             self._described = slide
             self.facts = _NOTHING if slide is None else describe(slide)
         elif slide is not None:
-            self.facts[_CACHE] = str(slide.reader.cache.statistics)
+            self.facts |= live_facts(slide)
         self.table.setRowCount(len(self.facts))
         for row, fact in enumerate(self.facts.items()):
             for column, text in enumerate(fact):

@@ -37,6 +37,8 @@ class LevelReader:
         Read what must not hang its caller.
     ahead : ReadAhead
         Fills the cache around what is drawn.
+    unreadable : tuple of str
+        What was said of each part that was drawn as unreadable, the latest last.
     """
 
     def __init__(self, path: Path | UPath, backend: Backend, reason: str, cache: TileCache) -> None:
@@ -48,6 +50,7 @@ class LevelReader:
         self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
+        self._unreadable: dict[str, None] = {}  # in order, and each once
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
 
     def read(self, level: int, region: Region) -> np.ndarray:
@@ -98,6 +101,16 @@ class LevelReader:
         """A whole block of the level's grid, from the cache or into it; read-only."""
         place = self.grids[level].place(row, column)
         return self._section.get((level, row, column), functools.partial(self._load, level, place))
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """See the class."""
+        return tuple(self._unreadable)
+
+    def note_unreadable(self, message: str) -> None:
+        """Keep what was said of a part, for whoever asks about the slide."""
+        self._unreadable.pop(message, None)
+        self._unreadable[message] = None
 
     def computed_block(self, key: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """A block of a level that the file does not have, kept as the others are."""
