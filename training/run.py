@@ -29,8 +29,8 @@ PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit
 SETTINGS_FILE = "settings.json"
 SPLIT_FILES = (SPLIT_FILE, TEACHER_SPLIT_FILE)
 # Where a run computes, what it keeps in memory and how its result is called change no number that
-# is learned; a resumed run may differ in them. Data and `teacher` are compared by what they hold, not
-# by where they lie.
+# is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: the names
+# and sizes of the data's files are compared, and the teacher's content.
 FREE = {
     ("compute", "device"),
     ("data", "cache"),

@@ -30,7 +30,8 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `graders` with every score by name, `remarks` about the runs' splits, and `differences`: for each pair `a`, `b`, and `kappa`
+        `graders` with every score by name, `remarks` about the runs' splits, and `differences`: for
+        each pair `a`, `b`, and `kappa`
         and `accuracy` of a less those of b.
 
     Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,16 @@ def compare_groups(groups: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
         "tiles": len(labelled),
         "tiles_without_label": len(first) - len(labelled),
         "patients": clusters.patients,
-        "intervals": f"{clusters.sentence}; and over the runs of a group",
+        "intervals": f"{clusters.sentence}; {_spread(seeds.values())}",
         **paired(predicted, truth, clusters.names, reference),
     }
+
+
+def _spread(groups: Iterable[Sequence[Graded]]) -> str:
+    """What the intervals hold of the spread over training seeds."""
+    if all(len(found) > 1 for found in groups):
+        return "and over the seeds of each group"
+    return "what another training seed would change is not in those of groups with one"
 
 
 def _seeds(name: str, runs: Sequence[Path]) -> list[Graded]:

@@ -61,6 +61,7 @@ def test_runs_that_share_no_tile_are_folds_of_one_answer(
     assert found["scores"]["in Teilen"] == found["scores"]["ganz"]
     assert found["differences"]["in Teilen"]["kappa"]["value"] == 0
     assert found["tiles"] == N
+    assert ("over the seeds" in found["intervals"]) == (seeds > 1)
 
 
 @pytest.mark.parametrize(
@@ -105,5 +106,5 @@ def test_the_command_takes_groups_by_name(answers, write_run, tmp_path: Path, ca
         main(["compare", *named])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for words in ("HM-KD", "less alone", "of each run", "over the runs of a group"):
+    for words in ("HM-KD", "less alone", "of each run", "and over the seeds of each group"):
         assert words in printed
