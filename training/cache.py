@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 import zarr
+from filelock import FileLock
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
@@ -84,8 +85,8 @@ class ZarrStore:
 def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     """The tiles of a source in a folder of caches, written first where they are missing.
 
-    The first tile's pixels are part of the name: a changed generator makes a new cache. Processes
-    that write the same one at once keep the first that is whole.
+    The first tile's pixels are part of the name: a changed generator makes a new cache. Of several
+    processes one writes it, and the others wait for that.
 
     Raises
     ------
@@ -101,11 +102,13 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
         need = math.prod(shape) / 1e9
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path)
-            free = shutil.disk_usage(folder).free / 1e9
-            if free < need:
-                raise OSError(f"the disk has {free:.1f} GB left")
-            _write(source, path, shape)
+            with FileLock(path.with_name(f".{path.stem}.lock")):
+                if not path.is_dir():
+                    _remove_abandoned(path)
+                    free = shutil.disk_usage(folder).free / 1e9
+                    if free < need:
+                        raise OSError(f"the disk has {free:.1f} GB left")
+                    _write(source, path, shape)
         except OSError as error:
             raise OutputError(
                 f"the tiles cannot be kept in {folder}, where they need {need:.1f} GB: {error}"

@@ -20,7 +20,9 @@ from napari_hmkd.training.config import (
     EngineSettings,
     ExportSettings,
     OptimiserSettings,
+    ParallelComputeSettings,
     SplitSettings,
+    StoredDataSettings,
     StudentSettings,
     TrainSettings,
 )
@@ -72,12 +74,12 @@ def teacher(
     data: Data,
     out: Run,
     cohort: CohortSettings,
-    pixels: DataSettings,
+    pixels: StoredDataSettings,
     split: SplitSettings,
     augment: AugmentSettings,
     optimiser: OptimiserSettings,
     engine: EngineSettings,
-    compute: ComputeSettings,
+    compute: ParallelComputeSettings,
     export: ExportSettings,
     resume: Resume = False,
 ) -> None:
@@ -103,14 +105,14 @@ def student(
     data: Data,
     out: Run,
     cohort: CohortSettings,
-    pixels: DataSettings,
+    pixels: StoredDataSettings,
     split: SplitSettings,
     augment: AugmentSettings,
     network: StudentSettings,
     distillation: DistillationSettings,
     optimiser: OptimiserSettings,
     engine: EngineSettings,
-    compute: ComputeSettings,
+    compute: ParallelComputeSettings,
     export: ExportSettings,
     guide: Annotated[
         Path | None,
@@ -141,7 +143,7 @@ def student(
 def evaluate(
     data: Data,
     cohort: CohortSettings,
-    pixels: DataSettings,
+    pixels: StoredDataSettings,
     compute: ComputeSettings,
     learner: Annotated[
         Path | None, typer.Option("--student", help="The finished student's file.")

@@ -100,7 +100,7 @@ class CohortSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Labels, pixel size and the home of decoded tiles."""
+    """Labels and pixel size."""
 
     mpp: float | None = field(
         default=None,
@@ -115,6 +115,12 @@ class DataSettings:
             "left open, a manifest's are as it gives them."
         ),
     )
+
+
+@dataclass(frozen=True)
+class StoredDataSettings(DataSettings):
+    """The same, and the home of decoded tiles."""
+
     cache: Path | None = field(
         default=None,
         metadata=about(
@@ -288,16 +294,22 @@ class ComputeSettings:
     device: str = field(
         default="auto", metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
     )
-    devices: int = field(
-        default=1, metadata=about("Processes on this machine: GPUs, or parts of the CPU (DDP).")
-    )
-    nodes: int = field(default=1, metadata=about("Machines that train together (DDP)."))
 
     def __post_init__(self) -> None:
         """Refuse an empty batch and a run without a device."""
         for name, value in vars(self).items():
             if name != "device" and value < 1:
                 raise DataError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class ParallelComputeSettings(ComputeSettings):
+    """The same, and over how many processes."""
+
+    devices: int = field(
+        default=1, metadata=about("Processes on this machine: GPUs, or parts of the CPU (DDP).")
+    )
+    nodes: int = field(default=1, metadata=about("Machines that train together (DDP)."))
 
 
 @dataclass(frozen=True)
@@ -366,12 +378,12 @@ class TrainSettings:
     """All groups of settings of one run."""
 
     cohort: CohortSettings = field(default_factory=CohortSettings)
-    data: DataSettings = field(default_factory=DataSettings)
+    data: StoredDataSettings = field(default_factory=StoredDataSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     student: StudentSettings = field(default_factory=StudentSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
-    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    compute: ParallelComputeSettings = field(default_factory=ParallelComputeSettings)
     export: ExportSettings = field(default_factory=ExportSettings)

@@ -29,7 +29,7 @@ from napari_hmkd.training.checkpoints import (
     WholeFileIO,
     load_best,
 )
-from napari_hmkd.training.config import ComputeSettings, EngineSettings, Precision
+from napari_hmkd.training.config import EngineSettings, ParallelComputeSettings, Precision
 from napari_hmkd.training.console import say
 from napari_hmkd.training.curves import EpochTable, WaitingClock
 from napari_hmkd.training.data import TileData
@@ -82,7 +82,7 @@ class Engine:
     def __init__(
         self,
         settings: EngineSettings,
-        compute: ComputeSettings,
+        compute: ParallelComputeSettings,
         device: torch.device,
         folder: Path,
         deadline: float | None = None,
@@ -166,7 +166,7 @@ class Engine:
 
 def _make_trainer(
     settings: EngineSettings,
-    compute: ComputeSettings,
+    compute: ParallelComputeSettings,
     device: torch.device,
     folder: Path,
     callbacks: list[Callback],
@@ -209,7 +209,7 @@ def _shared() -> DDPStrategy:
     return DDPStrategy(broadcast_buffers=False, static_graph=True)
 
 
-def _devices(compute: ComputeSettings, device: torch.device) -> int | list[int]:
+def _devices(compute: ParallelComputeSettings, device: torch.device) -> int | list[int]:
     """What the Trainer has to be told.
 
     Raises

@@ -28,7 +28,8 @@ def _parameter_name(item: Field[Any]) -> str:
 
 
 def _panel(group: type) -> str:
-    return group.__name__.removesuffix("Settings")
+    """A group that adds to another one shares its panel."""
+    return group.__mro__[-2].__name__.removesuffix("Settings")
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:

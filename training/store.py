@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.cache import open_cache
-from napari_hmkd.training.config import DataSettings
+from napari_hmkd.training.config import StoredDataSettings
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.rendering import all_pairs, pair_shape
 from napari_hmkd.training.tiles import TileSource
@@ -49,7 +49,7 @@ class MemoryStore:
         return pairs
 
 
-def open_store(source: TileSource, settings: DataSettings) -> PairStore:
+def open_store(source: TileSource, settings: StoredDataSettings) -> PairStore:
     """The tiles of a source, kept as the settings say; several processes may ask at once.
 
     Raises

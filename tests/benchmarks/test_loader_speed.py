@@ -22,7 +22,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from torch.utils.data import DataLoader
 
-from napari_hmkd.training.config import AugmentSettings, DataSettings
+from napari_hmkd.training.config import AugmentSettings, StoredDataSettings
 from napari_hmkd.training.data import Batch, BatchLoader, TileData
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.store import open_store
@@ -68,7 +68,7 @@ def waits(loader: Iterable[Batch], compute_s: float = 0) -> list[float]:
 
 @pytest.mark.parametrize("kept", ["memory", "cache"])
 def test_a_busy_device_hardly_waits_for_prepared_batches(kept: str, tmp_path: Path) -> None:
-    settings = DataSettings(cache=tmp_path if kept == "cache" else None)
+    settings = StoredDataSettings(cache=tmp_path if kept == "cache" else None)
     source = random_source()
     store = open_store(source, settings)
     split = Split(np.arange(TILES), NONE, NONE, NONE, "for the benchmark")

@@ -29,9 +29,9 @@ from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.model.planes import set_recompute
 from napari_hmkd.training.config import (
     AugmentSettings,
-    ComputeSettings,
     DistillationSettings,
     EngineSettings,
+    ParallelComputeSettings,
 )
 from napari_hmkd.training.data import TileData
 from napari_hmkd.training.engine import Engine
@@ -117,7 +117,7 @@ def plain_speed(role: str, data: TileData) -> float:
 def engine_speed(role: str, data: TileData, folder: Path) -> float:
     """Steps per second of an epoch, as `metrics.csv` has them."""
     folder.mkdir()
-    settings, compute = EngineSettings(epochs=1), ComputeSettings(BATCH, "cpu")
+    settings, compute = EngineSettings(epochs=1), ParallelComputeSettings(BATCH, "cpu")
     fitted = Engine(settings, compute, CPU, folder).fit(make_task(role), data, None)
     assert fitted is not None
     return fitted.steps_per_second

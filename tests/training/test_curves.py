@@ -16,9 +16,9 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from napari_hmkd.model import ModelCard
 from napari_hmkd.training.config import (
     AugmentSettings,
-    ComputeSettings,
     EngineSettings,
     OptimiserSettings,
+    ParallelComputeSettings,
 )
 from napari_hmkd.training.data import Batch, TileData
 from napari_hmkd.training.engine import Engine
@@ -68,7 +68,7 @@ def trained(folder: Path, reading_s: float = 0.0):
     data = TileData(tiles, Store(reading_s), split, AugmentSettings(), batch_size=2, seed=0)
     card = ModelCard(name="t", role="teacher", width=1.0, mpp=1.0, tile_px=256)
     engine = Engine(
-        EngineSettings(epochs=1), ComputeSettings(2, "cpu"), torch.device("cpu"), folder
+        EngineSettings(epochs=1), ParallelComputeSettings(2, "cpu"), torch.device("cpu"), folder
     )
     return engine.fit(SlowToValidate(Colours(), card, OptimiserSettings()), data, None)
 

@@ -21,9 +21,9 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.model import load
 from napari_hmkd.training import console, workflow
 from napari_hmkd.training.config import (
-    ComputeSettings,
     EngineSettings,
     ExportSettings,
+    ParallelComputeSettings,
     SplitSettings,
     TrainSettings,
 )
@@ -32,7 +32,7 @@ from napari_hmkd.training.engine import Engine
 # The command, run by two processes, with the first step's gradients in a file. Then the first
 # process alone computes them from the batches of both.
 PROGRAM = """
-import copy, sys
+import copy, os, signal, sys
 from pathlib import Path
 import torch
 from napari_hmkd.training import cli, run_plan, workflow
@@ -50,6 +50,8 @@ def open_and_keep(plan, engine):
     return kept["data"]
 
 def record(task, optimiser):
+    if task.current_epoch == int(os.environ.get("KILLED_AFTER", -1)):
+        os.kill(os.getpid(), signal.SIGKILL)
     if task.trainer.global_step == 0 and task.global_rank == 0:
         kept["together"] = {n: w.grad.clone() for n, w in task.named_parameters() if w.requires_grad}
 
@@ -70,7 +72,7 @@ if "together" in kept:
 """
 SPLIT = SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0)
 ARGUMENTS = (
-    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 1 --batch-size 2 "
+    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 2 --batch-size 2 "
     "--width 0.25 --device cpu --devices 2"
 ).split()
 
@@ -98,18 +100,24 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train_together(role: str, pairs: Path, *arguments: object) -> str:
-    """Let two processes train for one epoch; what they said."""
-    program = pairs.with_name("programm.py")
-    command = (program, role, pairs, *ARGUMENTS, "--out", pairs.with_name(role), *arguments)
-    done = subprocess.run(
+    """Let two processes train for two epochs; what they said."""
+    done = start(role, pairs, "--out", pairs.with_name(role), *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def start(
+    role: str, pairs: Path, *arguments: object, epochs: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in two processes, which kill themselves after so many epochs."""
+    command = (pairs.with_name("programm.py"), role, pairs, *ARGUMENTS, *arguments)
+    return subprocess.run(
         [sys.executable, *map(str, command)],
-        env=environment(),
+        env={**environment(), **({} if epochs is None else {"KILLED_AFTER": str(epochs)})},
         capture_output=True,
         text=True,
         timeout=200,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +147,26 @@ def test_the_first_gradients_are_those_of_accumulated_batches(
 def test_two_processes_leave_one_model_and_one_voice(teacher: tuple[Path, str]) -> None:
     folder, said = teacher
     assert load(folder / "teacher.safetensors")[1].width == 0.25
-    assert said.count("epoch 1/1") == 1
+    assert [said.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1]
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
+        row, _ = csv.DictReader(file)
     with (folder / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = [line for line in csv.DictReader(file) if line["split"] == "train"]
     assert int(row["step"]) == len(trained) // 2 // 2  # processes, tiles in a batch
+
+
+def test_two_killed_processes_go_on_as_if_they_had_not_been(
+    teacher: tuple[Path, str], pairs: Path
+) -> None:
+    out = pairs.with_name("wieder")
+    assert start("teacher", pairs, "--out", out, "--name", "teacher", epochs=1).returncode
+    assert not (out / "teacher.safetensors").exists()
+    done = start("teacher", pairs, "--out", out, "--name", "teacher", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert [done.stderr.count(f"epoch {number}/2") for number in (1, 2)] == [0, 1]
+    assert (out / "teacher.safetensors").read_bytes() == (
+        teacher[0] / "teacher.safetensors"
+    ).read_bytes()
 
 
 STARTED_BY = {
@@ -182,7 +204,7 @@ def test_leaks_are_checked_by_each_process_that_no_leader_started(
     settings = TrainSettings(
         split=SPLIT,
         engine=EngineSettings(epochs=1),
-        compute=ComputeSettings(batch_size=2, device="cpu", devices=2),
+        compute=ParallelComputeSettings(batch_size=2, device="cpu", devices=2),
         export=ExportSettings(width=0.25),
     )
     out = tmp_path / "halb angelegt"

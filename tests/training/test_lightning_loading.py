@@ -14,7 +14,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 import lightning
 
-from napari_hmkd.training.config import AugmentSettings, DataSettings
+from napari_hmkd.training.config import AugmentSettings, StoredDataSettings
 from napari_hmkd.training.data import Batch, TileData
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.store import open_store
@@ -48,7 +48,7 @@ class Recorder(lightning.LightningModule):
 
 @pytest.fixture
 def data(random_source) -> TileData:
-    store = open_store(random_source, DataSettings())
+    store = open_store(random_source, StoredDataSettings())
     return TileData(random_source.tiles, store, SPLIT, AugmentSettings(), batch_size=2, seed=7)
 
 

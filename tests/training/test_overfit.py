@@ -18,10 +18,10 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.training.config import (
     CohortSettings,
-    DataSettings,
     DistillationSettings,
     OptimiserName,
     OptimiserSettings,
+    StoredDataSettings,
 )
 from napari_hmkd.training.data import Batch, PairDataset
 from napari_hmkd.training.graders import Grader
@@ -47,7 +47,7 @@ def batch(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Batch:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(path) as image:
             image.crop((start, start, start + SIDE, start + SIDE)).save(copy)
-    pixels = DataSettings()
+    pixels = StoredDataSettings()
     source = open_source(str(folder), CohortSettings(), pixels)
     dataset = PairDataset(open_store(source, pixels), source.tiles, np.arange(4))
     return dataset.__getitems__([0, 1, 2, 3])

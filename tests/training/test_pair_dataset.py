@@ -14,7 +14,7 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.config import AugmentSettings, DataSettings
+from napari_hmkd.training.config import AugmentSettings, StoredDataSettings
 from napari_hmkd.training.data import BATCHES_AHEAD, Batch, BatchLoader, PairDataset, TileData
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.store import open_store
@@ -26,7 +26,7 @@ PLAIN = AugmentSettings(flips=False, turns=False, shift_px=0, stain_jitter=0)
 
 
 def tile_data(source, augment: AugmentSettings = PLAIN, batch_size: int = 2, **how) -> TileData:
-    store = open_store(source, DataSettings())
+    store = open_store(source, StoredDataSettings())
     how = {"seed": 0} | how
     return TileData(source.tiles, store, SPLIT, augment, batch_size=batch_size, **how)
 
@@ -62,7 +62,7 @@ def test_an_epoch_has_each_training_tile_at_most_once_with_its_own_grade(random_
 
 def test_tiles_without_a_grade_are_marked(random_source) -> None:
     tiles = [replace(tile, grade=None) for tile in random_source.tiles[:2]]
-    dataset = PairDataset(open_store(random_source, DataSettings()), tiles, np.array([1, 0]))
+    dataset = PairDataset(open_store(random_source, StoredDataSettings()), tiles, np.array([1, 0]))
     assert dataset.grades.tolist() == [-1, -1]
     assert dataset[0].grade.tolist() == [-1]
 
@@ -130,7 +130,7 @@ def test_processes_share_an_epoch_in_equal_parts(random_source) -> None:
 
 def loader_of(read: Callable, source, batch_size: int = 1) -> BatchLoader:
     """A loader whose store answers with `read`."""
-    store = open_store(source, DataSettings())
+    store = open_store(source, StoredDataSettings())
     keep, store.read = store.read, lambda indices: read(keep, indices)
     return BatchLoader(PairDataset(store, source.tiles, np.arange(6)), batch_size)
 

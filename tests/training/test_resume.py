@@ -31,15 +31,15 @@ from napari_hmkd.training import run as run_module
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import (
     CohortSettings,
-    ComputeSettings,
-    DataSettings,
     DistillationSettings,
     EngineSettings,
     ExportSettings,
     Method,
     OptimiserName,
     OptimiserSettings,
+    ParallelComputeSettings,
     SplitSettings,
+    StoredDataSettings,
     TrainSettings,
 )
 from napari_hmkd.training.engine import EpochSeed
@@ -52,7 +52,7 @@ SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
     distillation=DistillationSettings(method=Method.NONE),
     engine=EngineSettings(epochs=EPOCHS),
-    compute=ComputeSettings(batch_size=4, device="cpu"),
+    compute=ParallelComputeSettings(batch_size=4, device="cpu"),
     export=ExportSettings(width=0.25, name="resumed"),
 )
 COMMAND = (
@@ -303,7 +303,9 @@ def test_other_settings_are_named_and_nothing_is_lost(data: Path, whole: Path, n
 
 def test_settings_that_change_no_number_may_differ(data: Path, whole: Path) -> None:
     other = replace(
-        SETTINGS, data=DataSettings(memory_gb=1.0), split=replace(SETTINGS.split, accept_leaks=True)
+        SETTINGS,
+        data=StoredDataSettings(memory_gb=1.0),
+        split=replace(SETTINGS.split, accept_leaks=True),
     )
     assert run(data, whole, other, resume=True) == whole / "student.safetensors"
 
@@ -334,7 +336,7 @@ def test_copies_of_what_a_run_saw_are_not_scored_as_held_out(
     manifest.write_text("\n".join(rows), encoding="utf-8")
     found = evaluate(
         str(manifest), {"student": whole / "student.safetensors"}, None, CohortSettings(),
-        DataSettings(mpp=0.46), ComputeSettings(device="cpu"),
+        StoredDataSettings(mpp=0.46), ParallelComputeSettings(device="cpu"),
     )  # fmt: skip
     assert found["tiles"] == 4  # those of the test part
     assert sum(found["tiles_of_other_parts"].values()) == 16

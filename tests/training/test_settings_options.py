@@ -13,12 +13,12 @@ from napari_hmkd.training.cli import app
 from napari_hmkd.training.config import (
     AugmentSettings,
     CohortSettings,
-    ComputeSettings,
-    DataSettings,
     DistillationSettings,
     EngineSettings,
     OptimiserSettings,
+    ParallelComputeSettings,
     SplitSettings,
+    StoredDataSettings,
     TrainSettings,
 )
 
@@ -65,8 +65,8 @@ def test_the_help_says_what_could_be_taken_otherwise(option: str, said: str) -> 
     ("group", "values", "message"),
     [
         (EngineSettings, {"epochs": 0}, "--epochs must be at least 1, got 0"),
-        (ComputeSettings, {"batch_size": 0}, "--batch-size must be at least 1, got 0"),
-        (ComputeSettings, {"nodes": 0}, "--nodes must be at least 1, got 0"),
+        (ParallelComputeSettings, {"batch_size": 0}, "--batch-size must be at least 1, got 0"),
+        (ParallelComputeSettings, {"nodes": 0}, "--nodes must be at least 1, got 0"),
         (SplitSettings, {"folds": 1}, "--folds is 0 or at least 2"),
         (SplitSettings, {"folds": 5, "fold": 5}, "--folds 5 --fold 5"),
         (SplitSettings, {"test_share": 0.5, "validation_share": 0.4}, "sum to less than 1"),
@@ -76,7 +76,7 @@ def test_the_help_says_what_could_be_taken_otherwise(option: str, said: str) -> 
         (SplitSettings, {"test_share": math.nan}, "--test-share must be 0 to 0.5, got nan"),
         (SplitSettings, {"split_seed": -1}, "--split-seed must be 0 to"),
         (CohortSettings, {"seed": -1}, "--cohort-seed must be at least 0, got -1"),
-        (DataSettings, {"memory_gb": -1.0}, "--memory-gb must be at least 0"),
+        (StoredDataSettings, {"memory_gb": -1.0}, "--memory-gb must be at least 0"),
         (AugmentSettings, {"shift_px": -1}, "--shift-px must be at least 0, got -1"),
         (AugmentSettings, {"stain_jitter": math.inf}, "--stain-jitter must be 0 to 1, got inf"),
         (DistillationSettings, {"rival_weight": -1.0}, "--rival-weight must be 0 to"),

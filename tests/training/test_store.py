@@ -17,7 +17,7 @@ import pytest
 import zarr
 
 from napari_hmkd.errors import DataError, OutputError
-from napari_hmkd.training.config import CohortSettings, DataSettings
+from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.store import open_store
@@ -27,9 +27,14 @@ PAIR_GB = 2 * 8 * 8 * 3 / 1e9
 SOME = np.array([4, 0, 3])
 
 
+def caches(folder: Path) -> list[Path]:
+    """Whole and partial ones, without the files by which processes wait for each other."""
+    return sorted(folder.glob("tiles-*"))
+
+
 @pytest.mark.parametrize("pairs_in_memory", [0, 2, 6])
 def test_pixels_do_not_depend_on_the_memory(random_source, pairs_in_memory: int) -> None:
-    settings = DataSettings(memory_gb=PAIR_GB * (pairs_in_memory + 0.5))
+    settings = StoredDataSettings(memory_gb=PAIR_GB * (pairs_in_memory + 0.5))
     store = open_store(random_source, settings)
     read_at_start = random_source.readings
     np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
@@ -38,7 +43,7 @@ def test_pixels_do_not_depend_on_the_memory(random_source, pairs_in_memory: int)
 
 
 def test_a_cache_is_written_once_and_then_shared(random_source, tmp_path: Path) -> None:
-    settings = DataSettings(cache=tmp_path / "Zwischen lager", memory_gb=0)
+    settings = StoredDataSettings(cache=tmp_path / "Zwischen lager", memory_gb=0)
     first = open_store(random_source, settings).read(SOME)
     written = random_source.readings
     second = open_store(random_source, settings).read(SOME)
@@ -46,22 +51,22 @@ def test_a_cache_is_written_once_and_then_shared(random_source, tmp_path: Path) 
     np.testing.assert_array_equal(second, first)
     # The second run reads one tile, to see whether the pixels are still those of the cache.
     assert random_source.readings == written + 1
-    (folder,) = settings.cache.iterdir()
+    (folder,) = caches(settings.cache)
     assert zarr.open_array(folder, mode="r").chunks == (1, 2, 8, 8, 3)
 
 
 def test_other_pixels_make_another_cache(random_source, tmp_path: Path) -> None:
-    settings = DataSettings(cache=tmp_path)
+    settings = StoredDataSettings(cache=tmp_path)
     open_store(random_source, settings)
     random_source.pairs = 255 - random_source.pairs
     store = open_store(random_source, settings)
     np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(caches(tmp_path)) == 2
 
 
 def test_black_tiles_can_be_cached(random_source, tmp_path: Path) -> None:
     random_source.pairs[3] = 0
-    store = open_store(random_source, DataSettings(cache=tmp_path))
+    store = open_store(random_source, StoredDataSettings(cache=tmp_path))
     np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
 
 
@@ -73,8 +78,8 @@ def test_an_unreadable_tile_leaves_no_half_cache(random_source, tmp_path: Path) 
 
     random_source.read = read
     with pytest.raises(DataError, match="tile 4"):
-        open_store(random_source, DataSettings(cache=tmp_path))
-    assert list(tmp_path.iterdir()) == []
+        open_store(random_source, StoredDataSettings(cache=tmp_path))
+    assert caches(tmp_path) == []
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -82,7 +87,7 @@ def test_an_unreadable_picture_is_named(bci_folder, tmp_path: Path, cached: bool
     folder = bci_folder(train=1, test=0)
     broken = sorted((folder / "IHC" / "train").iterdir())[2]
     broken.write_bytes(broken.read_bytes()[:-200])
-    settings = DataSettings(cache=tmp_path / "cache" if cached else None)
+    settings = StoredDataSettings(cache=tmp_path / "cache" if cached else None)
     source = open_source(str(folder), CohortSettings(), settings)
     with pytest.raises(DataError) as caught:
         open_store(source, settings)
@@ -93,7 +98,7 @@ def test_a_cache_where_a_file_is_in_the_way_is_refused(random_source, tmp_path: 
     blocked = tmp_path / "cache"
     blocked.write_text("in the way", encoding="utf-8")
     with pytest.raises(OutputError, match="cannot be kept in"):
-        open_store(random_source, DataSettings(cache=blocked))
+        open_store(random_source, StoredDataSettings(cache=blocked))
 
 
 @contextmanager
@@ -119,13 +124,13 @@ def large_source(source):
 
 def test_a_disk_that_fills_up_leaves_no_half_cache(random_source, tmp_path: Path) -> None:
     source = large_source(random_source)
-    settings = DataSettings(cache=tmp_path / "voll")
+    settings = StoredDataSettings(cache=tmp_path / "voll")
     with (
         files_no_larger_than(200_000),
         pytest.raises(OutputError, match=r"voll, where they need 0\.0 GB: .*File too large"),
     ):
         open_store(source, settings)
-    assert list(settings.cache.iterdir()) == []
+    assert caches(settings.cache) == []
     assert open_store(source, settings).read(np.array([2])).shape == (1, 2, 200, 200, 3)
 
 
@@ -134,34 +139,37 @@ def test_too_small_a_disk_is_refused_before_anything_is_rendered(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
     with pytest.raises(OutputError, match=r"need 0\.0 GB: the disk has 0\.0 GB left"):
-        open_store(random_source, DataSettings(cache=tmp_path))
+        open_store(random_source, StoredDataSettings(cache=tmp_path))
     assert random_source.readings == 1
-    assert list(tmp_path.iterdir()) == []
+    assert caches(tmp_path) == []
 
 
-def test_two_that_fill_the_same_cache_at_once_do_no_harm(random_source, tmp_path: Path) -> None:
-    # Both have found no cache when the first tiles beyond the probe are read.
-    both = threading.Barrier(2, timeout=20)
+def test_of_two_that_want_the_same_cache_one_fills_it(random_source, tmp_path: Path) -> None:
+    read = {number: [] for number in (0, 1)}
+    asked = threading.Barrier(2, timeout=20)
     stores = {}
 
     def source_of(number: int):
-        def read(index: int) -> np.ndarray:
-            if index == 1:
-                both.wait()
+        def read_tile(index: int) -> np.ndarray:
+            read[number].append(index)
+            if len(read[number]) == 1:
+                asked.wait()  # neither finds a cache
             return random_source.pairs[index]
 
         names = ("tiles", "tile_px", "identity", "renders")
-        return SimpleNamespace(read=read, **{name: getattr(random_source, name) for name in names})
+        given = {name: getattr(random_source, name) for name in names}
+        return SimpleNamespace(read=read_tile, **given)
 
     def fill(number: int) -> None:
-        stores[number] = open_store(source_of(number), DataSettings(cache=tmp_path))
+        stores[number] = open_store(source_of(number), StoredDataSettings(cache=tmp_path))
 
     threads = [threading.Thread(target=fill, args=(number,)) for number in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(caches(tmp_path)) == 1
+    assert min(map(len, read.values())) == 1
     for number in (0, 1):
         np.testing.assert_array_equal(stores[number].read(SOME), random_source.pairs[SOME])
 
@@ -177,9 +185,9 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_cache_is_an_error_and_no_black_tile(random_source, tmp_path, damage) -> None:
-    settings = DataSettings(cache=tmp_path)
+    settings = StoredDataSettings(cache=tmp_path)
     open_store(random_source, settings)
-    (folder,) = tmp_path.iterdir()
+    (folder,) = caches(tmp_path)
     damage(folder)
     with pytest.raises(DataError, match=r"damaged .* remove that folder") as caught:
         open_store(random_source, settings).read(SOME)
@@ -187,15 +195,15 @@ def test_a_damaged_cache_is_an_error_and_no_black_tile(random_source, tmp_path, 
 
 
 def test_a_tile_that_goes_while_the_cache_is_open_is_an_error(random_source, tmp_path) -> None:
-    store = open_store(random_source, DataSettings(cache=tmp_path))
-    (folder,) = tmp_path.iterdir()
+    store = open_store(random_source, StoredDataSettings(cache=tmp_path))
+    (folder,) = caches(tmp_path)
     DAMAGES["missing chunk"](folder)
     with pytest.raises(DataError, match=r"c\.3\.0\.0\.0\.0 has gone"):
         store.read(SOME)
 
 
 def test_a_cache_of_another_shape_is_an_error(random_source, tmp_path: Path) -> None:
-    settings = DataSettings(cache=tmp_path)
+    settings = StoredDataSettings(cache=tmp_path)
     open_store(random_source, settings)
     random_source.tiles = [*random_source.tiles, Tile("one more", 0)]
     with pytest.raises(DataError, match=r"uint8 of shape \(6, 2, 8, 8, 3\), not \(7,"):
@@ -206,26 +214,26 @@ def test_a_cache_of_another_shape_is_an_error(random_source, tmp_path: Path) -> 
 def test_what_a_killed_run_left_is_removed_in_time(
     random_source, tmp_path: Path, age_days: int, stays: bool
 ) -> None:
-    open_store(random_source, DataSettings(cache=tmp_path))
-    (folder,) = tmp_path.iterdir()
+    open_store(random_source, StoredDataSettings(cache=tmp_path))
+    (folder,) = caches(tmp_path)
     left = folder.with_name(f"{folder.stem}-0123abc.partial")
     folder.rename(left)
     written = time.time() - age_days * 24 * 3600
     os.utime(left, (written, written))
-    open_store(random_source, DataSettings(cache=tmp_path))
-    assert set(tmp_path.iterdir()) == ({folder, left} if stays else {folder})
+    open_store(random_source, StoredDataSettings(cache=tmp_path))
+    assert set(caches(tmp_path)) == ({folder, left} if stays else {folder})
 
 
 def test_rendered_tiles_are_not_rendered_over_and_over(random_source) -> None:
     random_source.renders = True
     with pytest.raises(DataError, match=r"need 0\.0 GB .*--cache"):
-        open_store(random_source, DataSettings(memory_gb=PAIR_GB))
+        open_store(random_source, StoredDataSettings(memory_gb=PAIR_GB))
     assert random_source.readings == 0
 
 
 def test_processes_render_the_same_pixels_as_this_one() -> None:
     cohort = CohortSettings(patients=1, tiles_per_patient=MANY_TILES, tile_px=256)
-    source = open_source("procedural", cohort, DataSettings())
+    source = open_source("procedural", cohort, StoredDataSettings())
     assert len(source.tiles) >= MANY_TILES
-    pairs = open_store(source, DataSettings()).read(np.array([0, 15]))
+    pairs = open_store(source, StoredDataSettings()).read(np.array([0, 15]))
     np.testing.assert_array_equal(pairs, [source.read(0), source.read(15)])

@@ -15,12 +15,12 @@ pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.training.config import (
-    DataSettings,
     DistillationSettings,
     Method,
     OptimiserName,
     OptimiserSettings,
     Reduction,
+    StoredDataSettings,
 )
 from napari_hmkd.training.data import Batch, PairDataset
 from napari_hmkd.training.graders import Grader, predict_logits
@@ -167,7 +167,7 @@ def test_a_network_that_answers_nan_is_not_scored(random_source) -> None:
     network = torch.nn.Module()
     network.forward = lambda he: SimpleNamespace(logits=he.mean((2, 3))[:, :1].log().expand(-1, 4))
     grader = Grader(network, replace(CARD, role="student"))
-    store = open_store(random_source, DataSettings())
+    store = open_store(random_source, StoredDataSettings())
     dataset = PairDataset(store, random_source.tiles, np.arange(6))
     with pytest.raises(ModelError, match=r"answers \d of 6 tiles with values that are not finite"):
         predict_logits(grader, dataset, 4, torch.device("cpu"))

@@ -20,7 +20,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 from napari_hmkd.model import ModelCard, build_student, build_teacher, load, save
 from napari_hmkd.training import workflow
 from napari_hmkd.training.cli import main
-from napari_hmkd.training.config import CohortSettings, DataSettings, Labels
+from napari_hmkd.training.config import CohortSettings, Labels, StoredDataSettings
 from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.graders import Grader, predict_logits
 from napari_hmkd.training.scores.calibration import calibrate
@@ -87,7 +87,7 @@ def test_the_card_is_calibrated_for_the_file_that_is_shipped(folder: Path) -> No
     cohort = CohortSettings(seed=2, patients=4, tiles_per_patient=4, tile_px=256)
     source = ProceduralSource(cohort, Labels.TILE)
     held = np.array([i for i, tile in enumerate(source.tiles) if tile.name in names])
-    store = open_store(source, DataSettings(cache=folder / "cache"))
+    store = open_store(source, StoredDataSettings(cache=folder / "cache"))
     dataset = PairDataset(store, source.tiles, held)
     logits = predict_logits(Grader(network, card), dataset, 4, torch.device("cpu"))
     found = calibrate(logits, dataset.grades, card.conformal_level)

@@ -45,7 +45,11 @@ def viewer(request: pytest.FixtureRequest):
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
         pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
-    return request.getfixturevalue("make_napari_viewer")()
+    viewer = request.getfixturevalue("make_napari_viewer")()
+    yield viewer
+    # A layer that is still read in the background keeps the window, which napari calls a leak.
+    viewer._layer_slicer.wait_until_idle(timeout=30)
+    request.getfixturevalue("qtbot").wait(1)
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.errors import ModelError
 from napari_hmkd.training.config import (
     AugmentSettings,
-    ComputeSettings,
-    DataSettings,
     EngineSettings,
     ExportSettings,
     Labels,
     OptimiserName,
     OptimiserSettings,
+    ParallelComputeSettings,
     SplitSettings,
+    StoredDataSettings,
     TrainSettings,
 )
 from napari_hmkd.training.experiment.plan import Piece, Size
@@ -62,9 +62,9 @@ class Place:
         """What is written last: the validation score, or why there is none."""
         return self.folder / "outcomes" / f"{piece.name}.json"
 
-    def tiles(self) -> DataSettings:
+    def tiles(self) -> StoredDataSettings:
         """The cache that all pieces share."""
-        return DataSettings(cache=self.folder / "tiles")
+        return StoredDataSettings(cache=self.folder / "tiles")
 
 
 def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
@@ -73,7 +73,7 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
     rate = size.teacher_rate if is_teacher else size.student_rate * piece.rate_factor
     return TrainSettings(
         cohort=size.train_cohort,
-        data=DataSettings(labels=piece.labels, cache=place.tiles().cache),
+        data=StoredDataSettings(labels=piece.labels, cache=place.tiles().cache),
         split=SplitSettings(
             validation_share=size.validation_share,
             calibration_share=size.calibration_share,
@@ -89,7 +89,7 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
             seed=piece.seed,
             recompute=False,
         ),
-        compute=ComputeSettings(device=place.device),
+        compute=ParallelComputeSettings(device=place.device),
         export=ExportSettings(width=size.width, name=piece.name),
     )
 

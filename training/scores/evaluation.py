@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model import ModelCard, find_model
-from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings
+from napari_hmkd.training.config import CohortSettings, ComputeSettings, StoredDataSettings
 from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
@@ -92,7 +92,7 @@ def evaluate(
     graders: Mapping[str, Path],
     out: Path | None,
     cohort: CohortSettings,
-    pixels: DataSettings,
+    pixels: StoredDataSettings,
     compute: ComputeSettings,
     part: str = "test",
 ) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def evaluate(
     return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
 
 
-def _dataset(source: TileSource, chosen: Selection, pixels: DataSettings) -> PairDataset:
+def _dataset(source: TileSource, chosen: Selection, pixels: StoredDataSettings) -> PairDataset:
     """The chosen tiles; only they are decoded, unless a cache is shared with training runs."""
     if pixels.cache is not None:
         return PairDataset(open_store(source, pixels), source.tiles, chosen.indices)

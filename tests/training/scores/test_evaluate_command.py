@@ -16,14 +16,14 @@ pytest.importorskip("jinja2", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.model import ModelCard, build_student, build_teacher, save
-from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings
+from napari_hmkd.training.config import CohortSettings, ParallelComputeSettings, StoredDataSettings
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.scores.predictions import read_predictions
 from napari_hmkd.training.sources.opening import open_source
 
 COHORT = CohortSettings(seed=3, patients=3, tiles_per_patient=2, tile_px=256)
-PIXELS = DataSettings()
-COMPUTE = ComputeSettings(batch_size=4, device="cpu")
+PIXELS = StoredDataSettings()
+COMPUTE = ParallelComputeSettings(batch_size=4, device="cpu")
 
 
 def save_network(path: Path, role: str = "student", mpp: float = 0.92) -> Path:
@@ -109,7 +109,7 @@ def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(stud
 
 
 def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: Path) -> None:
-    pixels = DataSettings(cache=tmp_path / "cache ü")
+    pixels = StoredDataSettings(cache=tmp_path / "cache ü")
     cached = evaluate("procedural", {"student": student}, None, COHORT, pixels, COMPUTE)
     assert len(list(pixels.cache.iterdir())) == 1
     assert cached == score({"student": student})

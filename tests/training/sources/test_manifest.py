@@ -10,7 +10,13 @@ from PIL import Image
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard, build_student, save
-from napari_hmkd.training.config import CohortSettings, ComputeSettings, DataSettings, Labels
+from napari_hmkd.training.config import (
+    CohortSettings,
+    DataSettings,
+    Labels,
+    ParallelComputeSettings,
+    StoredDataSettings,
+)
 from napari_hmkd.training.sources.manifest import scan_manifest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.tiles import Tile
@@ -225,8 +231,8 @@ def test_the_page_of_scores_says_no_more_of_its_grades_than_was_told(
     card = ModelCard(name="fresh", role="student", width=0.25, mpp=0.5, tile_px=256)
     save(student, build_student(width=0.25).eval(), card)
     data = str(manifest(["he,ihc,grade", "he/0.png,ihc/0.png,1", "he/1.png,ihc/1.png,2"]))
-    pixels = DataSettings(mpp=0.5, labels=asked)
-    compute = ComputeSettings(device="cpu")
+    pixels = StoredDataSettings(mpp=0.5, labels=asked)
+    compute = ParallelComputeSettings(device="cpu")
     found = evaluate(data, {"student": student}, out, CohortSettings(), pixels, compute)
     assert found["data"].endswith(f"labels: {on_card}")
     assert on_page in (out / "evaluation.html").read_text(encoding="utf-8")
