@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,12 +68,18 @@ def test_a_stalled_drive_ends_the_search_for_tissue(stalling):
 
 
 def test_opening_from_a_stalled_drive_ends(path: Path, monkeypatch: pytest.MonkeyPatch):
-    answer = threading.Event()
+    answer, closed = threading.Event(), threading.Event()
+
+    def open_late(*_) -> tuple[SimpleNamespace, str]:
+        answer.wait(20)
+        return SimpleNamespace(close=closed.set), "late"
+
     monkeypatch.setattr(slide_module, "READING_LIMIT_S", 0.2)
-    monkeypatch.setattr(slide_module, "open_backend", lambda *_: answer.wait(20))
+    monkeypatch.setattr(slide_module, "open_backend", open_late)
     with pytest.raises(SlideStalledError, match="Präparat 1"):
         open_slide(path)
     answer.set()
+    assert closed.wait(5), "what is opened too late is closed again"
 
 
 @pytest.mark.parametrize("backend", ["tifffile", "openslide"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide import open_slide, pyramid
+from napari_hmkd.slide import description, open_slide, pyramid
 from napari_hmkd.slide.description import describe, live_facts
 
 
@@ -21,7 +22,21 @@ def test_the_size_of_a_file_and_of_a_folder(tmp_path: Path, write_pyramid, write
     with open_slide(tmp_path / "a.tif") as slide:
         assert describe(slide)["file size"].endswith("bytes")
     with open_slide(tmp_path / "b.zarr") as slide:
-        assert describe(slide)["file size"] == "a folder"
+        held = [one.stat().st_size for one in (tmp_path / "b.zarr").rglob("*") if one.is_file()]
+        assert describe(slide)["file size"].endswith(f" kB, a folder of {len(held)} files")
+        assert float(describe(slide)["file size"].split()[0]) == pytest.approx(
+            sum(held) / 1e3, 5e-3
+        )
+
+
+def test_the_size_is_not_known_where_the_disk_stalls(tmp_path: Path, write_pyramid, monkeypatch):
+    write_pyramid(tmp_path / "a.tif", np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr(description, "_ASKING_LIMIT_S", 0.1)
+    answer = threading.Event()
+    with open_slide(tmp_path / "a.tif") as slide:
+        monkeypatch.setattr(description, "_size_on_disk", lambda _: answer.wait(20))
+        assert "does not answer" in describe(slide)["file size"]
+        answer.set()
 
 
 @pytest.mark.parametrize("name", ["a.tif", "b.zarr"])

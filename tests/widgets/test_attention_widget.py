@@ -42,6 +42,7 @@ def test_the_students_maps_lie_over_the_tile_at_true_scale(
     he_layer = widget.slide.value
     slide = slide_of(he_layer)
     assert slide.path.name == "he.ome.tif"
+    he_layer.translate = (400, -30)  # as a user may move it
     widget.ihc.value = None
     show(widget, qtbot, 600, 1100)
     student = open_model("demo")

@@ -81,14 +81,25 @@ def test_button_and_command_line_give_the_same_table_of_a_real_slide(
         assert layer.data[tile] == pytest.approx(probabilities @ np.arange(4), abs=1e-3)
 
 
-def test_heatmap_tiles_lie_over_their_tissue(viewer, widget: GradeWidget, qtbot) -> None:
+@pytest.mark.parametrize(
+    "moved", [{}, {"translate": (300, -70)}, {"rotate": 30, "scale": (0.46, 0.46)}], ids=str
+)
+def test_heatmap_and_tissue_lie_over_the_slide(
+    viewer, widget: GradeWidget, qtbot, moved: dict[str, object]
+) -> None:
+    slide_layer = widget.slide.value
+    for name, value in moved.items():
+        setattr(slide_layer, name, value)
     assert press_and_wait(widget, qtbot)
     heatmap, grid = widget.run.heatmap_layer, widget.run.grading.plan.grid
-    slide_layer = widget.slide.value
+    tissue = widget.tissue.layer_of(slide_of(slide_layer))
+    step = np.array(tissue.metadata["napari_hmkd"]["tissue"].downsample)
     for tile in [(0, 0), (1, 2)]:
         world = heatmap.data_to_world(tile)
         on_slide = np.asarray(slide_layer.world_to_data(world)) + 0.5
         np.testing.assert_allclose(on_slide, grid.centers([tile])[0], atol=1e-6)
+        on_tissue = np.asarray(tissue.world_to_data(world)) + 0.5
+        np.testing.assert_allclose(on_tissue * step, on_slide, atol=1e-6)
 
 
 def test_stop_ends_within_a_batch_and_the_next_press_goes_on_from_there(

@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from napari.settings import get_settings
+from napari.utils.notifications import notification_manager
 
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.widgets import guarded_reader, level_guard
 from napari_hmkd.widgets.guarded_reader import get_reader
-from napari_hmkd.widgets.viewing import add_layers
+from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 pytestmark = pytest.mark.gui
 FINE = 0
@@ -37,6 +39,28 @@ def test_a_slide_is_guarded_without_a_panel(viewer, pair, hints, monkeypatch) ->
     assert layer.locked_data_level is None
     other = viewer.add_image(layer.data, multiscale=True, rgb=True)
     assert "refresh" not in vars(other), "layers of others are left alone"
+
+
+def test_the_first_damaged_part_is_told(viewer, pair, hints, qtbot) -> None:
+    shown: list[str] = []
+
+    def keep(event) -> None:
+        shown.append(event.message)
+
+    (layer,) = add_layers(viewer, get_reader(str(pair.he))(str(pair.he)))
+    slide = slide_of(layer)
+
+    def damaged(level, region):
+        raise SlideReadError(f"row {region.y} is damaged.")
+
+    slide.reader.backend.read = damaged
+    notification_manager.notification_ready.connect(keep)
+    for row in (0, 600):
+        layer.data[0][row : row + 9, :9].compute()
+    notification_manager.notification_ready.disconnect(keep)
+    assert shown == [
+        "row 0 is damaged. It is drawn as a magenta check; Slide information lists further such parts."
+    ]
 
 
 @pytest.mark.parametrize(("background", "count"), [(False, 1), (True, 0)])

@@ -64,7 +64,7 @@ def layer(viewer, slicing, read_px):
         )
         for shape in SHAPES
     ]
-    slide = {"napari_hmkd": {"slide": SimpleNamespace(path="drawn")}}
+    slide = {"napari_hmkd": {"slide": SimpleNamespace(path="drawn", reader=SimpleNamespace())}}
     layer = viewer.add_image(levels, multiscale=True, rgb=True, metadata=slide, name="a slide")
     viewer.reset_view()
     return layer

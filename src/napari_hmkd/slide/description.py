@@ -5,12 +5,13 @@ Label and macro images, and header fields that can name a patient, are never amo
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
-from upath import UPath
-
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.slide.backends.location import is_remote
 from napari_hmkd.slide.pyramid import lacks_small_levels
 from napari_hmkd.slide.slide import Slide
@@ -24,6 +25,8 @@ _DATE = (
     "ome.AcquisitionDate",
     "tiff.DateTime",
 )
+_ASKING_LIMIT_S = 5.0  # the window waits
+_MOST_FILES = 50_000  # a store of more is not added up
 
 
 def describe(slide: Slide) -> dict[str, str]:
@@ -33,7 +36,7 @@ def describe(slide: Slide) -> dict[str, str]:
     return {
         "file": slide.name,
         "folder": str(slide.path.absolute().parent),
-        "file size": _file_size(slide.path),
+        "file size": _file_size(slide),
         "format": slide.vendor or "not named",
         "back end": f"{slide.backend}: {slide.backend_reason}",
         "dimensions": f"{size.height:,} x {size.width:,} px (height x width)",
@@ -57,23 +60,38 @@ def live_facts(slide: Slide) -> dict[str, str]:
     return facts
 
 
-def _file_size(path: Path | UPath) -> str:
+def _file_size(slide: Slide) -> str:
+    path = slide.path
     if is_remote(path):  # what its files add up to is not asked
         return "not known"
     try:
-        found = path.stat()
+        return slide.in_time(partial(_size_on_disk, Path(path)), _ASKING_LIMIT_S, urgent=True)
     except FileNotFoundError:
         return "gone: it was removed since it was opened"
     except OSError as error:
         return f"not known: {error.strerror}"
-    if stat.S_ISDIR(found.st_mode):
-        return "a folder"
-    count = float(found.st_size)
+    except SlideReadError:
+        return "not known: its disk does not answer in time"
+
+
+def _size_on_disk(path: Path) -> str:
+    if not path.is_dir():
+        return _in_bytes(path.stat().st_size)
+    files = islice(
+        (Path(at, name) for at, _, names in os.walk(path) for name in names), _MOST_FILES
+    )
+    sizes = [file.stat().st_size for file in files]
+    if len(sizes) == _MOST_FILES:
+        return f"a folder of {_MOST_FILES:,} files or more"
+    return f"{_in_bytes(sum(sizes))}, a folder of {len(sizes):,} files"
+
+
+def _in_bytes(size: float) -> str:
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 def _levels(slide: Slide) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,12 @@ from typing import Self, TypeVar
 import numpy as np
 from upath import UPath
 
-from napari_hmkd.errors import PixelSizeError, SlideReadError
+from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends import pixel_size
 from napari_hmkd.slide.backends.location import locate
 from napari_hmkd.slide.backends.opening import open_backend
-from napari_hmkd.slide.backends.protocol import Level
+from napari_hmkd.slide.backends.protocol import Backend, Level
 from napari_hmkd.slide.loading.cache import TileCache, shared_cache
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.overview import fitted_size, read_overview
@@ -61,8 +62,19 @@ def open_slide(
     stated = None if mpp is None else pixel_size.from_user(mpp)
     where = locate(path)
     opener = ReaderThreads(f"'{where}'", count=1)
+    gave_up = threading.Event()
+
+    def open_unless_late() -> tuple[Backend, str]:
+        found = open_backend(where, backend)
+        if gave_up.is_set():
+            found[0].close()
+        return found
+
     try:
-        opened, reason = opener.call(lambda: open_backend(where, backend), READING_LIMIT_S)
+        opened, reason = opener.call(open_unless_late, READING_LIMIT_S)
+    except SlideStalledError:
+        gave_up.set()
+        raise
     finally:
         opener.close()
     return Slide(where, LevelReader(where, opened, reason, cache), stated)

@@ -20,7 +20,7 @@ from napari_hmkd.tile_attention import attention_of_tile
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.notice import show_notice
-from napari_hmkd.widgets.viewing import add_layers, same_place, slide_of
+from napari_hmkd.widgets.viewing import add_layers, lay_over, same_place, slide_of
 
 
 @lru_cache(maxsize=4)
@@ -92,6 +92,7 @@ class AttentionRun(BackgroundRun):
         super().__init__()
         self._viewer = viewer
         self._next: AttentionRequest | None = None
+        self._slide_layer: napari.layers.Image | None = None
         self._layers: dict[str, napari.layers.Layer] = {}
 
     def show(
@@ -109,6 +110,7 @@ class AttentionRun(BackgroundRun):
             return
         origin = student_grid(slide, student).origins(tile)[0]
         place = same_place(layer, tuple(origin), ihc_layer) if ihc_layer is not None else (0.0, 0.0)
+        self._slide_layer = layer
         self._next = AttentionRequest(slide, tile, student, teacher, ihc, place)
         if not self.running:
             self._start_next()
@@ -136,11 +138,14 @@ class AttentionRun(BackgroundRun):
         data, kwargs, _ = one
         layer = self._layers.get(kwargs["name"])
         if layer is None or layer not in self._viewer.layers:
-            (self._layers[kwargs["name"]],) = add_layers(self._viewer, [one])
-            return
-        layer.data = data
-        layer.scale, layer.translate = kwargs["scale"], kwargs["translate"]
-        layer.contrast_limits = kwargs["contrast_limits"]
+            (layer,) = add_layers(self._viewer, [one])
+            self._layers[kwargs["name"]] = layer
+        else:
+            layer.data = data
+            layer.scale, layer.translate = kwargs["scale"], kwargs["translate"]
+            layer.contrast_limits = kwargs["contrast_limits"]
+        if self._slide_layer is not None:
+            lay_over(layer, self._slide_layer)
 
     def _remove(self, name: str) -> None:
         layer = self._layers.pop(name)

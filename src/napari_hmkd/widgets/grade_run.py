@@ -21,7 +21,7 @@ from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.notice import show_notice
 from napari_hmkd.widgets.tissue_run import same_tissue
-from napari_hmkd.widgets.viewing import add_layers, slide_of
+from napari_hmkd.widgets.viewing import add_layers, lay_over, slide_of
 
 _REPAINT_MS = 100
 View = tuple[tuple[float, float], Region]
@@ -159,6 +159,9 @@ class GradeRun(BackgroundRun):
         if new := tuples[len(self.layers) :]:
             self.layers += add_layers(self._viewer, new)
             self._viewer.layers.selection.active = self.layers[0]
+        if self._slide_layer is not None:
+            for layer in self.layers:
+                lay_over(layer, self._slide_layer)
 
     def _on_finished(self) -> None:
         self._repaint.stop()

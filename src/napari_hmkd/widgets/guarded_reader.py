@@ -15,7 +15,7 @@ from napari.utils.notifications import show_info
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
-from napari_hmkd.widgets.level_guard import guard_level_lock
+from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_of
 
 _ASYNC_HINT = (
@@ -46,6 +46,6 @@ def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
 
 
 def _guard_new(event: Any) -> None:
-    """Guard a layer that was added, if it shows a slide, against the locking of a huge level."""
+    """Watch a layer that was added, if it shows a slide."""
     if slide_of(event.value) is not None:
-        guard_level_lock(event.value)
+        watch_slide(event.value)

@@ -9,14 +9,14 @@ import napari.viewer
 from magicgui.widgets import ComboBox
 
 from napari_hmkd.slide import Slide
-from napari_hmkd.widgets.level_guard import guard_level_lock
+from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_layers, slide_of
 
 
 class SlideChoice(ComboBox):
     """A choice among the viewer's slide layers that follows them as they come and go.
 
-    It guards each of them against the locking of a huge level.
+    It watches each of them (`slide_watch`).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class SlideChoice(ComboBox):
     def _layers(self, _widget: object = None) -> list[napari.layers.Image]:
         layers = slide_layers(self._viewer)
         for layer in layers:
-            guard_level_lock(layer)
+            watch_slide(layer)
         return layers
 
     def _refresh(self, _event: object = None) -> None:

@@ -14,7 +14,7 @@ from psygnal import Signal
 from napari_hmkd.layers import tissue_layer
 from napari_hmkd.slide import Slide, TissueMask, find_tissue
 from napari_hmkd.widgets.background import BackgroundRun
-from napari_hmkd.widgets.viewing import add_above, slide_of
+from napari_hmkd.widgets.viewing import add_above, lay_over, slide_of
 
 
 class TissueRun(BackgroundRun):
@@ -69,9 +69,10 @@ class TissueRun(BackgroundRun):
         if layer is None:
             layer = add_above(self._viewer, slide_layer, one)
             layer.contour = 1  # an outline leaves the stain its colours
-            return layer
-        layer.data = one[0]
-        _place(layer, one[1])
+        else:
+            layer.data = one[0]
+            _place(layer, one[1])
+        lay_over(layer, slide_layer)
         return layer
 
     def follow_pixel_size(self, slide: Slide) -> None:

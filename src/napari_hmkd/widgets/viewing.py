@@ -47,6 +47,20 @@ def add_above(
     return layer
 
 
+def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> None:
+    """Bring a layer in the slide's um to where the user has moved, turned or scaled the slide's layer."""
+    slide = slide_of(slide_layer)
+    own = np.ones(2) if slide is None or slide.mpp is None else np.array(slide.mpp)
+    origin, down, right = (
+        np.asarray(slide_layer.data_to_world(place))[-2:] for place in ((0, 0), (1, 0), (0, 1))
+    )
+    moved = np.eye(3)
+    moved[:2, :2] = np.column_stack([down - origin, right - origin]) / own
+    moved[:2, 2] = origin
+    if not np.allclose(layer.affine.affine_matrix[-3:, -3:], moved):
+        layer.affine = moved
+
+
 def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
 

@@ -105,6 +105,33 @@ def test_what_is_no_smaller_copy_is_no_level(tmp_path: Path, noise, page: dict[s
         assert [level.size for level in slide.levels] == [Size(512, 640)]
 
 
+@pytest.mark.parametrize(
+    ("channels", "problem"),
+    [
+        ({"Name": ["DAPI", "FITC", "Cy5"]}, "called DAPI, FITC, Cy5"),
+        ({"Color": [65535, 16711935, -16776961]}, "colours 0000FF, 00FF00, FF0000"),
+        ({"Name": ["Red", "Green", "Blue"]}, None),
+        ({"Color": [-16776961, 16711935, 65535]}, None),
+        ({"Color": [-1, -1, -1]}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("backend", [None, "tifffile"])
+def test_three_channels_that_are_no_colours_are_refused(
+    tmp_path: Path, noise, channels: dict[str, list[Any]], problem: str | None, backend: str | None
+):
+    path = tmp_path / "a.ome.tif"
+    pixels = np.moveaxis(noise(64, 80), -1, 0)
+    metadata = {"axes": "CYX", **({"Channel": channels} if channels else {})}
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata=metadata)
+    if problem:
+        with pytest.raises(SlideError, match=problem):
+            open_slide(path, backend=backend)
+    else:
+        with open_slide(path, backend=backend) as slide:
+            assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))
+
+
 @pytest.mark.parametrize("backend", [None, "tifffile"])
 def test_the_reason_says_which_of_several_scenes_is_shown(tmp_path: Path, noise, backend):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:

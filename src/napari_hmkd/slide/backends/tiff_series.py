@@ -9,7 +9,9 @@ from pathlib import Path
 import tifffile
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.tiff_checks import require_gradable
+from napari_hmkd.slide.backends.tiff_metadata import ome_root
 
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of "label_image", "MacroImage", "Label 1"
 BESIDE = re.compile("(slide)?(label|barcode|macro|overview|thumbnail)s?(image)?")
@@ -30,15 +32,44 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     Raises
     ------
     SlideError
-        It is not 8-bit colour, it has depth or time, its tiles are too large, or there is only a
-        label.
+        It is not 8-bit colour, its channels are called otherwise, it has depth or time, its tiles are
+        too large, or there is only a label.
     """
     series = _largest(_slides(tiff, path))
     levels = [level for level in series.levels[1:] if not _is_label(level, series, tiff)]
     levels += _missed_levels(series, tiff)
     series.levels[1:] = sorted(levels, key=lambda level: -level.keyframe.imagewidth)
     require_gradable(series, path)
+    if problem := _channels_problem(tiff, series):
+        raise SlideError(
+            f"'{path}' is no slide that can be graded: {problem}. Needed is an RGB image of a "
+            "brightfield scan; if it is one, export it as such."
+        )
     return series
+
+
+def _channels_problem(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str | None:
+    """Why an OME-TIFF's channels are no colours, if its header says so of each image of this size."""
+    page = series.keyframe
+    problems = []
+    for pixels in ome_root(tiff).iterfind("{*}Image/{*}Pixels"):
+        if (pixels.get("SizeY"), pixels.get("SizeX")) == (
+            str(page.imagelength),
+            str(page.imagewidth),
+        ):
+            channels = pixels.findall("{*}Channel")
+            labels = [str(one.get("Name") or "").strip() for one in channels]
+            colours = [_rgb(one.get("Color")) for one in channels]
+            problems.append(channels_problem(labels, colours))
+    return problems[0] if problems and all(problems) else None
+
+
+def _rgb(colour: str | None) -> str:
+    """RRGGBB of OME's signed 32 bits of red, green, blue and alpha; -1, white, is also its default."""
+    try:
+        return f"{int(colour or '') & 0xFFFFFFFF:08X}"[:6]
+    except ValueError:
+        return ""
 
 
 def which_image(tiff: tifffile.TiffFile, path: Path) -> str:

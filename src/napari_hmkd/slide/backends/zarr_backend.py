@@ -16,8 +16,8 @@ from napari_hmkd.slide.backends.location import is_remote, is_stall, reason_of, 
 from napari_hmkd.slide.backends.pixel_size import PixelSize
 from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, Level, make_levels
 from napari_hmkd.slide.backends.zarr_metadata import (
-    channels_problem,
     checked_multiscale,
+    colours_problem,
     slide_image,
     um_per_unit,
 )
@@ -56,7 +56,7 @@ class ZarrBackend:
         self._axes = [str(axis.name) for axis in self._multiscale.axes]
         paths = [dataset.path for dataset in self._multiscale.datasets]
         self._arrays = [_array(image.group, name, path) for name in paths]
-        problem = channels_problem(image.group)
+        problem = colours_problem(image.group)
         for array in self._arrays:
             _require_colour(array, self._axes, problem, path)
             _warn_of_missing_chunks(array, path)

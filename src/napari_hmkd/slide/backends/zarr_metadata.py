@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from upath import UPath
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.location import read_file
 from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word
 
@@ -41,8 +41,6 @@ _NEEDED = (
     "plane each), and a scale for each level. Convert it, for example with bioformats2raw."
 )
 _OLD = ("0.1", "0.2", "0.3")
-_PRIMARIES = ["FF0000", "00FF00", "0000FF"]
-_COLOUR_WORDS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 
 
 @dataclass(frozen=True)
@@ -175,24 +173,13 @@ def um_per_unit(unit: object) -> float | None:
     return _UM_PER_UNIT.get(name, _UM_PER_UNIT.get(name.removesuffix("s")))
 
 
-def channels_problem(group: zarr.Group) -> str | None:
+def colours_problem(group: zarr.Group) -> str | None:
     """Why an image's three channels are not red, green and blue, as far as its metadata tell; or None."""
     omero = ome_attributes(group).get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     if not (isinstance(channels, list) and all(isinstance(one, dict) for one in channels)):
         return None
-    labels = [str(one.get("label") or "").strip() for one in channels]
-    colours = [str(one.get("color") or "").upper() for one in channels]
-    if all(labels) and len(set(labels)) == len(labels) == 3 and not _are_primaries(labels):
-        return f"its channels are called {', '.join(labels)}"
-    if all(colours) and len(set(colours)) > 1 and colours != _PRIMARIES:
-        return f"its channels have the colours {', '.join(colours)}"
-    return None
-
-
-def _are_primaries(labels: list[str]) -> bool:
-    """Whether three labels end in red, green, blue, or only number the channels from 0 or 1 on."""
-    numbers = [int(one[0]) if (one := re.findall(r"\d+$", label)) else -1 for label in labels]
-    last = [(re.findall("[a-z]+", label.lower()) or [""])[-1] for label in labels]
-    named = all(word in known for word, known in zip(last, _COLOUR_WORDS, strict=True))
-    return named or numbers in ([0, 1, 2], [1, 2, 3])
+    return channels_problem(
+        [str(one.get("label") or "").strip() for one in channels],
+        [str(one.get("color") or "").upper() for one in channels],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import weakref
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -18,6 +19,8 @@ from napari_hmkd.slide.loading.cache import CacheSection, TileCache
 from napari_hmkd.slide.loading.colour import colour_path
 from napari_hmkd.slide.loading.read_ahead import ReadAhead
 from napari_hmkd.slide.reader_threads import ReaderThreads
+
+_LOG = logging.getLogger(__name__)
 
 
 class LevelReader:
@@ -39,6 +42,8 @@ class LevelReader:
         Fills the cache around what is drawn.
     unreadable : tuple of str
         What was said of each part that was drawn as unreadable, the latest last.
+    on_damage : callable
+        Told the first of these messages, in the thread that met it.
     """
 
     def __init__(self, path: Path | UPath, backend: Backend, reason: str, cache: TileCache) -> None:
@@ -51,6 +56,7 @@ class LevelReader:
         self._name = path.name
         self._section = cache.section()
         self._unreadable: dict[str, None] = {}  # in order, and each once
+        self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
 
     def read(self, level: int, region: Region) -> np.ndarray:
@@ -109,8 +115,11 @@ class LevelReader:
 
     def note_unreadable(self, message: str) -> None:
         """Keep what was said of a part, for whoever asks about the slide."""
+        first = not self._unreadable
         self._unreadable.pop(message, None)
         self._unreadable[message] = None
+        if first:
+            self.on_damage(message)
 
     def computed_block(self, key: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """A block of a level that the file does not have, kept as the others are."""
