@@ -17,7 +17,7 @@ TRAINING = ROOT / "training"
 # A part may import those on earlier lines, and itself.
 ORDER = (
     "errors",
-    "geometry device palette",
+    "geometry device memory palette",
     "slide",
     "sample tiling",
     "model",

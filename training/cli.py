@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.training.config import (
     AugmentSettings,
     CohortSettings,
@@ -240,6 +241,8 @@ def convert(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input ends in a plain message and exit code 2."""
+    if arguments is None:  # the process is this program's
+        keep_freed_memory()
     try:
         app(args=arguments)
     except HmkdError as error:

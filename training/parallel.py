@@ -21,7 +21,7 @@ def threads() -> ThreadPoolExecutor:
 
 
 def processes(
-    count: int, prepare: Callable[..., None] | None = None, *given: Any
+    count: int, prepare: Callable[..., object] | None = None, *given: Any
 ) -> ProcessPoolExecutor:
     """A pool of processes that end with this one, even where it is killed.
 
@@ -36,7 +36,7 @@ def processes(
     return ProcessPoolExecutor(count, get_context("spawn"), _begin, (prepare, given))
 
 
-def _begin(prepare: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+def _begin(prepare: Callable[..., object] | None, given: tuple[Any, ...]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare(*given)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError
+from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.training.config import Labels
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.pieces import (
@@ -131,7 +132,7 @@ def _run_all(
 ) -> bool:
     """Work on all pieces; False where time was up before the last."""
     done = 0
-    with processes(jobs) as pool:
+    with processes(jobs, keep_freed_memory) as pool:
         running = {pool.submit(work, p, size, place, stop_at): p for p in pieces}
         try:
             for future in as_completed(running):

@@ -12,6 +12,7 @@ import typer
 
 from napari_hmkd.cli import info
 from napari_hmkd.cli.options import BackendOption
+from napari_hmkd.memory import keep_freed_memory
 
 PROGRAM = "napari-hmkd-grade"
 
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show is no error
             stream.reconfigure(errors="backslashreplace")
+    if arguments is None:  # the process is this program's
+        keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["info"]:
         info.app(words[1:], prog_name=f"{PROGRAM} info")
