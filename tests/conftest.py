@@ -29,6 +29,13 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
+@pytest.fixture(autouse=True)
+def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles and preferences are kept where no other test and no user keeps any, in subprocesses too."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user config"))
+
+
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """The folder of reference numbers beside the checkout."""
@@ -40,11 +47,21 @@ def parity() -> Path:
 @pytest.fixture(scope="session")
 def student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small student with random weights for 256-px tiles at 4 um/px, saved with its card."""
+    return _random_student(tmp_path_factory, seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with other weights."""
+    return _random_student(tmp_path_factory, seed=1)
+
+
+def _random_student(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
     import torch
 
     from napari_hmkd.model import ModelCard, build_student, save
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     card = ModelCard(
         name="random student",
         role="student",

@@ -13,6 +13,7 @@ from napari_hmkd.errors import DeviceError, ModelError, SlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import OpenModel, open_model, start_grading
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import open_slide
 
 PaintSlide = Callable[..., Path]
@@ -50,7 +51,7 @@ def test_what_is_in_view_comes_first(
     view = Region(256, 512, 512, 256)
     with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
         grading = start_grading(slide, colour_model, BY_ONE)
-        order = [tuple(b.tiles[0]) for b in grading.run(focus=(700.0, 600.0), view=view)]
+        order = [tuple(b.tiles[0]) for b in grading.run(TileQueue(((700.0, 600.0), view)))]
     assert order[:2] == [(2, 2), (1, 2)]
     assert order[-1] == (0, 0)
 

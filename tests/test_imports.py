@@ -17,16 +17,20 @@ TRAINING = ROOT / "training"
 # A part may import those on earlier lines, and itself.
 ORDER = (
     "errors",
-    "geometry device memory palette",
+    "geometry device memory palette wording output_folder",
     "slide",
     "sample tiling",
+    "queueing regions",
     "model",
-    "planning",
+    "planning tile_grader",
     "inference",
+    "result_store",
     "heatmap",
+    "map_modes",
     "grading",
     "tile_attention",
     "export layers",
+    "results study verification cohort",
     "reader cli training",
     "widgets",
 )

@@ -17,9 +17,10 @@ from torch import nn
 
 from napari_hmkd.errors import DeviceError, ModelError, SlideStalledError
 from napari_hmkd.grading import OpenModel
-from napari_hmkd.inference import grade_slide, grade_tiles
+from napari_hmkd.inference import grade_slide
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
 from napari_hmkd.slide import open_slide
+from napari_hmkd.tile_grader import TileGrader
 
 PaintSlide = Callable[..., Path]
 GRADES = [[0, 1, 2, 3, -1], [3, 2, 1, 0, 0], [1, -1, 3, 1, 2]]
@@ -45,8 +46,12 @@ class Answering(nn.Module):
         return SimpleNamespace(logits=self.answer.expand(len(he), -1))
 
 
+def grader(model: OpenModel) -> TileGrader:
+    return TileGrader(model.network, model.card, CPU)
+
+
 def test_each_tile_gets_the_grade_of_its_pixels(plan: GradePlan, colour_model: OpenModel) -> None:
-    batches = list(grade_slide(plan, colour_model.network, CPU))
+    batches = list(grade_slide(plan, grader(colour_model)))
     tiles = np.concatenate([batch.tiles for batch in batches])
     probabilities = np.concatenate([batch.probabilities for batch in batches])
     assert tiles.tolist() == plan.tiles.tolist()
@@ -59,7 +64,7 @@ def test_tiles_come_in_the_order_asked_for_in_batches(
     plan: GradePlan, colour_model: OpenModel
 ) -> None:
     order = plan.tiles[::-1]
-    batches = [b.tiles for b in grade_slide(plan, colour_model.network, CPU, order)]
+    batches = [b.tiles for b in grade_slide(plan, grader(colour_model), order)]
     assert [len(batch) for batch in batches] == [3, 3, 3, 3, 1]
     assert np.concatenate(batches).tolist() == order.tolist()
 
@@ -70,7 +75,7 @@ def test_the_order_does_not_change_a_tile_s_grade(plan: GradePlan, student_file:
     network = open_model(student_file).network
     found = []
     for order in (plan.tiles, plan.tiles[::-1]):
-        batches = list(grade_slide(plan, network, CPU, order))
+        batches = list(grade_slide(plan, TileGrader(network, plan.card, CPU), order))
         tiles = np.concatenate([batch.tiles for batch in batches])
         probabilities = np.concatenate([batch.probabilities for batch in batches])
         found.append(probabilities[np.lexsort(tiles.T[::-1])])
@@ -79,7 +84,7 @@ def test_the_order_does_not_change_a_tile_s_grade(plan: GradePlan, student_file:
 
 def test_probabilities_are_calibrated_with_the_card_s_temperature(plan: GradePlan) -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, 4.0]])
-    batch = next(grade_slide(plan, Answering(logits), CPU))
+    batch = next(grade_slide(plan, TileGrader(Answering(logits), plan.card, CPU)))
     assert plan.card.temperature == 2.0
     expected = torch.softmax(logits / 2, dim=1).numpy()
     assert batch.probabilities == pytest.approx(expected.repeat(3, axis=0))
@@ -92,7 +97,7 @@ def test_a_damaged_tile_is_marked_and_the_others_are_graded(
     with open_slide(path) as slide:
         plan = plan_grading(slide, colour_model.card, GradeSettings(batch_size=1))
         batches = list(
-            grade_slide(plan, colour_model.network, CPU, np.array([[0, 0], [0, 1], [2, 3], [2, 4]]))
+            grade_slide(plan, grader(colour_model), np.array([[0, 0], [0, 1], [2, 3], [2, 4]]))
         )
     assert [len(batch.tiles) for batch in batches] == [1, 0, 0, 1]
     assert [batch.probabilities.shape for batch in batches] == [(1, 4), (0, 4), (0, 4), (1, 4)]
@@ -125,7 +130,7 @@ def test_closing_stops_the_reads(plan: GradePlan, colour_model: OpenModel) -> No
     slide = CountingSlide(plan)
     counted = replace(plan, slide=slide, settings=GradeSettings(batch_size=1))  # type: ignore[arg-type]
     tiles = np.tile(plan.tiles, (50, 1))
-    with closing(grade_slide(counted, colour_model.network, CPU, tiles)) as batches:
+    with closing(grade_slide(counted, grader(colour_model), tiles)) as batches:
         next(batches)
     time.sleep(0.1)  # the reads under way end
     started = slide.started
@@ -137,9 +142,7 @@ def test_closing_stops_the_reads(plan: GradePlan, colour_model: OpenModel) -> No
 def test_only_so_many_tiles_are_read_ahead(plan: GradePlan, colour_model: OpenModel) -> None:
     slide = CountingSlide(plan)
     counted = replace(plan, slide=slide, settings=GradeSettings(batch_size=2))  # type: ignore[arg-type]
-    with closing(
-        grade_slide(counted, colour_model.network, CPU, np.tile(plan.tiles, (50, 1)))
-    ) as b:
+    with closing(grade_slide(counted, grader(colour_model), np.tile(plan.tiles, (50, 1)))) as b:
         next(b)
         time.sleep(0.5)  # a slow network or viewer
         assert slide.started <= 2 + 2 + 8
@@ -166,7 +169,7 @@ def test_a_stalled_drive_ends_the_run_and_fails_no_tile(
     stalled = replace(plan, slide=StallingSlide(), settings=GradeSettings(batch_size=1))  # type: ignore[arg-type]
     batches = []
     with pytest.raises(SlideStalledError, match=r"did not answer within 0.2 s"):
-        batches.extend(grade_slide(stalled, colour_model.network, CPU))
+        batches.extend(grade_slide(stalled, grader(colour_model)))
     answered.set()
     assert len(batches) <= 2
     assert not any(batch.failed for batch in batches)
@@ -177,19 +180,21 @@ def test_a_stalled_drive_ends_the_run_and_fails_no_tile(
 )
 def test_a_failure_of_torch_is_a_device_error(plan: GradePlan, failure: Exception) -> None:
     with pytest.raises(DeviceError, match=str(failure)):
-        list(grade_slide(plan, Answering(failure), CPU))
+        list(grade_slide(plan, TileGrader(Answering(failure), plan.card, CPU)))
 
 
 def test_an_answer_that_is_no_grade_is_a_model_error(plan: GradePlan) -> None:
     with pytest.raises(ModelError, match="colours"):
-        list(grade_slide(plan, Answering(torch.zeros(1, 2)), CPU))
+        list(grade_slide(plan, TileGrader(Answering(torch.zeros(1, 2)), plan.card, CPU)))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_tile_without_a_finite_answer_is_marked_and_the_run_goes_on(
     plan: GradePlan, value: float
 ) -> None:
-    batches = list(grade_slide(plan, Answering(torch.tensor([[0, 0, value, 0]])), CPU))
+    batches = list(
+        grade_slide(plan, TileGrader(Answering(torch.tensor([[0, 0, value, 0]])), plan.card, CPU))
+    )
     failed = [(tile.row, tile.column) for batch in batches for tile in batch.failed]
     assert sorted(failed) == sorted(map(tuple, plan.tiles.tolist()))
     assert all("not finite" in tile.message for batch in batches for tile in batch.failed)
@@ -198,9 +203,5 @@ def test_a_tile_without_a_finite_answer_is_marked_and_the_run_goes_on(
 
 def test_the_network_is_put_into_eval_mode(plan: GradePlan) -> None:
     network = Answering(torch.zeros(1, 4)).train()
-    list(grade_slide(plan, network, CPU))
+    list(grade_slide(plan, TileGrader(network, plan.card, CPU)))
     assert not network.training
-
-
-def test_no_tiles_are_no_work(colour_model: OpenModel) -> None:
-    assert grade_tiles(colour_model.network, colour_model.card, [], CPU).shape == (0, 4)

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_hmkd import reader
-from napari_hmkd.errors import SlideError, SlideStalledError
+from napari_hmkd.errors import OutputError, SlideError, SlideStalledError
 from napari_hmkd.reader import get_reader
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
@@ -257,3 +257,13 @@ def test_napari_takes_the_layer(shared_data: Path, name: str):
     layer = layers.Layer.create(*reader(path)[0])
     assert layer.multiscale
     assert layer.rgb
+
+
+def test_a_folder_of_results_is_shown_though_it_is_named_as_a_slide(tmp_path: Path):
+    folder = tmp_path / "slide.svs"
+    folder.mkdir()
+    for name in ("summary.json", "tiles.csv"):
+        (folder / name).write_text("{", encoding="utf-8")
+    found = get_reader(str(folder))
+    with pytest.raises(OutputError, match=r"summary\.json cannot be used"):
+        found(str(folder))

@@ -249,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"napari-hmkd-train: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except ModuleNotFoundError as error:
-        if error.name not in ("lightning", "torchmetrics", "sklearn", "matplotlib", "jinja2"):
+        if error.name not in ("lightning", "torchmetrics", "sklearn", "matplotlib", "filelock"):
             raise
         print(
             f"napari-hmkd-train needs {error.name}: pip install 'napari-hmkd[train]'",

@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_hmkd.errors import DeviceError
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 _BFLOAT16_SINCE = (8, 0)  # compute capability; older GPUs only emulate it, slower than float32
 
 
@@ -53,11 +54,44 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_SINCE
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 on the GPUs that have it, full float32 everywhere else."""
-    if has_bfloat16(device):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+def choose_precision(device: torch.device, name: str = "auto") -> str:
+    """The arithmetic of that name: "float32" or "bfloat16".
+
+    Parameters
+    ----------
+    device : torch.device
+        Where it is for.
+    name : str
+        "auto" takes bfloat16 on the GPUs that compute it natively, float32 everywhere else.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such name.
+    """
+    if name == "auto":
+        return "bfloat16" if has_bfloat16(device) else "float32"
+    if name not in PRECISIONS:
+        raise DeviceError(
+            f"asked for the precision {name!r}; there are {', '.join(PRECISIONS)}; choose one of these"
+        )
+    return name
+
+
+def mixed_precision(
+    device: torch.device, precision: str = "auto"
+) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where `choose_precision` says so, full float32 everywhere else."""
+    if choose_precision(device, precision) == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether a failure of torch was for want of memory; only CUDA's has a class of its own."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "memory" in str(error).partition("\n")[0].lower()
+    )
 
 
 @contextmanager
@@ -73,10 +107,9 @@ def device_errors(device: torch.device) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        lack = isinstance(error, MemoryError) or "memory" in reason.lower()
         advice = (
             "use a smaller batch size, or close other programs that use this device"
-            if lack
+            if is_out_of_memory(error)
             else "try the device 'cpu'; if it fails there too, the model does not fit its card"
         )
         raise DeviceError(f"the network failed on {device}: {reason}; {advice}") from error

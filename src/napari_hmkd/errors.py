@@ -38,8 +38,8 @@ class DeviceError(HmkdError):
 
 
 class DataError(HmkdError):
-    """Training data is missing, unpaired or unusable."""
+    """Data to train or to compare with is missing, unpaired or unusable."""
 
 
 class OutputError(HmkdError):
-    """Results cannot be written where they were asked for."""
+    """Results cannot be written where they were asked for, or not read back."""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from napari_hmkd.device import choose_device
-from napari_hmkd.errors import ModelError, SlideError
-from napari_hmkd.geometry import Region
+from napari_hmkd.device import choose_device, choose_precision
+from napari_hmkd.errors import ModelError, OutputError, SlideError
 from napari_hmkd.heatmap import Heatmap
 from napari_hmkd.inference import GradedBatch, grade_slide
 from napari_hmkd.model import ModelCard, find_model, load
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
+from napari_hmkd.queueing import TileQueue
+from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.result_store import ResultStore
 from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.slide.fingerprint import fingerprint
+from napari_hmkd.tile_grader import TileGrader
+from napari_hmkd.tiling import TileGrid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,54 +78,100 @@ class SlideGrading:
         What is to be done; its slide must stay open.
     model : OpenModel
         The student.
-    device : torch.device
-        Where it runs.
+    grader : TileGrader
+        The student at work.
     heatmap : Heatmap
         The results so far.
+    key : dict
+        All that a tile's grade depends on (`result_key`).
+    store : ResultStore or None
+        Where they are kept for another time.
+    resumed_tiles : int
+        How many of them were kept by an earlier run.
+    notes : list of str
+        What went otherwise than asked for, and ended nothing.
     seconds : float
         Time spent in `run` so far.
     """
 
     plan: GradePlan
     model: OpenModel
-    device: torch.device
+    grader: TileGrader
     heatmap: Heatmap
-    seconds: float = field(default=0.0)
+    key: dict[str, object]
+    store: ResultStore | None = None
+    resumed_tiles: int = 0
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
-    def run(
-        self, focus: tuple[float, float] | None = None, view: Region | None = None
-    ) -> Generator[GradedBatch, None, None]:
+    def run(self, queue: TileQueue | None = None) -> Generator[GradedBatch, None, None]:
         """Grade the tiles not tried yet; each batch is on the heatmap when it is yielded.
-
-        To follow a moved view, close the iterator and run again.
 
         Parameters
         ----------
-        focus : tuple of float, optional
-            (y, x) in level-0 px where to start; row by row, if left out.
-        view : Region, optional
-            What is on screen, level-0 px, to be graded first.
+        queue : TileQueue, optional
+            Decides the order; it is filled here, and may be told where the view is at any time. Row by
+            row, if left out.
 
         Raises
         ------
         DeviceError
-            If torch fails, for want of memory or otherwise.
+            If torch fails otherwise than for want of memory on a device that is not the CPU.
         ModelError
             If the network's answer is not four numbers a tile.
         SlideError
             At the end, if not one tile could be read and graded.
         """
-        tiles = self.heatmap.remaining
-        if focus is not None:
-            tiles = self.plan.grid.nearest_first(tiles, focus, view)
+        queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
+        queue.fill(self.plan.grid, self.heatmap.remaining)
         started = time.perf_counter()
-        with closing(grade_slide(self.plan, self.model.network, self.device, tiles)) as batches:
+        with closing(grade_slide(self.plan, self.grader, queue)) as batches:
             for batch in batches:
                 self.heatmap.update(batch)
+                self._keep(batch)
                 self.seconds += time.perf_counter() - started
                 yield batch
                 started = time.perf_counter()
         self._require_a_grade()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the student runs now."""
+        return self.grader.device
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results has to know, besides the model's notice."""
+        return (*self.plan.warnings, *self.grader.notes, *self.notes)
+
+    def take_up(self, store: ResultStore) -> None:
+        """Enter what an earlier run kept, and keep there what comes; it ends nothing if that fails."""
+        try:
+            kept = self._planned(store.read())
+        except OutputError as error:
+            self._without_store(error)
+        else:
+            self.heatmap.update(kept)
+            self.store, self.resumed_tiles = store, len(kept.tiles)
+
+    def _planned(self, kept: GradedBatch) -> GradedBatch:
+        """Those of the tiles that this plan grades: it may have other tissue."""
+        planned = set(map(tuple, self.plan.tiles.tolist()))
+        wanted = np.array([tuple(tile) in planned for tile in kept.tiles.tolist()], dtype=bool)
+        evidence = None if kept.evidence is None else kept.evidence[wanted]
+        return GradedBatch(kept.tiles[wanted], kept.probabilities[wanted], evidence=evidence)
+
+    def _keep(self, batch: GradedBatch) -> None:
+        if self.store is None:
+            return
+        try:
+            self.store.add(batch)
+        except OutputError as error:
+            self.store = None
+            self._without_store(error)
+
+    def _without_store(self, error: OutputError) -> None:
+        self.notes.append(f"results are not kept for another time: {error}")
 
     def _require_a_grade(self) -> None:
         failed = list(self.heatmap.failed.values())
@@ -135,6 +188,8 @@ def start_grading(
     model: OpenModel,
     settings: GradeSettings | None = None,
     tissue: TissueMask | None = None,
+    regions: Sequence[MarkedRegion] = (),
+    kept_in: Path | None = None,
 ) -> SlideGrading:
     """Check slide, model and device, find the tissue, and get ready to run.
 
@@ -148,15 +203,43 @@ def start_grading(
         The defaults, if left out.
     tissue : TissueMask, optional
         Where the slide's tissue was found or painted already: it is obeyed.
+    regions : sequence of MarkedRegion
+        Parts to sum up by themselves, and to grade alone if `settings.only_regions`.
+    kept_in : pathlib.Path, optional
+        Folder where graded tiles are kept; those of an earlier run are not graded again. Nothing is
+        kept, if left out.
 
     Raises
     ------
     DeviceError
-        If the device asked for is missing.
+        If the device or precision asked for is missing.
     PixelSizeError, UnsuitableSlideError, SlideError
         If the slide cannot be graded; see `plan_grading`.
     """
     settings = settings or GradeSettings()
     device = choose_device(settings.device)
-    plan = plan_grading(slide, model.card, settings, tissue)
-    return SlideGrading(plan, model, device, Heatmap(plan))
+    choose_precision(device, settings.precision)  # a wrong name is told before the work begins
+    plan = plan_grading(slide, model.card, settings, tissue, regions)
+    grader = TileGrader(model.network, model.card, device, settings.precision)
+    key = result_key(slide, plan.grid, model, settings)
+    grading = SlideGrading(plan, model, grader, Heatmap(plan), key)
+    if kept_in is not None:
+        grading.take_up(ResultStore(kept_in, slide.name, key))
+    return grading
+
+
+def result_key(
+    slide: Slide, grid: TileGrid, model: OpenModel, settings: GradeSettings
+) -> dict[str, object]:
+    """All that a tile's grade depends on, and so what its results are known again by."""
+    return {
+        "slide_fingerprint": fingerprint(slide),
+        "slide_mpp": list(grid.slide_mpp),
+        "backend": slide.backend,
+        "model_sha256": model.sha256(),
+        "card_sha256": hashlib.sha256(model.card.to_json().encode()).hexdigest(),
+        "tile_px": grid.tile_px,
+        "model_mpp": grid.model_mpp,
+        "precision": choose_precision(choose_device(settings.device), settings.precision),
+        "version": version("napari-hmkd"),
+    }

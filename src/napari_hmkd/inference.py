@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 import numpy as np
-import torch
-from torch import nn
 
-from napari_hmkd.device import device_errors, mixed_precision
-from napari_hmkd.errors import ModelError, SlideReadError
-from napari_hmkd.model import ModelCard
+from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.planning import GradePlan, read_tile
+from napari_hmkd.tile_grader import TileGrader
 
-GRADES = 4
 _NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
 
-Read = np.ndarray | SlideReadError  # a tile's pixels, or why there are none
+Tile = tuple[int, int]
+Read = tuple[Tile, np.ndarray | SlideReadError]
+"""A tile, with its pixels or why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +42,18 @@ class GradedBatch:
         Of grades 0, 1+, 2+, 3+, after the card's temperature: float32 (n, 4), rows sum to one.
     failed : tuple of FailedTile
         Tiles of this batch that could not be read, or that the network could not answer.
+    evidence : numpy.ndarray or None
+        Of the tiles' cells, float32 (n, k, k, 4); see `Answer`.
     """
 
     tiles: np.ndarray
     probabilities: np.ndarray
     failed: tuple[FailedTile, ...] = ()
+    evidence: np.ndarray | None = None
 
 
 def grade_slide(
-    plan: GradePlan,
-    student: nn.Module,
-    device: torch.device,
-    tiles: np.ndarray | None = None,
+    plan: GradePlan, grader: TileGrader, tiles: Iterable[Sequence[int]] | None = None
 ) -> Generator[GradedBatch, None, None]:
     """Grade tiles in the order given; close the iterator to stop, at once but for reads under way.
 
@@ -63,13 +61,11 @@ def grade_slide(
     ----------
     plan : GradePlan
         Of the slide, which must stay open.
-    student : torch.nn.Module
-        Takes normalised tiles (B, 3, s, s) and returns an object with `logits` (B, 4). It is moved
-        to the device and to eval mode.
-    device : torch.device
-        Where to run it.
-    tiles : numpy.ndarray, optional
-        int (n, 2), which tiles and in which order; the plan's, row by row, if left out.
+    grader : TileGrader
+        The student at work.
+    tiles : iterable of (row, column), optional
+        Which tiles and in which order; the plan's, row by row, if left out. A tile is taken when there
+        is room to read it, so that the order of the rest may still change.
 
     Yields
     ------
@@ -85,58 +81,31 @@ def grade_slide(
     ModelError
         If the network's answer is not four numbers a tile.
     """
-    tiles = plan.tiles if tiles is None else np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
-    with device_errors(device):
-        student = student.to(device).eval()
-    wanted = (partial(read_tile, plan.slide, plan.grid, (y, x)) for y, x in tiles.tolist())
-    with closing(plan.slide.in_order(wanted, ahead=plan.settings.batch_size)) as reads:
-        for start in range(0, len(tiles), plan.settings.batch_size):
-            batch = tiles[start : start + plan.settings.batch_size]
-            pixels, failed = _sort_out(batch, islice(reads, len(batch)))
-            probabilities = grade_tiles(student, plan.card, list(pixels.values()), device)
-            answered = ~np.isnan(probabilities).any(axis=1)
-            read = np.array(list(pixels), dtype=np.int64).reshape(-1, 2)
-            failed += tuple(FailedTile(r, c, _NO_ANSWER) for r, c in read[~answered].tolist())
-            yield GradedBatch(read[answered], probabilities[answered], failed)
+    size = plan.settings.batch_size
+    wanted = (
+        partial(_read, plan, (int(row), int(column)))
+        for row, column in (plan.tiles if tiles is None else tiles)
+    )
+    with closing(plan.slide.in_order(wanted, ahead=size)) as reads:
+        while batch := list(islice(reads, size)):
+            yield _graded(grader, batch)
 
 
-def grade_tiles(
-    student: nn.Module, card: ModelCard, tiles: list[np.ndarray], device: torch.device
-) -> np.ndarray:
-    """Probabilities of the four grades for tiles, each uint8 (s, s, 3): float32 (n, 4).
-
-    A tile that the network answers with NaN or infinity, as its unbounded attention can on tissue
-    unlike its training's, has a row of NaN.
-
-    Raises
-    ------
-    DeviceError
-        If torch fails, for want of memory or otherwise.
-    ModelError
-        If the network's answer is not four numbers a tile.
-    """
-    if not tiles:
-        return np.empty((0, GRADES), dtype=np.float32)
-    with device_errors(device), torch.inference_mode(), mixed_precision(device):
-        pixels = torch.from_numpy(np.stack(tiles)).to(device)
-        logits = student(card.normalise(pixels)).logits.float().cpu()
-    if logits.shape != (len(tiles), GRADES):
-        raise ModelError(
-            f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
-            f"instead of ({len(tiles)}, {GRADES}); the weights belong to another network"
-        )
-    answered = logits.isfinite().all(dim=1, keepdim=True)
-    return torch.softmax(logits.where(answered, torch.nan) / card.temperature, dim=1).numpy()
+def _read(plan: GradePlan, tile: Tile) -> Read:
+    try:
+        return tile, read_tile(plan.slide, plan.grid, tile)
+    except SlideStalledError:
+        raise
+    except SlideReadError as error:
+        return tile, error
 
 
-def _sort_out(
-    tiles: np.ndarray, reads: Iterator[Read]
-) -> tuple[dict[tuple[int, int], np.ndarray], tuple[FailedTile, ...]]:
-    """Part what was read from what was not."""
-    pixels, failed = {}, []
-    for (row, column), read in zip(tiles.tolist(), reads, strict=True):
-        if isinstance(read, SlideReadError):
-            failed.append(FailedTile(row, column, str(read)))
-        else:
-            pixels[row, column] = read
-    return pixels, tuple(failed)
+def _graded(grader: TileGrader, batch: Sequence[Read]) -> GradedBatch:
+    failed = [FailedTile(*tile, str(why)) for tile, why in batch if isinstance(why, SlideReadError)]
+    read = {tile: pixels for tile, pixels in batch if isinstance(pixels, np.ndarray)}
+    answer = grader.grade(list(read.values()))
+    answered = ~np.isnan(answer.probabilities).any(axis=1)
+    tiles = np.array(list(read), dtype=np.int64).reshape(-1, 2)
+    failed += [FailedTile(row, column, _NO_ANSWER) for row, column in tiles[~answered].tolist()]
+    evidence = None if answer.evidence is None else answer.evidence[answered]
+    return GradedBatch(tiles[answered], answer.probabilities[answered], tuple(failed), evidence)

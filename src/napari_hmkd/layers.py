@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hmkd.map_modes import MapMode, tile_map
 from napari_hmkd.palette import GRADE_COLOURS, colourise
 from napari_hmkd.slide import Slide, TissueMask, pyramid
 from napari_hmkd.tiling import TileGrid
@@ -17,6 +19,8 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 
 LayerData = tuple[Any, dict[str, Any], str]
 
+_HATCH = np.where(np.add.outer(range(4), range(4)) % 4 == 3, np.float32(1), np.float32(np.nan))
+_HATCHING = (0.1, 0.1, 0.1, 1.0)
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
 _TISSUE = "#00b050"
 
@@ -59,41 +63,96 @@ def tissue_layer(slide: Slide, tissue: TissueMask) -> LayerData:
     return tissue.mask.astype(np.uint8), kwargs, "labels"
 
 
-def heatmap_layers(grading: SlideGrading) -> list[LayerData]:
+def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> list[LayerData]:
+    """One kind of map of the moment, undecided tiles hatched over it, and unreadable ones.
+
+    A model without prediction sets has no hatching, and the last layer is there once a tile could not
+    be read. Draw a later state by setting `layer.data` to the data of a later call, and another mode by
+    setting scale, translate, colormap and contrast limits, too.
+    """
+    plan, heatmap = grading.plan, grading.heatmap
+    (_, kwargs, kind), *unreadable = grade_layers(
+        heatmap.expected_grade,
+        heatmap.failed,
+        plan.slide.name,
+        step_px=plan.grid.step_px,
+        mpp=plan.grid.slide_mpp,
+        about={"model": plan.card.name, "notice": plan.card.notice},
+    )
+    step_px, mpp = np.array(plan.grid.step_px), np.array(plan.grid.slide_mpp)
+    shown = tile_map(heatmap, mode)
+    colours = shown.colours
+    look = {
+        "colormap": colours
+        if isinstance(colours, str)
+        else {"name": "HER2 grade", "colors": colours},
+        "contrast_limits": shown.limits,
+        **_placed(step_px / shown.cells, np.zeros(2), mpp),
+    }
+    layers: list[LayerData] = [(shown.values, kwargs | look, kind)]
+    if heatmap.undecided is not None:
+        hatched = {
+            **kwargs,
+            "name": f"undecided ({plan.slide.name})",
+            "colormap": {"name": "hatching", "colors": [_HATCHING] * 2},
+            "contrast_limits": (0.0, 1.0),
+            **_placed(step_px / len(_HATCH), np.zeros(2), mpp),
+        }
+        layers.append((np.kron(np.where(heatmap.undecided, 1, np.nan), _HATCH), hatched, "image"))
+    return layers + unreadable
+
+
+def grade_layers(
+    expected_grade: np.ndarray,
+    failed: Collection[tuple[int, int]],
+    slide_name: str,
+    *,
+    step_px: tuple[float, float],
+    mpp: tuple[float, float],
+    about: Mapping[str, object],
+) -> list[LayerData]:
     """The expected grade as one pixel per tile, and the failed tiles where there are any.
 
-    At true scale; the data are the heatmap of the moment, float32 (rows, columns), NaN
-    (transparent) where there is nothing to show; draw a later one by setting `layer.data` to the data of a later call.
+    Parameters
+    ----------
+    expected_grade : numpy.ndarray
+        float32 (rows, columns), in [0, 3]; NaN (transparent) where there is nothing to show.
+    failed : collection of tuple of int
+        (row, column) of tiles that could not be read.
+    slide_name : str
+        For the layers' names.
+    step_px : tuple of float
+        Height and width of a tile in level-0 px.
+    mpp : tuple of float
+        The slide's pixel size (y, x), um/px.
+    about : mapping
+        What `metadata["napari_hmkd"]` is to hold, the model's notice above all.
     """
-    grid, card, heatmap = grading.plan.grid, grading.plan.card, grading.heatmap
-    name = grading.plan.slide.name
     common = {
-        **_placed(
-            step_px=np.array(grid.step_px), origin_px=np.zeros(2), mpp=np.array(grid.slide_mpp)
-        ),
-        "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
+        **_placed(step_px=np.array(step_px), origin_px=np.zeros(2), mpp=np.array(mpp)),
+        "metadata": {"napari_hmkd": dict(about)},
     }
     grades = {
-        "name": f"HER2 grade ({name})",
+        "name": f"HER2 grade ({slide_name})",
         "colormap": {"name": "HER2 grade", "colors": colourise(np.arange(len(GRADE_COLOURS)))},
         "contrast_limits": (0.0, len(GRADE_COLOURS) - 1.0),
         "opacity": 0.5,
         **common,
     }
-    layers: list[LayerData] = [(heatmap.expected_grade, grades, "image")]
-    if not heatmap.failed:
+    layers: list[LayerData] = [(expected_grade, grades, "image")]
+    if not failed:
         return layers
-    failed = np.full_like(heatmap.expected_grade, np.nan)
-    for tile in heatmap.failed:
-        failed[tile] = 1.0
+    missing = np.full_like(expected_grade, np.nan)
+    for tile in failed:
+        missing[tile] = 1.0
     unreadable = {
-        "name": f"not readable ({name})",
+        "name": f"not readable ({slide_name})",
         "colormap": {"name": "not readable", "colors": [_NOT_READABLE] * 2},
         "contrast_limits": (0.0, 1.0),
         "opacity": 0.8,
         **common,
     }
-    return [*layers, (failed, unreadable, "image")]
+    return [*layers, (missing, unreadable, "image")]
 
 
 def attention_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from napari_hmkd.errors import SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
+from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
@@ -26,8 +28,12 @@ class GradeSettings:
         Tiles per run of the network, and per step of the iterator.
     device : str
         "auto", "cuda", "cuda:1", "mps" or "cpu".
+    precision : str
+        "auto" (bfloat16 on the GPUs that have it), "float32" or "bfloat16".
     min_tissue_fraction : float
         Tiles with less tissue than this share of their area are left out.
+    only_regions : bool
+        Leave the tiles that lie outside all marked regions.
     force : bool
         Grade a slide that does not look like sharp H&E. Where no tissue can be found on it, every tile
         is graded.
@@ -35,7 +41,9 @@ class GradeSettings:
 
     batch_size: int = 8
     device: str = "auto"
+    precision: str = "auto"
     min_tissue_fraction: float = 0.1
+    only_regions: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -46,6 +54,14 @@ class GradeSettings:
             raise ValueError(
                 f"the tissue fraction must be in (0, 1], got {self.min_tissue_fraction}"
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedRegion:
+    """A marked region, and what of each tile is tissue inside it: float32 (rows, columns)."""
+
+    region: MarkedRegion
+    tissue_fraction: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +89,8 @@ class GradePlan:
         1.0, or how many times the slide's own pixels are enlarged to the model's.
     warnings : tuple of str
         What a reader of the results has to know.
+    regions : tuple of PlannedRegion
+        Parts that are summed up by themselves.
     """
 
     slide: Slide
@@ -84,11 +102,15 @@ class GradePlan:
     tissue_fraction: np.ndarray
     enlargement: float
     warnings: tuple[str, ...]
+    regions: tuple[PlannedRegion, ...] = ()
 
     @property
     def tiles(self) -> np.ndarray:
         """The tiles to grade, row by row: int64 (n, 2)."""
-        return np.argwhere(self.tissue_fraction >= self.settings.min_tissue_fraction)
+        wanted = self.tissue_fraction >= self.settings.min_tissue_fraction
+        if self.settings.only_regions:
+            wanted &= np.any([one.tissue_fraction > 0 for one in self.regions], axis=0)
+        return np.argwhere(wanted)
 
 
 def tile_grid(slide: Slide, card: ModelCard) -> TileGrid:
@@ -119,6 +141,7 @@ def plan_grading(
     card: ModelCard,
     settings: GradeSettings | None = None,
     tissue: TissueMask | None = None,
+    regions: Sequence[MarkedRegion] = (),
 ) -> GradePlan:
     """Check that a slide can be graded, and find the tiles that hold tissue.
 
@@ -132,6 +155,8 @@ def plan_grading(
         The defaults, if left out.
     tissue : TissueMask, optional
         Where the slide's tissue was found or painted already: it is obeyed.
+    regions : sequence of MarkedRegion
+        Parts to sum up by themselves.
 
     Raises
     ------
@@ -144,6 +169,11 @@ def plan_grading(
         If no tile holds enough tissue.
     """
     settings = settings or GradeSettings()
+    if settings.only_regions and not regions:
+        raise SlideError(
+            f"asked to grade {slide.name} inside marked regions alone, but none is marked; draw one, or "
+            "grade the whole slide"
+        )
     grid = tile_grid(slide, card)
     enlargement = slide.enlargement(card.mpp)
     stain, tissue = examine(slide, tissue)
@@ -162,11 +192,13 @@ def plan_grading(
         _tissue_fraction(grid, tissue),
         enlargement,
         _warnings(slide, card, enlargement, stain, tissue),
+        tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
     )
     if not len(plan.tiles):
+        inside = " and in a marked region" if settings.only_regions else ""
         raise SlideError(
             f"asked to grade {slide.name}, but none of its {plan.tissue_fraction.size} tiles is at least "
-            f"{settings.min_tissue_fraction:.0%} tissue; look whether the slide is very faint, or paint "
+            f"{settings.min_tissue_fraction:.0%} tissue{inside}; look whether the slide is very faint, or paint "
             "its tissue in the viewer"
         )
     return plan

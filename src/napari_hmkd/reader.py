@@ -10,6 +10,7 @@ from pathlib import Path
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
+from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
@@ -51,6 +52,8 @@ def get_reader(path: Paths) -> Reader | None:
     suffix = where.suffix.lower()
     if is_remote(where):
         return read_slides if suffix == ".zarr" else None
+    if is_result_folder(where):  # it has its slide's name, suffix and all
+        return _read_result_folder
     if suffix in VENDOR_SUFFIXES:
         return read_slides
     if suffix not in _OTHER_SUFFIXES and not where.is_dir():
@@ -68,6 +71,11 @@ def read_slides(path: Paths) -> list[LayerData]:
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else path
     return [_layer(open_slide(one)) for one in paths]
+
+
+def _read_result_folder(path: Paths) -> list[LayerData]:
+    folders = [path] if isinstance(path, (str, os.PathLike)) else path
+    return [layer for one in folders for layer in result_layers(read_results(Path(one)))]
 
 
 def _layer(slide: Slide) -> LayerData:

@@ -100,10 +100,10 @@ class TileGrid:
         """
         tiles = np.asarray(tiles, dtype=np.int64).reshape(-1, 2)
         away_um = (self.centers(tiles) - focus) * self.slide_mpp
-        hidden = np.zeros(len(tiles), dtype=bool) if view is None else ~self._meets(tiles, view)
+        hidden = np.zeros(len(tiles), dtype=bool) if view is None else ~self.meets(tiles, view)
         return tiles[np.lexsort((np.hypot(*away_um.T), hidden))]
 
-    def _meets(self, tiles: np.ndarray, view: Region) -> np.ndarray:
+    def meets(self, tiles: np.ndarray, view: Region) -> np.ndarray:
         """Which of the tiles (n, 2) share area with a region: bool (n,)."""
         start = self.origins(tiles)
         stop = start + self.step_px

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.export.folder import replaced_folder, result_folders
+from napari_hmkd.export.folder import RESULTS, result_folders
+from napari_hmkd.output_folder import replaced_folder
 
 
 def write(folder: Path, text: str = "new") -> None:
-    with replaced_folder(folder) as part:
+    with replaced_folder(folder, RESULTS) as part:
         (part / "summary.json").write_text(text, encoding="utf-8")
 
 
@@ -44,7 +45,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, failure: type[BaseExcep
     write(folder, "old")
 
     def fail_half_way() -> None:
-        with replaced_folder(folder) as part:
+        with replaced_folder(folder, RESULTS) as part:
             (part / "summary.json").write_text("half", encoding="utf-8")
             raise failure
 
@@ -55,7 +56,10 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, failure: type[BaseExcep
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="No space left"), replaced_folder(tmp_path / "slide.svs"):
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        replaced_folder(tmp_path / "slide.svs", RESULTS),
+    ):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
 

@@ -162,10 +162,14 @@ def test_where_tissue_cannot_be_told_there_is_no_mask_and_no_older_one_stays(
     forced = replace(grading, plan=replace(grading.plan, tissue=None))
     write_results(forced, results)
     assert sorted(entry.name for entry in results.iterdir()) == [
+        "heatmap.ome.zarr",
         "heatmap.png",
         "notes of mine.txt",
+        "report.html",
         "summary.json",
         "tiles.csv",
+        "tiles.geojson",
+        "tiles.parquet",
     ]
     assert json.loads((results / "summary.json").read_text(encoding="utf-8"))["tissue"] is None
 

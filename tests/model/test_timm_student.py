@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
-from napari_hmkd.inference import grade_tiles
 from napari_hmkd.model import ModelCard, TimmStudent, build_timm_student, load, save
 from napari_hmkd.model.card import IMAGENET_MEAN, IMAGENET_STD
 from napari_hmkd.tile_attention import attention_of_tile
+from napari_hmkd.tile_grader import grade_tiles
 
 SIDE = 256
 CARD = ModelCard(
@@ -256,9 +256,10 @@ def opened(student: TimmStudent, tmp_path: Path) -> OpenModel:
 
 def test_it_grades_tiles(opened: OpenModel) -> None:
     tiles = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8))
-    found = grade_tiles(opened.network, opened.card, tiles, torch.device("cpu"))
-    assert found.shape == (3, 4)
-    assert found.sum(axis=1) == pytest.approx(1)
+    answer = grade_tiles(opened.network, opened.card, tiles, torch.device("cpu"))
+    assert answer.evidence is None
+    assert answer.probabilities.shape == (3, 4)
+    assert answer.probabilities.sum(axis=1) == pytest.approx(1)
 
 
 def test_it_says_that_it_has_no_attention_to_show(opened: OpenModel) -> None:

@@ -53,6 +53,21 @@ def viewer(request: pytest.FixtureRequest):
 
 
 @pytest.fixture
+def show_window(viewer, qtbot) -> Callable[[], None]:
+    """Bring the window on screen: napari tells what is in view only of a canvas that it draws."""
+    from qtpy.QtCore import Qt
+
+    def show() -> None:
+        window = viewer.window._qt_window
+        # The fixture of the viewer closes the window once more at the end of a test.
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        viewer.window.show()
+        qtbot.waitUntil(window.isVisible)
+
+    return show
+
+
+@pytest.fixture
 def widget(viewer, pair: Pair) -> GradeWidget:
     """Grade HER2, docked in a window with the H&E slide."""
     from napari_hmkd.reader import read_slides

@@ -131,7 +131,7 @@ def test_grading_shows_the_tissue_that_it_found(viewer, widget: GradeWidget, qtb
     grading = grade(widget, qtbot)
     layer = widget.tissue.layer_of(widget.slide.chosen)
     np.testing.assert_array_equal(layer.data != 0, grading.plan.tissue.mask)
-    assert list(viewer.layers) == [widget.slide.value, layer, widget.run.heatmap_layer]
+    assert list(viewer.layers) == [widget.slide.value, layer, *widget.run.layers]
     assert viewer.layers.selection.active is widget.run.heatmap_layer
 
 
@@ -266,7 +266,7 @@ def one_by_one(monkeypatch) -> None:
     """Small steps, so that there is something to stop."""
     plain = grade_run.start_grading
 
-    def start(slide, model, settings, tissue):
-        return plain(slide, model, type(settings)(batch_size=1, device="cpu"), tissue)
+    def start(slide, model, settings, *more):
+        return plain(slide, model, type(settings)(batch_size=1, device="cpu"), *more)
 
     monkeypatch.setattr(grade_run, "start_grading", start)

@@ -10,24 +10,35 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli import info
-from napari_hmkd.cli.options import BackendOption
+from napari_hmkd.cli import info, study, verify, wsinfer
+from napari_hmkd.cli.options import BackendOption, ExitCode, complain
+from napari_hmkd.errors import HmkdError
 from napari_hmkd.memory import keep_freed_memory
 
 PROGRAM = "napari-hmkd-grade"
+
+COMMANDS = {
+    "info": info.app,
+    "verify": verify.app,
+    "study": study.app,
+    "export-wsinfer": wsinfer.app,
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(
-    epilog=f"'{PROGRAM} info SLIDE...' tells what is known about slides and grades nothing. "
-    "A slide of that name is given as ./info."
+    epilog=f"Others: '{PROGRAM} info SLIDE...' tells what is known about slides; '{PROGRAM} verify DIR' grades "
+    f"tiles of a result again; '{PROGRAM} study SCORES.csv' tells how far readers agree; '{PROGRAM} "
+    "export-wsinfer' writes a student for QuPath. A slide of such a name is given as ./info."
 )
 def grade(
     out: Annotated[Path, typer.Option(help="Folder for the results, one subfolder per slide.")],
     slides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SLIDE", help="Whole-slide images of H&E, or their addresses."),
+        typer.Argument(
+            metavar="SLIDE", help="Whole-slide images of H&E, folders of them, or their addresses."
+        ),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Grade the sample slide.")] = False,
     mpp: Annotated[
@@ -39,23 +50,64 @@ def grade(
     model: Annotated[str, typer.Option(help="Name or file of a student.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles per run of the network.")] = 8,
+    precision: Annotated[
+        str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
+    ] = "auto",
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            help="GeoJSON of marked regions, as QuPath exports annotations: each is summed up by itself, and "
+            "for one called 'invasive tumour' a grade by area is stated."
+        ),
+    ] = None,
+    only_regions: Annotated[
+        bool, typer.Option("--only-regions", help="Grade inside --regions alone.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes of this machine, each at a slide of its own.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a dask scheduler, tcp://host:8786, whose workers do it."),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Grade anew what was graded before, slides and tiles, and keep no tiles.",
+        ),
+    ] = False,
     backend: BackendOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Grade a slide that does not look like H&E in focus.")
     ] = False,
 ) -> None:
-    """Grade HER2 on H&E: tiles.csv, summary.json, heatmap.png, tissue.png for each. Research use only.
+    """Grade HER2 on H&E and write tables, pictures and a page for each slide. Research use only.
 
     Exit code 0: all graded. 3: graded, but some tiles could not be read; summary.json lists them.
     2: a slide was not graded, and nothing was written for it.
     """
     if not slides and not sample:
         raise typer.BadParameter("give at least one SLIDE, or --sample")
-    from napari_hmkd.cli.grading_run import grade_slides
+    from napari_hmkd.cli.grading_run import grade_jobs, make_jobs
     from napari_hmkd.planning import GradeSettings
+    from napari_hmkd.result_store import default_folder
 
-    settings = GradeSettings(batch_size=batch_size, device=device, force=force)
-    raise typer.Exit(grade_slides(slides or (), sample, out, model, settings, mpp, backend))
+    settings = GradeSettings(
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        only_regions=only_regions,
+        force=force,
+    )
+    kept_in = None if fresh else default_folder()
+    try:
+        jobs = make_jobs(slides or (), sample, out, model, settings, mpp, backend, regions, kept_in)
+        code = grade_jobs(jobs, out, workers, scheduler)
+    except HmkdError as error:
+        complain(error)
+        code = ExitCode.FAILED
+    raise typer.Exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:  # the process is this program's
         keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["info"]:
-        info.app(words[1:], prog_name=f"{PROGRAM} info")
+    first = words[0] if words else ""
+    if first in COMMANDS:
+        COMMANDS[first](words[1:], prog_name=f"{PROGRAM} {first}")
     else:
         app(words, prog_name=PROGRAM)

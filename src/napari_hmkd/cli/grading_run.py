@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import typer
 
 from napari_hmkd.cli.options import ExitCode, complain
 from napari_hmkd.cli.progress import share_progress, tile_progress
+from napari_hmkd.cohort import (
+    SlideJob,
+    SlideOutcome,
+    Status,
+    find_slides,
+    grade_here,
+    grade_with_workers,
+)
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import HmkdError
-from napari_hmkd.export import result_folders, write_results
-from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
+from napari_hmkd.errors import SlideError
+from napari_hmkd.export import result_folders
+from napari_hmkd.export.cohort import cohort_row, write_cohort
+from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.regions import read_regions
 from napari_hmkd.sample import sample_slide
-from napari_hmkd.slide import Slide, open_slide
 
 _WORSE = list(ExitCode)  # from best to worst
 
 
-def grade_slides(
+def make_jobs(
     slides: Sequence[str],
     sample: bool,
     out: Path,
@@ -29,42 +39,64 @@ def grade_slides(
     settings: GradeSettings,
     mpp: float | None = None,
     backend: str | None = None,
-) -> ExitCode:
-    """Grade slides one by one and write each one's results.
+    regions: Path | None = None,
+    kept_in: Path | None = None,
+) -> list[SlideJob]:
+    """What is to be done, checked as far as it can be before a slide is opened.
 
     Parameters
     ----------
     slides : sequence of str
-        Paths and addresses.
+        Paths and addresses; a folder stands for the slides in it.
     sample : bool
         Grade the sample slide, too.
     out : Path
         Folder for the results, one subfolder per slide.
-    model : str
-        Name or file of a student.
-    settings : GradeSettings
-        How to grade.
-    mpp : float, optional
-        Micrometres per pixel as the user states them, for all slides.
-    backend : str, optional
-        The back end to insist on.
+    regions : Path, optional
+        A file for `read_regions`.
+    model, settings, mpp, backend, kept_in
+        As in `SlideJob`.
+
+    Raises
+    ------
+    HmkdError
+        If the device, the model, the folder, the regions or a slide is missing.
+    """
+    choose_device(settings.device)
+    open_model(model)
+    paths = [*find_slides(slides), *([_sample()] if sample else ())]
+    if regions is not None and len(paths) > 1:
+        raise SlideError(
+            f"asked to grade several slides with the regions of {regions}, which are those of one; grade "
+            "the slides one by one, each with its own"
+        )
+    marked = () if regions is None else read_regions(regions)
+    folders = result_folders(out, [Path(path) for path in paths])
+    return [
+        SlideJob(path, folder, model, settings, mpp, backend, marked, kept_in)
+        for path, folder in zip(paths, folders, strict=True)
+    ]
+
+
+def grade_jobs(
+    jobs: Sequence[SlideJob], out: Path, workers: int = 1, scheduler: str | None = None
+) -> ExitCode:
+    """Do jobs and tell what comes of each; of several slides write a table and a page, too.
 
     Returns
     -------
     The worst of the slides' exit codes; every message has been printed.
     """
-    try:
-        choose_device(settings.device)
-        student = open_model(model)
-        paths = [*slides, *([_sample()] if sample else ())]
-        folders = result_folders(out, [Path(path) for path in paths])
-    except HmkdError as error:
-        complain(error)
-        return ExitCode.FAILED
-    codes = [
-        _grade_one(path, folder, student, settings, mpp, backend)
-        for path, folder in zip(paths, folders, strict=True)
-    ]
+    several = workers > 1 or scheduler is not None
+    outcomes = grade_with_workers(jobs, workers, scheduler) if several else grade_here(jobs, _watch)
+    codes, rows = [ExitCode.GOOD], {}
+    for outcome in outcomes:
+        codes.append(_tell(outcome))
+        rows[outcome.job] = cohort_row(
+            outcome.job.slide, outcome.status, outcome.message, outcome.summary
+        )
+        if len(jobs) > 1:
+            write_cohort([rows[job] for job in jobs if job in rows], out)
     return max(codes, key=_WORSE.index)
 
 
@@ -73,54 +105,30 @@ def _sample() -> str:
         return str(sample_slide(report).he)
 
 
-def _grade_one(
-    path: str,
-    folder: Path,
-    student: OpenModel,
-    settings: GradeSettings,
-    mpp: float | None,
-    backend: str | None,
-) -> ExitCode:
-    try:
-        with open_slide(path, backend=backend) as slide:
-            if mpp is not None:
-                slide = _stated(slide, mpp)
-            grading = start_grading(slide, student, settings)
-            for warning in grading.plan.warnings:
-                typer.echo(f"warning: {slide.name}: {warning}", err=True)
-            with tile_progress(slide.name, len(grading.heatmap.remaining)) as advance:
-                for batch in grading.run():
-                    advance(len(batch.tiles) + len(batch.failed))
-            write_results(grading, folder)
-    except HmkdError as error:
-        complain(error)
+def _watch(grading: SlideGrading) -> AbstractContextManager[Callable[[int], None]]:
+    name = grading.plan.slide.name
+    if grading.resumed_tiles:
+        typer.echo(f"{name}: {grading.resumed_tiles} tiles were graded before", err=True)
+    return tile_progress(name, len(grading.heatmap.remaining))
+
+
+def _tell(outcome: SlideOutcome) -> ExitCode:
+    if outcome.status is Status.FAILED:
+        complain(outcome.message)
         return ExitCode.FAILED
-    return _report(grading, folder)
+    summary, folder = outcome.summary, outcome.job.folder
+    for line in _warnings(summary):
+        typer.echo(f"warning: {summary['slide']['name']}: {line}", err=True)
+    grades = summary["grades"].items()
+    areas = ", ".join(f"{name}: {g['area_mm2']:.2f} mm2 ({g['share']:.0%})" for name, g in grades)
+    before = ", graded before" if outcome.status is Status.SKIPPED else ""
+    typer.echo(f"{folder}: {areas}; {summary['graded_tiles']} tiles{before}; research use only")
+    if summary["notice"]:
+        typer.echo(f"notice: {summary['notice']}", err=True)
+    return ExitCode.UNREADABLE_TILES if summary["unreadable_tiles"] else ExitCode.GOOD
 
 
-def _stated(slide: Slide, mpp: float) -> Slide:
-    """The slide at the pixel size that the user states, which wins over the file's, aloud."""
-    if slide.mpp is not None and not np.allclose(slide.mpp, mpp, rtol=0.01):
-        typer.echo(
-            f"warning: {slide.name}: --mpp {mpp:g} is used, though the file says "
-            f"{slide.mpp[0]:.4g} um/px ({slide.mpp_source})",
-            err=True,
-        )
-    return slide.with_mpp(mpp)
-
-
-def _report(grading: SlideGrading, folder: Path) -> ExitCode:
-    summary, card = grading.heatmap.summary(), grading.plan.card
-    by_grade = zip(card.class_names, summary.area_mm2, summary.share, strict=True)
-    areas = ", ".join(f"{name}: {area:.2f} mm2 ({share:.0%})" for name, area, share in by_grade)
-    typer.echo(f"{folder}: {areas}; {summary.graded_tiles} tiles; research use only")
-    if card.notice:
-        typer.echo(f"notice: {card.notice}", err=True)
-    if not summary.failed_tiles:
-        return ExitCode.GOOD
-    typer.echo(
-        f"warning: {folder.name}: {summary.failed_tiles} tiles could not be read; "
-        "summary.json lists them",
-        err=True,
-    )
-    return ExitCode.UNREADABLE_TILES
+def _warnings(summary: dict[str, Any]) -> Iterator[str]:
+    yield from (line for line in summary["warnings"] if line != summary["notice"])
+    if unreadable := len(summary["unreadable_tiles"]):
+        yield f"{unreadable} tiles could not be read; summary.json lists them"

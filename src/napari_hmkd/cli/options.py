@@ -25,6 +25,6 @@ class ExitCode(IntEnum):
     FAILED = 2
 
 
-def complain(error: HmkdError) -> None:
+def complain(error: HmkdError | str) -> None:
     """Say what went wrong."""
     typer.echo(f"error: {error}", err=True)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_hmkd.export.folder import replaced_folder, result_folders
+from napari_hmkd.export.folder import RESULTS, result_folders
+from napari_hmkd.export.geojson import write_geojson
+from napari_hmkd.export.ome_zarr import write_ome_zarr
+from napari_hmkd.export.parquet import write_parquet
 from napari_hmkd.export.picture import write_picture
+from napari_hmkd.export.report import write_report
 from napari_hmkd.export.summary import write_summary
 from napari_hmkd.export.table import write_table
 from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.output_folder import replaced_folder
 
 __all__ = ["result_folders", "write_results"]
 
 
 def write_results(grading: SlideGrading, folder: Path) -> None:
-    """Write `tiles.csv`, `summary.json`, `heatmap.png` and `tissue.png`: all of them, or none.
+    """Write all files of a slide's results, `RESULTS.entries`: all of them, or none.
 
     There is no `tissue.png` where tissue could not be told from background and grading was forced.
 
@@ -24,9 +29,13 @@ def write_results(grading: SlideGrading, folder: Path) -> None:
     OutputError
         If the folder cannot be written, or what is there is no result folder.
     """
-    with replaced_folder(folder) as part:
+    with replaced_folder(folder, RESULTS) as part:
         write_table(grading, part / "tiles.csv")
+        write_parquet(grading, part / "tiles.parquet")
+        write_geojson(grading, part / "tiles.geojson")
         write_summary(grading, part / "summary.json")
         write_picture(grading, part / "heatmap.png")
+        write_ome_zarr(grading, part / "heatmap.ome.zarr")
+        write_report(grading, part / "report.html", part / "heatmap.png")
         if grading.plan.tissue is not None:
             write_tissue(grading.plan.tissue, part / TISSUE_FILE)

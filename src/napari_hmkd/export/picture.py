@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_hmkd.export.summary import NO_SCORE, RESEARCH_ONLY
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.palette import GRADE_COLOURS, colourise
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 SIDE_PX = 1024  # longest side of the slide in the picture
 OPACITY = 0.5

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from napari_hmkd.export.regions import region_entries, slide_grade, summary_entries
 from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.slide import TissueMask
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
-RESEARCH_ONLY = "research use only"
-NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 _PACKAGES = (
     "napari-hmkd",
     "torch",
@@ -31,24 +32,23 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
     `Heatmap.summary`.
     """
     plan, card, summary = grading.plan, grading.plan.card, grading.heatmap.summary()
-    tried = summary.graded_tiles + summary.failed_tiles
+    tried = summary.graded_tiles + summary.failed_tiles - grading.resumed_tiles
     left = len(grading.heatmap.remaining)
     warnings = [card.notice] if card.notice else []
-    warnings += plan.warnings
+    warnings += grading.warnings
     if left:
         warnings.append(
             f"stopped early: {left} of {len(plan.tiles)} tiles were not graded, and those that were "
             "are no random sample"
         )
-    by_grade = zip(card.class_names, summary.area_mm2, summary.share, strict=True)
     return {
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
         "notice": card.notice,
         "warnings": warnings,
-        "grades": {name: {"area_mm2": area, "share": share} for name, area, share in by_grade},
-        "graded_tissue_mm2": sum(summary.area_mm2),
-        "graded_tiles": summary.graded_tiles,
+        **summary_entries(summary, card.class_names),
+        "slide_grade": slide_grade(grading),
+        "regions": region_entries(grading),
         "unreadable_tiles": [
             {"row": tile.row, "column": tile.column, "reason": tile.message}
             for _, tile in sorted(grading.heatmap.failed.items())
@@ -63,15 +63,21 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
             "rows": plan.grid.rows,
             "columns": plan.grid.columns,
             "min_tissue_fraction": plan.settings.min_tissue_fraction,
+            "only_in_regions": plan.settings.only_regions,
         },
         "model": {
             "name": card.name,
             "file": grading.model.path.name,
-            "sha256": grading.model.sha256(),
+            "sha256": grading.key["model_sha256"],
             "temperature": card.temperature,
             "training_data": card.training_data,
+            "card": asdict(card),
         },
+        "complete": not left,
+        "key": grading.key,
         "device": str(grading.device),
+        "precision": grading.grader.precision,
+        "tiles_of_an_earlier_run": grading.resumed_tiles,
         "batch_size": plan.settings.batch_size,
         "seconds": round(grading.seconds, 3),
         "tiles_per_second": round(tried / grading.seconds, 3) if grading.seconds else None,
@@ -95,6 +101,7 @@ def _slide(grading: SlideGrading) -> dict[str, object]:
         "colour": slide.colour,
         "origin_in_file_px": list(slide.origin_px),
         "vendor": slide.vendor,
+        "fingerprint": grading.key["slide_fingerprint"],
         "height_px": slide.size.height,
         "width_px": slide.size.width,
         "mpp": list(slide.require_mpp()),

@@ -80,6 +80,31 @@ class Head(nn.Module):
             embedding = self.embed_norm(self.embed(pooled)).relu()
             return self.classify(embedding), pooled, embedding
 
+    def evidence(self, x: torch.Tensor) -> torch.Tensor:
+        """What each cell of the grid adds to the logits, which are the mean of it over the grid.
+
+        All but the rectifier is affine, in the average too. So the average's own choice of units to
+        let through is applied to every cell, and averaging after classifying comes to the same; after
+        the class activation maps of Zhou et al., CVPR 2016. In evaluation mode only, as the norm's
+        statistics of a batch would be others.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (B, C, h, w), as `forward` takes it.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 (B, classes, h, w).
+        """
+        with float32_island(x):
+            cells = self.norm(x).flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h * w, C)
+            embedded = self.embed_norm(self.embed(cells).transpose(1, 2)).transpose(1, 2)
+            open_units = embedded.mean(dim=1, keepdim=True) > 0
+            each = self.classify(embedded * open_units)  # (B, h * w, classes)
+            return each.transpose(1, 2).unflatten(2, x.shape[2:])
+
 
 def initialise(module: nn.Module) -> None:
     """Published initialisation of one layer, for `nn.Module.apply`: norms stay at 1 and 0."""

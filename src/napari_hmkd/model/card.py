@@ -190,6 +190,7 @@ def _requirement(name: str, value: Any) -> str:
             return "" if right else "hmkd or timm:NAME"
         case "class_names":
             right = isinstance(value, tuple) and all(isinstance(grade, str) for grade in value)
-            return "" if right and len(value) == GRADES else f"{GRADES} texts"
+            different = right and len(set(value)) == len(value) == GRADES
+            return "" if different else f"{GRADES} different texts"
         case _:
             return "" if isinstance(value, str) else "text"

@@ -85,8 +85,8 @@ class ReaderThreads:
 
     def in_order(
         self, functions: Iterable[Callable[[], Result]], ahead: int, seconds: float
-    ) -> Generator[Result | SlideReadError, None, None]:
-        """What each function gives, or the `SlideReadError` that it raised in its place.
+    ) -> Generator[Result, None, None]:
+        """What each function gives, in their order.
 
         Parameters
         ----------
@@ -102,24 +102,19 @@ class ReaderThreads:
         ------
         SlideStalledError
             The time is up for one of them.
+        SlideReadError
+            The threads were closed.
+        Exception
+            Whatever one of them raised.
         """
         pending: deque[Future[Result]] = deque()
-
-        def first() -> Result | SlideReadError:
-            try:
-                return self._wait(pending.popleft(), seconds)
-            except SlideStalledError:
-                raise
-            except SlideReadError as error:
-                return error
-
         try:
             for function in functions:
                 pending.append(self._submit(function, _USUAL))
                 if len(pending) > ahead + self.count:
-                    yield first()
+                    yield self._wait(pending.popleft(), seconds)
             while pending:
-                yield first()
+                yield self._wait(pending.popleft(), seconds)
         finally:
             for future in pending:
                 future.cancel()

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 import numpy as np
 from upath import UPath
 
-from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
+from napari_hmkd.errors import PixelSizeError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends import pixel_size
 from napari_hmkd.slide.backends.location import locate
@@ -289,10 +289,11 @@ class Slide:
 
     def in_order(
         self, functions: Iterable[Callable[[], Result]], ahead: int
-    ) -> Generator[Result | SlideReadError, None, None]:
-        """What functions that read this slide give, done in a few threads; damage is no end.
+    ) -> Generator[Result, None, None]:
+        """What functions that read this slide give, in order, done in a few threads.
 
-        See `ReaderThreads.in_order`, which raises `SlideStalledError` where one takes too long.
+        See `ReaderThreads.in_order`, which raises `SlideStalledError` where one takes too long, and
+        whatever one of them raises.
         """
         return self.reader.threads.in_order(functions, ahead, READING_LIMIT_S)
 

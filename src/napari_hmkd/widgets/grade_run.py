@@ -12,19 +12,23 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_hmkd.errors import UnsuitableSlideError
-from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.layers import heatmap_layers
+from napari_hmkd.map_modes import MapMode
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.queueing import TileQueue, View
+from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
+from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.tile_status import tell_tile
 from napari_hmkd.widgets.tissue_run import same_tissue
-from napari_hmkd.widgets.viewing import add_layers, lay_over, slide_of
+from napari_hmkd.widgets.viewing import add_layers, lay_over
 
 _REPAINT_MS = 100
-View = tuple[tuple[float, float], Region]
 Step = SlideGrading | UnsuitableSlideError | GradedBatch
 
 
@@ -36,6 +40,7 @@ class GradeRequest:
     model: str
     settings: GradeSettings
     tissue: TissueMask | None = field(default=None, compare=False)
+    regions: tuple[MarkedRegion, ...] = ()
 
     def goes_on(self, former: GradeRequest | None) -> bool:
         """Whether the results of an earlier request belong to this one."""
@@ -67,15 +72,17 @@ class GradeRun(BackgroundRun):
         super().__init__()
         self.grading: SlideGrading | None = None
         self.layers: list[napari.layers.Image] = []
+        self.slide_layer: napari.layers.Image | None = None
         self._viewer = viewer
-        self._stop = Event()
+        self.mode = self._painted = MapMode.EXPECTED
+        self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
-        self._slide_layer: napari.layers.Image | None = None
         self._repaint = QTimer()
         self._repaint.setSingleShot(True)
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self._paint)
         viewer.layers.events.removed.connect(self._on_layer_removed)
+        blinding.changed.connect(self._paint)
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -85,20 +92,28 @@ class GradeRun(BackgroundRun):
     def start(
         self,
         layer: napari.layers.Image,
-        model: str,
-        settings: GradeSettings,
+        request: GradeRequest,
         view: View,
-        tissue: TissueMask | None = None,
+        only_in_view: bool = False,
     ) -> None:
-        """Grade a slide layer, what is in view first; does nothing while a grading runs."""
-        slide = slide_of(layer)
-        if self.running or slide is None:
+        """Grade a slide layer, what is in view first, or that alone; not while a grading runs."""
+        if self.running:
             return
-        request = GradeRequest(slide, model, settings, tissue)
-        resumed = self.grading if request.goes_on(self._request) and self._unfinished() else None
-        self._request, self._slide_layer = request, layer
-        self._stop = Event()
-        self._begin(f"grading {slide.name}", _grade, request, resumed, view, self._stop)
+        resumed = self.grading if request.goes_on(self._request) and self.unfinished else None
+        self._request, self.slide_layer = request, layer
+        self._stop, self._queue = Event(), TileQueue(view, only_in_view)
+        self._begin(
+            f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
+        )
+
+    def look(self, view: View, only_in_view: bool = False) -> None:
+        """Go on with the tiles that are in view now."""
+        self._queue.look(view, only_in_view)
+
+    def show(self, mode: MapMode) -> None:
+        """Have the heatmap show another of its numbers."""
+        self.mode = mode
+        self._paint()
 
     def stop(self) -> None:
         """Ask the worker to end; it does after the batch it is at."""
@@ -107,11 +122,14 @@ class GradeRun(BackgroundRun):
     def close(self) -> None:
         """End everything: the viewer is going away."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        blinding.changed.disconnect(self._paint)
         self._repaint.stop()
         self._stop.set()
         super().close()
 
-    def _unfinished(self) -> bool:
+    @property
+    def unfinished(self) -> bool:
+        """Whether the shown grading has tiles that were not tried."""
         return self.grading is not None and len(self.grading.heatmap.remaining) > 0
 
     def _on_step(self, step: Step) -> None:
@@ -137,41 +155,56 @@ class GradeRun(BackgroundRun):
         if grading is not self.grading:
             self._show(grading)
         self._request = replace(self._request, tissue=grading.plan.tissue)
-        self.planned.emit(grading, self._slide_layer)
+        self.planned.emit(grading, self.slide_layer)
 
     def _show(self, grading: SlideGrading) -> None:
-        old, self.layers = self.layers, []
         if self.grading is not None and self.grading.plan.slide.path == grading.plan.slide.path:
-            for layer in old:
-                if layer in self._viewer.layers:
-                    self._viewer.layers.remove(layer)
+            self._take_away()
+        self.layers = []
         self.grading = grading
         show_notice(self._viewer, grading.plan.card.notice)
         self._paint()
+
+    def _take_away(self) -> None:
+        """Remove the layers of a result, not the result."""
+        old, self.layers = self.layers, []
+        for layer in old:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
 
     def _paint(self) -> None:
         """Draw the results so far; the first failed tile adds a layer."""
         if self.grading is None:
             return
-        tuples = heatmap_layers(self.grading)
-        for layer, (data, _, _) in zip(self.layers, tuples, strict=False):
+        if blinding.hides(self.grading.plan.slide):
+            self._take_away()
+            return
+        tuples = heatmap_layers(self.grading, self.mode)
+        for layer, (data, look, _) in zip(self.layers, tuples, strict=False):
             layer.data = data
+            if layer is self.heatmap_layer and self.mode is not self._painted:
+                for name in ("scale", "translate", "colormap", "contrast_limits"):
+                    setattr(layer, name, look[name])
         if new := tuples[len(self.layers) :]:
+            first = not self.layers
             self.layers += add_layers(self._viewer, new)
             self._viewer.layers.selection.active = self.layers[0]
-        if self._slide_layer is not None:
+            if first and self.slide_layer is not None:
+                tell_tile(self.layers[0], self.slide_layer, self.grading)
+        self._painted = self.mode
+        if self.slide_layer is not None:
             for layer in self.layers:
-                lay_over(layer, self._slide_layer)
+                lay_over(layer, self.slide_layer)
 
     def _on_finished(self) -> None:
         self._repaint.stop()
         self._paint()
-        self._failed |= self.grading is None or self._unfinished()
+        self._failed |= self.grading is None or self.unfinished
         super()._on_finished()
 
     def _on_layer_removed(self, event: object) -> None:
         removed = getattr(event, "value", None)
-        if removed is None or removed not in (self._slide_layer, self.heatmap_layer):
+        if removed is None or removed not in (self.slide_layer, self.heatmap_layer):
             return
         if removed is self.heatmap_layer:
             self.layers, self.grading, self._request = [], None, None
@@ -179,7 +212,7 @@ class GradeRun(BackgroundRun):
 
 
 def _grade(
-    request: GradeRequest, resumed: SlideGrading | None, view: View, stop: Event
+    request: GradeRequest, resumed: SlideGrading | None, queue: TileQueue, stop: Event
 ) -> Iterator[Step]:
     """Open the model, plan, and grade: first the grading itself, then its batches.
 
@@ -191,12 +224,16 @@ def _grade(
     """
     try:
         grading = resumed or start_grading(
-            request.slide, open_model(request.model), request.settings, request.tissue
+            request.slide,
+            open_model(request.model),
+            request.settings,
+            request.tissue,
+            request.regions,
+            default_folder(),
         )
         yield grading
-        focus, region = view
         if not stop.is_set():
-            for batch in grading.run(focus, region):
+            for batch in grading.run(queue):
                 yield batch
                 if stop.is_set():
                     return

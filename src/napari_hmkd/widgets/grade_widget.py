@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import napari.layers
 import napari.viewer
 from magicgui.widgets import (
+    CheckBox,
     ComboBox,
     Container,
     FileEdit,
@@ -21,16 +23,22 @@ from qtpy.QtWidgets import QFileDialog
 from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError, ModelError, SlideError
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.map_modes import MapMode
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.regions import INVASIVE_TUMOUR
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
+from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.finished_models import finished_students
-from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
 from napari_hmkd.widgets.notice import BY_AREA, legend_html
+from napari_hmkd.widgets.preferences import remember
 from napari_hmkd.widgets.question import Question
+from napari_hmkd.widgets.region_layers import add_region_layer, marked_regions
 from napari_hmkd.widgets.saving import SaveRun
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
+from napari_hmkd.widgets.view_follower import ViewFollower
 from napari_hmkd.widgets.viewing import state_pixel_size, visible_region
 
 _DEMO = "demo student (procedural tissue)"
@@ -54,6 +62,8 @@ class GradeWidget(Container):
         self.saving = SaveRun()
         self._failure = ""
         self._insisted: Slide | None = None
+        self._following = False
+        self._view = ViewFollower(napari_viewer)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         self.model = ComboBox(label="Model", choices=_model_choices)
@@ -62,21 +72,28 @@ class GradeWidget(Container):
         )
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.find_tissue = PushButton(text="Find tissue")
+        self.mark = PushButton(text="Mark a region")
+        self.follow = CheckBox(text="Only what is in view, wherever I look")
+        self.only_regions = CheckBox(text="Only inside marked regions")
         self.start = PushButton(text="Grade HER2")
         self.stop = PushButton(text="Stop", enabled=False)
         self.progress = ProgressBar(min=0, max=1, value=0, label=" ")
         self.status = Label(value="")
         self.question = Question("Grade all the same", "Leave it")
         self.legend = Label(label="Grade", value="")
+        self.mode = ComboBox(label="Show", choices=[str(mode) for mode in MapMode])
         self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
         self.save = PushButton(text="Save results ...", enabled=False)
         self.load_async = AsyncOffer()
         self.notice = Label(value=BY_AREA)
         super().__init__(
             widgets=[
-                self.slide, self.mpp, self.model, self.model_file, self.device, self.find_tissue,
+                self.slide, self.mpp, self.model, self.model_file, self.device,
+                Container(widgets=[self.find_tissue, self.mark], layout="horizontal", labels=False),
+                self.follow, self.only_regions,
                 Container(widgets=[self.start, self.stop], layout="horizontal", labels=False),
-                self.progress, self.status, self.question, self.legend, self.opacity, self.save,
+                self.progress, self.status, self.question, self.legend,
+                self.mode, self.opacity, self.save,
                 self.load_async, self.notice,
             ]
         )  # fmt: skip
@@ -88,16 +105,24 @@ class GradeWidget(Container):
         self._connect()
         self._on_slide_chosen()
         self._on_model_chosen()
+        remember(
+            "grade", device=self.device, mode=self.mode, opacity=self.opacity, follow=self.follow
+        )
 
     def _connect(self) -> None:
         self.slide.changed.connect(self._on_slide_chosen)
         self.model.changed.connect(self._on_model_chosen)
         finished_students.changed.connect(self.model.reset_choices)
+        blinding.changed.connect(self._on_blinding)
         self.find_tissue.clicked.connect(self.show_tissue)
+        self.mark.clicked.connect(self.mark_region)
         self.start.clicked.connect(self.grade)
+        self.follow.changed.connect(self._on_view_moved)
+        self._view.moved.connect(self._on_view_moved)
         self.stop.clicked.connect(self._on_stop)
         self.question.answered.connect(self._on_answered)
         self.opacity.changed.connect(self._set_opacity)
+        self.mode.changed.connect(self._on_mode_chosen)
         self.save.clicked.connect(self._on_save)
         self.run.planned.connect(self._on_planned)
         self.run.doubted.connect(self._on_doubted)
@@ -109,6 +134,21 @@ class GradeWidget(Container):
             run.failed.connect(self._on_failed)
             run.ended.connect(self._set_enabled)
         self.native.destroyed.connect(self._on_destroyed)
+        for key, action in self._keys().items():
+            self._viewer.bind_key(key, action, overwrite=True)
+
+    def _keys(self) -> dict[str, Callable[[object], None]]:
+        """What can be done without a mouse from the canvas."""
+        modes = list(MapMode)
+        return {
+            "Control-Shift-G": lambda _: self.grade(),
+            "Control-Shift-X": lambda _: self._on_stop(),
+            "Control-Shift-T": lambda _: self.show_tissue(),
+            "Control-Shift-R": lambda _: self.mark_region(),
+            "Control-Shift-M": lambda _: setattr(
+                self.mode, "value", str(modes[(modes.index(self.run.mode) + 1) % len(modes)])
+            ),
+        }
 
     def grade(self) -> None:
         """Start grading the chosen slide, as the button does; a run under way is left alone."""
@@ -118,15 +158,21 @@ class GradeWidget(Container):
         try:
             slide = self._require_slide()
             model = self._model_name()
-            view = visible_region(self._viewer, layer)
+            regions = marked_regions(self._viewer, layer)
         except HmkdError as error:
             self._say(str(error))
             return
-        settings = GradeSettings(device=self.device.value, force=slide is self._insisted)
-        self._failure = ""
+        settings = GradeSettings(
+            device=self.device.value,
+            only_regions=self.only_regions.value,
+            force=slide is self._insisted,
+        )
+        self._failure, self._following = "", self.follow.value
         self.question.hide()
         self._say("Opening the model, finding the tissue ...")
-        self.run.start(layer, model, settings, view, self.tissue.mask_of(slide))
+        request = GradeRequest(slide, model, settings, self.tissue.mask_of(slide), regions)
+        view = visible_region(self._viewer, layer)
+        self.run.start(layer, request, view, self.follow.value)
         self._set_enabled()
 
     def show_tissue(self) -> None:
@@ -141,6 +187,17 @@ class GradeWidget(Container):
         self._say("Finding the tissue ...")
         self.tissue.find(self.slide.value)
         self._set_enabled()
+
+    def mark_region(self) -> None:
+        """Add a layer to draw a region in, as the button does."""
+        if self.slide.value is None:
+            self._say(_NO_SLIDE)
+            return
+        add_region_layer(self._viewer, self.slide.value)
+        self._say(
+            "Draw round the region; a double click ends the polygon. The layer's name is the region's: for "
+            f"one called '{INVASIVE_TUMOUR}' a grade by area is stated."
+        )
 
     @property
     def asks_for_pixel_size(self) -> bool:
@@ -193,11 +250,35 @@ class GradeWidget(Container):
 
     def _on_planned(self, grading: SlideGrading, slide_layer: napari.layers.Image) -> None:
         plan = grading.plan
-        self.legend.value = legend_html(plan.card.class_names)
+        self._write_legend()
         self.notice.value = "\n".join([plan.card.notice, *plan.warnings, BY_AREA])
         self._set_opacity(self.opacity.value)
         if plan.tissue is not None and self.tissue.layer_of(plan.slide) is None:
             self.tissue.show(slide_layer, plan.tissue)
+
+    def _on_view_moved(self, _value: object = None) -> None:
+        """Grade what is looked at now: next, or, if the view is followed, alone."""
+        if self.run.running:
+            shown = self.run.slide_layer
+            if shown is not None and shown in self._viewer.layers:
+                self.run.look(visible_region(self._viewer, shown), self.follow.value)
+                self._following = self.follow.value
+        elif self._following and self.run.unfinished:
+            self.grade()
+
+    def _on_mode_chosen(self, name: str) -> None:
+        self.run.show(MapMode(name))
+        self._write_legend()
+
+    def _write_legend(self) -> None:
+        if (grading := self.run.grading) is None:
+            return
+        if blinding.hides(grading.plan.slide):
+            self.legend.value = "hidden until you have scored the slide"
+        else:
+            area_mm2 = grading.heatmap.summary().area_mm2
+            names = grading.plan.card.class_names
+            self.legend.value = legend_html(names, area_mm2, self.run.mode)
 
     def _on_doubted(self, reason: str) -> None:
         self._on_failed(reason)
@@ -213,6 +294,7 @@ class GradeWidget(Container):
         self._say(f"{tried} of {planned} tiles, {tiles_per_second:.1f} tiles/s")
 
     def _on_stop(self) -> None:
+        self._following = False
         self._say("Stopping after this batch ...")
         self.run.stop()
 
@@ -223,11 +305,17 @@ class GradeWidget(Container):
             if not self._failure:
                 self._say("Stopped: the layer was removed.")
             return
+        self._write_legend()
         tried = len(grading.plan.tiles) - len(grading.heatmap.remaining)
         failed = len(grading.heatmap.failed)
         unread = f", {failed} could not be read" if failed else ""
         if complete:
             self._say(f"Done: {tried} tiles in {grading.seconds:.0f} s{unread}")
+        elif self._following and not self._failure:
+            self._say(
+                f"What is in view is graded, {tried} of {len(grading.plan.tiles)} tiles{unread}. Move on, "
+                "or untick the box and press the button for the rest."
+            )
         elif not self._failure:
             self._say(f"Stopped at {tried} of {len(grading.plan.tiles)} tiles{unread}")
 
@@ -242,8 +330,13 @@ class GradeWidget(Container):
             field.enabled = not self._busy
         self.stop.enabled = self.run.running
         grading = self.run.grading
+        shown = grading is not None and not blinding.hides(grading.plan.slide)
         graded = grading is not None and bool(grading.heatmap.graded.any())
-        self.save.enabled = graded and not self._busy
+        self.save.enabled = shown and graded and not self._busy
+
+    def _on_blinding(self) -> None:
+        self._write_legend()
+        self._set_enabled()
 
     def _set_opacity(self, value: float) -> None:
         if self.run.heatmap_layer is not None:
@@ -264,7 +357,7 @@ class GradeWidget(Container):
         self._set_enabled()
 
     def _on_failed(self, message: str) -> None:
-        self._failure = message
+        self._failure, self._following = message, False
         self._say(message)
 
     def _say(self, message: str) -> None:
@@ -272,6 +365,10 @@ class GradeWidget(Container):
 
     def _on_destroyed(self, _widget: object = None) -> None:
         finished_students.changed.disconnect(self.model.reset_choices)
+        blinding.changed.disconnect(self._on_blinding)
+        self._view.close()
+        for key in self._keys():
+            self._viewer.bind_key(key, None, overwrite=True)
         for run in (self.run, self.tissue, self.saving):
             run.close()
 

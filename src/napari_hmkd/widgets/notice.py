@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from textwrap import fill
 from typing import Any
 
 import napari.viewer
 
+from napari_hmkd.map_modes import IN_GRADE_COLOURS, MapMode
 from napari_hmkd.palette import GRADE_COLOURS
 
 _LINE = 44  # letters that fit a narrow canvas
@@ -27,10 +29,12 @@ def text_overlay(viewer: napari.viewer.Viewer) -> Any:
     return viewer.text_overlay if canvas is None else canvas.overlays.text
 
 
-def legend_html(class_names: tuple[str, ...]) -> str:
-    """Coloured squares with the grades' names, as rich text."""
+def legend_html(class_names: tuple[str, ...], area_mm2: Sequence[float], mode: MapMode) -> str:
+    """What the colours of a map mean, with the area of each grade, as rich text."""
+    if mode not in IN_GRADE_COLOURS:
+        return f"{escape(mode)}: 0 is dark violet, 1 is yellow"
     squares = (
-        f'<span style="color:{colour}">&#9632;</span>&nbsp;{escape(name)}'
-        for colour, name in zip(GRADE_COLOURS, class_names, strict=True)
+        f'<span style="color:{colour}">&#9632;</span>&nbsp;{escape(name)}&nbsp;{area:.1f}&nbsp;mm&sup2;'
+        for colour, name, area in zip(GRADE_COLOURS, class_names, area_mm2, strict=True)
     )
-    return "&nbsp;&nbsp; ".join(squares)
+    return "&nbsp; ".join(squares)

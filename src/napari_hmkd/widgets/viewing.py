@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
+from napari_hmkd.queueing import View
 from napari_hmkd.slide import Slide
 
 
@@ -64,7 +65,7 @@ def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> No
 def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
 
-    The camera goes along, so that what is on screen stays there.
+    The camera goes along, so that what is on screen stays there, and so do shapes drawn over the slide.
 
     Parameters
     ----------
@@ -91,6 +92,10 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     view.center = tuple(growth * value for value in center)
     view.zoom = zoom / growth
     layer.metadata = kwargs["metadata"]
+    for drawn in viewer.layers:
+        if isinstance(drawn, napari.layers.Shapes):
+            drawn.scale, drawn.translate = drawn.scale * growth, drawn.translate * growth
+            drawn.units = kwargs["units"]
     return stated
 
 
@@ -111,9 +116,7 @@ def same_place(
     return to_level0(other, tuple(world))
 
 
-def visible_region(
-    viewer: napari.viewer.Viewer, layer: napari.layers.Image
-) -> tuple[tuple[float, float], Region]:
+def visible_region(viewer: napari.viewer.Viewer, layer: napari.layers.Image) -> View:
     """Middle of the view (y, x) and what is on screen, both in the slide's level-0 px."""
     corners = np.asarray(layer.corner_pixels)[:, :2]
     (top, left), (bottom, right) = corners * layer.downsample_factors[layer.data_level][:2]

@@ -1,0 +1,274 @@
+"""Many slides: which they are, each graded to its folder wherever there is room for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_hmkd.errors import DeviceError, HmkdError, SlideError
+from napari_hmkd.export import write_results
+from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
+from napari_hmkd.model import find_model
+from napari_hmkd.planning import GradeSettings, tile_grid
+from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.slide import Slide, open_slide
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SUFFIXES = frozenset(
+    ".svs .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi .tif .tiff .btf .tf2 .tf8 .ptif .ptiff .qptiff".split()
+)
+Watch = Callable[[SlideGrading], AbstractContextManager[Callable[[int], None]]]
+
+
+class Status(StrEnum):
+    """What became of a slide."""
+
+    GRADED = "graded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SlideJob:
+    """One slide to be graded, as any process on any machine that sees its files can do it.
+
+    Attributes
+    ----------
+    slide : str
+        Path or address.
+    folder : Path
+        For its results.
+    model : str
+        Name or file of the student.
+    settings : GradeSettings
+        How to grade.
+    mpp : float or None
+        Micrometres per pixel as the user states them.
+    backend : str or None
+        The back end to insist on.
+    regions : tuple of MarkedRegion
+        Parts to sum up by themselves.
+    kept_in : Path or None
+        Where graded tiles are kept (`start_grading`). Without it every slide is graded anew.
+    """
+
+    slide: str
+    folder: Path
+    model: str
+    settings: GradeSettings
+    mpp: float | None = None
+    backend: str | None = None
+    regions: tuple[MarkedRegion, ...] = ()
+    kept_in: Path | None = None
+
+
+@dataclass(frozen=True)
+class SlideOutcome:
+    """A job that is done.
+
+    Attributes
+    ----------
+    job : SlideJob
+    status : Status
+        A slide is skipped whose results are there already, complete and from the same job.
+    message : str
+        Why it failed; else empty.
+    summary : dict
+        Of a graded or skipped slide, what its `summary.json` holds.
+    """
+
+    job: SlideJob
+    status: Status
+    message: str
+    summary: dict[str, Any]
+
+
+def find_slides(paths: Sequence[str]) -> list[str]:
+    """The slides that are meant: a folder that is none itself stands for those in it.
+
+    Raises
+    ------
+    SlideError
+        If a folder holds none.
+    """
+    found = []
+    for path in paths:
+        folder = Path(path)
+        if "://" in path or not folder.is_dir() or _is_slide_folder(folder):
+            found.append(path)
+            continue
+        try:
+            inside = [one for one in sorted(folder.iterdir()) if _is_slide(one)]
+        except OSError as error:
+            raise SlideError(f"asked to grade the slides in {path}, but: {error}") from error
+        if not inside:
+            raise SlideError(
+                f"asked to grade the slides in {path}, but there is none in it; give the slides' files, or a "
+                "folder that holds them"
+            )
+        found += map(str, inside)
+    return found
+
+
+def _is_slide(path: Path) -> bool:
+    return _is_slide_folder(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+
+
+def _is_slide_folder(folder: Path) -> bool:
+    """Whether a folder is an OME-Zarr store or a DICOM slide."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # nobody can read it
+        return False
+    store = bool({"zarr.json", ".zgroup", ".zattrs"} & set(names))
+    return store or any(name.lower().endswith(".dcm") for name in names)
+
+
+def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
+    """Do a job; a slide that cannot be graded is an outcome, too.
+
+    Parameters
+    ----------
+    job : SlideJob
+    watch : callable, optional
+        Takes the grading before it runs, and gives a context that yields a function, which is called
+        with the number of tiles of each batch.
+    """
+    try:
+        with open_slide(job.slide, backend=job.backend) as opened:
+            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+            model = _model(job.model)
+            if (done := _finished(job, slide, model)) is not None:
+                return SlideOutcome(job, Status.SKIPPED, "", done)
+            grading = start_grading(
+                slide, model, job.settings, regions=job.regions, kept_in=job.kept_in
+            )
+            grading.notes += _contradiction(job, opened)
+            with watch(grading) if watch else nullcontext(_ignore) as advance:
+                for batch in grading.run():
+                    advance(len(batch.tiles) + len(batch.failed))
+            write_results(grading, job.folder)
+    except HmkdError as error:
+        return SlideOutcome(job, Status.FAILED, str(error), {})
+    return SlideOutcome(job, Status.GRADED, "", _summary(job.folder) or {})
+
+
+def grade_here(jobs: Sequence[SlideJob], watch: Watch | None = None) -> Iterator[SlideOutcome]:
+    """Do jobs one after the other."""
+    return (grade_to_folder(job, watch) for job in jobs)
+
+
+def grade_with_workers(
+    jobs: Sequence[SlideJob], workers: int = 1, scheduler: str | None = None
+) -> Iterator[SlideOutcome]:
+    """Do jobs by dask.distributed, in the order in which they end.
+
+    A worker that dies loses no slide: its jobs go to others, which take up the tiles that were kept.
+
+    Parameters
+    ----------
+    jobs : sequence of SlideJob
+        Their paths must mean the same to all workers.
+    workers : int
+        Processes of this machine, where no scheduler is named.
+    scheduler : str, optional
+        Address of a dask scheduler, "tcp://host:8786".
+
+    Raises
+    ------
+    DeviceError
+        If the scheduler does not answer.
+    """
+    from distributed import LocalCluster, as_completed
+
+    with (
+        (
+            nullcontext(scheduler)
+            if scheduler
+            else LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        ) as where,
+        closing(_client(where)) as client,
+    ):
+        threads = None if scheduler else max(1, (os.cpu_count() or 1) // workers)
+        futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
+        for future in as_completed(futures):
+            if future.status == "finished":
+                yield future.result()
+            else:
+                yield SlideOutcome(futures[future], Status.FAILED, str(future.exception()), {})
+
+
+def _client(where: object) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(where, timeout=30)
+    except (OSError, ValueError) as error:
+        raise DeviceError(
+            f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
+            "whether it runs"
+        ) from error
+
+
+def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
+    """In a worker: as many threads as are its share."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return grade_to_folder(job)
+
+
+@lru_cache(maxsize=2)
+def _opened(name: str, changed_ns: int) -> OpenModel:
+    return open_model(name)
+
+
+def _model(name: str) -> OpenModel:
+    """A student, kept open from slide to slide until its file changes."""
+    return _opened(name, find_model(name).stat().st_mtime_ns)
+
+
+def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] | None:
+    """The summary of results that are there already, if this job would make them again."""
+    if job.kept_in is None or job.regions:
+        return None
+    found = _summary(job.folder)
+    if found is None or not found.get("complete") or found.get("regions"):
+        return None
+    key = result_key(slide, tile_grid(slide, model.card), model, job.settings)
+    same = json.loads(json.dumps([key, job.settings.min_tissue_fraction]))
+    written = [found.get("key"), found.get("tiles", {}).get("min_tissue_fraction")]
+    return found if written == same else None
+
+
+def _contradiction(job: SlideJob, slide: Slide) -> list[str]:
+    """A note that the pixel size which the user states is not the file's."""
+    if job.mpp is None or slide.mpp is None or np.allclose(slide.mpp, job.mpp, rtol=0.01):
+        return []
+    return [
+        f"{job.mpp:g} um/px was stated and used, though the file says {slide.mpp[0]:.4g} um/px "
+        f"({slide.mpp_source})"
+    ]
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or one that was cut: it is written anew
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _ignore(_tiles: int) -> None:
+    """Nobody watches."""

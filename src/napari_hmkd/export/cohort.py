@@ -1,0 +1,127 @@
+"""`cohort.csv` and `cohort.html`: what became of many slides."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+
+TABLE_FILE, PAGE_FILE = "cohort.csv", "cohort.html"
+_VALUES = (
+    "graded_tiles",
+    "undecided_tiles",
+    "graded_tissue_mm2",
+    "expected_grade",
+    "grade_of_most_area",
+    "seconds",
+    "notice",
+)
+
+
+def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A slide's row; what a failed one lacks is None.
+
+    Parameters
+    ----------
+    slide : str
+        Its path or address.
+    status, message : str
+        What became of it, and why.
+    summary : mapping
+        As `summarise` gives it; empty for a failed slide.
+    """
+    grades = summary.get("grades", {})
+    return {
+        "slide": slide,
+        "status": status,
+        "message": message,
+        **{name: summary.get(name) for name in _VALUES},
+        "unreadable_tiles": len(summary["unreadable_tiles"]) if summary else None,
+        **{f"area_mm2_{k}": one["area_mm2"] for k, one in enumerate(grades.values())},
+        **{f"share_{k}": one["share"] for k, one in enumerate(grades.values())},
+        "grade_of_marked_tumour_by_area": summary.get("slide_grade", {}).get("grade"),
+        "warnings": "; ".join(summary.get("warnings", [])),
+        "use": RESEARCH_ONLY,
+        "meaning": NO_SCORE,
+    }
+
+
+def write_cohort(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write both files into the folder that holds the slides' folders, in place of older ones.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written; older ones stay.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / TABLE_FILE, _table(rows))
+        _replace(out / PAGE_FILE, _page(rows))
+    except OSError as error:
+        raise OutputError(
+            f"asked to write {TABLE_FILE} and {PAGE_FILE} to {out}, but: {error}; close programs that show "
+            "them, and look at the permissions and the free space"
+        ) from error
+
+
+def _replace(path: Path, lines: Iterable[str]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _Lines(list[str]):
+    """What a csv writer writes to."""
+
+    write = list.append
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = _Lines()
+    writer = csv.DictWriter(lines, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines
+
+
+def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        files("napari_hmkd.export").joinpath("cohort.html").read_text(encoding="utf-8")
+    )
+    shown = [
+        {
+            **row,
+            "name": Path(row["slide"]).name,
+            "link": f"{quote(Path(row['slide']).name)}/report.html",
+            "bars": [
+                (f"{100 * row[f'share_{k}']:.2f}", colour)
+                for k, colour in enumerate(GRADE_COLOURS)
+                if f"share_{k}" in row
+            ],
+        }
+        for row in rows
+    ]
+    statuses = [row["status"] for row in rows]
+    counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+    notices = list(dict.fromkeys(row["notice"] for row in rows if row["notice"]))
+    return [
+        template.render(
+            rows=shown, counts=counts, notices=notices, use=RESEARCH_ONLY, meaning=NO_SCORE
+        )
+    ]

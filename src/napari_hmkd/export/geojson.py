@@ -1,0 +1,157 @@
+"""The grades as annotations for QuPath: GeoJSON, one feature per patch of equally graded tiles.
+
+The members are those that QuPath 0.4.0 and later write and read (its manual, "Exporting
+annotations", and `QuPathTypeAdapters.java` of its sources). Coordinates are pixels instead of
+degrees, as they are there: the "prior arrangement" of RFC 7946, section 4.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import shapely
+from PIL import ImageColor
+from skimage.measure import label
+
+from napari_hmkd.export.polygons import merge_tiles
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.heatmap import NOT_GRADED
+from napari_hmkd.model import ModelCard
+from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+
+Origin = Literal["slide", "file"]
+NOT_READABLE = "not readable"
+_FAILED = len(GRADE_COLOURS)  # stands beside the grades
+_GREY = "#808080"
+
+
+def write_geojson(grading: SlideGrading, path: Path, origin: Origin = "slide") -> None:
+    """Write `feature_collection` as JSON."""
+    # In ASCII, all else escaped: QuPath on Java 17 reads it in the encoding of the system.
+    text = json.dumps(feature_collection(grading, origin), allow_nan=False)
+    path.write_text(text + "\n", encoding="ascii", newline="\n")
+
+
+def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[str, Any]:
+    """The graded and the unreadable tiles so far, as a GeoJSON FeatureCollection.
+
+    Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
+    QuPath, in the order of their first tiles, row by row. Its measurements:
+
+    - "Area mm^2": of the polygon, the part of its tiles that lies on the slide.
+    - "Tissue mm^2": tile area times tissue fraction, summed; as `Heatmap.summary` counts.
+    - "Tiles": how many.
+    - "Share of graded tissue": of "Tissue mm^2", in all graded tiles of the slide; 0 to 1.
+    - "Expected grade (mean)", 0 to 3, and "Probability ... (mean)" of each grade: over the tiles.
+    - "Undecided tiles": whose conformal prediction set, the grades k with p_k at least the model
+      card's threshold for k, does not hold exactly one grade; where the card has thresholds.
+
+    Unreadable tiles have the first three only. What the grades mean, and the model's notice, stand
+    in the collection's member "napari_hmkd", which QuPath drops, and so also in each annotation's
+    description, which QuPath shows from 0.5 on.
+
+    Parameters
+    ----------
+    grading : SlideGrading
+        Finished or not.
+    origin : {"slide", "file"}
+        Where (x, y), in level-0 px, count from: the corner of the slide as it is shown, which is also
+        QuPath's where it opens the file by OpenSlide and crops it to its bounds, its default; or the
+        corner of the file's level 0, which differs by `Slide.origin_px`.
+    """
+    plan, classes = grading.plan, _classes(grading)
+    patches = label(classes, background=NOT_GRADED, connectivity=1) - 1
+    merged = merge_tiles(patches, plan.grid)
+    polygons = np.array([polygon for whole in merged.values() for polygon in whole.geoms], object)
+    found, first = np.unique(patches, return_index=True)
+    kinds = classes.ravel()[first[found >= 0]].tolist()
+    y_px, x_px = {"slide": (0, 0), "file": plan.slide.origin_px}[origin]
+    placed = shapely.transform(polygons, partial(np.add, (x_px, y_px)))
+    measured = _measurements(grading, patches, kinds, polygons)
+    numbers = range(1, len(kinds) + 1)
+    return {
+        "type": "FeatureCollection",
+        "napari_hmkd": {
+            "notice": plan.card.notice,
+            "use": RESEARCH_ONLY,
+            "meaning": NO_SCORE,
+            "origin": origin,
+        },
+        "features": [
+            _feature(plan.card, *patch)
+            for patch in zip(numbers, kinds, placed, measured, strict=True)
+        ],
+    }
+
+
+def _classes(grading: SlideGrading) -> np.ndarray:
+    """The grade of each tile, `_FAILED`, or `NOT_GRADED`: int8 (rows, columns)."""
+    classes = grading.heatmap.grade
+    for tile in grading.heatmap.failed:
+        classes[tile] = _FAILED
+    return classes
+
+
+def _measurements(
+    grading: SlideGrading, patches: np.ndarray, kinds: list[int], polygons: np.ndarray
+) -> list[dict[str, float]]:
+    """What is said about each patch, by name."""
+    plan, heatmap = grading.plan, grading.heatmap
+    inside = patches >= 0
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(patches[inside], values[inside], minlength=len(kinds))
+
+    tiles = total(np.ones(patches.shape))
+    tissue_mm2 = total((plan.grid.tile_um / 1000) ** 2 * plan.tissue_fraction)
+    graded_mm2 = tissue_mm2[np.array(kinds, dtype=int) != _FAILED].sum()
+    of_all = {
+        "Area mm^2": shapely.area(polygons) * math.prod(plan.grid.slide_mpp) / 1e6,
+        "Tissue mm^2": tissue_mm2,
+        "Tiles": tiles,
+    }
+    of_graded = {
+        "Share of graded tissue": tissue_mm2 / (graded_mm2 or 1.0),
+        "Expected grade (mean)": total(heatmap.expected_grade) / tiles,
+    }
+    for grade, name in enumerate(plan.card.class_names):
+        mean = total(heatmap.probabilities[..., grade]) / tiles
+        of_graded[f"Probability {name} (mean)"] = mean
+    if heatmap.undecided is not None:
+        of_graded["Undecided tiles"] = total(heatmap.undecided)
+    return [
+        {
+            name: float(values[number])
+            for name, values in (of_all if kind == _FAILED else of_all | of_graded).items()
+        }
+        for number, kind in enumerate(kinds)
+    ]
+
+
+def _feature(
+    card: ModelCard, number: int, kind: int, polygon: shapely.Polygon, measured: dict[str, float]
+) -> dict[str, Any]:
+    # Never "1+" alone: that is QuPath's own class of cells, of which it makes H-scores.
+    name = NOT_READABLE if kind == _FAILED else f"HER2 {card.class_names[kind]}"
+    colour = ImageColor.getrgb((*GRADE_COLOURS, _GREY)[kind])
+    meaning = "; ".join(filter(None, (NO_SCORE, RESEARCH_ONLY, card.notice)))
+    return {
+        "type": "Feature",
+        "id": str(uuid4()),
+        "geometry": shapely.geometry.mapping(polygon),
+        "properties": {
+            "objectType": "annotation",
+            "name": f"{name}, patch {number}",
+            "classification": {"name": name, "color": list(colour)},
+            "isLocked": True,
+            "measurements": measured,
+            "metadata": {"ANNOTATION_DESCRIPTION": meaning},
+        },
+    }

@@ -1,0 +1,72 @@
+"""What `summary.json` says about marked regions, and the grade by area of marked invasive tumour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.heatmap import SlideSummary
+from napari_hmkd.planning import PlannedRegion
+from napari_hmkd.wording import NO_SCORE
+
+SHARE_THAT_COUNTS = 0.1
+"""ASCO/CAP 2018 asks for more than 10 % of cells; here it is asked of area."""
+
+RULE = (
+    "the highest grade whose own and higher tiles exceed 10 % of the graded tissue of the marked "
+    "invasive tumour"
+)
+NOT_RESTRICTED = "not restricted to invasive tumour"
+
+
+def summary_entries(summary: SlideSummary, names: tuple[str, ...]) -> dict[str, object]:
+    """A summary as plain values for JSON; the grades by name."""
+    most = summary.grade_of_most_area
+    by_grade = zip(names, summary.area_mm2, summary.share, strict=True)
+    return {
+        "grades": {name: {"area_mm2": area, "share": share} for name, area, share in by_grade},
+        "graded_tissue_mm2": sum(summary.area_mm2),
+        "graded_tiles": summary.graded_tiles,
+        "undecided_tiles": summary.undecided_tiles,
+        "expected_grade": summary.expected_grade,
+        "grade_of_most_area": None if most is None else names[most],
+    }
+
+
+def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
+    """Each marked region with its name and its summary."""
+    names = grading.plan.card.class_names
+    return [
+        {
+            "name": one.region.name,
+            "tiles_left": _left_in(grading, one),
+            **summary_entries(grading.heatmap.summary(one.tissue_fraction), names),
+        }
+        for one in grading.plan.regions
+    ]
+
+
+def slide_grade(grading: SlideGrading) -> dict[str, object]:
+    """The grade of the marked invasive tumour by area, or why there is none."""
+    tumour = next((one for one in grading.plan.regions if one.region.is_invasive_tumour), None)
+    found, reason = None, ""
+    if tumour is None:
+        reason = f"{NOT_RESTRICTED}: no region of that name was marked"
+    elif left := _left_in(grading, tumour):
+        reason = f"{left} tiles of the marked invasive tumour are not graded"
+    else:
+        summary = grading.heatmap.summary(tumour.tissue_fraction)
+        found = summary.highest_above(SHARE_THAT_COUNTS)
+        reason = "" if found is not None else "the marked invasive tumour has no graded tissue"
+    return {
+        "grade": None if found is None else grading.plan.card.class_names[found],
+        "rule": RULE,
+        "meaning": NO_SCORE,
+        "reason": reason,
+    }
+
+
+def _left_in(grading: SlideGrading, planned: PlannedRegion) -> int:
+    """Tiles with tissue of a region that were not tried."""
+    left = grading.heatmap.remaining
+    return int(np.count_nonzero(planned.tissue_fraction[tuple(left.T)] > 0))

@@ -1,0 +1,89 @@
+"""`report.html`: one self-contained page about a graded slide, for people."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from napari_hmkd.export.summary import summarise
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.palette import GRADE_COLOURS, colourise
+
+_THUMBNAIL_PX = 900
+_BINS = 24
+
+
+def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
+    """Write the page, with a thumbnail, the picture `heatmap`, the summary and where it comes from.
+
+    Parameters
+    ----------
+    grading : SlideGrading
+        Finished or not.
+    path : pathlib.Path
+        The new file.
+    heatmap : pathlib.Path
+        What `write_picture` wrote of it.
+    """
+    summary = summarise(grading)
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        files("napari_hmkd.export").joinpath("report.html").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        s=summary,
+        colours=dict(zip(grading.plan.card.class_names, GRADE_COLOURS, strict=True)),
+        thumbnail=_jpeg(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
+        heatmap=_data_url("png", heatmap.read_bytes()),
+        bars=_histogram(grading),
+        provenance=list(_flat(summary)),
+    )
+    path.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _histogram(grading: SlideGrading) -> list[dict[str, Any]]:
+    """Tissue per expected grade: height in percent of the highest bar, colour and words of each bar."""
+    heatmap, plan = grading.heatmap, grading.plan
+    graded = heatmap.graded
+    tissue_mm2 = (plan.grid.tile_um / 1000) ** 2 * plan.tissue_fraction
+    area_mm2, edges = np.histogram(
+        heatmap.expected_grade[graded], _BINS, (0, 3), weights=tissue_mm2[graded]
+    )
+    colours = (255 * colourise((edges[1:] + edges[:-1]) / 2)[:, :3]).astype(int)
+    highest = area_mm2.max() or 1.0
+    return [
+        {
+            "percent": f"{100 * area / highest:.1f}",
+            "colour": "#{:02x}{:02x}{:02x}".format(*colour),
+            "words": f"{low:.2f} to {high:.2f}: {area:.2f} mm2",
+        }
+        for area, low, high, colour in zip(
+            area_mm2, edges[:-1], edges[1:], colours.tolist(), strict=True
+        )
+    ]
+
+
+def _flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values of what a summary holds, nested names joined by dots."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _flat(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, "" if values is None else str(values)
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return _data_url("jpeg", file.getvalue())
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

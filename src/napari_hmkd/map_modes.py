@@ -1,0 +1,82 @@
+"""What a heatmap can show of its tiles, one thing at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import entropy
+
+from napari_hmkd.palette import GRADE_COLOURS, colourise
+
+if TYPE_CHECKING:  # opening a slide must not wait for torch to load
+    from napari_hmkd.heatmap import Heatmap
+
+GRADES = len(GRADE_COLOURS)
+
+
+class MapMode(StrEnum):
+    """The kinds of map."""
+
+    EXPECTED = "expected grade"
+    FINER = "expected grade, finer"
+    GRADE = "most probable grade"
+    P_0 = "probability of 0"
+    P_1 = "probability of 1+"
+    P_2 = "probability of 2+"
+    P_3 = "probability of 3+"
+    ENTROPY = "entropy"
+
+
+IN_GRADE_COLOURS = (MapMode.EXPECTED, MapMode.FINER, MapMode.GRADE)
+"""Modes whose colours are the grades'; those of the others go from 0 to 1."""
+
+_PROBABILITIES = (MapMode.P_0, MapMode.P_1, MapMode.P_2, MapMode.P_3)
+
+
+@dataclass(frozen=True, eq=False)
+class TileMap:
+    """Numbers to be drawn over a slide.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        float32 (rows k, columns k), NaN where there is nothing to show.
+    cells : int
+        k, how many of them make up a tile's side.
+    limits : tuple of float
+        The least and the greatest that can be.
+    colours : numpy.ndarray or str
+        RGBA of steps from the least to the greatest, float (n, 4); or a colormap's name.
+    """
+
+    values: np.ndarray
+    cells: int
+    limits: tuple[float, float]
+    colours: np.ndarray | str
+
+
+def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
+    """One kind of map of a heatmap of the moment.
+
+    The entropy is that of a tile's probabilities, over its greatest, log 4: 0 is certain, 1 is a guess.
+    The finer map shows the tiles' cells (`Heatmap.finer_probabilities`), or the tiles where a network
+    has none.
+    """
+    grades = colourise(np.arange(GRADES))
+    if mode in _PROBABILITIES:
+        values = heatmap.probabilities[..., _PROBABILITIES.index(mode)]
+        return TileMap(values, 1, (0.0, 1.0), "viridis")
+    if mode is MapMode.ENTROPY:
+        spread = entropy(heatmap.probabilities, axis=-1, base=GRADES)
+        return TileMap(spread.astype(np.float32), 1, (0.0, 1.0), "viridis")
+    values, cells = heatmap.expected_grade, 1
+    finer = heatmap.finer_probabilities
+    if mode is MapMode.GRADE:
+        values = np.where(heatmap.graded, heatmap.grade, np.nan).astype(np.float32)
+    elif mode is MapMode.FINER and finer is not None:
+        values = finer @ np.arange(GRADES, dtype=np.float32)
+        cells = len(finer) // len(heatmap.probabilities)
+    return TileMap(values, cells, (0.0, GRADES - 1.0), grades)

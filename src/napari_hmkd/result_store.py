@@ -1,0 +1,137 @@
+"""Graded tiles kept on disk, so that a run which was closed or killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import platformdirs
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.inference import GradedBatch
+from napari_hmkd.model.stages import GRADES
+
+Result = TypeVar("Result")
+
+_WAIT_S = 30.0  # for another run that writes
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)",
+    'CREATE TABLE IF NOT EXISTS tiles ("row" INTEGER, "column" INTEGER, probabilities BLOB NOT NULL, '
+    'evidence BLOB, PRIMARY KEY ("row", "column"))',
+)
+
+
+def default_folder() -> Path:
+    """Where results are kept: in the user's data folder, since that of a slide is often read-only."""
+    return platformdirs.user_data_path("napari-hmkd") / "results"
+
+
+class ResultStore:
+    """The graded tiles of one slide by one model on one grid, in an SQLite file.
+
+    Each batch is written in one transaction: a run that is killed loses the batch it was at, and runs
+    that go on side by side keep each other's tiles. Tiles that could not be read are not kept: another
+    time they may be.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stores; it is made with the first batch.
+    name : str
+        The slide's, for people who look into the folder.
+    key : mapping
+        All that a tile's grade depends on, as plain values for JSON; another key is another file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, folder: Path, name: str, key: Mapping[str, object]) -> None:
+        self._key = json.dumps(key, sort_keys=True)
+        digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
+        self.path = folder / f"{name}-{digest}.sqlite"
+
+    def read(self) -> GradedBatch:
+        """All tiles that were kept; none where there is no file yet.
+
+        Raises
+        ------
+        OutputError
+            The file is damaged, or is not the key's.
+        """
+        rows = self._do(self._read) if self.path.exists() else []
+        tiles = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+        probabilities = [np.frombuffer(row[2], np.float32) for row in rows]
+        evidence = [_cells(row[3]) for row in rows if row[3] is not None]
+        return GradedBatch(
+            tiles,
+            np.array(probabilities, np.float32).reshape(-1, GRADES),
+            evidence=np.array(evidence) if rows and len(evidence) == len(rows) else None,
+        )
+
+    def add(self, batch: GradedBatch) -> None:
+        """Keep the graded tiles of a batch, in place of older ones.
+
+        Raises
+        ------
+        OutputError
+            They cannot be written.
+        """
+        evidence = [None] * len(batch.tiles) if batch.evidence is None else batch.evidence
+        rows = [
+            (*tile, answer.tobytes(), None if cells is None else cells.tobytes())
+            for tile, answer, cells in zip(
+                batch.tiles.tolist(), batch.probabilities, evidence, strict=True
+            )
+        ]
+        if rows:
+            self._do(
+                lambda database: database.executemany(
+                    "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows
+                )
+            )
+
+    def _read(self, database: sqlite3.Connection) -> list[tuple[int, int, bytes, bytes | None]]:
+        return database.execute(
+            'SELECT "row", "column", probabilities, evidence FROM tiles ORDER BY "row", "column"'
+        ).fetchall()
+
+    def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Work on the open file in one transaction."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as database, database:
+                self._require_own(database)
+                return work(database)
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"asked to keep graded tiles in {self.path}, but: {error}; look at the free space and "
+                "the permissions there, or remove that file if it is damaged"
+            ) from error
+
+    def _require_own(self, database: sqlite3.Connection) -> None:
+        """Make the tables of a new file; of an old one, check that it is the key's."""
+        for statement in _SCHEMA:
+            database.execute(statement)
+        database.execute(
+            "INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT * FROM about)", (self._key,)
+        )
+        if database.execute("SELECT key FROM about").fetchall() != [(self._key,)]:
+            raise OutputError(
+                f"asked to go on with the graded tiles in {self.path}, but they belong to another slide, "
+                "model or grid; remove that file"
+            )
+
+
+def _cells(blob: bytes) -> np.ndarray:
+    side = math.isqrt(len(blob) // (4 * GRADES))
+    return np.frombuffer(blob, np.float32).reshape(side, side, GRADES)

@@ -1,0 +1,178 @@
+"""Agreement of readers with each other, and with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from napari_hmkd.study.bootstrap import Estimate, SlideBootstrap
+from napari_hmkd.study.measures import (
+    BlandAltman,
+    GradeAgreement,
+    Grades,
+    Slides,
+    bland_altman,
+    case_tables,
+    grade_agreement,
+    quadratic_kappa,
+)
+from napari_hmkd.study.scores import GRADES, Case, Score
+from napari_hmkd.study.values import ModelValue
+
+CONSENSUS = "consensus of readers"
+NO_PAIR = "undefined: no two readers have a kappa"
+_NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPair:
+    """Two readers, over the cases that both scored."""
+
+    first: str
+    second: str
+    grades: GradeAgreement
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderAndModel:
+    """A reader, or the readers' consensus, with the model.
+
+    Attributes
+    ----------
+    reader : str
+        The reader's name, or `CONSENSUS`.
+    grade_of_most_area : GradeAgreement
+        The reader's grade (rows) with the grade that most of the tissue has (columns).
+    expected_grade : BlandAltman
+        The model's mean expected grade less the reader's grade.
+    """
+
+    reader: str
+    grade_of_most_area: GradeAgreement
+    expected_grade: BlandAltman
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """All comparisons of a study.
+
+    Attributes
+    ----------
+    pairs : tuple of ReaderPair
+        Every two readers, by name.
+    mean_kappa : Estimate
+        Mean over the pairs that have a kappa; their draws are the same, so that its interval
+        knows that pairs share readers and slides.
+    readers_with_model : tuple of ReaderAndModel
+        Empty without values of a model.
+    consensus_with_model : ReaderAndModel or None
+        None without values of a model.
+    cases_without_consensus : tuple of (slide, region)
+        Fewer than two readers scored them, or no grade has more than half of their scores.
+    """
+
+    pairs: tuple[ReaderPair, ...]
+    mean_kappa: Estimate
+    readers_with_model: tuple[ReaderAndModel, ...]
+    consensus_with_model: ReaderAndModel | None
+    cases_without_consensus: tuple[Case, ...]
+
+
+class _Grid:
+    """Scores as an array: `grades` (readers, cases), -1 where a reader did not score a case."""
+
+    def __init__(self, scores: Sequence[Score]) -> None:
+        self.readers = sorted({score.reader for score in scores})
+        self.cases = sorted({score.case for score in scores})
+        self.slides: Slides = np.array([slide for slide, _ in self.cases], np.str_)
+        row = {reader: number for number, reader in enumerate(self.readers)}
+        column = {case: number for number, case in enumerate(self.cases)}
+        self.grades = np.full((len(row), len(column)), _NONE)
+        for score in scores:
+            self.grades[row[score.reader], column[score.case]] = score.grade
+
+    def consensus(self) -> Grades:
+        """(cases,): the grade that more than half of two or more readers give, or -1."""
+        votes = (self.grades[None] == np.arange(GRADES)[:, None, None]).sum(1)
+        voters = votes.sum(0)
+        agreed = (voters >= 2) & (2 * votes.max(0) > voters)
+        return np.where(agreed, votes.argmax(0), _NONE)
+
+
+def agreement(
+    scores: Sequence[Score], model: Mapping[Case, ModelValue], seed: int = 0
+) -> Agreement:
+    """Compare every two readers, and each reader and their consensus with the model.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        No reader scores a case twice.
+    model : mapping of (slide, region) to ModelValue
+        Of some of the cases, or none.
+    seed : int
+        Of the bootstrap over slides that gives the intervals.
+    """
+    grid = _Grid(scores)
+    consensus = grid.consensus()
+    graders = zip(grid.readers, grid.grades, strict=True)
+    return Agreement(
+        pairs=tuple(
+            ReaderPair(
+                grid.readers[i],
+                grid.readers[j],
+                _compare(grid.grades[i], grid.grades[j], grid.slides, seed),
+            )
+            for i, j in combinations(range(len(grid.readers)), 2)
+        ),
+        mean_kappa=_mean_kappa(grid, seed),
+        readers_with_model=tuple(
+            _with_model(reader, grades, grid, model, seed) for reader, grades in graders if model
+        ),
+        consensus_with_model=(
+            _with_model(CONSENSUS, consensus, grid, model, seed) if model else None
+        ),
+        cases_without_consensus=tuple(
+            case for case, grade in zip(grid.cases, consensus, strict=True) if grade == _NONE
+        ),
+    )
+
+
+def _compare(first: Grades, second: Grades, slides: Slides, seed: int) -> GradeAgreement:
+    """Two gradings (cases,) over the cases that both have."""
+    both = (first != _NONE) & (second != _NONE)
+    return grade_agreement(first[both], second[both], slides[both], seed)
+
+
+def _mean_kappa(grid: _Grid, seed: int) -> Estimate:
+    compared = (grid.grades != _NONE).sum(0) >= 2
+    bootstrap = SlideBootstrap(grid.slides[compared], seed)
+    kappas = []
+    for first, second in combinations(grid.grades[:, compared], 2):
+        both = (first != _NONE) & (second != _NONE)
+        kappa = quadratic_kappa(bootstrap.sums(case_tables(first, second) * both[:, None, None]))
+        if np.isfinite(kappa[0]):
+            kappas.append(kappa)
+    if not kappas:
+        return Estimate(None, reason=NO_PAIR)
+    return bootstrap.estimate(np.mean(kappas, axis=0), NO_PAIR)
+
+
+def _with_model(
+    reader: str, grades: Grades, grid: _Grid, model: Mapping[Case, ModelValue], seed: int
+) -> ReaderAndModel:
+    values = [model.get(case) for case in grid.cases]
+    most = [
+        _NONE if value is None or value.grade_of_most_area is None else value.grade_of_most_area
+        for value in values
+    ]
+    expected = np.array([np.nan if value is None else value.expected_grade for value in values])
+    both = (grades != _NONE) & np.isfinite(expected)
+    return ReaderAndModel(
+        reader,
+        _compare(grades, np.array(most), grid.slides, seed),
+        bland_altman((expected - grades)[both], grid.slides[both], seed),
+    )

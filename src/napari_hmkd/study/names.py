@@ -1,0 +1,28 @@
+"""When two names mean the same slide, region or reader."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# A letter first: ".1234" of an accession number is no suffix.
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,6}")
+
+
+def same_name(text: str) -> str:
+    """Equal for names that differ in case or in how their letters are composed, if in anything."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def slide_names(file_name: str) -> tuple[str, ...]:
+    """What a slide's file may be called, as `same_name` gives it: in full, and without its suffix.
+
+    "a.ome.tif" may also be "a.ome" and "a".
+    """
+    name = same_name(file_name)
+    names = [name]
+    for _ in range(2 if ".ome." in name else 1):
+        stem, dot, ending = names[-1].rpartition(".")
+        if stem and _SUFFIX.fullmatch(dot + ending):
+            names.append(stem)
+    return tuple(names)

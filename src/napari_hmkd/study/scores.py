@@ -1,0 +1,137 @@
+"""Pathologists' scores, read from a CSV file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.study.names import same_name, slide_names
+from napari_hmkd.study.table import Row, read_rows
+
+COLUMNS = ("slide", "region", "reader", "score")
+GradeName = Literal["0", "1+", "2+", "3+"]
+GRADE_NAMES: tuple[GradeName, ...] = get_args(GradeName)
+GRADES = len(GRADE_NAMES)
+WHOLE_SLIDE = ""
+Case = tuple[str, str]
+"""A slide and a region of it, `WHOLE_SLIDE` for all of it."""
+
+# As written by hand, as a number, and as pandas writes whole numbers beside empty cells.
+_GRADES = {
+    text: grade
+    for grade, name in enumerate(GRADE_NAMES)
+    for text in (name, f"{grade}", f"{grade}.0")
+}
+_Seen = dict[tuple[str, str], tuple[int, str]]  # of a column and a name: its line and spelling
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One reader's score of one case.
+
+    Attributes
+    ----------
+    slide, region, reader : str
+        As the table names them; `region` is "" for the whole slide.
+    grade : int
+        0 to 3, for 0, 1+, 2+, 3+.
+    """
+
+    slide: str
+    region: str
+    reader: str
+    grade: int
+
+    @property
+    def case(self) -> Case:
+        """What was scored."""
+        return self.slide, self.region
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """All scores of a file, and how many of its rows have none."""
+
+    scores: tuple[Score, ...]
+    not_scored: int
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """Scores from a CSV file with the columns `slide, region, reader, score`; see `read_rows`.
+
+    A score is 0, 1+, 2+, 3+ or 0 to 3; a row without one is counted and skipped. A row without a
+    region is about the whole slide.
+
+    Raises
+    ------
+    DataError
+        If the file is no such table or holds no score; if a score is none of these; if a reader
+        scores a case twice; if a name is written in two ways, which would make two of one.
+        The message names file and line.
+    """
+    scores: dict[tuple[str, str, str], tuple[int, Score]] = {}
+    seen: _Seen = {}
+    not_scored = 0
+    for line, row in read_rows(path, COLUMNS):
+        where = f"{path} line {line}"
+        _check_names(row, line, where, seen)
+        if not row["score"]:
+            not_scored += 1
+            continue
+        score = Score(row["slide"], row["region"], row["reader"], _grade(row["score"], where))
+        first_line, first = scores.setdefault((*score.case, score.reader), (line, score))
+        if first is not score:
+            raise DataError(
+                f"{where}: {score.reader} gives {case_name(score.case)} a "
+                f"{GRADE_NAMES[score.grade]}, but gave it a {GRADE_NAMES[first.grade]} in line "
+                f"{first_line}: keep one of the two lines"
+            )
+    _check_suffixes(path, seen)
+    if not scores:
+        raise DataError(
+            f"{path} holds no scores ({not_scored} rows without one): it needs a line for each case "
+            "and reader, with 0, 1+, 2+ or 3+ in the column score"
+        )
+    return ScoreTable(tuple(score for _, score in scores.values()), not_scored)
+
+
+def case_name(case: Case) -> str:
+    """What messages call a case."""
+    slide, region = case
+    return f"{slide}, {region}" if region else slide
+
+
+def _grade(text: str, where: str) -> int:
+    if text not in _GRADES:
+        raise DataError(
+            f"{where}: the score {text!r} is none of {', '.join(GRADE_NAMES)}, 0 to 3, or empty: "
+            "write one of these"
+        )
+    return _GRADES[text]
+
+
+def _check_names(row: Row, line: int, where: str, seen: _Seen) -> None:
+    """No slide or reader is missing, and each name is written as in the lines before."""
+    for column in ("slide", "region", "reader"):
+        name = row[column]
+        if not name and column != "region":
+            raise DataError(f"{where}: the cell {column} is empty: fill it in, or remove the line")
+        first_line, first = seen.setdefault((column, same_name(name)), (line, name))
+        if first != name:
+            raise DataError(
+                f"{where}: the {column} {name!r} is written {first!r} in line {first_line}: write it "
+                "the same way everywhere"
+            )
+
+
+def _check_suffixes(path: Path, seen: _Seen) -> None:
+    """No slide is there both with its suffix and without."""
+    for line, name in [found for (column, _), found in seen.items() if column == "slide"]:
+        for shorter in slide_names(name)[1:]:
+            if other := seen.get(("slide", shorter)):
+                raise DataError(
+                    f"{path} line {line}: the slide {name!r} may be {other[1]!r} of line {other[0]}: "
+                    "write every slide with its suffix, or none"
+                )

@@ -1,0 +1,181 @@
+"""A student's answer to tiles, and what is done where its device has too little memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_hmkd.device import choose_precision, device_errors, is_out_of_memory, mixed_precision
+from napari_hmkd.errors import DeviceError, ModelError
+from napari_hmkd.model import ModelCard
+from napari_hmkd.model.stages import GRADES
+from napari_hmkd.model.student import Student
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a student says about tiles.
+
+    Attributes
+    ----------
+    probabilities : numpy.ndarray
+        Of grades 0, 1+, 2+, 3+, after the card's temperature: float32 (n, 4). Rows sum to one; one of
+        NaN is a tile that the network answered with NaN or infinity, as its unbounded attention can on
+        tissue unlike its training's.
+    evidence : numpy.ndarray or None
+        What each of a tile's k x k cells says about each grade, in logits over the temperature:
+        float32 (n, k, k, 4); its mean over the cells is the tile's logits (`Head.evidence`). None
+        from a network of timm, which has no such cells.
+    """
+
+    probabilities: np.ndarray
+    evidence: np.ndarray | None = None
+
+
+def grade_tiles(
+    student: nn.Module,
+    card: ModelCard,
+    tiles: list[np.ndarray],
+    device: torch.device,
+    precision: str = "auto",
+) -> Answer:
+    """Grade tiles, each uint8 (s, s, 3), in one run of the network.
+
+    Parameters
+    ----------
+    student : torch.nn.Module
+        On the device, in eval mode.
+    card : ModelCard
+        Its card.
+    tiles : list of numpy.ndarray
+    device : torch.device
+    precision : str
+        As `choose_precision` takes it.
+
+    Raises
+    ------
+    DeviceError
+        If torch fails, for want of memory or otherwise.
+    ModelError
+        If the network's answer is not four numbers a tile.
+    """
+    if not tiles:
+        return Answer(np.empty((0, GRADES), dtype=np.float32))
+    chosen = choose_precision(device, precision)
+    with device_errors(device), torch.inference_mode(), mixed_precision(device, chosen):
+        output = student(card.normalise(torch.from_numpy(np.stack(tiles)).to(device)))
+        logits = output.logits.float().cpu()
+        evidence = None
+        if isinstance(student, Student):
+            cells = student.head.evidence(output.maps[-1]).permute(0, 2, 3, 1)  # (n, k, k, 4)
+            evidence = (cells.float() / card.temperature).cpu().numpy()
+    if logits.shape != (len(tiles), GRADES):
+        raise ModelError(
+            f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
+            f"instead of ({len(tiles)}, {GRADES}); the weights belong to another network"
+        )
+    answered = logits.isfinite().all(dim=1, keepdim=True)
+    probabilities = torch.softmax(logits.where(answered, torch.nan) / card.temperature, dim=1)
+    return Answer(probabilities.numpy(), evidence)
+
+
+class TileGrader:
+    """A student on a device, which goes on with less where memory runs out.
+
+    A batch that is too large is cut in half, for good; where one tile is too large, the CPU takes over.
+
+    Parameters
+    ----------
+    student : torch.nn.Module
+        Takes normalised tiles (B, 3, s, s) and returns an object with `logits` (B, 4). It is moved
+        to the device and to eval mode.
+    card : ModelCard
+        Its card.
+    device : torch.device
+        Where to run it.
+    precision : str
+        As `choose_precision` takes it.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where it runs now.
+    precision : str
+        In which arithmetic: "float32" or "bfloat16".
+    notes : list of str
+        What had to be changed, for people.
+
+    Raises
+    ------
+    DeviceError
+        If torch fails.
+    """
+
+    def __init__(
+        self, student: nn.Module, card: ModelCard, device: torch.device, precision: str = "auto"
+    ) -> None:
+        self.notes: list[str] = []
+        self._student, self._card, self._asked = student, card, precision
+        self._most: int | None = None
+        self._move_to(device)
+
+    def grade(self, tiles: list[np.ndarray]) -> Answer:
+        """Grade tiles, each uint8 (s, s, 3), in as many runs as memory asks for.
+
+        Raises
+        ------
+        DeviceError
+            If torch fails, or the CPU has no memory for a single tile.
+        ModelError
+            If the network's answer is not four numbers a tile.
+        """
+        answers: list[Answer] = []
+        graded = 0
+        while graded < len(tiles) or not answers:
+            part = tiles[graded : graded + (self._most or len(tiles))]
+            try:
+                answers.append(
+                    grade_tiles(self._student, self._card, part, self.device, self.precision)
+                )
+            except DeviceError as error:
+                if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
+                    raise
+            else:
+                graded += len(part)
+        return _joined(answers)
+
+    def _spare(self, count: int) -> bool:
+        """Ask for less than so many tiles at once did; whether there is less to ask for."""
+        if count > 1:
+            self._most = count // 2
+            self.notes.append(
+                f"{self.device} ran out of memory with {count} tiles at once: it went on with "
+                f"{self._most}"
+            )
+        elif self.device != _CPU:
+            self.notes.append(f"{self.device} has no memory for one tile: the CPU went on")
+            self._most = None
+            self._move_to(_CPU)
+        else:
+            return False
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def _move_to(self, device: torch.device) -> None:
+        self.device, self.precision = device, choose_precision(device, self._asked)
+        with device_errors(device):
+            self._student = self._student.to(device).eval()
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    evidence = [one.evidence for one in answers if one.evidence is not None]
+    return Answer(
+        np.concatenate([one.probabilities for one in answers]),
+        np.concatenate(evidence) if evidence else None,
+    )

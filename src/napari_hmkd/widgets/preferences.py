@@ -1,0 +1,68 @@
+"""What a user chose in a panel, remembered from one day to the next."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from magicgui.widgets.bases import ValueWidget
+
+_LOG = logging.getLogger(__name__)
+
+
+def remember(panel: str, **fields: ValueWidget[Any]) -> None:
+    """Give fields the values that they had last, and keep what they are given from now on.
+
+    A value that a field does not take any more, such as a device that is gone, is left out.
+
+    Parameters
+    ----------
+    panel : str
+        Whose fields they are.
+    **fields : ValueWidget
+        Fields of text, numbers and truth by the names to remember them by.
+    """
+    known = _read(panel)
+    for name, field in fields.items():
+        if name in known:
+            try:
+                field.value = known[name]
+            except (ValueError, TypeError) as error:
+                _LOG.debug("%s of %s is not %r any more: %s", name, panel, known[name], error)
+
+        def keep(value: Any, name: str = name) -> None:
+            _write(panel, {**_read(panel), name: value})
+
+        field.changed.connect(keep)
+
+
+def _path() -> Path:
+    return platformdirs.user_config_path("napari-hmkd") / "preferences.json"
+
+
+def _all() -> dict[str, Any]:
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or spoilt: the defaults
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read(panel: str) -> dict[str, Any]:
+    found = _all().get(panel)
+    return found if isinstance(found, dict) else {}
+
+
+def _write(panel: str, values: dict[str, Any]) -> None:
+    path = _path()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({**_all(), panel: values}, indent=2), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:  # a home that cannot be written to is no reason to stop
+        _LOG.warning("preferences are not remembered: %s", error)

@@ -1,0 +1,86 @@
+"""`report.html`: one page that needs nothing else and says what it must."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd.export import write_results
+from napari_hmkd.grading import OpenModel, start_grading
+from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.regions import region_of_shapes
+from napari_hmkd.slide import open_slide
+
+TUMOUR = [(0, 0), (0, 512), (512, 512), (512, 0)]
+
+
+class Page(HTMLParser):
+    """The words of a page, and every address in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def page(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel) -> Page:
+    path = paint_slide(tmp_path / "R&D <b>ü.tif", [[0, 1], [2, 3]])
+    region = region_of_shapes("invasive tumour", [("polygon", TUMOUR)])
+    with open_slide(path) as slide:
+        grading = start_grading(slide, colour_model, regions=[region])
+        list(grading.run())
+        write_results(grading, tmp_path / "out")
+    page = Page()
+    page.feed((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    page.summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    return page
+
+
+def test_it_needs_no_other_file(page: Page) -> None:
+    assert len(page.addresses) == 2
+    assert all(address.startswith("data:image/") for address in page.addresses)
+
+
+def test_it_says_what_the_grades_are_and_are_not(page: Page) -> None:
+    text = page.text
+    assert "Research use only." in text
+    assert "By area of tiles, not by cells: not an ASCO/CAP score." in text
+    assert page.summary["notice"][1:] in text
+    assert "R&D <b>ü.tif: HER2 grade expected from H&E" in text
+    assert "3+ : the highest grade" in text or "3+: the highest grade" in text
+    assert "Region: invasive tumour" in text
+
+
+def test_it_carries_all_of_the_provenance(page: Page) -> None:
+    for value in (
+        page.summary["slide"]["fingerprint"],
+        page.summary["model"]["sha256"],
+        page.summary["slide"]["backend"],
+        page.summary["slide"]["mpp_source"],
+        page.summary["versions"]["torch"],
+        page.summary["precision"],
+    ):
+        assert value
+        assert value in page.text
+
+
+def test_each_grade_has_its_colour_and_area(page: Page, tmp_path: Path) -> None:
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for colour, (name, grade) in zip(GRADE_COLOURS, page.summary["grades"].items(), strict=True):
+        assert f"background: {colour}" in html
+        assert f"{grade['area_mm2']:.2f}" in page.text, name

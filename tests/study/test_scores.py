@@ -1,0 +1,116 @@
+"""Scores as spreadsheets and people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.study.scores import Score, read_scores
+
+WriteScores = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [("0", 0), ("1+", 1), ("2+", 2), ("3+", 3), ("1", 1), ("2", 2), ("3", 3), ("2.0", 2), (" 3+ ", 3)],
+)  # fmt: skip
+def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
+    write_scores: WriteScores, text: str, grade: int
+) -> None:
+    table = read_scores(write_scores(f"a.svs,core 1,anna,{text}\n"))
+    assert table.scores == (Score("a.svs", "core 1", "anna", grade),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"slide,region,reader,score\na,,\xc3\xa4nne,2+\n",
+        b"\xef\xbb\xbfslide,region,reader,score\r\na,,\xc3\xa4nne,2+\r\n",
+        b"slide;region;reader;score\na;;\xc3\xa4nne;2+\n",
+        b"score,note,Reader, slide ,region\n2+,\"well, done\",\xc3\xa4nne,a,\n",
+        b'"slide", "region", "reader", "score"\n"a", "", "\xc3\xa4nne", " 2+ "\n',
+        b"\nslide,region,reader,score\n\n,,,\na, ,\xc3\xa4nne,2+\n\n",
+        b"slide,reader,score,region\na,\xc3\xa4nne,2+\n",  # empty cells at the end left out
+        b"slide,region,reader,score\na,,a\xcc\x88nne,2+",  # the letter and its dots, as macOS has it
+    ],
+    ids=["plain", "Excel", "semicolons", "order", "quotes", "blank lines", "short", "composed"],
+)  # fmt: skip
+def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    assert read_scores(path).scores == (Score("a", "", "änne", 2),)
+
+
+def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
+    table = read_scores(write_scores("a,,anna,2+\nb,,anna,\nb,,ben, \n"))
+    assert [score.reader for score in table.scores] == ["anna"]
+    assert table.not_scored == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        ("a,,anna,2+\na,,ben,HER2 2+\n", 3, r"'HER2 2\+' is none of 0, 1\+"),
+        ("a,,anna,4\n", 2, "'4' is none of"),
+        ("a,,anna,2+\nb,,anna,0\na,,anna,3+\n", 4, r"a 3\+, but gave it a 2\+ in line 2"),
+        ("a,x,anna,2+\na,x,anna,2+\n", 3, r"anna gives a, x a 2\+, but gave it a 2\+ in line 2"),
+        (",,anna,2+\n", 2, "the cell slide is empty"),
+        ("a,,,2+\n", 2, "the cell reader is empty"),
+        ("a,,anna,2+\na,,Anna,3+\n", 3, "reader 'Anna' is written 'anna' in line 2"),
+        ("a,x,anna,2+\na,X,ben,3+\n", 3, "region 'X' is written 'x' in line 2"),
+        ("a,,anna,2+\na.svs,,ben,3+\n", 3, "'a.svs' may be 'a' of line 2"),
+        ("a,left, upper,anna,2+\n", 2, "5 cells, but the header has 4"),
+        ('a,,anna,2+\nb,,"anna,2+\n', 3, "does not end with one"),
+        ('"a\nb",,anna,2+\nc,,anna,5\n', 4, "'5' is none of"),
+    ],
+    ids=["unknown", "too high", "contradiction", "repetition", "no slide", "no reader", "reader's case",
+         "region's case", "suffix", "comma", "open quote", "after a line break"],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_an_error_with_its_line(
+    write_scores: WriteScores, lines: str, line: int, message: str
+) -> None:
+    path = write_scores(lines)
+    with pytest.raises(DataError, match=message) as caught:
+        read_scores(path)
+    assert str(caught.value).startswith(f"{path} line {line}: ")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("slide,region,reader", "no column score"),
+        ("slide\tregion\treader\tscore", "no column slide and no column region"),
+        ("slide,region,reader,score,score", "the column score is there twice"),
+    ],
+)
+def test_a_wrong_header_is_an_error(write_scores: WriteScores, header: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"line 1: .*{message}"):
+        read_scores(write_scores("a,,anna,2+\n", header))
+
+
+@pytest.mark.parametrize("lines", ["", "a,,anna,\n"])
+def test_a_table_without_scores_is_an_error(write_scores: WriteScores, lines: str) -> None:
+    with pytest.raises(DataError, match="holds no scores"):
+        read_scores(write_scores(lines))
+
+
+def test_an_empty_file_lacks_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.touch()
+    with pytest.raises(DataError, match="line 1: no column slide"):
+        read_scores(path)
+
+
+def test_another_encoding_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes("slide,region,reader,score\na,,änne,2+\n".encode("cp1252"))
+    with pytest.raises(DataError, match="line 2: not UTF-8 text: save it as 'CSV UTF-8'"):
+        read_scores(path)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.csv cannot be read"):
+        read_scores(tmp_path / "nowhere.csv")

@@ -1,0 +1,163 @@
+"""Many slides in one call: what is done is skipped, what fails is told, no slide is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd.cli.grade import main
+from napari_hmkd.cohort import SlideJob, Status, find_slides, grade_to_folder, grade_with_workers
+from napari_hmkd.errors import DeviceError, SlideError
+from napari_hmkd.planning import GradeSettings
+
+GRADES = {"a.tif": [[0, 1], [2, 3]], "b ä.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
+SETTINGS = GradeSettings(batch_size=2, device="cpu")
+
+
+@pytest.fixture
+def slides(tmp_path: Path, paint_slide: Callable[..., Path]) -> Path:
+    """A folder of three slides, a broken one and what is no slide."""
+    folder = tmp_path / "Studie 1"
+    folder.mkdir()
+    for name, grades in GRADES.items():
+        paint_slide(folder / name, grades)
+    (folder / "broken.svs").write_bytes(b"no slide")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    (folder / "empty").mkdir()
+    return folder
+
+
+def grade(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return int(ended.value.code or 0)
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        return {Path(row["slide"]).name: row for row in csv.DictReader(file)}
+
+
+def test_a_folder_stands_for_the_slides_in_it(slides: Path, write_zarr) -> None:
+    import numpy as np
+
+    store = slides / "d.ome.zarr"
+    write_zarr(store, [np.zeros((64, 64, 3), np.uint8)])
+    names = ["a.tif", "b ä.tif", "broken.svs", "c.tif", "d.ome.zarr"]
+    assert [Path(one).name for one in find_slides([str(slides)])] == names
+    given = [str(store), "https://host/e.zarr", str(slides / "missing.svs")]
+    assert find_slides(given) == given
+    with pytest.raises(SlideError, match="there is none in it"):
+        find_slides([str(slides / "empty")])
+
+
+def test_what_fails_is_told_and_the_rest_goes_on_and_is_skipped_the_next_time(
+    slides: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out"
+    command = (slides, "--model", student_file, "--device", "cpu", "--out", out)
+    assert grade(*command) == 2
+    rows = table(out)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.tif": "graded", "b ä.tif": "graded", "broken.svs": "failed", "c.tif": "graded",
+    }  # fmt: skip
+    assert "broken.svs" in rows["broken.svs"]["message"]
+    summary = json.loads((out / "b ä.tif" / "summary.json").read_text(encoding="utf-8"))
+    assert float(rows["b ä.tif"]["expected_grade"]) == pytest.approx(summary["expected_grade"])
+    assert float(rows["b ä.tif"]["share_3"]) == summary["grades"]["3+"]["share"]
+    assert rows["a.tif"]["notice"] == "random weights, research use only"
+    page = (out / "cohort.html").read_text(encoding="utf-8")
+    assert "3 graded, 1 failed." in page
+    assert "Random weights, research use only." in page
+    assert 'href="b%20%C3%A4.tif/report.html"' in page
+    capsys.readouterr()
+
+    written = (out / "a.tif" / "summary.json").stat().st_mtime_ns
+    (slides / "broken.svs").unlink()
+    assert grade(*command) == 0
+    assert {row["status"] for row in table(out).values()} == {"skipped"}
+    assert (out / "a.tif" / "summary.json").stat().st_mtime_ns == written
+    assert "graded before" in capsys.readouterr().out
+    assert grade(*command, "--fresh") == 0
+    assert {row["status"] for row in table(out).values()} == {"graded"}
+
+
+def test_one_slide_has_no_table(slides: Path, student_file: Path, tmp_path: Path) -> None:
+    assert grade(slides / "a.tif", "--model", student_file, "--out", tmp_path / "out") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.tif"]
+
+
+def job(slides: Path, name: str, model: Path, out: Path) -> SlideJob:
+    kept = out.parent / "kept"
+    return SlideJob(str(slides / name), out / name, str(model), SETTINGS, kept_in=kept)
+
+
+@pytest.mark.parametrize("change", ["slide", "model", "settings", "results"])
+def test_a_changed_job_is_done_anew(
+    slides: Path,
+    student_file: Path,
+    other_student_file: Path,
+    tmp_path: Path,
+    paint_slide: Callable[..., Path],
+    change: str,
+) -> None:
+    first = job(slides, "a.tif", student_file, tmp_path / "out")
+    assert grade_to_folder(first).status is Status.GRADED
+    assert grade_to_folder(first).status is Status.SKIPPED
+    second = first
+    if change == "slide":
+        paint_slide(slides / "a.tif", [[3, 3], [3, 3]])
+    elif change == "model":
+        second = job(slides, "a.tif", other_student_file, tmp_path / "out")
+    elif change == "settings":
+        strict = GradeSettings(batch_size=2, device="cpu", min_tissue_fraction=0.9)
+        second = SlideJob(first.slide, first.folder, first.model, strict, kept_in=first.kept_in)
+    else:
+        os.truncate(first.folder / "summary.json", 100)
+    assert grade_to_folder(second).status is Status.GRADED
+
+
+def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
+    slides: Path, student_file: Path, tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    names = list(GRADES)
+    jobs = [job(slides, names[k % 3], student_file, tmp_path / f"out {k}") for k in range(9)]
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victim = next(iter(client.run(os.getpid).values()))
+        timer = threading.Timer(1.0, os.kill, (victim, signal.SIGTERM))
+        timer.start()
+        outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
+        timer.join()
+    assert {outcome.job for outcome in outcomes} == set(jobs)
+    assert {outcome.status for outcome in outcomes} == {Status.GRADED}, outcomes
+    alone = grade_to_folder(job(slides, "b ä.tif", student_file, tmp_path / "alone"))
+    for outcome in outcomes:
+        if outcome.job.slide == alone.job.slide:
+            assert outcome.summary["grades"] == alone.summary["grades"]
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def refuse(*_, **__):
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    jobs = [job(slides, "a.tif", student_file, tmp_path / "out")]
+    with pytest.raises(DeviceError, match=r"tcp://nowhere:1.*Timed out"):
+        list(grade_with_workers(jobs, scheduler="tcp://nowhere:1"))

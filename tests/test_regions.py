@@ -1,0 +1,120 @@
+"""Regions that a user marks: their shapes, their share of tiles, and their files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.geometry import Size
+from napari_hmkd.regions import MarkedRegion, read_regions, region_of_shapes
+from napari_hmkd.slide import TissueMask
+from napari_hmkd.tiling import TileGrid
+
+GRID = TileGrid(Size(1000, 1500), (0.5, 0.5), 256, 1.0)  # 2 x 3 tiles of 512 level-0 px
+MASK = TissueMask(np.ones((250, 375), bool), (2.0, 2.0), (4.0, 4.0))  # all is tissue
+BOX = [(100, 200), (100, 900), (700, 900), (700, 200)]
+
+
+def shares(region: MarkedRegion, tissue: TissueMask | None) -> np.ndarray:
+    return region.tissue_fraction(GRID, tissue)
+
+
+@pytest.mark.parametrize("tissue", [None, MASK], ids=["no mask", "mask"])
+def test_each_tile_has_the_share_that_lies_inside(tissue: TissueMask | None) -> None:
+    region = region_of_shapes("tumour", [("polygon", BOX)])
+    rows = np.array([512 - 100, 700 - 512]) / 512
+    columns = np.array([512 - 200, 900 - 512, 0]) / 512
+    np.testing.assert_allclose(shares(region, tissue), np.outer(rows, columns), atol=0.005)
+
+
+def test_what_is_no_tissue_does_not_count() -> None:
+    left = TissueMask(MASK.mask.copy(), MASK.mpp, MASK.downsample)
+    left.mask[:, 128:] = False  # the first column of tiles alone
+    region = region_of_shapes("tumour", [("rectangle", BOX)])
+    found, whole = shares(region, left), shares(region, MASK)
+    np.testing.assert_allclose(found[:, 0], whole[:, 0])
+    assert not found[:, 1:].any()
+
+
+@given(
+    middle=st.tuples(st.integers(300, 700), st.integers(300, 1200)),
+    radii=st.tuples(st.integers(20, 250), st.integers(20, 250)),
+    degrees=st.integers(0, 359),
+)
+def test_an_ellipse_has_its_area_however_it_is_turned(
+    middle: tuple[int, int], radii: tuple[int, int], degrees: int
+) -> None:
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * radii @ turn + middle
+    outline = region_of_shapes("tumour", [("ellipse", corners)]).outline
+    assert outline.area == pytest.approx(np.pi * radii[0] * radii[1], rel=1e-3)
+    assert (outline.centroid.y, outline.centroid.x) == pytest.approx(middle, abs=0.1)
+
+
+def test_shapes_of_a_region_count_once_where_they_overlap_and_lines_not_at_all() -> None:
+    moved = [(y, x + 100) for y, x in BOX]
+    shapes = [("polygon", BOX), ("path", [(0, 0), (9, 9), (0, 9)]), ("polygon", moved)]
+    assert region_of_shapes("tumour", shapes).outline.area == 600 * 800
+
+
+def test_an_outline_that_crosses_itself_is_mended() -> None:
+    bow = [(0, 0), (100, 100), (0, 100), (100, 0)]
+    assert region_of_shapes("tumour", [("polygon", bow)]).outline.area == pytest.approx(5000)
+
+
+@pytest.mark.parametrize("shapes", [[], [("line", [(0, 0), (9, 9)])], [("polygon", [(0, 0)] * 4)]])
+def test_a_region_that_encloses_nothing_is_refused(shapes: list[object]) -> None:
+    with pytest.raises(SlideError, match="'tumour', but it encloses nothing"):
+        region_of_shapes("tumour", shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_tumour"),
+    [("invasive tumour", True), (" Invasive Tumour ", True), ("tumour", False), ("in situ", False)],
+)
+def test_invasive_tumour_is_known_by_its_name(name: str, is_tumour: bool) -> None:
+    assert region_of_shapes(name, [("polygon", BOX)]).is_invasive_tumour is is_tumour
+
+
+def feature(outline: shapely.Geometry, **properties: object) -> dict[str, object]:
+    mapped = shapely.geometry.mapping(outline)
+    return {"type": "Feature", "geometry": mapped, "properties": properties}
+
+
+def test_regions_come_from_a_file_of_qupath(tmp_path: Path) -> None:
+    ring = shapely.box(0, 0, 1000, 1000) - shapely.box(200, 200, 800, 800)
+    features = [
+        feature(ring, classification={"name": "Tumor", "color": [200, 0, 0]}),
+        feature(shapely.box(1000, 0, 1100, 100), name="", classification={"name": "Tumor"}),
+        feature(shapely.box(0, 0, 10, 10), name="invasive tumour", classification=None),
+        feature(shapely.box(0, 0, 10, 10)),
+    ]
+    for content in ({"type": "FeatureCollection", "features": features}, features):
+        path = tmp_path / "Regionen ä.geojson"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        found = read_regions(path)
+        assert [one.name for one in found] == ["Tumor", "invasive tumour", "region"]
+        assert found[0].outline.area == 1000**2 - 600**2 + 100**2
+    hole = shares(found[0], MASK)[0, 0]
+    assert hole == pytest.approx((512**2 - 312**2) / 512**2, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"features": [{}]}', '{"features": 3}', "\xff", "null"]
+)
+def test_what_is_no_geojson_is_refused_with_its_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "regions.geojson"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(SlideError, match=r"regions\.geojson"):
+        read_regions(path)
+    path.unlink()
+    with pytest.raises(SlideError, match=r"regions\.geojson"):
+        read_regions(path)

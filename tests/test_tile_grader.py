@@ -1,0 +1,126 @@
+"""A student's answers, and how it goes on where memory runs out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_hmkd.errors import DeviceError
+from napari_hmkd.grading import open_model
+from napari_hmkd.model import ModelCard, build_student
+from napari_hmkd.tile_grader import TileGrader, grade_tiles
+
+CPU, GPU = torch.device("cpu"), torch.device("meta")  # "meta" stands for a device that is no CPU
+CARD = ModelCard(name="small", role="student", width=0.25, mpp=0.5, tile_px=256, temperature=2.0)
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+class Hungry(nn.Module):
+    """Answers with four of a tile's pixels, for at most `most` tiles at once."""
+
+    def __init__(self, most: int, failure: Exception = OUT_OF_MEMORY) -> None:
+        super().__init__()
+        self.most, self.failure = most, failure
+        self.asked: list[int] = []
+
+    def forward(self, he: torch.Tensor) -> SimpleNamespace:
+        self.asked.append(len(he))
+        if len(he) > self.most:
+            raise self.failure
+        return SimpleNamespace(logits=he[:, 0, 0, :4])
+
+
+@pytest.fixture
+def tiles() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (7, 256, 256, 3), np.uint8))
+
+
+def test_a_batch_too_large_is_halved_for_good(tiles: list[np.ndarray]) -> None:
+    network = Hungry(2)
+    grader = TileGrader(network, CARD, CPU)
+    answer = grader.grade(tiles)
+    assert network.asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    alone = grade_tiles(Hungry(9), CARD, tiles, CPU)
+    np.testing.assert_allclose(answer.probabilities, alone.probabilities, rtol=1e-6)
+    assert [note.split(":")[0] for note in grader.notes] == [
+        "cpu ran out of memory with 7 tiles at once",
+        "cpu ran out of memory with 3 tiles at once",
+    ]
+    grader.grade(tiles[:2])
+    assert network.asked[-2:] == [1, 1]
+
+
+def test_the_cpu_takes_over_where_one_tile_is_too_many(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grader = TileGrader(Hungry(9), CARD, CPU)
+    monkeypatch.setattr(grader, "device", GPU)
+
+    def grade(student, card, tiles, device, precision):
+        if device == GPU:
+            raise DeviceError("the network failed") from OUT_OF_MEMORY
+        return grade_tiles(student, card, tiles, device, precision)
+
+    monkeypatch.setattr("napari_hmkd.tile_grader.grade_tiles", grade)
+    assert len(grader.grade(tiles[:2]).probabilities) == 2
+    assert grader.device == CPU
+    assert [note.split(" ")[0] for note in grader.notes] == ["meta", "meta"]
+    assert grader.notes[-1].endswith("the CPU went on")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OUT_OF_MEMORY, RuntimeError("DefaultCPUAllocator: not enough memory"), MemoryError()],
+)
+def test_no_memory_for_one_tile_on_the_cpu_is_an_error(
+    tiles: list[np.ndarray], failure: Exception
+) -> None:
+    with pytest.raises(DeviceError, match="close other programs"):
+        TileGrader(Hungry(0, failure), CARD, CPU).grade(tiles)
+
+
+def test_another_failure_is_not_taken_for_want_of_memory(tiles: list[np.ndarray]) -> None:
+    network = Hungry(0, RuntimeError("shapes differ"))
+    with pytest.raises(DeviceError, match="shapes differ"):
+        TileGrader(network, CARD, CPU).grade(tiles)
+    assert network.asked == [7]
+
+
+def test_no_tiles_are_no_work() -> None:
+    network = Hungry(0)
+    assert TileGrader(network, CARD, CPU).grade([]).probabilities.shape == (0, 4)
+    assert network.asked == []
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_the_cells_of_a_tile_say_on_average_what_the_tile_says(side: int) -> None:
+    demo = open_model("demo")
+    noise = np.random.default_rng(2).integers(0, 256, (3, side, side, 3), np.uint8)
+    tiles = list((noise * np.linspace(0.2, 1, 3)[:, None, None, None]).astype(np.uint8))
+    tiles[0][:100] = 255
+    answer = grade_tiles(demo.network, demo.card, tiles, CPU)
+    cells = side // 256
+    assert answer.evidence.shape == (3, cells, cells, 4)
+    logits = torch.from_numpy(answer.evidence.mean(axis=(1, 2)))
+    np.testing.assert_allclose(torch.softmax(logits, 1), answer.probabilities, atol=1e-4)
+    assert answer.probabilities.std(axis=0).max() > 1e-3, "the tiles differ"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_arithmetic_can_be_forced(tiles: list[np.ndarray], precision: str) -> None:
+    student = build_student(width=0.25)
+    grader = TileGrader(student, CARD, CPU, precision)
+    assert grader.precision == precision
+    found = grader.grade(tiles[:2]).probabilities
+    exact = TileGrader(student, CARD, CPU).grade(tiles[:2]).probabilities
+    assert np.array_equal(found, exact) == (precision == "float32")
+    np.testing.assert_allclose(found, exact, atol=0.05)
+
+
+def test_an_unknown_arithmetic_is_refused() -> None:
+    with pytest.raises(DeviceError, match="'float16'; there are auto, float32, bfloat16"):
+        TileGrader(Hungry(1), CARD, CPU, "float16")

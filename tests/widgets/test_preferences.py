@@ -1,0 +1,69 @@
+"""Panels open as they were left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("magicgui", reason="needs the napari extra")
+
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider
+
+from napari_hmkd.widgets import preferences
+from napari_hmkd.widgets.preferences import remember
+
+
+def fields(qapp) -> dict[str, object]:
+    return {
+        "device": ComboBox(choices=["auto", "cpu"]),
+        "opacity": FloatSlider(value=0.5, min=0, max=1),
+        "follow": CheckBox(value=False),
+    }
+
+
+def test_what_was_chosen_comes_back(qapp) -> None:
+    first = fields(qapp)
+    remember("grade", **first)
+    first["device"].value, first["opacity"].value, first["follow"].value = "cpu", 0.25, True
+    second, other = fields(qapp), fields(qapp)
+    remember("grade", **second)
+    remember("another", **other)
+    assert [field.value for field in second.values()] == ["cpu", 0.25, True]
+    assert [field.value for field in other.values()] == ["auto", 0.5, False]
+
+
+def test_what_is_no_choice_any_more_is_left_out(qapp) -> None:
+    path = preferences._path()
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        json.dumps({"grade": {"device": "cuda:7", "opacity": "thick", "follow": True}}),
+        encoding="utf-8",
+    )
+    found = fields(qapp)
+    remember("grade", **found)
+    assert [field.value for field in found.values()] == ["auto", 0.5, True]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"grade": 3}'])
+def test_a_spoilt_file_gives_the_defaults(qapp, content: str) -> None:
+    path = preferences._path()
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="utf-8")
+    found = fields(qapp)
+    remember("grade", **found)
+    assert found["device"].value == "auto"
+    found["device"].value = "cpu"
+    assert json.loads(path.read_text(encoding="utf-8"))["grade"]["device"] == "cpu"
+
+
+def test_a_home_that_cannot_be_written_is_no_error(
+    qapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(preferences, "_path", lambda: tmp_path / "file" / "preferences.json")
+    found = fields(qapp)
+    remember("grade", **found)
+    found["device"].value = "cpu"
+    assert "not remembered" in caplog.text
