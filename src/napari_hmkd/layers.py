@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-_HATCH = np.where(np.add.outer(range(4), range(4)) % 4 == 3, np.float32(1), np.float32(np.nan))
-_HATCHING = (0.1, 0.1, 0.1, 1.0)
+_HATCH = (np.add.outer(range(8), range(8)) == 7).astype(np.uint8)
+_HATCHING = ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
 _TISSUE = "#00b050"
 
@@ -94,11 +94,11 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
         hatched = {
             **kwargs,
             "name": f"undecided ({plan.slide.name})",
-            "colormap": {"name": "hatching", "colors": [_HATCHING] * 2},
+            "colormap": {"name": "hatching", "colors": _HATCHING},
             "contrast_limits": (0.0, 1.0),
             **_placed(step_px / len(_HATCH), np.zeros(2), mpp),
         }
-        layers.append((np.kron(np.where(heatmap.undecided, 1, np.nan), _HATCH), hatched, "image"))
+        layers.append((np.kron(heatmap.undecided.astype(np.uint8), _HATCH), hatched, "image"))
     return layers + unreadable
 
 

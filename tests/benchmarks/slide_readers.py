@@ -12,8 +12,7 @@ Each line of standard input is a job in JSON, with the keys
 and is answered by a line with the seconds from the first read to the last, the bytes of pixels (3 a
 pixel) and the mean grey value of the first region, or with the error. Every job opens the slide anew,
 before the clock starts, so that a reader's own caches hold nothing of it and the system's do. Our cache is
-full of other slides, as it is after a while; with an empty one ("first use") blocks also go into memory
-that is new to the process, which takes 3 us for each 4 kB on the virtual machine of 2026-11-25.
+full of other slides, as it is after a while; "first use" is with an empty one.
 
 The peers can live in an environment of their own, which the variable HMKD_PEERS names:
 
@@ -64,7 +63,7 @@ def ours(path: str, threads: int) -> Read:
 
 
 def ours_first(path: str, threads: int) -> Read:
-    """The same with a new cache: the blocks go into memory that the process did not have before."""
+    """The same with a new cache."""
     from napari_hmkd.slide import open_slide
     from napari_hmkd.slide.loading.cache import TileCache
 

@@ -46,14 +46,24 @@ if FULL:
     REAL += ["fluorescence.ndpi", "cmu-1-small-region-dicom"]
 
 
+KEPT = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""glibc keeps what is freed, as `napari_hmkd.memory` has it: reading is compared, not new pages."""
+
+
 class Worker:
-    """A reader in a process of its own."""
+    """A reader in a process of its own, every one with the same settings for memory."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         python = sys.executable if name in OURS else os.environ.get("HMKD_PEERS", sys.executable)
         self._process = subprocess.Popen(
             [python, str(Path(__file__).with_name("slide_readers.py")), name],
+            env={**os.environ, **KEPT},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -21,9 +21,9 @@ class CountingSlide(Slide):
 
     reads = 0
 
-    def read_level(self, level, region):
+    def read_level(self, level, region, keep=False):
         self.reads += 1
-        return super().read_level(level, region)
+        return super().read_level(level, region, keep)
 
 
 @pytest.fixture

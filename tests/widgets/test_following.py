@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.test_grade_widget import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import camera, slide_of, visible_region
 
@@ -64,19 +68,29 @@ def test_a_view_that_moves_in_the_middle_of_a_run_comes_next(
     viewer, widget: GradeWidget, zoomed_in, qtbot, monkeypatch
 ) -> None:
     one_tile_at_a_time(monkeypatch)
-    seen: list[int] = []
-    plain = type(widget.run).look
-    monkeypatch.setattr(
-        type(widget.run), "look", lambda *given: seen.append(len(graded(widget))) or plain(*given)
+    looked, order = Event(), []
+    plain_look, plain_run = GradeRun.look, SlideGrading.run
+
+    def look(*given) -> None:
+        plain_look(*given)
+        looked.set()
+
+    def run(grading: SlideGrading, queue):
+        for batch in plain_run(grading, queue):
+            order.extend(map(tuple, batch.tiles.tolist()))
+            yield batch
+            assert looked.wait(30), "nobody told of the view"
+
+    monkeypatch.setattr(GradeRun, "look", look)
+    monkeypatch.setattr(SlideGrading, "run", run)
+    widget.run.progressed.connect(
+        lambda tried, *_: look_at(viewer, widget, CORNERS_PX[1]) if tried == 1 else None
     )
-
-    def move(tried: int, planned: int, speed: float) -> None:
-        if tried == 1:
-            look_at(viewer, widget, CORNERS_PX[1])
-
-    widget.run.progressed.connect(move)
     assert press_and_wait(widget, qtbot)
-    assert seen, "the run was told of the view"
+    plan = widget.run.grading.plan
+    nearest = plan.grid.nearest_first(plan.tiles, *visible_region(viewer, widget.slide.value))[0]
+    under_way = 2 + widget.slide.chosen.reader.threads.count  # when the view moved
+    assert order.index(tuple(nearest.tolist())) <= 1 + under_way < len(order) - 2
 
 
 def test_stop_ends_the_following(viewer, widget: GradeWidget, zoomed_in, qtbot) -> None:

@@ -38,11 +38,11 @@ def doubtful(monkeypatch) -> list[bool]:
     forced: list[bool] = []
     plain = grade_run.start_grading
 
-    def start(slide, model, settings, tissue) -> SlideGrading:
+    def start(slide, model, settings, *more) -> SlideGrading:
         forced.append(settings.force)
         if not settings.force:
             raise UnsuitableSlideError("which looks like IHC, brown as it is")
-        return plain(slide, model, replace(settings, batch_size=1), tissue)
+        return plain(slide, model, replace(settings, batch_size=1), *more)
 
     monkeypatch.setattr(grade_run, "start_grading", start)
     return forced

@@ -142,7 +142,7 @@ class _StoredLevel(_LazyLevel):
         self._slide, self._level = slide, index
 
     def pixels(self, region: Region) -> np.ndarray:
-        read = functools.partial(self._slide.read_level, self._level, region)
+        read = functools.partial(self._slide.read_level, self._level, region, keep=True)
         try:
             return self._slide.in_time(read, DRAWING_LIMIT_S, urgent=True)
         except SlideStalledError:

@@ -256,7 +256,7 @@ class Slide:
         fine = [one for one in self.levels if one.downsample <= downsample * (1 + 1e-9)]
         return max(fine, key=lambda level: level.downsample, default=self.levels[0])
 
-    def read_level(self, level: int, region: Region) -> np.ndarray:
+    def read_level(self, level: int, region: Region, keep: bool = False) -> np.ndarray:
         """Pixels of one level in sRGB: uint8 (height, width, 3), white outside, perhaps read-only.
 
         Parameters
@@ -265,13 +265,15 @@ class Slide:
             Index into `levels`.
         region : Region
             In that level's pixels.
+        keep : bool
+            Keep it all for the next time, as drawing does; see `LevelReader.read`.
 
         Raises
         ------
         SlideReadError
             Part of the region is damaged, or the slide is closed.
         """
-        return self.reader.read(level, region)
+        return self.reader.read(level, region, keep)
 
     def in_time(
         self, function: Callable[[], Result], seconds: float = READING_LIMIT_S, urgent: bool = False

@@ -26,10 +26,20 @@ class BlockGrid:
         return Region(y, x, self.block.height, self.block.width).clip(self.size)
 
     def under(self, region: Region) -> Iterator[tuple[int, int]]:
-        """(row, column) of every block that a region inside the level touches."""
+        """(row, column) of every block that a region inside the level touches; none of an empty one."""
+        if not (region.height and region.width):
+            return iter(())
         rows = range(region.y // self.block.height, -(-region.bottom // self.block.height))
         columns = range(region.x // self.block.width, -(-region.right // self.block.width))
         return ((row, column) for row in rows for column in columns)
+
+    def within(self, region: Region) -> Region:
+        """What of a region inside the level whole blocks fill; it may be empty."""
+        y, bottom = _whole(region.y, region.bottom, self.block.height, self.size.height)
+        x, right = _whole(region.x, region.right, self.block.width, self.size.width)
+        if bottom <= y or right <= x:
+            return Region(region.y, region.x, 0, 0)
+        return Region(y, x, bottom - y, right - x)
 
     def around(self, view: Region) -> list[tuple[int, int]]:
         """The blocks within half a view's side of a view inside the level, the nearest first."""
@@ -42,6 +52,11 @@ class BlockGrid:
                 middle_y, middle_x = self.place(*block).center
                 near.append((max(abs(middle_y - y) - high, abs(middle_x - x) - wide), block))
         return [block for _, block in sorted(near)]
+
+
+def _whole(start: int, stop: int, side: int, length: int) -> tuple[int, int]:
+    """Along one axis, where the first whole block begins and the last one ends; the level ends a block."""
+    return -(-start // side) * side, stop if stop == length else stop // side * side
 
 
 def grid_of(level: Level) -> BlockGrid:

@@ -103,10 +103,10 @@ class TileCache:
         future.set_result(block)
         return block
 
-    def holds(self, keys: Iterable[_Key]) -> bool:
-        """See `CacheSection.holds`."""
+    def held(self, keys: Iterable[_Key]) -> set[_Key]:
+        """See `CacheSection.held`."""
         with self._lock:
-            return all(key in self._blocks for key in keys)
+            return {key for key in keys if key in self._blocks}
 
     def release(self, section: CacheSection) -> None:
         """Forget a section's blocks, at the next request.
@@ -165,9 +165,9 @@ class CacheSection:
         """
         return self.cache.get((self, key), load)
 
-    def holds(self, keys: Iterable[Hashable]) -> bool:
-        """Whether all of these blocks are there; it changes no figure and no order."""
-        return self.cache.holds((self, key) for key in keys)
+    def held(self, keys: Iterable[Hashable]) -> set[Hashable]:
+        """Those of these blocks that are there; it changes no figure and no order."""
+        return {key for _, key in self.cache.held((self, key) for key in keys)}
 
     def release(self) -> None:
         """Forget the blocks, those too that are being loaded."""

@@ -59,8 +59,17 @@ class LevelReader:
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
 
-    def read(self, level: int, region: Region) -> np.ndarray:
+    def read(self, level: int, region: Region, keep: bool = False) -> np.ndarray:
         """Pixels of a region: uint8 (height, width, 3), white outside, perhaps read-only.
+
+        Parameters
+        ----------
+        level : int
+        region : Region
+        keep : bool
+            Keep all blocks under the region, as what is on screen is soon drawn again. Otherwise those
+            are kept that its border cuts, as the regions beside it need them, too: what is read once
+            drives nothing out of the cache.
 
         Raises
         ------
@@ -71,26 +80,38 @@ class LevelReader:
             raise SlideReadError(f"'{self._name}' was closed; open it again to read it.")
         inside = region.clip(self.backend.levels[level].size)
         if inside == region and region.height and region.width:
-            return self._read_inside(level, region)
+            return self._read_inside(level, region, keep)
         result = np.full((region.height, region.width, 3), 255, np.uint8)
         if inside.height and inside.width:
-            result[region.slices(inside)] = self._read_inside(level, inside)
+            result[region.slices(inside)] = self._read_inside(level, inside, keep)
         return result
 
-    def _read_inside(self, level: int, region: Region) -> np.ndarray:
+    def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         grid = self.grids[level]
         blocks = list(grid.under(region))
-        if len(blocks) == 1 and grid.place(*blocks[0]) == region:
+        if keep and len(blocks) == 1 and grid.place(*blocks[0]) == region:
             return self.load_block(level, *blocks[0])
+        held = self._held(level, blocks)
         by_block = self.backend.levels[level].whole_tiles
-        if not (by_block or self._section.holds((level, *block) for block in blocks)):
+        if not (by_block or len(held) == len(blocks)):
+            return self._load(level, region)
+        inner = Region(0, 0, 0, 0) if keep else grid.within(region)
+        once = set(grid.under(inner)) - held
+        if once and inner == region and not held:
             return self._load(level, region)
         result = np.empty((region.height, region.width, 3), np.uint8)
-        for row, column in blocks:
-            place = grid.place(row, column)
-            part = place.overlap(region)
-            result[region.slices(part)] = self._read_part(level, (row, column), part)
+        if once and not held:  # in one piece
+            result[region.slices(inner)] = self._load(level, inner)
+            blocks = [block for block in blocks if block not in once]
+        for block in blocks:
+            part = grid.place(*block).overlap(region)
+            read = self._load(level, part) if block in once else self._read_part(level, block, part)
+            result[region.slices(part)] = read
         return result
+
+    def _held(self, level: int, blocks: list[tuple[int, int]]) -> set[tuple[int, int]]:
+        found = self._section.held((level, *block) for block in blocks)
+        return {block for block in blocks if (level, *block) in found}
 
     def _read_part(self, level: int, block: tuple[int, int], part: Region) -> np.ndarray:
         place = self.grids[level].place(*block)

@@ -1,0 +1,79 @@
+"""What of a read is kept: all that is drawn, and of other reads what the next one needs too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide import Slide, open_slide, pyramid
+from napari_hmkd.slide.loading.cache import TileCache
+
+SIDE, TILE = 640, 128  # 5 x 5 tiles
+
+
+@pytest.fixture
+def slide(tmp_path: Path, noise, write_pyramid) -> Slide:
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE))
+    with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
+        slide.decoded = []
+        plain = slide.reader.backend.read
+        slide.reader.backend.read = lambda level, region: (
+            slide.decoded.append(region) or plain(level, region)
+        )
+        yield slide
+
+
+def kept(slide: Slide) -> int:
+    return slide.reader.cache.statistics.blocks
+
+
+@pytest.mark.parametrize(
+    ("region", "blocks"),
+    [
+        (Region(0, 0, SIDE, SIDE), 0),
+        (Region(128, 256, 256, 128), 0),  # two whole tiles
+        (Region(512, 512, 128, 128), 0),  # the last tile
+        (Region(64, 64, 384, 384), 12),  # 16 tiles, of which 4 are whole
+        (Region(64, 0, 128, SIDE), 10),  # the upper row is cut, the lower too
+        (Region(130, 130, 20, 20), 1),  # within a tile
+    ],
+)
+def test_a_read_keeps_the_tiles_that_its_border_cuts(
+    slide: Slide, noise, region: Region, blocks: int
+) -> None:
+    whole = Region(0, 0, SIDE, SIDE)
+    for _ in range(2):
+        found = slide.read_level(0, region)
+        assert np.array_equal(found, noise(SIDE, SIDE)[whole.slices(region)])
+        assert kept(slide) == blocks
+
+
+def test_what_is_drawn_is_kept_and_not_decoded_again(slide: Slide, noise) -> None:
+    drawn = pyramid(slide)[0]
+    drawn.compute()
+    assert kept(slide) >= 25
+    slide.reader.ahead.close()
+    before = len(slide.decoded)
+    assert np.array_equal(drawn.compute(), noise(SIDE, SIDE))
+    assert np.array_equal(slide.read_level(0, Region(0, 0, SIDE, SIDE)), noise(SIDE, SIDE))
+    assert len(slide.decoded) == before
+
+
+def test_of_a_region_that_is_there_in_part_the_rest_is_decoded(slide: Slide, noise) -> None:
+    slide.read_level(0, Region(128, 128, 128, 128), keep=True)
+    assert kept(slide) == 1
+    slide.decoded.clear()
+    assert np.array_equal(slide.read_level(0, Region(0, 0, SIDE, SIDE)), noise(SIDE, SIDE))
+    assert Region(128, 128, 128, 128) not in slide.decoded
+
+
+def test_reading_all_once_drives_nothing_out(tmp_path: Path, slide: Slide) -> None:
+    cache = slide.reader.cache
+    slide.read_level(0, Region(0, 0, 256, 256), keep=True)
+    cache.max_bytes = cache.statistics.bytes  # it is full now
+    for y in range(0, SIDE, TILE):
+        slide.read_level(0, Region(y, 0, TILE, SIDE))
+    assert cache.statistics.evicted == 0
