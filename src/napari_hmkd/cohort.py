@@ -22,13 +22,11 @@ from napari_hmkd.model import find_model
 from napari_hmkd.planning import GradeSettings, tile_grid
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide.suffixes import TIFF_SUFFIXES, VENDOR_SUFFIXES
 
 if TYPE_CHECKING:
     from distributed import Client
 
-SUFFIXES = frozenset(
-    ".svs .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi .tif .tiff .btf .tf2 .tf8 .ptif .ptiff .qptiff".split()
-)
 Watch = Callable[[SlideGrading], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -123,7 +121,11 @@ def find_slides(paths: Sequence[str]) -> list[str]:
 
 
 def _is_slide(path: Path) -> bool:
-    return _is_slide_folder(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+    return (
+        _is_slide_folder(path)
+        if path.is_dir()
+        else path.suffix.lower() in VENDOR_SUFFIXES | TIFF_SUFFIXES
+    )
 
 
 def _is_slide_folder(folder: Path) -> bool:

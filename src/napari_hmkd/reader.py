@@ -14,14 +14,9 @@ from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
+from napari_hmkd.slide.suffixes import TIFF_SUFFIXES, VENDOR_SUFFIXES
 
-VENDOR_SUFFIXES = frozenset(
-    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
-)
-"""Files that are slides or nothing: one that cannot be read is an error, not another's business."""
-
-_TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ptif", ".ptiff", ".qptiff"})
-_OTHER_SUFFIXES = _TIFF_SUFFIXES | {".dcm", ".zarr"}
+_OTHER_SUFFIXES = TIFF_SUFFIXES | {".dcm", ".zarr"}
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
 _LARGE_PX = 4096
 _LARGE_BYTES = 100_000_000
@@ -130,7 +125,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _is_large(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix in VENDOR_SUFFIXES or (suffix in _TIFF_SUFFIXES and _is_large_tiff(path))
+    return suffix in VENDOR_SUFFIXES or (suffix in TIFF_SUFFIXES and _is_large_tiff(path))
 
 
 def _is_large_tiff(path: Path) -> bool:

@@ -170,23 +170,6 @@ def test_a_failure_leaves_what_was_there(folder: Path, model: OpenModel) -> None
     assert names(folder.parent) == [folder.name]
 
 
-def test_the_earlier_export_comes_back_if_the_new_cannot_take_its_place(
-    folder: Path, model: OpenModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
-
-    def locked(self: Path, target: Path) -> Path:  # as Windows does with a file that is open
-        if self.suffix == ".part":
-            raise PermissionError("in use by another program")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", locked)
-    with pytest.raises(OutputError, match="in use by another program"):
-        export_wsinfer(replace(model, card=replace(model.card, notice="another one")), folder)
-    assert config(folder)["notice"] == model.card.notice
-    assert names(folder.parent) == [folder.name]
-
-
 def test_a_teacher_is_refused(tmp_path: Path, model: OpenModel) -> None:
     teacher = OpenModel(
         build_teacher(width=0.5), replace(model.card, name="tall", role="teacher"), model.path

@@ -310,7 +310,8 @@ class GradeWidget(Container):
         failed = len(grading.heatmap.failed)
         unread = f", {failed} could not be read" if failed else ""
         if complete:
-            self._say(f"Done: {tried} tiles in {grading.seconds:.0f} s{unread}")
+            before = f", {grading.resumed_tiles} graded before" if grading.resumed_tiles else ""
+            self._say(f"Done: {tried} tiles in {grading.seconds:.0f} s{before}{unread}")
         elif self._following and not self._failure:
             self._say(
                 f"What is in view is graded, {tried} of {len(grading.plan.tiles)} tiles{unread}. Move on, "

@@ -1,0 +1,11 @@
+"""How the names of slides' files end."""
+
+from __future__ import annotations
+
+VENDOR_SUFFIXES = frozenset(
+    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
+)
+"""Files that are slides or nothing: one that cannot be read is an error, not another's business."""
+
+TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ptif", ".ptiff", ".qptiff"})
+"""Files that may be slides."""
