@@ -129,7 +129,7 @@ def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
 ) -> None:
     distributed = pytest.importorskip("distributed")
     names = list(GRADES)
-    jobs = [job(slides, names[k % 3], student_file, tmp_path / f"out {k}") for k in range(9)]
+    jobs = [job(slides, names[k % 3], student_file, tmp_path / f"out {k}") for k in range(6)]
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None

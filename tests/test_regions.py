@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Size
-from napari_hmkd.regions import MarkedRegion, read_regions, region_of_shapes
+from napari_hmkd.regions import MarkedRegion, read_regions, regions_of_shapes
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.tiling import TileGrid
 
 GRID = TileGrid(Size(1000, 1500), (0.5, 0.5), 256, 1.0)  # 2 x 3 tiles of 512 level-0 px
 MASK = TissueMask(np.ones((250, 375), bool), (2.0, 2.0), (4.0, 4.0))  # all is tissue
 BOX = [(100, 200), (100, 900), (700, 900), (700, 200)]
+
+
+def region_of_shapes(name: str, shapes: list) -> MarkedRegion:
+    (region,) = regions_of_shapes([(name, shapes)])
+    return region
 
 
 def shares(region: MarkedRegion, tissue: TissueMask | None) -> np.ndarray:
@@ -71,9 +76,19 @@ def test_an_outline_that_crosses_itself_is_mended() -> None:
 
 
 @pytest.mark.parametrize("shapes", [[], [("line", [(0, 0), (9, 9)])], [("polygon", [(0, 0)] * 4)]])
-def test_a_region_that_encloses_nothing_is_refused(shapes: list[object]) -> None:
-    with pytest.raises(SlideError, match="'tumour', but it encloses nothing"):
-        region_of_shapes("tumour", shapes)
+def test_a_layer_that_encloses_nothing_is_left_out(shapes: list) -> None:
+    found = regions_of_shapes([("ruler", shapes), ("tumour", [("polygon", BOX)])])
+    assert [one.name for one in found] == ["tumour"]
+
+
+def test_layers_of_one_name_are_one_region_also_where_napari_numbers_them() -> None:
+    far = [(y, x + 2000) for y, x in BOX]
+    (found,) = regions_of_shapes(
+        [("Invasive tumour", [("polygon", BOX)]), ("invasive tumour [1]", [("polygon", far)])]
+    )
+    assert found.name == "Invasive tumour"
+    assert found.is_invasive_tumour
+    assert found.outline.area == 2 * 600 * 700
 
 
 @pytest.mark.parametrize(
@@ -96,6 +111,8 @@ def test_regions_come_from_a_file_of_qupath(tmp_path: Path) -> None:
         feature(shapely.box(1000, 0, 1100, 100), name="", classification={"name": "Tumor"}),
         feature(shapely.box(0, 0, 10, 10), name="invasive tumour", classification=None),
         feature(shapely.box(0, 0, 10, 10)),
+        feature(shapely.LineString([(0, 0), (9, 9)]), name="ruler"),
+        {"type": "Feature", "geometry": None, "properties": {"name": "nothing"}},
     ]
     for content in ({"type": "FeatureCollection", "features": features}, features):
         path = tmp_path / "Regionen ä.geojson"
@@ -108,7 +125,18 @@ def test_regions_come_from_a_file_of_qupath(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"features": [{}]}', '{"features": 3}', "\xff", "null"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"type": "FeatureCollection", "features": [{}]}',
+        '{"features": 3}',
+        "\xff",
+        "null",
+        '[{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [NaN, 1], [1, 1], [0, 0]]]}}]',
+    ],
 )
 def test_what_is_no_geojson_is_refused_with_its_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "regions.geojson"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import OutputError
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.inference import GradedBatch
@@ -155,21 +156,26 @@ main(sys.argv[1:])
 """
 
 
+def run_here(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_killed_command_goes_on_and_equals_an_undisturbed_one(
-    slide_file: Path, student_file: Path, tmp_path: Path
+    slide_file: Path, student_file: Path, tmp_path: Path, capsys
 ) -> None:
-    def grade(out: str, program: str, *more: str) -> subprocess.CompletedProcess[str]:
+    def grade(out: str, program: str) -> subprocess.CompletedProcess[str]:
         options = ["--model", str(student_file), "--batch-size", "2", "--out", str(tmp_path / out)]
-        command = [sys.executable, "-c", program, str(slide_file), *options, *more]
+        command = [sys.executable, "-c", program, str(slide_file), *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
-    command = "from napari_hmkd.cli.grade import main; main()"
     assert grade("killed", KILLED).returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    resumed = grade("killed", command)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "6 tiles were graded before" in resumed.stderr
-    assert grade("whole", command, "--fresh").returncode == 0
+    arguments = [str(slide_file), "--model", str(student_file), "--batch-size", "2", "--out"]
+    assert run_here(*arguments, str(tmp_path / "killed")) == 0
+    assert "6 tiles were graded before" in capsys.readouterr().err
+    assert run_here(*arguments, str(tmp_path / "whole"), "--fresh") == 0
     tables = [tmp_path / out / slide_file.name / "tiles.csv" for out in ("killed", "whole")]
     assert tables[0].read_bytes() == tables[1].read_bytes()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ import torch
 
 from napari_hmkd.errors import DeviceError, HmkdError, SlideError
 from napari_hmkd.export import write_results
+from napari_hmkd.export.folder import RESULTS
+from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
 from napari_hmkd.planning import GradeSettings, tile_grid
@@ -27,6 +31,10 @@ from napari_hmkd.slide.suffixes import TIFF_SUFFIXES, VENDOR_SUFFIXES
 if TYPE_CHECKING:
     from distributed import Client
 
+_LOG = logging.getLogger(__name__)
+_PATIENCE_S = 60
+_NEEDED = RESULTS.entries - {TISSUE_FILE}
+_ONE_AT_A_TIME = threading.Lock()  # a worker's threads share one network
 Watch = Callable[[SlideGrading], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -104,10 +112,10 @@ def find_slides(paths: Sequence[str]) -> list[str]:
     found = []
     for path in paths:
         folder = Path(path)
-        if "://" in path or not folder.is_dir() or _is_slide_folder(folder):
-            found.append(path)
-            continue
         try:
+            if "://" in path or not folder.is_dir() or _is_slide_folder(folder):
+                found.append(path)
+                continue
             inside = [one for one in sorted(folder.iterdir()) if _is_slide(one)]
         except OSError as error:
             raise SlideError(f"asked to grade the slides in {path}, but: {error}") from error
@@ -121,6 +129,8 @@ def find_slides(paths: Sequence[str]) -> list[str]:
 
 
 def _is_slide(path: Path) -> bool:
+    if path.name.startswith("."):  # of macOS, beside each file on foreign disks
+        return False
     return (
         _is_slide_folder(path)
         if path.is_dir()
@@ -164,6 +174,9 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
             write_results(grading, job.folder)
     except HmkdError as error:
         return SlideOutcome(job, Status.FAILED, str(error), {})
+    except Exception as error:  # one slide's bad luck is not the others'
+        _LOG.exception("grading %s", job.slide)
+        return SlideOutcome(job, Status.FAILED, f"{job.slide}: {error!r}", {})
     return SlideOutcome(job, Status.GRADED, "", _summary(job.folder) or {})
 
 
@@ -216,7 +229,9 @@ def _client(where: object) -> Client:
     from distributed import Client
 
     try:
-        return Client(where, timeout=30)
+        client = Client(where, timeout=_PATIENCE_S)
+        client.wait_for_workers(1, timeout=_PATIENCE_S)
+        return client
     except (OSError, ValueError) as error:
         raise DeviceError(
             f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
@@ -228,7 +243,8 @@ def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
     """In a worker: as many threads as are its share."""
     if threads is not None:
         torch.set_num_threads(threads)
-    return grade_to_folder(job)
+    with _ONE_AT_A_TIME:
+        return grade_to_folder(job)
 
 
 @lru_cache(maxsize=2)
@@ -242,16 +258,28 @@ def _model(name: str) -> OpenModel:
 
 
 def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] | None:
-    """The summary of results that are there already, if this job would make them again."""
-    if job.kept_in is None or job.regions:
-        return None
+    """The summary of results that are there already, complete, of this job; with their own regions.
+
+    What could not be read is tried again, and what was painted or forced is another's decision.
+    """
     found = _summary(job.folder)
-    if found is None or not found.get("complete") or found.get("regions"):
+    if job.kept_in is None or job.regions or found is None:
+        return None
+    if not (found.get("complete") and {path.name for path in job.folder.iterdir()} >= _NEEDED):
         return None
     key = result_key(slide, tile_grid(slide, model.card), model, job.settings)
-    same = json.loads(json.dumps([key, job.settings.min_tissue_fraction]))
-    written = [found.get("key"), found.get("tiles", {}).get("min_tissue_fraction")]
-    return found if written == same else None
+    settings = job.settings
+    asked = [key, settings.min_tissue_fraction, settings.only_regions, settings.force, False, []]
+    tiles, tissue = found.get("tiles", {}), found.get("tissue") or {}
+    written = [
+        found.get("key"),
+        tiles.get("min_tissue_fraction"),
+        tiles.get("only_in_regions"),
+        found.get("forced"),
+        tissue.get("edited", False),
+        found.get("unreadable_tiles"),
+    ]
+    return found if written == json.loads(json.dumps(asked)) else None
 
 
 def _contradiction(job: SlideJob, slide: Slide) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from napari_hmkd.errors import DeviceError
 
+_NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory", re.IGNORECASE)
 PRECISIONS = ("auto", "float32", "bfloat16")
 _BFLOAT16_SINCE = (8, 0)  # compute capability; older GPUs only emulate it, slower than float32
 
@@ -90,7 +92,8 @@ def mixed_precision(
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether a failure of torch was for want of memory; only CUDA's has a class of its own."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "memory" in str(error).partition("\n")[0].lower()
+        isinstance(error, RuntimeError)
+        and _NO_MEMORY.search(str(error).partition("\n")[0]) is not None
     )
 
 

@@ -12,6 +12,7 @@ from napari_hmkd.model.stages import GRADES
 from napari_hmkd.planning import GradePlan
 
 NOT_GRADED = -1
+_ROUNDING = 1e-6  # of a share: exactly a tenth is no more than a tenth
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class SlideSummary:
     def highest_above(self, share: float) -> int | None:
         """The highest grade that, with those above it, covers more than a share of the graded tissue."""
         own_or_higher = np.cumsum(self.share[::-1])[::-1]
-        above = np.flatnonzero(own_or_higher > share)
+        above = np.flatnonzero(own_or_higher > share + _ROUNDING)
         return int(above[-1]) if len(above) else None
 
 
@@ -158,7 +159,7 @@ class Heatmap:
         """
         whole = tissue_fraction is None
         fraction = self._plan.tissue_fraction if tissue_fraction is None else tissue_fraction
-        tissue_mm2 = (self._plan.grid.tile_um / 1000) ** 2 * fraction
+        tissue_mm2 = (self._plan.grid.tile_um / 1000) ** 2 * fraction.astype(np.float64)
         graded = self.graded & (whole | (fraction > 0))
         area = [float(tissue_mm2[self.grade == k].sum()) for k in range(GRADES)]
         total = sum(area)

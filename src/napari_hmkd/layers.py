@@ -77,7 +77,11 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
         plan.slide.name,
         step_px=plan.grid.step_px,
         mpp=plan.grid.slide_mpp,
-        about={"model": plan.card.name, "notice": plan.card.notice},
+        about={
+            "model": plan.card.name,
+            "notice": plan.card.notice,
+            "result_of": plan.slide.path,
+        },
     )
     step_px, mpp = np.array(plan.grid.step_px), np.array(plan.grid.slide_mpp)
     shown = tile_map(heatmap, mode)

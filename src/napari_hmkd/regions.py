@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ INVASIVE_TUMOUR = "invasive tumour"
 """The name, in any case, of the region that a slide's grade is stated for."""
 
 _CORNERS_OF_ELLIPSE = 128
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class MarkedRegion:
     @property
     def is_invasive_tumour(self) -> bool:
         """Whether its name says so."""
-        return self.name.strip().casefold() == INVASIVE_TUMOUR
+        return same_region(self.name) == INVASIVE_TUMOUR
 
     def tissue_fraction(self, grid: TileGrid, tissue: TissueMask | None) -> np.ndarray:
         """The share of each tile that is tissue and inside: float32 (rows, columns).
@@ -77,77 +79,74 @@ class MarkedRegion:
         return filled
 
 
-def region_of_shapes(name: str, shapes: Sequence[tuple[str, npt.ArrayLike]]) -> MarkedRegion:
-    """A region of one or several drawn shapes, together.
+def same_region(name: str) -> str:
+    """What the names of one region have in common; napari numbers a second layer, "tumour [1]"."""
+    return re.sub(r"\s*\[\d+\]$", "", name.strip()).casefold()
+
+
+def regions_of_shapes(
+    layers: Sequence[tuple[str, Sequence[tuple[str, npt.ArrayLike]]]],
+) -> tuple[MarkedRegion, ...]:
+    """Regions of drawn shapes; layers of one region's name are one.
 
     Parameters
     ----------
-    name : str
-    shapes : sequence of (kind, vertices)
-        The kinds of napari: "polygon" and "rectangle" with their corners, "ellipse" with those of its
-        box, (n, 2), (y, x) in level-0 px. Lines and paths enclose nothing and are left out.
-
-    Raises
-    ------
-    SlideError
-        If no shape encloses anything.
+    layers : sequence of (name, shapes)
+        A shape is its kind and its vertices, as napari has them: "polygon" and "rectangle" with their
+        corners, "ellipse" with those of its box, (n, 2), (y, x) in level-0 px. Lines, paths and what
+        else encloses nothing are left out, and so is a layer of nothing else.
     """
-    enclosing = [
-        shapely.make_valid(shapely.Polygon(_outline(kind, np.asarray(vertices, float))[:, ::-1]))
+    return _merged(
+        (name, shapely.Polygon(_outline(kind, np.asarray(vertices, float))[:, ::-1]))
+        for name, shapes in layers
         for kind, vertices in shapes
         if kind in ("polygon", "rectangle", "ellipse") and len(np.asarray(vertices)) > 2
-    ]
-    return _region(name, shapely.union_all(enclosing))
+    )
 
 
 def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
     """Regions from a GeoJSON file, such as QuPath's export of annotations.
 
-    A region is called by its annotation's name, or else its class; those of the same name are one.
+    A region is called by its annotation's name, or else its class; those of the same name are one, and
+    lines and points are left out.
 
     Raises
     ------
     SlideError
-        If the file cannot be read, is no GeoJSON, or holds no polygon.
+        If the file cannot be read, is no GeoJSON, or holds nothing with an area.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        features = content["features"] if isinstance(content, dict) else content
-        named = [
-            (_name(one["properties"]), shapely.geometry.shape(one["geometry"])) for one in features
-        ]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        shapely.errors.ShapelyError,
-    ) as error:
+        if isinstance(content, dict):
+            content = [content] if content["type"] == "Feature" else content["features"]
+        found = _merged(
+            (_name(one.get("properties") or {}), shapely.geometry.shape(one["geometry"]))
+            for one in content
+            if one["geometry"] is not None
+        )
+    except _UNUSABLE as error:
         raise SlideError(
             f"asked to read regions from {path}, but: {error!r}; export the annotations from QuPath as "
             "GeoJSON, or draw them in napari"
         ) from error
-    together: dict[str, list[shapely.Geometry]] = {}
-    for name, outline in named:
-        together.setdefault(name, []).append(shapely.make_valid(outline))
-    if not together:
-        raise SlideError(f"asked to read regions from {path}, but there is none in it")
-    return tuple(_region(name, shapely.union_all(parts)) for name, parts in together.items())
-
-
-def _region(name: str, outline: shapely.Geometry) -> MarkedRegion:
-    """Keep what has an area."""
-    parts = [
-        one for one in shapely.get_parts(outline) if one.geom_type in ("Polygon", "MultiPolygon")
-    ]
-    whole = shapely.union_all(parts)
-    if whole.area == 0:
+    if not found:
         raise SlideError(
-            f"asked to grade inside the region '{name}', but it encloses nothing; draw a polygon, "
-            "rectangle or ellipse"
+            f"asked to read regions from {path}, but nothing in it encloses an area; export annotations that "
+            "are polygons, rectangles or ellipses"
         )
-    return MarkedRegion(name, whole)
+    return found
+
+
+def _merged(named: Iterable[tuple[str, shapely.Geometry]]) -> tuple[MarkedRegion, ...]:
+    """One region a name, called as it was first, of what has an area."""
+    together: dict[str, tuple[str, list[shapely.Geometry]]] = {}
+    for name, outline in named:
+        parts = shapely.get_parts(shapely.make_valid(outline))
+        flat = [one for one in parts if one.geom_type in ("Polygon", "MultiPolygon") and one.area]
+        together.setdefault(same_region(name), (name.strip(), []))[1].extend(flat)
+    return tuple(
+        MarkedRegion(name, shapely.union_all(parts)) for name, parts in together.values() if parts
+    )
 
 
 def _name(properties: dict[str, Any]) -> str:

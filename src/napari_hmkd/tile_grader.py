@@ -163,8 +163,9 @@ class TileGrader:
             self._move_to(_CPU)
         else:
             return False
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        with device_errors(self.device):
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
         return True
 
     def _move_to(self, device: torch.device) -> None:

@@ -77,10 +77,10 @@ def verify_results(
         problems = list(_differences(summary, slide, student))
         sample = np.random.default_rng(seed).permutation(len(graded))[:SAMPLE_TILES]
         tiles = [list(graded)[number] for number in sorted(sample.tolist())]
-        again = _grade(slide, student, tiles, summary["precision"])
+        again = _grade(slide, student, tiles, summary["key"]["precision"])
     before = np.array([graded[tile] for tile in tiles])
     apart = np.abs(before - again).max(axis=1, initial=0.0)
-    allowed = TOLERANCE[summary["precision"]]
+    allowed = TOLERANCE[summary["key"]["precision"]]
     problems += [
         f"tile {row}, {column}: a probability differs by {difference:.3g}, more than {allowed:g}"
         for (row, column), difference in zip(tiles, apart, strict=True)
@@ -124,13 +124,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[Tile, list[float]]]:
         ):
             for name in names:
                 summary[part][name]
-        TOLERANCE[summary["precision"]]
+        TOLERANCE[summary["key"]["precision"]]
         with (folder / "tiles.csv").open(encoding="utf-8", newline="") as file:
             graded = {
                 (int(row["row"]), int(row["column"])): [float(row[f"p_{k}"]) for k in range(4)]
                 for row in csv.DictReader(file)
                 if row["grade"]
             }
+        if len(graded) != summary["graded_tiles"] or not graded:
+            raise ValueError(f"{len(graded)} graded tiles, and not {summary['graded_tiles']}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"asked to verify the results in {folder}, but they cannot be read: {error!r}; name the "

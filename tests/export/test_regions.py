@@ -14,7 +14,7 @@ from napari_hmkd.export.regions import region_entries, slide_grade
 from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.regions import region_of_shapes
+from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide import open_slide
 
 TILE = 256  # level-0 px
@@ -24,7 +24,7 @@ GRADES = [[0, 1, 2, 3], [0, 0, 0, 0], [3, 3, 3, 3]]
 def box(name: str, top: float, left: float, bottom: float, right: float):
     corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
     tiles = [(y * TILE, x * TILE) for y, x in corners]
-    return region_of_shapes(name, [("polygon", tiles)])
+    return regions_of_shapes([(name, [("polygon", tiles)])])[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.palette import GRADE_COLOURS
-from napari_hmkd.regions import region_of_shapes
+from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide import open_slide
 
 TUMOUR = [(0, 0), (0, 512), (512, 512), (512, 0)]
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def page(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel) -> Page:
     path = paint_slide(tmp_path / "R&D <b>ü.tif", [[0, 1], [2, 3]])
-    region = region_of_shapes("invasive tumour", [("polygon", TUMOUR)])
+    (region,) = regions_of_shapes([("invasive tumour", [("polygon", TUMOUR)])])
     with open_slide(path) as slide:
         grading = start_grading(slide, colour_model, regions=[region])
         list(grading.run())

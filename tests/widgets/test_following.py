@@ -60,6 +60,8 @@ def test_only_what_is_in_view_is_graded_and_the_rest_when_it_is_looked_at(
     assert graded(widget) == first | in_view(viewer, widget)
 
     widget.follow.value = False
+    qtbot.wait(300)
+    assert not widget.run.running, "the rest waits for the button"
     assert press_and_wait(widget, qtbot)
     assert graded(widget) == set(map(tuple, widget.run.grading.plan.tiles.tolist()))
 
@@ -96,7 +98,7 @@ def test_a_view_that_moves_in_the_middle_of_a_run_comes_next(
 def test_stop_ends_the_following(viewer, widget: GradeWidget, zoomed_in, qtbot) -> None:
     widget.follow.value = True
     press_and_wait(widget, qtbot)
-    widget.stop.enabled = True
+    assert widget.stop.enabled
     widget.stop.native.click()
     before = graded(widget)
     look_at(viewer, widget, CORNERS_PX[1])

@@ -72,7 +72,7 @@ def test_button_and_command_line_give_the_same_table_of_a_real_slide(
     assert layer in viewer.layers
 
     with pytest.raises(SystemExit) as ended:
-        main([str(path), "--out", str(tmp_path)])
+        main([str(path), "--out", str(tmp_path), "--fresh"])
     assert ended.value.code == 0
     rows = table(tmp_path / path.name)
     grading = widget.run.grading

@@ -62,6 +62,19 @@ def test_a_result_that_is_shown_goes_when_hiding_begins(
     assert len(results(viewer)) == 1
 
 
+def test_another_reader_has_not_scored(
+    viewer, widget: GradeWidget, reader: ReaderWidget, qtbot
+) -> None:
+    assert press_and_wait(widget, qtbot)
+    reader.score.value = "2+"
+    reader.enter.native.click()
+    assert len(results(viewer)) == 1
+    reader.reader.value = "Dr. B"
+    assert results(viewer) == []
+    reader.reader.value = "Dr. A"
+    assert len(results(viewer)) == 1
+
+
 @pytest.mark.parametrize("missing", ["reader", "file", "score"])
 def test_what_is_missing_is_asked_for(
     viewer, widget: GradeWidget, reader: ReaderWidget, tmp_path: Path, missing: str

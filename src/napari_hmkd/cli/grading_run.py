@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +21,7 @@ from napari_hmkd.cohort import (
     grade_with_workers,
 )
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import SlideError
+from napari_hmkd.errors import OutputError, SlideError
 from napari_hmkd.export import result_folders
 from napari_hmkd.export.cohort import cohort_row, write_cohort
 from napari_hmkd.grading import SlideGrading, open_model
@@ -72,8 +73,11 @@ def make_jobs(
         )
     marked = () if regions is None else read_regions(regions)
     folders = result_folders(out, [Path(path) for path in paths])
+    student = os.path.abspath(model) if os.path.isfile(model) else model  # else a name
     return [
-        SlideJob(path, folder, model, settings, mpp, backend, marked, kept_in)
+        SlideJob(
+            _absolute(path), folder.absolute(), student, settings, mpp, backend, marked, kept_in
+        )
         for path, folder in zip(paths, folders, strict=True)
     ]
 
@@ -90,14 +94,32 @@ def grade_jobs(
     several = workers > 1 or scheduler is not None
     outcomes = grade_with_workers(jobs, workers, scheduler) if several else grade_here(jobs, _watch)
     codes, rows = [ExitCode.GOOD], {}
+    unwritten = None
     for outcome in outcomes:
         codes.append(_tell(outcome))
         rows[outcome.job] = cohort_row(
             outcome.job.slide, outcome.status, outcome.message, outcome.summary
         )
         if len(jobs) > 1:
-            write_cohort([rows[job] for job in jobs if job in rows], out)
+            unwritten = _write_table([rows[job] for job in jobs if job in rows], out)
+    if unwritten is not None:
+        complain(unwritten)
+        codes.append(ExitCode.FAILED)
     return max(codes, key=_WORSE.index)
+
+
+def _write_table(rows: list[dict[str, Any]], out: Path) -> OutputError | None:
+    """Write what is known so far; a table that someone looks at ends no run."""
+    try:
+        write_cohort(rows, out)
+    except OutputError as error:
+        return error
+    return None
+
+
+def _absolute(path: str) -> str:
+    """As it is found from any folder, a worker's too."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _sample() -> str:

@@ -40,6 +40,7 @@ def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
         {
             "name": one.region.name,
             "tiles_left": _left_in(grading, one),
+            "unreadable_tiles": grading.heatmap.summary(one.tissue_fraction).failed_tiles,
             **summary_entries(grading.heatmap.summary(one.tissue_fraction), names),
         }
         for one in grading.plan.regions
@@ -47,7 +48,7 @@ def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
 
 
 def slide_grade(grading: SlideGrading) -> dict[str, object]:
-    """The grade of the marked invasive tumour by area, or why there is none."""
+    """The grade of the marked invasive tumour by area, and what to know about it or why there is none."""
     tumour = next((one for one in grading.plan.regions if one.region.is_invasive_tumour), None)
     found, reason = None, ""
     if tumour is None:
@@ -58,6 +59,8 @@ def slide_grade(grading: SlideGrading) -> dict[str, object]:
         summary = grading.heatmap.summary(tumour.tissue_fraction)
         found = summary.highest_above(SHARE_THAT_COUNTS)
         reason = "" if found is not None else "the marked invasive tumour has no graded tissue"
+        if found is not None and summary.failed_tiles:
+            reason = f"{summary.failed_tiles} of its tiles could not be read and do not count"
     return {
         "grade": None if found is None else grading.plan.card.class_names[found],
         "rule": RULE,

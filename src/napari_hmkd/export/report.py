@@ -43,7 +43,8 @@ def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
         thumbnail=_jpeg(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
         heatmap=_data_url("png", heatmap.read_bytes()),
         bars=_histogram(grading),
-        provenance=list(_flat(summary)),
+        # Folders are often called after patients, and a page is passed on.
+        provenance=[line for line in _flat(summary) if line[0] != "slide.path"],
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 

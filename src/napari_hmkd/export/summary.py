@@ -74,6 +74,7 @@ def summarise(grading: SlideGrading) -> dict[str, object]:
             "card": asdict(card),
         },
         "complete": not left,
+        "forced": plan.settings.force,
         "key": grading.key,
         "device": str(grading.device),
         "precision": grading.grader.precision,

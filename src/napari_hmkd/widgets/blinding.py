@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from psygnal import Signal
 
-from napari_hmkd.slide import Slide
-
 
 class Blinding:
     """One for all windows and panels of a session, so that no result shows anywhere.
@@ -19,7 +17,8 @@ class Blinding:
 
     def __init__(self) -> None:
         self._on = False
-        self._scored: set[str] = set()
+        self._reader = ""
+        self._scored: set[tuple[str, str]] = set()
 
     @property
     def on(self) -> bool:
@@ -31,14 +30,19 @@ class Blinding:
         self._on = on
         self.changed.emit()
 
-    def reveal(self, slide: Slide) -> None:
-        """A slide has been scored."""
-        self._scored.add(str(slide.path))
+    def sit_down(self, reader: str) -> None:
+        """Another reader looks, and may see what that reader has scored."""
+        self._reader = reader
         self.changed.emit()
 
-    def hides(self, slide: Slide) -> bool:
+    def reveal(self, slide_path: object) -> None:
+        """The reader has scored a slide."""
+        self._scored.add((self._reader, str(slide_path)))
+        self.changed.emit()
+
+    def hides(self, slide_path: object) -> bool:
         """Whether a slide's results must not be seen."""
-        return self._on and str(slide.path) not in self._scored
+        return self._on and (self._reader, str(slide_path)) not in self._scored
 
 
 blinding = Blinding()

@@ -77,12 +77,13 @@ class GradeRun(BackgroundRun):
         self.mode = self._painted = MapMode.EXPECTED
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
+        self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
         self._repaint = QTimer()
         self._repaint.setSingleShot(True)
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self._paint)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        blinding.changed.connect(self._paint)
+        blinding.changed.connect(self._on_blinding)
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -100,11 +101,26 @@ class GradeRun(BackgroundRun):
         if self.running:
             return
         resumed = self.grading if request.goes_on(self._request) and self.unfinished else None
-        self._request, self.slide_layer = request, layer
+        self._begun = request, layer  # they are this run's once it has a plan
         self._stop, self._queue = Event(), TileQueue(view, only_in_view)
         self._begin(
             f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
         )
+
+    def go_on(self, view: View) -> None:
+        """Take the shown grading up again, for what is in view alone."""
+        if self._request is not None and self.slide_layer in self._viewer.layers:
+            self.start(self.slide_layer, self._request, view, only_in_view=True)
+
+    @property
+    def target(self) -> napari.layers.Image | None:
+        """The slide layer that is graded or will be, or was."""
+        return self.slide_layer if self._begun is None else self._begun[1]
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to end."""
+        return self._stop.is_set()
 
     def look(self, view: View, only_in_view: bool = False) -> None:
         """Go on with the tiles that are in view now."""
@@ -121,11 +137,11 @@ class GradeRun(BackgroundRun):
 
     def close(self) -> None:
         """End everything: the viewer is going away."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        blinding.changed.disconnect(self._paint)
-        self._repaint.stop()
         self._stop.set()
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        blinding.changed.disconnect(self._on_blinding)
         super().close()
+        self._repaint.stop()
 
     @property
     def unfinished(self) -> bool:
@@ -150,11 +166,12 @@ class GradeRun(BackgroundRun):
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; the old result of the same slide gives way to a new one."""
-        if self._stop.is_set() or self._request is None:
+        if self._stop.is_set() or self._begun is None:
             return
+        request, self.slide_layer = self._begun
         if grading is not self.grading:
             self._show(grading)
-        self._request = replace(self._request, tissue=grading.plan.tissue)
+        self._request = replace(request, tissue=grading.plan.tissue)
         self.planned.emit(grading, self.slide_layer)
 
     def _show(self, grading: SlideGrading) -> None:
@@ -163,6 +180,14 @@ class GradeRun(BackgroundRun):
         self.layers = []
         self.grading = grading
         show_notice(self._viewer, grading.plan.card.notice)
+        self._paint()
+
+    def _on_blinding(self) -> None:
+        """Results of slides that were graded before are hidden and shown, too."""
+        for layer in self._viewer.layers:
+            slide_path = layer.metadata.get("napari_hmkd", {}).get("result_of")
+            if slide_path is not None:
+                layer.visible = not blinding.hides(slide_path)
         self._paint()
 
     def _take_away(self) -> None:
@@ -176,7 +201,7 @@ class GradeRun(BackgroundRun):
         """Draw the results so far; the first failed tile adds a layer."""
         if self.grading is None:
             return
-        if blinding.hides(self.grading.plan.slide):
+        if blinding.hides(self.grading.plan.slide.path):
             self._take_away()
             return
         tuples = heatmap_layers(self.grading, self.mode)
@@ -197,6 +222,7 @@ class GradeRun(BackgroundRun):
                 lay_over(layer, self.slide_layer)
 
     def _on_finished(self) -> None:
+        self._begun = None
         self._repaint.stop()
         self._paint()
         self._failed |= self.grading is None or self.unfinished
@@ -204,7 +230,7 @@ class GradeRun(BackgroundRun):
 
     def _on_layer_removed(self, event: object) -> None:
         removed = getattr(event, "value", None)
-        if removed is None or removed not in (self.slide_layer, self.heatmap_layer):
+        if removed is None or removed not in (self.slide_layer, self.heatmap_layer, self.target):
             return
         if removed is self.heatmap_layer:
             self.layers, self.grading, self._request = [], None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import napari.layers
@@ -18,6 +17,7 @@ from magicgui.widgets import (
     ProgressBar,
     PushButton,
 )
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.device import available_devices
@@ -30,7 +30,9 @@ from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.finished_models import finished_students
+from napari_hmkd.widgets.following import Following
 from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
+from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.notice import BY_AREA, legend_html
 from napari_hmkd.widgets.preferences import remember
 from napari_hmkd.widgets.question import Question
@@ -38,7 +40,6 @@ from napari_hmkd.widgets.region_layers import add_region_layer, marked_regions
 from napari_hmkd.widgets.saving import SaveRun
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
-from napari_hmkd.widgets.view_follower import ViewFollower
 from napari_hmkd.widgets.viewing import state_pixel_size, visible_region
 
 _DEMO = "demo student (procedural tissue)"
@@ -62,8 +63,7 @@ class GradeWidget(Container):
         self.saving = SaveRun()
         self._failure = ""
         self._insisted: Slide | None = None
-        self._following = False
-        self._view = ViewFollower(napari_viewer)
+        self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         self.model = ComboBox(label="Model", choices=_model_choices)
@@ -117,8 +117,10 @@ class GradeWidget(Container):
         self.find_tissue.clicked.connect(self.show_tissue)
         self.mark.clicked.connect(self.mark_region)
         self.start.clicked.connect(self.grade)
-        self.follow.changed.connect(self._on_view_moved)
-        self._view.moved.connect(self._on_view_moved)
+        self.follow.changed.connect(self._on_follow_chosen)
+        for field in (self.slide, self.mpp, self.model, self.model_file, self.device):
+            field.changed.connect(self._follow_no_more)
+        self._following.resumed.connect(self._on_resumed)
         self.stop.clicked.connect(self._on_stop)
         self.question.answered.connect(self._on_answered)
         self.opacity.changed.connect(self._set_opacity)
@@ -134,21 +136,21 @@ class GradeWidget(Container):
             run.failed.connect(self._on_failed)
             run.ended.connect(self._set_enabled)
         self.native.destroyed.connect(self._on_destroyed)
-        for key, action in self._keys().items():
-            self._viewer.bind_key(key, action, overwrite=True)
+        bind_keys(
+            self._viewer,
+            {
+                "Control-Alt-G": self.grade,
+                "Control-Alt-X": self._on_stop,
+                "Control-Alt-F": self.show_tissue,
+                "Control-Alt-R": self.mark_region,
+                "Control-Alt-M": self.show_next,
+            },
+        )
 
-    def _keys(self) -> dict[str, Callable[[object], None]]:
-        """What can be done without a mouse from the canvas."""
+    def show_next(self) -> None:
+        """Have the heatmap show the next of its numbers."""
         modes = list(MapMode)
-        return {
-            "Control-Shift-G": lambda _: self.grade(),
-            "Control-Shift-X": lambda _: self._on_stop(),
-            "Control-Shift-T": lambda _: self.show_tissue(),
-            "Control-Shift-R": lambda _: self.mark_region(),
-            "Control-Shift-M": lambda _: setattr(
-                self.mode, "value", str(modes[(modes.index(self.run.mode) + 1) % len(modes)])
-            ),
-        }
+        self.mode.value = str(modes[(modes.index(self.run.mode) + 1) % len(modes)])
 
     def grade(self) -> None:
         """Start grading the chosen slide, as the button does; a run under way is left alone."""
@@ -167,7 +169,7 @@ class GradeWidget(Container):
             only_regions=self.only_regions.value,
             force=slide is self._insisted,
         )
-        self._failure, self._following = "", self.follow.value
+        self._failure, self._following.on = "", self.follow.value
         self.question.hide()
         self._say("Opening the model, finding the tissue ...")
         request = GradeRequest(slide, model, settings, self.tissue.mask_of(slide), regions)
@@ -256,15 +258,19 @@ class GradeWidget(Container):
         if plan.tissue is not None and self.tissue.layer_of(plan.slide) is None:
             self.tissue.show(slide_layer, plan.tissue)
 
-    def _on_view_moved(self, _value: object = None) -> None:
-        """Grade what is looked at now: next, or, if the view is followed, alone."""
-        if self.run.running:
-            shown = self.run.slide_layer
-            if shown is not None and shown in self._viewer.layers:
-                self.run.look(visible_region(self._viewer, shown), self.follow.value)
-                self._following = self.follow.value
-        elif self._following and self.run.unfinished:
-            self.grade()
+    def _on_follow_chosen(self, on: bool) -> None:
+        """In the middle of a run it counts at once; otherwise with the next press of the button."""
+        self._following.on = on and self.run.running and not self.run.stopping
+        self._following.catch_up()
+        self._set_enabled()
+
+    def _on_resumed(self) -> None:
+        self._failure = ""
+        self._set_enabled()
+
+    def _follow_no_more(self, _value: object = None) -> None:
+        self._following.on = False
+        self._set_enabled()
 
     def _on_mode_chosen(self, name: str) -> None:
         self.run.show(MapMode(name))
@@ -273,7 +279,7 @@ class GradeWidget(Container):
     def _write_legend(self) -> None:
         if (grading := self.run.grading) is None:
             return
-        if blinding.hides(grading.plan.slide):
+        if blinding.hides(grading.plan.slide.path):
             self.legend.value = "hidden until you have scored the slide"
         else:
             area_mm2 = grading.heatmap.summary().area_mm2
@@ -294,8 +300,8 @@ class GradeWidget(Container):
         self._say(f"{tried} of {planned} tiles, {tiles_per_second:.1f} tiles/s")
 
     def _on_stop(self) -> None:
-        self._following = False
-        self._say("Stopping after this batch ...")
+        self._follow_no_more()
+        self._say("Stopping after this batch ..." if self.run.running else "Stopped.")
         self.run.stop()
 
     def _on_ended(self, complete: bool) -> None:
@@ -312,10 +318,12 @@ class GradeWidget(Container):
         if complete:
             before = f", {grading.resumed_tiles} graded before" if grading.resumed_tiles else ""
             self._say(f"Done: {tried} tiles in {grading.seconds:.0f} s{before}{unread}")
-        elif self._following and not self._failure:
+        elif self._following.on and not self._failure:
+            # The view may have moved while the last tiles of the former one were computed.
+            QTimer.singleShot(0, self._following.catch_up)
             self._say(
                 f"What is in view is graded, {tried} of {len(grading.plan.tiles)} tiles{unread}. Move on, "
-                "or untick the box and press the button for the rest."
+                "press Stop, or untick the box and press the button for the rest."
             )
         elif not self._failure:
             self._say(f"Stopped at {tried} of {len(grading.plan.tiles)} tiles{unread}")
@@ -329,9 +337,9 @@ class GradeWidget(Container):
         fields = (self.slide, self.mpp, self.model, self.model_file, self.device)
         for field in (*fields, self.find_tissue, self.start):
             field.enabled = not self._busy
-        self.stop.enabled = self.run.running
+        self.stop.enabled = self.run.running or self._following.on
         grading = self.run.grading
-        shown = grading is not None and not blinding.hides(grading.plan.slide)
+        shown = grading is not None and not blinding.hides(grading.plan.slide.path)
         graded = grading is not None and bool(grading.heatmap.graded.any())
         self.save.enabled = shown and graded and not self._busy
 
@@ -358,7 +366,7 @@ class GradeWidget(Container):
         self._set_enabled()
 
     def _on_failed(self, message: str) -> None:
-        self._failure, self._following = message, False
+        self._failure, self._following.on = message, False
         self._say(message)
 
     def _say(self, message: str) -> None:
@@ -367,10 +375,8 @@ class GradeWidget(Container):
     def _on_destroyed(self, _widget: object = None) -> None:
         finished_students.changed.disconnect(self.model.reset_choices)
         blinding.changed.disconnect(self._on_blinding)
-        self._view.close()
-        for key in self._keys():
-            self._viewer.bind_key(key, None, overwrite=True)
-        for run in (self.run, self.tissue, self.saving):
+        self._following.close()
+        for run in (self.tissue, self.saving, self.run):
             run.close()
 
 

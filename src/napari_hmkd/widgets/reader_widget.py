@@ -40,6 +40,7 @@ class ReaderWidget(Container):
         self.status.native.setWordWrap(True)
         self.hide_results.value = blinding.on
         self.hide_results.changed.connect(blinding.switch)
+        self.reader.changed.connect(lambda name: blinding.sit_down(name.strip()))
         self.slide.changed.connect(self._on_slide_chosen)
         self.enter.clicked.connect(self.note)
 
@@ -72,7 +73,7 @@ class ReaderWidget(Container):
         self.status.value = (
             f"{slide.name}: {GRADE_NAMES[noted.grade]} by {reader}, {when} in {file.name}."
         )
-        blinding.reveal(slide)
+        blinding.reveal(slide.path)
 
     def _on_slide_chosen(self, _value: object = None) -> None:
         """A score of another slide must not be noted for this one."""

@@ -6,10 +6,11 @@ import napari.layers
 import napari.viewer
 import numpy as np
 
-from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, region_of_shapes
+from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, regions_of_shapes
 from napari_hmkd.widgets.viewing import lay_over, slide_of, to_level0
 
 _COLOUR = "#ffd400"
+_OUTLINE_UM = 20.0  # to be seen where a whole section is
 
 
 def add_region_layer(
@@ -22,8 +23,9 @@ def add_region_layer(
         name=INVASIVE_TUMOUR,
         edge_color=_COLOUR,
         face_color="transparent",
-        edge_width=2 * scale[0],
+        edge_width=_OUTLINE_UM / scale[0],
         scale=scale,
+        metadata={"napari_hmkd": {"region_of": None if slide is None else slide.path}},
         units=slide_layer.units[-2:],
     )
     lay_over(layer, slide_layer)
@@ -34,18 +36,31 @@ def add_region_layer(
 def marked_regions(
     viewer: napari.viewer.Viewer, slide_layer: napari.layers.Image
 ) -> tuple[MarkedRegion, ...]:
-    """The regions of all layers with shapes, in the slide's level-0 px.
+    """The regions that were marked on a slide, in its level-0 px.
 
-    Raises
-    ------
-    SlideError
-        If all shapes of a layer are lines.
+    A layer of shapes that `add_region_layer` has not made counts where the slide is the only one.
     """
-    return tuple(
-        region_of_shapes(layer.name, _on_slide(layer, slide_layer))
-        for layer in viewer.layers
-        if isinstance(layer, napari.layers.Shapes) and len(layer.data)
+    slide = slide_of(slide_layer)
+    return regions_of_shapes(
+        [
+            (layer.name, _on_slide(layer, slide_layer))
+            for layer in region_layers(viewer)
+            if slide is not None and _region_of(layer, viewer) == slide.path
+        ]
     )
+
+
+def region_layers(viewer: napari.viewer.Viewer) -> list[napari.layers.Shapes]:
+    """The viewer's layers of shapes in the plane."""
+    shapes = [layer for layer in viewer.layers if isinstance(layer, napari.layers.Shapes)]
+    return [layer for layer in shapes if layer.ndim == 2]
+
+
+def _region_of(layer: napari.layers.Shapes, viewer: napari.viewer.Viewer) -> object:
+    """The path of the slide that a layer's shapes were drawn on."""
+    slides = {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
+    alone = slides.pop() if len(slides) == 1 else None
+    return layer.metadata.get("napari_hmkd", {}).get("region_of", alone)
 
 
 def _on_slide(

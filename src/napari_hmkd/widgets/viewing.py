@@ -65,7 +65,7 @@ def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> No
 def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
 
-    The camera goes along, so that what is on screen stays there, and so do shapes drawn over the slide.
+    The camera goes along, so that what is on screen stays there, and so do the regions marked on it.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     view.zoom = zoom / growth
     layer.metadata = kwargs["metadata"]
     for drawn in viewer.layers:
-        if isinstance(drawn, napari.layers.Shapes):
+        ours = drawn.metadata.get("napari_hmkd", {})
+        if ours.get("region_of") == slide.path:
             drawn.scale, drawn.translate = drawn.scale * growth, drawn.translate * growth
             drawn.units = kwargs["units"]
     return stated
