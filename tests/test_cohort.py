@@ -137,10 +137,18 @@ def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
         distributed.Client(cluster) as client,
     ):
         victim = next(iter(client.run(os.getpid).values()))
-        timer = threading.Timer(1.0, os.kill, (victim, signal.SIGTERM))
+        outcomes, done_before = [], []
+
+        def kill() -> None:
+            os.kill(victim, signal.SIGTERM)
+            done_before.append(len(outcomes))
+
+        timer = threading.Timer(1.0, kill)
         timer.start()
-        outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
+        outcomes.extend(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
         timer.join()
+        assert done_before[0] < len(jobs), "the worker died in the middle"
+        assert victim not in client.run(os.getpid).values()
     assert {outcome.job for outcome in outcomes} == set(jobs)
     assert {outcome.status for outcome in outcomes} == {Status.GRADED}, outcomes
     alone = grade_to_folder(job(slides, "b ä.tif", student_file, tmp_path / "alone"))

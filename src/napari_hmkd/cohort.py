@@ -228,11 +228,14 @@ def grade_with_workers(
 def _client(where: object) -> Client:
     from distributed import Client
 
+    client = None
     try:
         client = Client(where, timeout=_PATIENCE_S)
         client.wait_for_workers(1, timeout=_PATIENCE_S)
         return client
     except (OSError, ValueError) as error:
+        if client is not None:
+            client.close()
         raise DeviceError(
             f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
             "whether it runs"

@@ -35,16 +35,18 @@ def summary_entries(summary: SlideSummary, names: tuple[str, ...]) -> dict[str, 
 
 def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
     """Each marked region with its name and its summary."""
-    names = grading.plan.card.class_names
-    return [
-        {
-            "name": one.region.name,
-            "tiles_left": _left_in(grading, one),
-            "unreadable_tiles": grading.heatmap.summary(one.tissue_fraction).failed_tiles,
-            **summary_entries(grading.heatmap.summary(one.tissue_fraction), names),
-        }
-        for one in grading.plan.regions
-    ]
+    entries = []
+    for one in grading.plan.regions:
+        summary = grading.heatmap.summary(one.tissue_fraction)
+        entries.append(
+            {
+                "name": one.region.name,
+                "tiles_left": _left_in(grading, one),
+                "unreadable_tiles": summary.failed_tiles,
+                **summary_entries(summary, grading.plan.card.class_names),
+            }
+        )
+    return entries
 
 
 def slide_grade(grading: SlideGrading) -> dict[str, object]:
