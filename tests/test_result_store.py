@@ -53,6 +53,28 @@ def test_what_was_kept_comes_back_bit_for_bit(tmp_path: Path, cells: int | None)
     assert cells is None or np.array_equal(found.evidence, kept.evidence)
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 120 + ".svs", "組" * 85])
+def test_a_slide_with_the_longest_name_of_a_file_has_its_tiles_kept(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).touch()
+    store = ResultStore(tmp_path, name, {})
+    store.add(batch(range(3)))
+    assert len(store.read().tiles) == 3
+
+
+def go_on_in(folder: Path) -> None:
+    store = ResultStore(folder, "slide.svs", {})
+    assert len(store.read().tiles) == 0
+    store.add(batch(range(3)))
+
+
+def test_tiles_that_cannot_be_kept_are_an_error_in_words(impossible_folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"^asked to keep graded tiles in .*look at") as caught:
+        go_on_in(impossible_folder)
+    assert str(impossible_folder) in str(caught.value)
+
+
 def test_another_key_is_another_file(tmp_path: Path) -> None:
     ResultStore(tmp_path, "slide.svs", {"model": 1}).add(batch(range(3)))
     assert len(ResultStore(tmp_path, "slide.svs", {"model": 2}).read().tiles) == 0

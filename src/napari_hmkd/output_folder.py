@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,17 +37,48 @@ class FolderKind:
         Raises
         ------
         OutputError
-            If what is there is neither an empty folder nor an earlier one of this kind.
+            If what is there is neither an empty folder nor an earlier one of this kind, or cannot be
+            looked into.
         """
-        if not folder.exists():
-            return
-        earlier = all((folder / name).is_file() for name in self.marks)
-        if not folder.is_dir() or (any(folder.iterdir()) and not earlier):
-            raise OutputError(
-                f"asked to write {self.what} to {folder}, but what is there was not written by this "
-                f"program (no {' and '.join(sorted(self.marks))} in it) and is left alone; choose another "
-                "output folder"
-            )
+        try:
+            if not is_there(folder) or self._is_empty_or_earlier(folder):
+                return
+        except (OSError, ValueError) as error:
+            raise self.unwritable(folder, error) from error
+        raise OutputError(
+            f"asked to write {self.what} to {folder}, but what is there was not written by this "
+            f"program (no {' and '.join(sorted(self.marks))} in it) and is left alone; choose another "
+            "output folder"
+        )
+
+    def unwritable(self, folder: Path, error: Exception) -> OutputError:
+        """What to raise where a folder cannot be written, for the reason that the system gives."""
+        return OutputError(
+            f"asked to write {self.what} to {folder}, but: {error}; close programs that show files of "
+            "that folder, look at its permissions and the free space, or choose another output folder"
+        )
+
+    def _is_empty_or_earlier(self, folder: Path) -> bool:
+        if not folder.is_dir():
+            return False
+        return all((folder / name).is_file() for name in self.marks) or not any(folder.iterdir())
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name; unlike `Path.exists`, one answer in all versions of Python.
+
+    Raises
+    ------
+    OSError
+        It cannot be known: a folder above may not be entered, a name is too long, links go in a circle.
+    ValueError
+        No file can have this name.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @contextmanager
@@ -65,7 +97,10 @@ def replaced_folder(folder: Path, kind: FolderKind) -> Iterator[Path]:
     OutputError
         If the folder cannot be written or replaced.
     """
-    folder = folder.resolve()  # it may be "." or a link
+    try:
+        folder = Path(os.path.realpath(folder))  # it may be "." or a link
+    except (OSError, ValueError) as error:
+        raise kind.unwritable(folder, error) from error
     part = folder.parent / f".{uuid4().hex}.part"
     try:
         kind.check_replaceable(folder)
@@ -73,16 +108,13 @@ def replaced_folder(folder: Path, kind: FolderKind) -> Iterator[Path]:
         yield part
         _put_in_place(part, folder, kind)
     except OSError as error:
-        raise OutputError(
-            f"asked to write {kind.what} to {folder}, but: {error}; close programs that show files of "
-            "that folder, look at its permissions and the free space, or choose another output folder"
-        ) from error
+        raise kind.unwritable(folder, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _put_in_place(part: Path, folder: Path, kind: FolderKind) -> None:
-    if not folder.exists():
+    if not is_there(folder):
         part.rename(folder)
         return
     old = part.with_suffix(".old")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -17,10 +18,12 @@ import platformdirs
 from napari_hmkd.errors import OutputError
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.model.stages import GRADES
+from napari_hmkd.output_folder import is_there
 
 Result = TypeVar("Result")
 
 _WAIT_S = 30.0  # for another run that writes
+_NAME_BYTES = 200  # most file systems take 255, and SQLite adds some
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)",
     'CREATE TABLE IF NOT EXISTS tiles ("row" INTEGER, "column" INTEGER, probabilities BLOB NOT NULL, '
@@ -45,7 +48,7 @@ class ResultStore:
     folder : Path
         Of the stores; it is made with the first batch.
     name : str
-        The slide's, for people who look into the folder.
+        The slide's, for people who look into the folder; what is too long for a file's name is cut.
     key : mapping
         All that a tile's grade depends on, as plain values for JSON; another key is another file.
 
@@ -58,7 +61,8 @@ class ResultStore:
     def __init__(self, folder: Path, name: str, key: Mapping[str, object]) -> None:
         self._key = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
-        self.path = folder / f"{name}-{digest}.sqlite"
+        short = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
+        self.path = folder / f"{short}-{digest}.sqlite"
 
     def read(self) -> GradedBatch:
         """All tiles that were kept; none where there is no file yet.
@@ -68,7 +72,7 @@ class ResultStore:
         OutputError
             The file is damaged, or is not the key's.
         """
-        rows = self._do(self._read) if self.path.exists() else []
+        rows = self._do(self._read) if self._is_there() else []
         tiles = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
         probabilities = [np.frombuffer(row[2], np.float32) for row in rows]
         evidence = [_cells(row[3]) for row in rows if row[3] is not None]
@@ -105,6 +109,12 @@ class ResultStore:
             'SELECT "row", "column", probabilities, evidence FROM tiles ORDER BY "row", "column"'
         ).fetchall()
 
+    def _is_there(self) -> bool:
+        try:
+            return is_there(self.path)
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from error
+
     def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Work on the open file in one transaction."""
         try:
@@ -113,10 +123,13 @@ class ResultStore:
                 self._require_own(database)
                 return work(database)
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"asked to keep graded tiles in {self.path}, but: {error}; look at the free space and "
-                "the permissions there, or remove that file if it is damaged"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"asked to keep graded tiles in {self.path}, but: {error}; look at the free space and "
+            "the permissions there, or remove that file if it is damaged"
+        )
 
     def _require_own(self, database: sqlite3.Connection) -> None:
         """Make the tables of a new file; of an old one, check that it is the key's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,18 @@ NOTICE = "painted squares, research use only"
 COLUMNS = "row,column,y_px,x_px,tissue_fraction,p_0,p_1,p_2,p_3,grade,expected_grade,notice".split(
     ","
 )
+NAMES = ("0", "1+", "2+", "3+")
 Tile = tuple[float, int, float]  # tissue fraction, grade, expected grade
+
+
+def sha256(text: str) -> str:
+    """A fingerprint."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def areas(*area_mm2: float) -> dict[str, dict[str, float]]:
+    """Tissue of each grade, as a summary has it."""
+    return {name: {"area_mm2": area} for name, area in zip(NAMES, area_mm2, strict=True)}
 
 
 @pytest.fixture
@@ -31,7 +43,7 @@ def write_scores(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def write_result(tmp_path: Path) -> Callable[..., Path]:
-    """Write what a study reads of a result folder."""
+    """Write the summary and the table of a result folder: tiles in a row, of 1 mm2 each."""
 
     def write(
         slide: str,
@@ -39,15 +51,33 @@ def write_result(tmp_path: Path) -> Callable[..., Path]:
         *,
         below: str = "out",
         unreadable: int = 0,
+        fingerprint: str = "",
         **more: Any,
     ) -> Path:
         folder = tmp_path / below / slide
         folder.mkdir(parents=True)
+        tissue = sum(tile[0] for tile in tiles)
         summary = {
             "notice": NOTICE,
             "warnings": [NOTICE],
             "graded_tiles": len(tiles),
-            "slide": {"name": slide},
+            "unreadable_tiles": [
+                {"row": 0, "column": len(tiles) + k, "reason": "damaged"} for k in range(unreadable)
+            ],
+            "expected_grade": sum(t * e for t, _, e in tiles) / tissue if tiles else None,
+            "grades": areas(*(sum(t for t, g, _ in tiles if g == k) for k in range(4))),
+            "regions": [],
+            "slide": {
+                "name": slide,
+                "fingerprint": fingerprint or sha256(slide),
+                "mpp": [0.5, 0.5],
+            },
+            "tiles": {
+                "step_level0_px": [512.0, 512.0],
+                "overlap": 1,
+                "rows": 1,
+                "columns": len(tiles) + unreadable + 1,
+            },
             "model": {"name": "colours", "sha256": "0123"},
         }
         text = json.dumps(summary | more, ensure_ascii=False)
@@ -55,11 +85,14 @@ def write_result(tmp_path: Path) -> Callable[..., Path]:
         with (folder / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS)
             table.writeheader()
-            for tissue, grade, expected in tiles:
-                cells = {"tissue_fraction": tissue, "grade": grade, "expected_grade": expected}
-                table.writerow({"notice": NOTICE} | cells)
-            for _ in range(unreadable):
-                table.writerow({"tissue_fraction": 1.0, "notice": NOTICE})
+            for column in range(len(tiles) + unreadable):
+                place = {"row": 0, "column": column, "y_px": 0, "x_px": 512 * column}
+                cells = {"tissue_fraction": 1.0, "notice": NOTICE}
+                if column < len(tiles):
+                    tissue, grade, expected = tiles[column]
+                    cells |= {"tissue_fraction": tissue, "grade": grade, "expected_grade": expected}
+                    cells |= {f"p_{k}": int(k == grade) for k in range(4)}
+                table.writerow(place | cells)
         return folder
 
     return write

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.study.conftest import sha256
 from typer.testing import CliRunner, Result
 
 from napari_hmkd.cli.study import app
@@ -112,6 +113,45 @@ def test_every_output_says_what_it_is_not(
         assert NO_SCORE in text
         assert "research use only" in text.replace(NOTICE, "")
         assert NOTICE in text
+
+
+def test_files_of_one_name_are_compared_once_fingerprints_tell_them_apart(
+    tmp_path: Path, write_scores: WriteScores, write_result: WriteResult
+) -> None:
+    prints = {clinic: sha256(clinic) for clinic in ("A", "B")}
+    folders = [
+        write_result(
+            "a.svs", [(1.0, grade, float(grade))], below=clinic, fingerprint=prints[clinic]
+        )
+        for grade, clinic in enumerate("AB")
+    ]
+    command = (tmp_path / "A", tmp_path / "B", "--out", tmp_path / "study")
+    refused = run(write_scores("a.svs,,anna,1+\n"), *command)
+    assert refused.exit_code == 2
+    assert all(str(folder) in refused.stderr for folder in folders)
+    lines = f"a.svs,,anna,0,{prints['A']}\na.svs,,anna,1+,{prints['B']}\n"
+    done = run(write_scores(lines, "slide,region,reader,score,fingerprint"), *command)
+    assert done.exit_code == 0
+    report, _ = read(tmp_path / "study")
+    assert [value["slide"] for value in report["model"]["values"]] == sorted(
+        f"a.svs ({one[:8]})" for one in prints.values()
+    )
+    assert report["readers_with_model"][0]["expected_grade"]["bias"]["value"] == 0
+
+
+def test_a_result_of_another_file_of_that_name_is_left_out_and_told(
+    tmp_path: Path, write_scores: WriteScores, graded: Path
+) -> None:
+    lines = f"a.svs,,anna,2+,{sha256('another')}\nb.svs,,anna,1+,\n"
+    done = run(
+        write_scores(lines, "slide,region,reader,score,fingerprint"),
+        *(graded, "--out", tmp_path / "study"),
+    )
+    assert done.exit_code == 0
+    report, _ = read(tmp_path / "study")
+    assert [value["slide"] for value in report["model"]["values"]] == ["b.svs"]
+    assert report["results_of_other_files"] == ["a.svs"]
+    assert "warning: results of another file of that name: a.svs" in done.stderr
 
 
 def test_readers_are_compared_without_a_model(tmp_path: Path, write_scores: WriteScores) -> None:

@@ -12,10 +12,16 @@ from napari_hmkd.study.model_results import SlideResult
 from napari_hmkd.study.scores import Score
 from napari_hmkd.study.values import ModelValue
 
+X, Y = "11" * 32, "22" * 32
 
-def result(slide: str, *regions: str, below: str = "out", sha256: str = "0123") -> SlideResult:
+
+def result(
+    slide: str, *regions: str, below: str = "out", sha256: str = "0123", fingerprint: str = X
+) -> SlideResult:
     values = {region: ModelValue(float(number), number) for number, region in enumerate(regions or [""])}  # fmt: skip
-    return SlideResult(Path(below) / slide, slide, values, f"model {sha256}", sha256, "", ())
+    return SlideResult(
+        Path(below) / slide, slide, fingerprint, values, f"model {sha256}", sha256, "", ()
+    )
 
 
 def scored(*cases: tuple[str, str]) -> list[Score]:
@@ -79,8 +85,50 @@ def test_several_results_of_a_slide_are_an_error(results: list[SlideResult]) -> 
     assert all(str(result.folder) in str(caught.value) for result in results)
 
 
+def test_results_of_two_files_of_one_name_are_an_error_that_names_both() -> None:
+    results = [result("a.svs"), result("a.svs", below="clinic B", fingerprint=Y)]
+    with pytest.raises(DataError, match=r"add a column fingerprint") as caught:
+        match(scored(("a.svs", "")), results)
+    for one, begin in zip(results, ("11111111", "22222222"), strict=True):
+        assert f"{one.folder} ({begin})" in str(caught.value)
+
+
+def test_a_fingerprint_tells_files_of_one_name_apart() -> None:
+    results = [result("a.svs"), result("a.svs", "", "core", below="clinic B", fingerprint=Y)]
+    found = match([Score("a.svs", "core", "anna", 2, Y)], results)
+    assert found.results == (results[1],)
+    assert found.values == {("a.svs", "core"): ModelValue(1.0, 1)}
+    assert found.results_without_scores == ("a.svs",)
+
+
+def test_a_fingerprint_knows_a_slide_under_another_name() -> None:
+    found = match([Score("anonymous 7.svs", "", "anna", 2, X)], [result("a.svs")])
+    assert found.values == {("anonymous 7.svs", ""): ModelValue(0.0, 0)}
+
+
+def test_a_result_of_another_file_of_that_name_is_not_taken_and_told() -> None:
+    found = match([Score("a", "", "anna", 2, Y)], [result("a.svs")])
+    assert (found.values, found.results) == ({}, ())
+    assert found.slides_without_results == found.results_of_other_files == ("a",)
+    assert found.results_without_scores == ("a.svs",)
+
+
+def test_a_slide_that_is_graded_twice_is_an_error_with_its_fingerprint_too() -> None:
+    results = [result("a.svs"), result("a.svs", below="again")]
+    with pytest.raises(DataError, match="the slide a, found several"):
+        match([Score("a", "", "anna", 2, X)], results)
+
+
+def test_one_result_for_two_names_is_an_error() -> None:
+    scores = [Score("a", "", "anna", 2), Score("b", "", "ben", 2, X)]
+    with pytest.raises(DataError, match=r"slides a and b, found one for both: .*a\.svs"):
+        match(scores, [result("a.svs")])
+
+
 def test_slides_that_differ_in_suffix_alone_are_told_apart_by_it() -> None:
-    found = match(scored(("a.svs", ""), ("a.tif", "")), [result("a.svs"), result("a.tif")])
+    found = match(
+        scored(("a.svs", ""), ("a.tif", "")), [result("a.svs"), result("a.tif", fingerprint=Y)]
+    )
     assert [r.slide for r in found.results] == ["a.svs", "a.tif"]
 
 

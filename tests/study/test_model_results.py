@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.study.conftest import NOTICE, areas
 
-from napari_hmkd.errors import DataError
-from napari_hmkd.study.model_results import find_results, model_values, read_result
+from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.study.model_results import find_results, read_result
 from napari_hmkd.study.scores import WHOLE_SLIDE
 from napari_hmkd.study.values import ModelValue
 
@@ -18,34 +19,42 @@ WriteResult = Callable[..., Path]
 TILES = ((0.5, 1, 1.0), (1.0, 2, 2.5), (0.25, 1, 0.5))
 
 
-def test_a_tile_counts_with_its_tissue(write_result: WriteResult) -> None:
-    whole = model_values(write_result("a.svs", TILES))[WHOLE_SLIDE]
-    assert whole.expected_grade == pytest.approx((0.5 * 1 + 1 * 2.5 + 0.25 * 0.5) / 1.75)
-    assert whole.grade_of_most_area == 2  # one tile of three, but most of the tissue
+def test_the_values_are_those_that_the_summary_states(write_result: WriteResult) -> None:
+    found = read_result(write_result("a.svs", TILES)).values[WHOLE_SLIDE]
+    assert found.expected_grade == pytest.approx((0.5 * 1 + 1 * 2.5 + 0.25 * 0.5) / 1.75)
+    assert found.grade_of_most_area == 2  # one tile of three, but most of the tissue
 
 
 def test_two_grades_of_the_same_area_are_no_grade(write_result: WriteResult) -> None:
     tiles = [*[(0.1, 3, 3.0)] * 3, (0.3, 1, 1.0)]
-    assert model_values(write_result("a.svs", tiles)) == {
+    assert read_result(write_result("a.svs", tiles)).values == {
         WHOLE_SLIDE: ModelValue(pytest.approx(2.0), None)
     }
 
 
+def test_a_model_s_own_names_of_the_grades_change_no_value(write_result: WriteResult) -> None:
+    names = ("negative", "low", "equivocal", "positive")
+    grades = dict(zip(names, areas(0, 0, 0, 1).values(), strict=True))
+    found = read_result(write_result("a.svs", [(1.0, 3, 2.75)], grades=grades))
+    assert found.values == {WHOLE_SLIDE: ModelValue(2.75, 3)}
+
+
 def test_unreadable_tiles_do_not_count(write_result: WriteResult) -> None:
     folder = write_result("a.svs", [(1.0, 3, 2.75)], unreadable=5)
-    assert model_values(folder) == {WHOLE_SLIDE: ModelValue(2.75, 3)}
+    assert read_result(folder).values == {WHOLE_SLIDE: ModelValue(2.75, 3)}
 
 
 def test_a_slide_without_a_graded_tile_has_no_value(write_result: WriteResult) -> None:
-    assert model_values(write_result("a.svs", [], unreadable=2)) == {}
+    assert read_result(write_result("a.svs", [], unreadable=2)).values == {}
 
 
 def test_regions_are_read_where_the_summary_has_them(write_result: WriteResult) -> None:
     regions = [
-        {"name": "Stanze 1", "expected_grade": 2.25, "grade_of_most_area": "2+", "area_mm2": 1.0},
-        {"name": "Stanze 2", "expected_grade": 0.5, "grade_of_most_area": None},
+        {"name": "Stanze 1", "expected_grade": 2.25, "grades": areas(0, 0, 2, 1), "tiles_left": 0},
+        {"name": "Stanze 2", "expected_grade": 0.5, "grades": areas(1, 1, 0, 0)},
+        {"name": "Stanze 3", "expected_grade": None, "grades": areas(0, 0, 0, 0)},
     ]
-    assert model_values(write_result("a.svs", regions=regions)) == {
+    assert read_result(write_result("a.svs", regions=regions)).values == {
         WHOLE_SLIDE: ModelValue(2.0, 2),
         "Stanze 1": ModelValue(2.25, 2),
         "Stanze 2": ModelValue(0.5, None),
@@ -53,22 +62,23 @@ def test_regions_are_read_where_the_summary_has_them(write_result: WriteResult) 
 
 
 def test_regions_of_one_name_are_an_error(write_result: WriteResult) -> None:
-    regions = [{"name": n, "expected_grade": 1.0, "grade_of_most_area": "1+"} for n in ("x", "X")]
+    regions = [{"name": n, "expected_grade": 1.0, "grades": areas(0, 1, 0, 0)} for n in ("x", "X")]
     with pytest.raises(DataError, match="'x' and 'X' cannot be told apart"):
-        model_values(write_result("a.svs", regions=regions))
+        read_result(write_result("a.svs", regions=regions))
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"slide": {}}, "slide.name: Field required"),
-        ({"regions": [{"name": "x", "expected_grade": 3.5, "grade_of_most_area": "3+"}]},
+        ({"slide": {"name": "a.svs", "mpp": [1.0, 1.0]}}, "slide.fingerprint: Field required"),
+        ({"regions": [{"name": "x", "expected_grade": 3.5, "grades": areas(0, 0, 0, 1)}]},
          "regions.0.expected_grade"),
-        ({"regions": [{"name": "x", "expected_grade": 3.0, "grade_of_most_area": "4+"}]},
-         "regions.0.grade_of_most_area"),
-        ({"graded_tiles": 2}, "holds 1 graded tiles, but the summary beside it says 2"),
+        ({"regions": [{"name": "x", "expected_grade": 3.0, "grades": areas(0, 0, 0, -1)}]},
+         r"regions.0.grades.3\+.area_mm2"),
+        ({"grades": {"0": {"area_mm2": 1.0}}}, "grades: .*at least 4"),
+        ({"graded_tiles": 2}, "line 2: the table ends with 1 of the 2 tiles"),
     ],
-    ids=["no name", "no such value", "no such grade", "cut table"],
+    ids=["no fingerprint", "no such value", "no such area", "no such grades", "cut table"],
 )  # fmt: skip
 def test_a_damaged_result_is_an_error_that_names_the_file(
     write_result: WriteResult, changed: dict[str, object], message: str
@@ -76,26 +86,29 @@ def test_a_damaged_result_is_an_error_that_names_the_file(
     folder = write_result("a.svs")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8")) | changed
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(OutputError, match=f"compare readers with .*{message}") as caught:
         read_result(folder)
     assert str(folder) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "row", ["1,2", "0,2,2.0", "nan,2,2.0", "1,7,2.0", "1,2,nan", "x,2,2.0", '"']
+    ("old", "new"),
+    [("1.0,0,0,1,0,2,2.0", "1.0,0,0,1,0,2,nan"), ("expected_grade", "mean"), (NOTICE, "")],
 )
-def test_a_damaged_table_is_an_error(write_result: WriteResult, row: str) -> None:
+def test_a_damaged_table_is_an_error(write_result: WriteResult, old: str, new: str) -> None:
     table = write_result("a.svs") / "tiles.csv"
-    table.write_text(f"tissue_fraction,grade,expected_grade\n{row}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"tiles\.csv is no table of tiles"):
-        model_values(table.parent)
+    text = table.read_text(encoding="utf-8")
+    assert old in text
+    table.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(OutputError, match=r"tiles\.csv cannot be used: line \d"):
+        read_result(table.parent)
 
 
 @pytest.mark.parametrize("name", ["summary.json", "tiles.csv"])
 def test_a_missing_file_is_an_error(write_result: WriteResult, name: str) -> None:
     folder = write_result("a.svs")
     (folder / name).unlink()
-    with pytest.raises(DataError, match=f"{name}.*No such file"):
+    with pytest.raises(OutputError, match=f"{name}.*No such file"):
         read_result(folder)
 
 
@@ -122,6 +135,11 @@ def test_what_is_no_folder_is_an_error(tmp_path: Path, name: str) -> None:
         find_results([tmp_path / name])
 
 
+def test_a_folder_that_cannot_be_looked_into_is_an_error(impossible_folder: Path) -> None:
+    with pytest.raises(DataError, match=r"asked for results in .*name the folder"):
+        find_results([impossible_folder])
+
+
 def test_what_grading_writes_is_read(
     tmp_path: Path, paint_slide: Callable[..., Path], colour_model: object
 ) -> None:
@@ -141,6 +159,7 @@ def test_what_grading_writes_is_read(
     assert whole.grade_of_most_area == shares.index(max(shares)) == 3
     assert whole.expected_grade == pytest.approx(shares[2] * 2 + shares[3] * 3, abs=0.01)
     assert (result.slide, result.model) == ("ü.tif", "colours")
+    assert result.fingerprint == summary["slide"]["fingerprint"]
     assert result.notice == "painted squares, research use only"
     assert result.warnings == ()
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from napari_hmkd.errors import DataError
+from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.study.recording import add_score, noted_score
 from napari_hmkd.study.scores import Score, read_scores
 
-FIRST, SECOND = Score("a.svs", "", "Dr. Ä, 1", 2), Score("b.svs", "tumour", "Dr. Ä, 1", 0)
+X, Y = "1a" * 32, "2b" * 32
+FIRST, SECOND = Score("a.svs", "", "Dr. Ä, 1", 2, X), Score("b.svs", "tumour", "Dr. Ä, 1", 0)
 
 
 def test_scores_come_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "scores.csv"
     for score in (FIRST, SECOND):
-        assert noted_score(path, score.case, score.reader) is None
+        assert noted_score(path, score) is None
         add_score(path, score)
-        assert noted_score(path, score.case, score.reader) == score
+        assert noted_score(path, score) == score
     assert read_scores(path).scores == (FIRST, SECOND)
     assert [one.name for one in path.parent.iterdir()] == ["scores.csv"]
 
@@ -28,7 +30,50 @@ def test_a_score_is_not_changed_afterwards(tmp_path: Path) -> None:
     add_score(path, FIRST)
     before = path.read_bytes()
     with pytest.raises(DataError, match="has a 2\\+ of that reader already"):
-        add_score(path, Score(FIRST.slide, FIRST.region, FIRST.reader, 3))
+        add_score(path, replace(FIRST, grade=3))
+    assert path.read_bytes() == before
+
+
+def test_files_of_one_name_are_scored_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    other = replace(FIRST, grade=0, fingerprint=Y)
+    add_score(path, FIRST)
+    assert noted_score(path, other) is None
+    add_score(path, other)
+    assert [noted_score(path, one).grade for one in (FIRST, other)] == [2, 0]
+
+
+def test_a_slide_that_was_renamed_has_been_scored(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    add_score(path, FIRST)
+    assert noted_score(path, replace(FIRST, slide="renamed.svs", grade=3)) == FIRST
+
+
+def test_what_else_is_in_a_file_of_another_program_stays(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("Score;Slide;region;Reader;note\n1+;a.svs;;Dr. B;\"a; b\"\n;c.svs;;Dr. B\n", encoding="utf-8")  # fmt: skip
+    add_score(path, FIRST)
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "Score,Slide,region,Reader,note,fingerprint",
+        "1+,a.svs,,Dr. B,a; b",
+        ",c.svs,,Dr. B",
+        f'2+,a.svs,,"Dr. Ä, 1",,{X}',
+    ]
+
+
+def test_a_file_without_fingerprints_knows_slides_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text('slide,region,reader,score\na.svs,,"Dr. Ä, 1",1+\n', encoding="utf-8")
+    assert noted_score(path, FIRST).grade == 1
+
+
+def test_a_score_that_makes_an_older_one_ambiguous_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("slide,region,reader,score\na.svs,,Dr. B,1+\n", encoding="utf-8")
+    add_score(path, FIRST)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"'a.svs' may be that of line 3 or that of line 4"):
+        add_score(path, Score("a.svs", "", "Dr. C", 1, Y))
     assert path.read_bytes() == before
 
 
@@ -49,3 +94,8 @@ def test_what_is_no_table_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column slide"):
         add_score(path, FIRST)
     assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_that_cannot_be_written_is_an_error_in_words(impossible_folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"asked to note a score in .*choose another file"):
+        add_score(impossible_folder / "scores.csv", FIRST)

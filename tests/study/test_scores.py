@@ -78,12 +78,59 @@ def test_what_cannot_be_meant_is_an_error_with_its_line(
     assert str(caught.value).startswith(f"{path} line {line}: ")
 
 
+X, Y = "1a" * 32, "2b" * 32
+WITH_FINGERPRINT = "slide,region,reader,score,fingerprint"
+
+
+def slides(path: Path) -> list[tuple[str, str]]:
+    return [(score.slide, score.fingerprint) for score in read_scores(path).scores]
+
+
+def test_files_of_one_name_are_two_slides_by_their_fingerprints(write_scores: WriteScores) -> None:
+    path = write_scores(f"a,,anna,2+,{X}\na,,anna,0,{Y}\nb,,anna,1+,\n", WITH_FINGERPRINT)
+    assert slides(path) == [("a (1a1a1a1a)", X), ("a (2b2b2b2b)", Y), ("b", "")]
+
+
+def test_one_fingerprint_is_one_slide_by_its_first_name(write_scores: WriteScores) -> None:
+    path = write_scores(f"a,,anna,2+,{X}\ncopy,,ben,2+,{X}\n", WITH_FINGERPRINT)
+    assert slides(path) == [("a", X), ("a", X)]
+
+
+def test_rows_without_a_fingerprint_go_with_the_others_of_their_name(
+    write_scores: WriteScores,
+) -> None:
+    path = write_scores(f"a,,anna,2+\na,,ben,2+,{X}\nb,,ben,2+\n", WITH_FINGERPRINT)
+    assert slides(path) == [("a", X), ("a", X), ("b", "")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        (f"a,,anna,2+,{X}\na,,anna,3+,{Y}\na,,ben,2+\n", 4, "'a' may be that of line 2 or that of line 3"),
+        (f"a,,anna,2+,{X}\ncopy,,anna,3+,{X}\n", 3, r"anna gives a a 3\+, but gave it a 2\+ in line 2"),
+        ("a,,anna,2+,1.1E+63\n", 2, "the fingerprint '1.1E\\+63' is not one of 64"),
+    ],
+    ids=["either of two", "twice under two names", "as a spreadsheet spoils it"],
+)  # fmt: skip
+def test_what_fingerprints_leave_open_is_an_error_with_its_line(
+    write_scores: WriteScores, lines: str, line: int, message: str
+) -> None:
+    path = write_scores(lines, WITH_FINGERPRINT)
+    with pytest.raises(DataError, match=message) as caught:
+        read_scores(path)
+    assert str(caught.value).startswith(f"{path} line {line}: ")
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
         ("slide,region,reader", "no column score"),
         ("slide\tregion\treader\tscore", "no column slide and no column region"),
         ("slide,region,reader,score,score", "the column score is there twice"),
+        (
+            "slide,region,reader,score,fingerprint,Fingerprint",
+            "the column fingerprint is there twice",
+        ),
     ],
 )
 def test_a_wrong_header_is_an_error(write_scores: WriteScores, header: str, message: str) -> None:
@@ -114,3 +161,8 @@ def test_another_encoding_is_an_error_with_its_line(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.csv cannot be read"):
         read_scores(tmp_path / "nowhere.csv")
+
+
+def test_a_file_that_cannot_be_is_an_error(impossible_folder: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be read .*name a CSV file"):
+        read_scores(impossible_folder)

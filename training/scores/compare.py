@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.scores.bootstrap import ClusterBootstrap, clusters_of
+from napari_hmkd.training.scores.bootstrap import PatientBootstrap, clusters_of
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.paired import Grades, estimates, less, means, of_seeds
 from napari_hmkd.training.scores.predictions import Predictions, read_predictions
@@ -95,7 +95,7 @@ def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
 def _differences(
     graders: Mapping[str, Predictions], truth: Grades, groups: Sequence[Hashable]
 ) -> list[dict[str, Any]]:
-    bootstrap = ClusterBootstrap(groups)
+    bootstrap = PatientBootstrap(groups)
     drawn = {
         name: means(of_seeds([found.grades], truth, bootstrap)) for name, found in graders.items()
     }

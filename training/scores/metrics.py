@@ -5,38 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.training.tiles import GRADES
+from napari_hmkd.grade_tables import Floats, ratio
 
 CALIBRATION_BINS = 15
-
-Floats = NDArray[np.float64]
-
-
-def confusion_per_tile(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> Floats:
-    """(n, 4, 4): a one at each tile's true grade (row) and predicted grade (column)."""
-    found = np.zeros((len(truth), GRADES, GRADES))
-    found[np.arange(len(truth)), truth, predicted] = 1
-    return found
 
 
 def accuracy(confusion: NDArray[np.number]) -> Floats:
     """Share of tiles on the diagonal of (..., 4, 4) counts; NaN without a tile."""
     counts = np.asarray(confusion, np.float64)
-    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1)))
-
-
-def quadratic_kappa(confusion: NDArray[np.number]) -> Floats:
-    """Cohen's kappa with quadratic weights (Cohen 1968) of (..., 4, 4) counts.
-
-    NaN where it is undefined: all tiles of one grade and all predicted as that grade.
-    """
-    counts = np.asarray(confusion, np.float64)
-    grade = np.arange(GRADES)
-    penalty = (grade[:, None] - grade[None, :]) ** 2
-    total = counts.sum((-2, -1))
-    chance = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :]
-    observed = (penalty * counts).sum((-2, -1)) * total
-    return 1 - _ratio(observed, (penalty * chance).sum((-2, -1)))
+    return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1)))
 
 
 def f1_per_grade(confusion: NDArray[np.number]) -> Floats:
@@ -44,7 +21,7 @@ def f1_per_grade(confusion: NDArray[np.number]) -> Floats:
     counts = np.asarray(confusion, np.float64)
     labelled, predicted = counts.sum(-1), counts.sum(-2)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return np.where(labelled > 0, _ratio(2 * hits, labelled + predicted), np.nan)
+    return np.where(labelled > 0, ratio(2 * hits, labelled + predicted), np.nan)
 
 
 def macro_f1(confusion: NDArray[np.number]) -> Floats:
@@ -55,7 +32,7 @@ def macro_f1(confusion: NDArray[np.number]) -> Floats:
 def weighted_f1(confusion: NDArray[np.number]) -> Floats:
     """Mean F1 of the grades, weighted by their labelled tiles; NaN without a tile."""
     labelled = np.asarray(confusion, np.float64).sum(-1)
-    return _ratio((np.nan_to_num(f1_per_grade(confusion)) * labelled).sum(-1), labelled.sum(-1))
+    return ratio((np.nan_to_num(f1_per_grade(confusion)) * labelled).sum(-1), labelled.sum(-1))
 
 
 def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
@@ -83,7 +60,7 @@ def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Flo
     below, upto = (np.searchsorted(ranked, found, side) for side in ("left", "right"))
     drawn = weights[:, order[is_positive]]
     won = (drawn * (negatives[:, below] + negatives[:, upto])).sum(1) / 2
-    return _ratio(won, drawn.sum(1) * negatives[:, -1])
+    return ratio(won, drawn.sum(1) * negatives[:, -1])
 
 
 def calibration_bins(
@@ -120,10 +97,4 @@ def expected_calibration_error(gap_sums: Floats, tiles: Floats) -> Floats:
     tiles : (...)
         How many tiles were summed.
     """
-    return _ratio(np.abs(gap_sums).sum(-1), tiles)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Their ratio; NaN where the denominator is 0."""
-    undefined = np.full(np.shape(denominator), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
+    return ratio(np.abs(gap_sums).sum(-1), tiles)

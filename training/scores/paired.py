@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.training.scores.bootstrap import (
-    BOOTSTRAP_DRAWS,
-    DECIMALS,
-    ClusterBootstrap,
-    Floats,
-)
-from napari_hmkd.training.scores.metrics import accuracy, confusion_per_tile, quadratic_kappa
+from napari_hmkd.bootstrap import DRAWS, Floats
+from napari_hmkd.grade_tables import cross_tables, quadratic_kappa
+from napari_hmkd.training.scores.bootstrap import DECIMALS, PatientBootstrap
+from napari_hmkd.training.scores.metrics import accuracy
+from napari_hmkd.training.tiles import GRADES
 
 PAIRED_SCORES = {"kappa": quadratic_kappa, "accuracy": accuracy}
 Grades = NDArray[np.integer]
@@ -26,7 +24,7 @@ def paired(
     truth: Grades,
     groups: Sequence[Hashable],
     reference: str | None = None,
-    draws: int = BOOTSTRAP_DRAWS,
+    draws: int = DRAWS,
 ) -> dict[str, Any]:
     """Kappa and accuracy of several approaches, and their differences to one of them.
 
@@ -52,7 +50,7 @@ def paired(
     -------
     dict
         `scores` of each approach and `differences` of each but the reference, both by name, with
-        `kappa` and `accuracy` as `ClusterBootstrap.estimate` gives them; scores also with
+        `kappa` and `accuracy` as `PatientBootstrap.score` gives them; scores also with
         `per_seed`, the value of each seed.
 
     Raises
@@ -62,7 +60,7 @@ def paired(
     """
     if reference is not None and reference not in predicted:
         raise ValueError(f"the reference {reference!r} is none of {', '.join(predicted)}")
-    bootstrap = ClusterBootstrap(groups, draws)
+    bootstrap = PatientBootstrap(groups, draws)
     seeds = {name: of_seeds(found, truth, bootstrap) for name, found in predicted.items()}
     drawn = {name: means(values) for name, values in seeds.items()}
     return {
@@ -82,12 +80,12 @@ def paired(
 
 
 def of_seeds(
-    seeds: Sequence[Grades], truth: Grades, bootstrap: ClusterBootstrap
+    seeds: Sequence[Grades], truth: Grades, bootstrap: PatientBootstrap
 ) -> dict[str, Floats]:
     """(seeds, 1 + draws) of each score."""
     if not len(seeds):
         raise ValueError("an approach needs the grades of at least one seed")
-    drawn = np.stack([bootstrap.sums(confusion_per_tile(truth, grades)) for grades in seeds])
+    drawn = np.stack([bootstrap.sums(cross_tables(truth, grades, GRADES)) for grades in seeds])
     return {name: score(drawn) for name, score in PAIRED_SCORES.items()}
 
 
@@ -114,6 +112,6 @@ def less(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str,
     return {name: values[name] - other[name] for name in values}
 
 
-def estimates(values: Mapping[str, Floats], bootstrap: ClusterBootstrap) -> dict[str, Any]:
+def estimates(values: Mapping[str, Floats], bootstrap: PatientBootstrap) -> dict[str, Any]:
     """Each score with its interval."""
-    return {name: bootstrap.estimate(drawn) for name, drawn in values.items()}
+    return {name: bootstrap.score(drawn) for name, drawn in values.items()}

@@ -9,26 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_hmkd.bootstrap import DRAWS, Floats
+from napari_hmkd.grade_tables import cross_tables, quadratic_kappa
 from napari_hmkd.model import ModelCard
 from napari_hmkd.training.run import versions
-from napari_hmkd.training.scores.bootstrap import (
-    BOOTSTRAP_DRAWS,
-    DECIMALS,
-    ClusterBootstrap,
-    Floats,
-    clusters_of,
-)
+from napari_hmkd.training.scores.bootstrap import DECIMALS, PatientBootstrap, clusters_of
 from napari_hmkd.training.scores.calibration import probabilities, temperature_remarks
 from napari_hmkd.training.scores.metrics import (
     CALIBRATION_BINS,
     accuracy,
     calibration_bins,
     calibration_gaps,
-    confusion_per_tile,
     expected_calibration_error,
     f1_per_grade,
     macro_f1,
-    quadratic_kappa,
     roc_auc,
     weighted_f1,
 )
@@ -121,13 +115,13 @@ def footnotes(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     Parameters
     ----------
-    scores : mapping of title to what `ClusterBootstrap.estimate` gave
+    scores : mapping of title to what `PatientBootstrap.score` gave
     """
     found: dict[str, list[str]] = {}
     for title, score in scores.items():
         note = score.get("reason")
         if note is None and (missing := score.get("undefined_draws")):
-            note = f"the interval leaves out {missing} of {BOOTSTRAP_DRAWS} draws as undefined"
+            note = f"the interval leaves out {missing} of {DRAWS} draws as undefined"
         if note:
             found.setdefault(note, []).append(title)
     return [f"{note} ({', '.join(titles)})" for note, titles in found.items()]
@@ -149,7 +143,7 @@ def grader_scores(
     groups : (n,)
         What the bootstrap draws: patients.
     """
-    bootstrap = ClusterBootstrap(groups)
+    bootstrap = PatientBootstrap(groups)
     scores, per_grade = _of_grades(found, truth, bootstrap)
     for more, more_per_grade in (
         _of_probabilities(found, truth, bootstrap),
@@ -158,7 +152,7 @@ def grader_scores(
         scores |= more
         for grade, values in enumerate(more_per_grade):
             per_grade[grade] |= values
-    confusion = confusion_per_tile(truth, found.grades).sum(0).astype(int)
+    confusion = cross_tables(truth, found.grades, GRADES).sum(0).astype(int)
     return {
         **{key: scores[key] for key in SCALARS},
         "per_grade": dict(zip(GRADE_NAMES, per_grade, strict=True)),
@@ -173,29 +167,29 @@ Scores = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def _of_grades(
-    found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    found: Predictions, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> Scores:
-    drawn = bootstrap.sums(confusion_per_tile(truth, found.grades))
+    drawn = bootstrap.sums(cross_tables(truth, found.grades, GRADES))
     missing = _missing(truth)
     scores = {
-        "quadratic_weighted_kappa": bootstrap.estimate(
+        "quadratic_weighted_kappa": bootstrap.score(
             quadratic_kappa(drawn), "labels and answers are one and the same grade, or none"
         ),
-        "accuracy": bootstrap.estimate(accuracy(drawn), "no tile has a label"),
-        "weighted_f1": bootstrap.estimate(weighted_f1(drawn), "no tile has a label"),
-        "macro_f1": bootstrap.estimate(macro_f1(drawn), missing),
+        "accuracy": bootstrap.score(accuracy(drawn), "no tile has a label"),
+        "weighted_f1": bootstrap.score(weighted_f1(drawn), "no tile has a label"),
+        "macro_f1": bootstrap.score(macro_f1(drawn), missing),
     }
     f1 = f1_per_grade(drawn)
-    return scores, [{"f1": bootstrap.estimate(f1[:, k], missing)} for k in range(GRADES)]
+    return scores, [{"f1": bootstrap.score(f1[:, k], missing)} for k in range(GRADES)]
 
 
 def _confusion_shares(
-    found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    found: Predictions, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> list[list[dict[str, Any]]]:
     """For each label, the share of its tiles that were given each grade."""
     return [
         [
-            bootstrap.estimate(
+            bootstrap.score(
                 bootstrap.mean(found.grades == given, truth == label),
                 f"no tile is labelled {GRADE_NAMES[label]}",
             )
@@ -206,7 +200,7 @@ def _confusion_shares(
 
 
 def _of_probabilities(
-    found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    found: Predictions, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> Scores:
     if found.probabilities is None or found.logits is None:
         unknown = _unknown(_NO_PROBABILITIES)
@@ -216,26 +210,26 @@ def _of_probabilities(
     areas = np.stack([_area(calibrated[:, k], truth == k, bootstrap) for k in range(GRADES)])
     missing = _missing(truth)
     scores = {
-        "auc": bootstrap.estimate(areas.mean(0), missing),
+        "auc": bootstrap.score(areas.mean(0), missing),
         "ece_before": _calibration_error(probabilities(found.logits, 1), truth, bootstrap),
         "ece_after": _calibration_error(calibrated, truth, bootstrap),
     }
-    return scores, [{"auc": bootstrap.estimate(area, missing)} for area in areas]
+    return scores, [{"auc": bootstrap.score(area, missing)} for area in areas]
 
 
-def _area(scores: Floats, positive: NDArray[np.bool_], bootstrap: ClusterBootstrap) -> Floats:
+def _area(scores: Floats, positive: NDArray[np.bool_], bootstrap: PatientBootstrap) -> Floats:
     return bootstrap.each(lambda weights: roc_auc(scores, positive, weights))
 
 
 def _calibration_error(
-    found: Floats, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    found: Floats, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> dict[str, Any]:
     gaps = bootstrap.sums(calibration_gaps(found, truth))
     drawn = expected_calibration_error(gaps, bootstrap.sums(np.ones(len(truth))))
-    return bootstrap.estimate(drawn, "no tile has a label")
+    return bootstrap.score(drawn, "no tile has a label")
 
 
-def _of_sets(found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap) -> Scores:
+def _of_sets(found: Predictions, truth: NDArray[np.integer], bootstrap: PatientBootstrap) -> Scores:
     keys = ("coverage", "mean_set_size")
     if found.sets is None:
         unknown = _unknown(_NO_PROBABILITIES if found.logits is None else _NO_SETS)
@@ -244,7 +238,7 @@ def _of_sets(found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterB
 
     def estimates(chosen: NDArray[np.bool_] | None) -> dict[str, Any]:
         return {
-            key: bootstrap.estimate(bootstrap.mean(value, chosen), _missing(truth))
+            key: bootstrap.score(bootstrap.mean(value, chosen), _missing(truth))
             for key, value in zip(keys, values, strict=True)
         }
 
@@ -252,7 +246,7 @@ def _of_sets(found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterB
 
 
 def _reliability(
-    found: Predictions, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    found: Predictions, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> dict[str, list[dict[str, Any]]]:
     """The bins of both reliability diagrams that hold a tile."""
     if found.probabilities is None or found.logits is None:
@@ -263,7 +257,7 @@ def _reliability(
 
 
 def _bins(
-    values: Floats, truth: NDArray[np.integer], bootstrap: ClusterBootstrap
+    values: Floats, truth: NDArray[np.integer], bootstrap: PatientBootstrap
 ) -> list[dict[str, Any]]:
     number, confidence, correct = calibration_bins(values, truth)
     return [
@@ -272,7 +266,7 @@ def _bins(
             "to": round((bin_ + 1) / CALIBRATION_BINS, DECIMALS),
             "tiles": int((number == bin_).sum()),
             "confidence": round(float(confidence[number == bin_].mean()), DECIMALS),
-            "accuracy": bootstrap.estimate(bootstrap.mean(correct, number == bin_)),
+            "accuracy": bootstrap.score(bootstrap.mean(correct, number == bin_)),
         }
         for bin_ in np.unique(number).tolist()
     ]

@@ -8,16 +8,16 @@ from itertools import combinations
 
 import numpy as np
 
-from napari_hmkd.study.bootstrap import Estimate, SlideBootstrap
+from napari_hmkd.bootstrap import ClusterBootstrap, Estimate
+from napari_hmkd.grade_tables import cross_tables, quadratic_kappa
 from napari_hmkd.study.measures import (
+    SLIDE,
     BlandAltman,
     GradeAgreement,
     Grades,
     Slides,
     bland_altman,
-    case_tables,
     grade_agreement,
-    quadratic_kappa,
 )
 from napari_hmkd.study.scores import GRADES, Case, Score
 from napari_hmkd.study.values import ModelValue
@@ -149,11 +149,12 @@ def _compare(first: Grades, second: Grades, slides: Slides, seed: int) -> GradeA
 
 def _mean_kappa(grid: _Grid, seed: int) -> Estimate:
     compared = (grid.grades != _NONE).sum(0) >= 2
-    bootstrap = SlideBootstrap(grid.slides[compared], seed)
+    bootstrap = ClusterBootstrap(grid.slides[compared].tolist(), SLIDE, seed=seed)
     kappas = []
     for first, second in combinations(grid.grades[:, compared], 2):
         both = (first != _NONE) & (second != _NONE)
-        kappa = quadratic_kappa(bootstrap.sums(case_tables(first, second) * both[:, None, None]))
+        tables = cross_tables(first, second, GRADES) * both[:, None, None]
+        kappa = quadratic_kappa(bootstrap.sums(tables))
         if np.isfinite(kappa[0]):
             kappas.append(kappa)
     if not kappas:

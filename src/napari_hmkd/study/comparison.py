@@ -66,8 +66,10 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
     Raises
     ------
     DataError
-        If a file is unusable, if results are ambiguous or of several models, or if there is nothing
-        to compare.
+        If the scores are unusable, if results are ambiguous or of several models, or if there is
+        nothing to compare.
+    OutputError
+        If results are unusable.
     """
     table = read_scores(scores)
     matches = match(table.scores, [read_result(folder) for folder in find_results(results)])
@@ -85,6 +87,7 @@ def _warnings(table: ScoreTable, matches: Matches) -> Iterator[str]:
         yield f"rows without a score, left out: {table.not_scored}"
     if matches.results or matches.results_without_scores:
         yield from _left_out("slides without results", matches.slides_without_results)
+        yield from _left_out("results of another file of that name", matches.results_of_other_files)
         yield from _left_out("results of slides that nobody scored", matches.results_without_scores)
         cases = [case_name(case) for case in matches.cases_without_values]
         yield from _left_out("scored, but without a value of the model", cases)

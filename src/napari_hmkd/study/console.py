@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from napari_hmkd.bootstrap import Estimate
 from napari_hmkd.study.agreement import ReaderAndModel
-from napari_hmkd.study.bootstrap import Estimate
 from napari_hmkd.study.comparison import Comparison
 from napari_hmkd.study.report import INTERVALS, graded_pairs
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY

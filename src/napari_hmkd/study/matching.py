@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.study.identity import SHOWN
 from napari_hmkd.study.model_results import SlideResult
 from napari_hmkd.study.names import same_name, slide_names
 from napari_hmkd.study.scores import WHOLE_SLIDE, Case, Score
@@ -25,6 +26,8 @@ class Matches:
         Those that belong to a scored slide.
     slides_without_results, results_without_scores : tuple of str
         Slides that only one side has.
+    results_of_other_files : tuple of str
+        Of those slides, which have their name on both sides, but not their fingerprint.
     cases_without_values, regions_without_scores : tuple of (slide, region)
         On slides that both sides have.
     """
@@ -33,23 +36,29 @@ class Matches:
     results: tuple[SlideResult, ...]
     slides_without_results: tuple[str, ...]
     results_without_scores: tuple[str, ...]
+    results_of_other_files: tuple[str, ...]
     cases_without_values: tuple[Case, ...]
     regions_without_scores: tuple[Case, ...]
 
 
 def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
-    """Match scores and results by the slide's file name, with or without its suffix in the scores.
+    """Match scores and results by the slide's fingerprint where the scores have it.
+
+    Without one they are matched by the slide's file name, with or without its suffix in the scores.
 
     Raises
     ------
     DataError
-        If several results may belong to a slide, or the results are of several models.
+        If several results may belong to a slide, one result belongs to two, or the results are of
+        several models.
     """
     cases = sorted({score.case for score in scores})
-    slides = list(dict.fromkeys(slide for slide, _ in cases))
-    matched = _by_slide(slides, results)
+    slides = {score.slide: score.fingerprint for score in sorted(scores, key=lambda one: one.case)}
+    by_name = _by_name(results)
+    matched = _by_slide(slides, results, by_name)
     _check_one_model(list(matched.values()))
     used = {result.folder for result in matched.values()}
+    without = tuple(slide for slide in slides if slide not in matched)
     offered = {
         (slide, same_name(region)): ((slide, region), value)
         for slide, result in matched.items()
@@ -59,8 +68,9 @@ def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
     return Matches(
         values={case: offered[key][1] for key, case in wanted.items() if key in offered},
         results=tuple(matched.values()),
-        slides_without_results=tuple(slide for slide in slides if slide not in matched),
+        slides_without_results=without,
         results_without_scores=tuple(r.slide for r in results if r.folder not in used),
+        results_of_other_files=tuple(slide for slide in without if same_name(slide) in by_name),
         cases_without_values=tuple(
             case for key, case in wanted.items() if case[0] in matched and key not in offered
         ),
@@ -72,21 +82,41 @@ def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
     )
 
 
-def _by_slide(slides: Sequence[str], results: Sequence[SlideResult]) -> dict[str, SlideResult]:
-    """The one result of each slide that has any."""
-    by_name: dict[str, list[SlideResult]] = defaultdict(list)
+def _by_name(results: Sequence[SlideResult]) -> dict[str, list[SlideResult]]:
+    by_name = defaultdict(list)
     for result in results:
         for name in slide_names(result.slide):
             by_name[name].append(result)
-    found = {slide: by_name[same_name(slide)] for slide in slides if same_name(slide) in by_name}
-    for slide, candidates in found.items():
+    return dict(by_name)
+
+
+def _by_slide(
+    slides: Mapping[str, str],
+    results: Sequence[SlideResult],
+    by_name: Mapping[str, list[SlideResult]],
+) -> dict[str, SlideResult]:
+    """The one result of each slide that has any; slides by name, with their fingerprints."""
+    found: dict[str, SlideResult] = {}
+    for slide, fingerprint in slides.items():
+        if fingerprint:
+            candidates = [result for result in results if result.fingerprint == fingerprint]
+        else:
+            candidates = by_name.get(same_name(slide), [])
         if len(candidates) > 1:
-            folders = ", ".join(str(result.folder) for result in candidates)
+            folders = ", ".join(f"{r.folder} ({r.fingerprint[:SHOWN]})" for r in candidates)
             raise DataError(
-                f"asked for the result of the slide {slide}, found several: {folders}; write the "
-                "slide's file name with its suffix in the scores, or name fewer result folders"
+                f"asked for the result of the slide {slide}, found several, here with how their slides' "
+                f"fingerprints begin: {folders}; write the slide's file name with its suffix in the scores, "
+                "add a column fingerprint as summary.json has it, or name fewer result folders"
             )
-    return {slide: candidates[0] for slide, candidates in found.items()}
+        for result in candidates:
+            if other := next((one for one, its in found.items() if its is result), None):
+                raise DataError(
+                    f"asked for the results of the slides {other} and {slide}, found one for both: "
+                    f"{result.folder}; give them one name in the scores"
+                )
+            found[slide] = result
+    return found
 
 
 def _check_one_model(results: Sequence[SlideResult]) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.study.bootstrap import Estimate, Floats, SlideBootstrap
+from napari_hmkd.bootstrap import ClusterBootstrap, Estimate, Floats
+from napari_hmkd.grade_tables import cross_tables, quadratic_kappa, ratio
 from napari_hmkd.study.scores import GRADES
 
 NO_CASE = "undefined: no case has both"
 CONSTANT = "undefined: both are the same grade throughout"
 TOO_FEW = "undefined: fewer than two cases have both"
 LIMITS_SD = 1.96
-_PENALTY = (np.arange(GRADES)[:, None] - np.arange(GRADES)) ** 2
+SLIDE = "slide"
+"""What the bootstrap draws."""
 
 Slides = NDArray[np.str_]
 Grades = NDArray[np.integer]
@@ -65,33 +67,14 @@ class BlandAltman:
     upper_limit: Estimate
 
 
-def case_tables(first: Grades, second: Grades) -> Floats:
-    """(n, 4, 4): a one at each case's first grade (row) and second grade (column)."""
-    tables = np.zeros((len(first), GRADES, GRADES))
-    tables[np.arange(len(first)), first, second] = 1
-    return tables
-
-
-def quadratic_kappa(tables: Floats) -> Floats:
-    """Cohen's kappa with quadratic weights of (..., 4, 4) counts (Cohen 1968, Psychol Bull 70:213).
-
-    1 - sum (i - j)^2 observed_ij / sum (i - j)^2 expected_ij, where expected is what the margins
-    alone would give. NaN where that is 0: both constant and the same, or no case.
-    """
-    expected = tables.sum(-1)[..., :, None] * tables.sum(-2)[..., None, :]
-    by_chance = (_PENALTY * expected).sum((-2, -1))
-    observed = (_PENALTY * tables).sum((-2, -1)) * tables.sum((-2, -1))
-    return 1 - _ratio(observed, by_chance)
-
-
 def grade_agreement(first: Grades, second: Grades, slides: Slides, seed: int) -> GradeAgreement:
     """Compare two gradings, (n,) of 0 to 3 each, of cases that lie on `slides` (n,)."""
-    bootstrap = SlideBootstrap(slides, seed)
-    sums = bootstrap.sums(case_tables(first, second))
+    bootstrap = ClusterBootstrap(slides.tolist(), SLIDE, seed=seed)
+    sums = bootstrap.sums(cross_tables(first, second, GRADES))
     cases = len(first)
     return GradeAgreement(
         cases,
-        bootstrap.slides,
+        bootstrap.clusters,
         100 * float(np.mean(first == second)) if cases else None,
         bootstrap.estimate(quadratic_kappa(sums), CONSTANT if cases else NO_CASE),
         tuple(tuple(row) for row in sums[0].astype(int).tolist()),
@@ -112,25 +95,19 @@ def bland_altman(differences: Floats, slides: Slides, seed: int) -> BlandAltman:
     seed : int
         Of the bootstrap.
     """
-    bootstrap = SlideBootstrap(slides, seed)
+    bootstrap = ClusterBootstrap(slides.tolist(), SLIDE, seed=seed)
     # About their mean, so that a small spread is not lost in large squares.
     centre = differences.mean() if len(differences) else 0.0
     off = differences - centre
     count, total, squares = bootstrap.sums(np.stack([np.ones_like(off), off, off**2], axis=1)).T
-    mean = _ratio(total, count)
+    mean = ratio(total, count)
     bias = centre + mean
-    sd = np.sqrt(_ratio((squares - total * mean).clip(0), count - 1))
+    sd = np.sqrt(ratio((squares - total * mean).clip(0), count - 1))
     return BlandAltman(
         len(differences),
-        bootstrap.slides,
+        bootstrap.clusters,
         bootstrap.estimate(bias, NO_CASE),
         bootstrap.estimate(sd, TOO_FEW),
         bootstrap.estimate(bias - LIMITS_SD * sd, TOO_FEW),
         bootstrap.estimate(bias + LIMITS_SD * sd, TOO_FEW),
     )
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Their ratio; NaN where the denominator is not above 0."""
-    undefined = np.full_like(numerator, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, NonNegativeFloat
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.result_files import (
+    SUMMARY_FILE,
+    MeanGrade,
+    ModelEntry,
+    Part,
+    SlideEntry,
+    Summary,
+    read_result_files,
+)
 from napari_hmkd.study.names import same_name
-from napari_hmkd.study.scores import GRADE_NAMES, WHOLE_SLIDE, GradeName
-from napari_hmkd.study.values import HIGHEST, ModelValue, whole_slide_value
-
-SUMMARY_FILE = "summary.json"
-TABLE_FILE = "tiles.csv"
+from napari_hmkd.study.scores import GRADES, WHOLE_SLIDE
+from napari_hmkd.study.values import ModelValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +32,11 @@ class SlideResult:
     ----------
     folder : Path
         Where it is.
-    slide : str
-        The slide's file name.
+    slide, fingerprint : str
+        The slide's file name, and what its content is known by.
     values : mapping of str to ModelValue
-        By region; see `model_values`.
+        Of `WHOLE_SLIDE`, and of the regions that were marked, by name. A slide or region of which no
+        tile was graded has none.
     model, sha256 : str
         Name of the model and hash of its weights.
     notice : str
@@ -40,6 +47,7 @@ class SlideResult:
 
     folder: Path
     slide: str
+    fingerprint: str
     values: Mapping[str, ModelValue]
     model: str
     sha256: str
@@ -47,28 +55,41 @@ class SlideResult:
     warnings: tuple[str, ...]
 
 
-class _Slide(BaseModel):
-    name: str
+class _Slide(SlideEntry):
+    fingerprint: str
 
 
-class _Model(BaseModel):
-    name: str
+class _Model(ModelEntry):
     sha256: str
 
 
-class _Region(BaseModel):
+class _Area(Part):
+    area_mm2: NonNegativeFloat
+
+
+class _Graded(Part):
+    expected_grade: MeanGrade | None
+    # From 0 to 3+, as the model's card calls them.
+    grades: Annotated[dict[str, _Area], Field(min_length=GRADES, max_length=GRADES)]
+
+    @property
+    def value(self) -> ModelValue | None:
+        """None where no tile was graded."""
+        if self.expected_grade is None:
+            return None
+        area_mm2 = [one.area_mm2 for one in self.grades.values()]
+        return ModelValue.by_area(self.expected_grade, area_mm2)
+
+
+class _Region(_Graded):
     name: Annotated[str, Field(min_length=1)]
-    expected_grade: Annotated[float, Field(ge=0, le=HIGHEST)] | None
-    grade_of_most_area: GradeName | None
 
 
-class _Summary(BaseModel):
+class _Summary(_Graded, Summary):
     slide: _Slide
     model: _Model
-    notice: str
     warnings: list[str]
-    graded_tiles: int
-    regions: list[_Region] = []
+    regions: list[_Region]
 
 
 def find_results(paths: Sequence[Path]) -> list[Path]:
@@ -83,7 +104,7 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         try:
             folders = [path] if _is_result(path) else _results_below(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"asked for results in {path}, but: {error}; name the folder that "
                 "napari-hmkd-grade wrote to with --out"
@@ -102,14 +123,17 @@ def read_result(folder: Path) -> SlideResult:
 
     Raises
     ------
+    OutputError
+        If its files are unusable, see `read_result_files`.
     DataError
-        As `model_values`.
+        If two regions share a name.
     """
-    summary = _summary(folder)
+    summary = read_result_files(folder, "compare readers with", _Summary).summary
     return SlideResult(
         folder=folder,
         slide=summary.slide.name,
-        values=model_values(folder),
+        fingerprint=summary.slide.fingerprint,
+        values=_values(folder, summary),
         model=summary.model.name,
         sha256=summary.model.sha256,
         notice=summary.notice,
@@ -117,20 +141,7 @@ def read_result(folder: Path) -> SlideResult:
     )
 
 
-def model_values(folder: Path) -> dict[str, ModelValue]:
-    """A model's values of a slide: of `WHOLE_SLIDE`, and of the regions that `summary.json` lists.
-
-    A slide or region of which no tile was graded has none.
-
-    Raises
-    ------
-    DataError
-        If `summary.json` or `tiles.csv` is missing or damaged, or two regions share a name; the
-        message names the file.
-    """
-    summary = _summary(folder)
-    whole = whole_slide_value(folder / TABLE_FILE, summary.graded_tiles)
-    values = {} if whole is None else {WHOLE_SLIDE: whole}
+def _values(folder: Path, summary: _Summary) -> dict[str, ModelValue]:
     seen: dict[str, str] = {}
     for region in summary.regions:
         if first := seen.get(same_name(region.name)):
@@ -139,12 +150,8 @@ def model_values(folder: Path) -> dict[str, ModelValue]:
                 "apart: give them different names, and grade the slide again"
             )
         seen[same_name(region.name)] = region.name
-        if region.expected_grade is None:  # none of its tiles was graded
-            continue
-        most = region.grade_of_most_area
-        grade = None if most is None else GRADE_NAMES.index(most)
-        values[region.name] = ModelValue(region.expected_grade, grade)
-    return values
+    found = {WHOLE_SLIDE: summary.value} | {one.name: one.value for one in summary.regions}
+    return {region: value for region, value in found.items() if value is not None}
 
 
 def _is_result(path: Path) -> bool:
@@ -154,17 +161,3 @@ def _is_result(path: Path) -> bool:
 def _results_below(path: Path) -> list[Path]:
     # A name that begins with a dot is a folder that was being written.
     return sorted(f for f in path.iterdir() if _is_result(f) and not f.name.startswith("."))
-
-
-def _summary(folder: Path) -> _Summary:
-    path = folder / SUMMARY_FILE
-    try:
-        return _Summary.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(
-            f"{path} is no summary of this program ({where}: {first['msg']}): grade the slide again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}): grade the slide again") from error

@@ -5,26 +5,41 @@ from __future__ import annotations
 import csv
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from napari_hmkd.errors import DataError, OutputError
-from napari_hmkd.study.scores import COLUMNS, GRADE_NAMES, Case, Score, case_name, read_scores
+from napari_hmkd.output_folder import is_there
+from napari_hmkd.study.scores import (
+    COLUMNS,
+    FINGERPRINT,
+    GRADE_NAMES,
+    Score,
+    case_name,
+    read_scores,
+)
+from napari_hmkd.study.table import read_records
 
 
-def noted_score(path: Path, case: Case, reader: str) -> Score | None:
-    """What a reader has given a case in a file, None if nothing or if there is no file.
+def noted_score(path: Path, score: Score) -> Score | None:
+    """What the same reader has given the same case in a file, None if nothing or if there is no file.
+
+    Slides are the same by their fingerprints, or where one is unknown by their names.
 
     Raises
     ------
     DataError
         If the file is no table for `read_scores`.
+    OutputError
+        If it cannot be looked for.
     """
-    same = (one for one in _scores(path) if (one.case, one.reader) == (case, reader))
+    earlier = read_scores(path).scores if _is_there(path) else ()
+    same = (one for one in earlier if one.reader == score.reader and _same_case(one, score))
     return next(same, None)
 
 
 def add_score(path: Path, score: Score) -> None:
-    """Add a line to a file for `read_scores`, or begin a new one.
+    """Add a line to a file for `read_scores`, or begin a new one; what else is in it stays.
 
     Raises
     ------
@@ -33,32 +48,56 @@ def add_score(path: Path, score: Score) -> None:
     OutputError
         If it cannot be written; it stays as it is.
     """
-    earlier = _scores(path)
-    if (one := noted_score(path, score.case, score.reader)) is not None:
+    if (one := noted_score(path, score)) is not None:
         raise DataError(
             f"asked to note that {score.reader} gives {case_name(score.case)} a "
             f"{GRADE_NAMES[score.grade]}, but {path} has a {GRADE_NAMES[one.grade]} of that reader "
             "already; a score that was given without the model's result is not changed afterwards"
         )
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(
-        (one.slide, one.region, one.reader, GRADE_NAMES[one.grade]) for one in (*earlier, score)
-    )
+    csv.writer(text, lineterminator="\n").writerows(_with(path, score))
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text.getvalue(), encoding="utf-8", newline="")
         read_scores(part)  # a name that is written in two ways would make two of one
         os.replace(part, path)
-    except OSError as error:
-        raise OutputError(
-            f"asked to note a score in {path}, but: {error}; choose another file"
-        ) from error
+    except (OSError, UnicodeEncodeError) as error:
+        raise _unusable(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
-def _scores(path: Path) -> tuple[Score, ...]:
-    return read_scores(path).scores if path.exists() else ()
+def _with(path: Path, score: Score) -> list[list[str]]:
+    """The records of a file, its header first, and a new one."""
+    cells = {
+        "slide": score.slide,
+        "region": score.region,
+        "reader": score.reader,
+        "score": GRADE_NAMES[score.grade],
+        FINGERPRINT: score.fingerprint,
+    }
+    header, *records = [one for _, one in read_records(path)] if _is_there(path) else [[*COLUMNS]]
+    if FINGERPRINT not in map(str.lower, header):
+        header = [*header, FINGERPRINT]
+    return [header, *records, [cells.get(name.lower(), "") for name in header]]
+
+
+def _same_case(one: Score, other: Score) -> bool:
+    if one.fingerprint and other.fingerprint:
+        same_slide = one.fingerprint == other.fingerprint
+    else:
+        same_slide = one.slide == other.slide
+    return same_slide and one.region == other.region
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return is_there(path)
+    except (OSError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"asked to note a score in {path}, but: {error}; choose another file")

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from napari_hmkd.bootstrap import DRAWS
 from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.study.agreement import CONSENSUS
-from napari_hmkd.study.bootstrap import DRAWS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
 from napari_hmkd.study.measures import GradeAgreement
@@ -91,6 +91,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "cases_without_consensus": _named(found.cases_without_consensus),
         "slides_without_results": matches.slides_without_results,
         "results_without_scores": matches.results_without_scores,
+        "results_of_other_files": matches.results_of_other_files,
         "cases_without_model_value": _named(matches.cases_without_values),
         "regions_without_scores": _named(matches.regions_without_scores),
         "versions": {name: version(name) for name in ("napari-hmkd", "numpy")},

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import same_name, slide_names
 from napari_hmkd.study.table import Row, read_rows
 
 COLUMNS = ("slide", "region", "reader", "score")
+FINGERPRINT = "fingerprint"
 GradeName = Literal["0", "1+", "2+", "3+"]
 GRADE_NAMES: tuple[GradeName, ...] = get_args(GradeName)
 GRADES = len(GRADE_NAMES)
@@ -24,6 +27,7 @@ _GRADES = {
     for grade, name in enumerate(GRADE_NAMES)
     for text in (name, f"{grade}", f"{grade}.0")
 }
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _Seen = dict[tuple[str, str], tuple[int, str]]  # of a column and a name: its line and spelling
 
 
@@ -34,15 +38,18 @@ class Score:
     Attributes
     ----------
     slide, region, reader : str
-        As the table names them; `region` is "" for the whole slide.
+        As the table names them (`identified`); `region` is "" for the whole slide.
     grade : int
         0 to 3, for 0, 1+, 2+, 3+.
+    fingerprint : str
+        The slide's (`slide.fingerprint`), "" where it is not known.
     """
 
     slide: str
     region: str
     reader: str
     grade: int
+    fingerprint: str = ""
 
     @property
     def case(self) -> Case:
@@ -62,39 +69,36 @@ def read_scores(path: Path) -> ScoreTable:
     """Scores from a CSV file with the columns `slide, region, reader, score`; see `read_rows`.
 
     A score is 0, 1+, 2+, 3+ or 0 to 3; a row without one is counted and skipped. A row without a
-    region is about the whole slide.
+    region is about the whole slide. A column `fingerprint` tells files of one name apart and knows
+    one again that was renamed.
 
     Raises
     ------
     DataError
         If the file is no such table or holds no score; if a score is none of these; if a reader
-        scores a case twice; if a name is written in two ways, which would make two of one.
-        The message names file and line.
+        scores a case twice; if a name is written in two ways, which would make two of one; if a name
+        without a fingerprint may be that of several files. The message names file and line.
     """
-    scores: dict[tuple[str, str, str], tuple[int, Score]] = {}
+    rows: list[tuple[int, Score]] = []
     seen: _Seen = {}
     not_scored = 0
-    for line, row in read_rows(path, COLUMNS):
+    for line, row in read_rows(path, COLUMNS, (FINGERPRINT,)):
         where = f"{path} line {line}"
         _check_names(row, line, where, seen)
         if not row["score"]:
             not_scored += 1
             continue
-        score = Score(row["slide"], row["region"], row["reader"], _grade(row["score"], where))
-        first_line, first = scores.setdefault((*score.case, score.reader), (line, score))
-        if first is not score:
-            raise DataError(
-                f"{where}: {score.reader} gives {case_name(score.case)} a "
-                f"{GRADE_NAMES[score.grade]}, but gave it a {GRADE_NAMES[first.grade]} in line "
-                f"{first_line}: keep one of the two lines"
-            )
+        grade, fingerprint = _grade(row["score"], where), _fingerprint(row[FINGERPRINT], where)
+        rows.append((line, Score(row["slide"], row["region"], row["reader"], grade, fingerprint)))
     _check_suffixes(path, seen)
-    if not scores:
+    if not rows:
         raise DataError(
             f"{path} holds no scores ({not_scored} rows without one): it needs a line for each case "
             "and reader, with 0, 1+, 2+ or 3+ in the column score"
         )
-    return ScoreTable(tuple(score for _, score in scores.values()), not_scored)
+    rows = _of_identified_slides(path, rows)
+    _check_repetitions(path, rows)
+    return ScoreTable(tuple(score for _, score in rows), not_scored)
 
 
 def case_name(case: Case) -> str:
@@ -110,6 +114,38 @@ def _grade(text: str, where: str) -> int:
             "write one of these"
         )
     return _GRADES[text]
+
+
+def _fingerprint(text: str, where: str) -> str:
+    if text and not _SHA256.fullmatch(text):
+        raise DataError(
+            f"{where}: the fingerprint {text!r} is not one of 64 digits and letters a to f: copy it from "
+            "summary.json, or leave the cell empty"
+        )
+    return text
+
+
+def _of_identified_slides(path: Path, rows: list[tuple[int, Score]]) -> list[tuple[int, Score]]:
+    slides = identified(
+        path, [(line, NamedSlide(score.slide, score.fingerprint)) for line, score in rows]
+    )
+    return [
+        (line, replace(score, slide=slide.name, fingerprint=slide.fingerprint))
+        for (line, score), slide in zip(rows, slides, strict=True)
+    ]
+
+
+def _check_repetitions(path: Path, rows: list[tuple[int, Score]]) -> None:
+    """No reader scores a case twice."""
+    scored: dict[tuple[Case, str], tuple[int, Score]] = {}
+    for line, score in rows:
+        first_line, first = scored.setdefault((score.case, score.reader), (line, score))
+        if first is not score:
+            raise DataError(
+                f"{path} line {line}: {score.reader} gives {case_name(score.case)} a "
+                f"{GRADE_NAMES[score.grade]}, but gave it a {GRADE_NAMES[first.grade]} in line "
+                f"{first_line}: keep one of the two lines"
+            )
 
 
 def _check_names(row: Row, line: int, where: str, seen: _Seen) -> None:

@@ -13,21 +13,30 @@ from napari_hmkd.errors import DataError
 Row = dict[str, str]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def read_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, Row]]:
     """The cells of some columns of each row that is not blank, and the line the row begins in.
 
     UTF-8 with or without a byte order mark, commas or semicolons, columns in any order and among
     others; spaces around cells are dropped, and letters composed (Unicode NFC).
+
+    Parameters
+    ----------
+    path : Path
+        CSV file.
+    columns, optional : sequence of str
+        Columns that the file must have, and those that are empty where it has none.
 
     Raises
     ------
     DataError
         If the file cannot be read or lacks a column, or a row has too many cells or an open quote.
     """
-    records = _records(path)
+    records = read_records(path)
     line, first = next(records, (1, []))
     header = [cell.lower() for cell in first]
-    _check_header(header, columns, f"{path} line {line}")
+    _check_header(header, columns, optional, f"{path} line {line}")
     for line, cells in records:
         if any(cells[len(header) :]):
             raise DataError(
@@ -36,21 +45,29 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
             )
         # Spreadsheets leave out empty cells at a line's end.
         named = dict(zip(header, cells, strict=False))
-        yield line, {name: named.get(name, "") for name in columns}
+        yield line, {name: named.get(name, "") for name in (*columns, *optional)}
 
 
-def _check_header(header: Sequence[str], columns: Sequence[str], where: str) -> None:
+def _check_header(
+    header: Sequence[str], columns: Sequence[str], optional: Sequence[str], where: str
+) -> None:
     if missing := [name for name in columns if name not in header]:
         raise DataError(
             f"{where}: no column {' and no column '.join(missing)}: the first line must name the "
             f"columns {', '.join(columns)}, separated by commas or semicolons"
         )
-    if twice := [name for name in columns if header.count(name) > 1]:
+    if twice := [name for name in (*columns, *optional) if header.count(name) > 1]:
         raise DataError(f"{where}: the column {twice[0]} is there twice: rename or remove one")
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The stripped cells of each record that has any."""
+def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The stripped cells of each record that has any, the header's first, and the line it begins in.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or a quote is left open.
+    """
     text = _text(path)
     separator = max(",;", key=text.lstrip().partition("\n")[0].count)
     lines = io.StringIO(text, newline="")
@@ -77,6 +94,6 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path} line {line}: not UTF-8 text: save it as 'CSV UTF-8'") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): name a CSV file") from error
     return unicodedata.normalize("NFC", text)

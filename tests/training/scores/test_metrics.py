@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_hmkd.grade_tables import cross_tables
 from napari_hmkd.training.scores.metrics import (
     accuracy,
     calibration_gaps,
-    confusion_per_tile,
     expected_calibration_error,
     f1_per_grade,
     macro_f1,
-    quadratic_kappa,
     roc_auc,
     weighted_f1,
 )
@@ -25,33 +24,12 @@ pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, ma
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return confusion_per_tile(np.asarray(truth), np.asarray(predicted)).sum(0)
+    return cross_tables(np.asarray(truth), np.asarray(predicted), 4).sum(0)
 
 
 def random_probabilities(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.dirichlet([0.4] * 4, n), np.r_[0:4, rng.integers(0, 4, n - 4)]
-
-
-@settings(max_examples=30, deadline=None)
-@given(pairs=pairs)
-def test_kappa_is_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
-    truth, predicted = np.array(pairs).T
-    found = quadratic_kappa(confusion(truth, predicted))
-    if len(set(truth) | set(predicted)) == 1:
-        assert np.isnan(found)
-        return
-    wanted = sklearn_metrics.cohen_kappa_score(
-        truth, predicted, labels=range(4), weights="quadratic"
-    )
-    assert found == pytest.approx(wanted)
-
-
-def test_kappa_by_hand() -> None:
-    # Four tiles, one off by one: 1 - observed 1 / expected (sum of penalties times margins) / 4.
-    expected = (0 + 1 + 4 + 4 + 1 + 0 + 1 + 1 + 4 + 1 + 0 + 0 + 9 + 4 + 1 + 1) / 4
-    found = quadratic_kappa(confusion([0, 1, 2, 3], [0, 1, 2, 2]))
-    assert found == pytest.approx(1 - 1 / expected)
 
 
 @settings(max_examples=30, deadline=None)
