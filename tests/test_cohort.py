@@ -7,13 +7,23 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from napari_hmkd import cohort
 from napari_hmkd.cli.grade import main
-from napari_hmkd.cohort import SlideJob, Status, find_slides, grade_to_folder, grade_with_workers
+from napari_hmkd.cohort import (
+    SlideJob,
+    SlideOutcome,
+    Status,
+    find_slides,
+    grade_to_folder,
+    grade_with_workers,
+)
 from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.planning import GradeSettings
 
@@ -99,7 +109,7 @@ def job(slides: Path, name: str, model: Path, out: Path) -> SlideJob:
     return SlideJob(str(slides / name), out / name, str(model), SETTINGS, kept_in=kept)
 
 
-@pytest.mark.parametrize("change", ["slide", "model", "settings", "results"])
+@pytest.mark.parametrize("change", ["slide", "model", "settings", "results", "origin"])
 def test_a_changed_job_is_done_anew(
     slides: Path,
     student_file: Path,
@@ -119,9 +129,22 @@ def test_a_changed_job_is_done_anew(
     elif change == "settings":
         strict = GradeSettings(batch_size=2, device="cpu", min_tissue_fraction=0.9)
         second = SlideJob(first.slide, first.folder, first.model, strict, kept_in=first.kept_in)
+    elif change == "origin":
+        second = replace(first, geojson_origin="file")
     else:
         os.truncate(first.folder / "summary.json", 100)
     assert grade_to_folder(second).status is Status.GRADED
+    assert grade_to_folder(second).status is Status.SKIPPED
+
+
+def test_a_folder_that_was_closed_meanwhile_is_told_without_a_traceback(
+    slides: Path, student_file: Path, closed_folder: Path, caplog
+) -> None:
+    outcome = grade_to_folder(job(slides, "a.tif", student_file, closed_folder))
+    assert outcome.status is Status.FAILED
+    assert outcome.message.startswith(f"asked to write results to {closed_folder}")
+    assert "Permission denied" in outcome.message
+    assert not caplog.records
 
 
 def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
@@ -155,6 +178,34 @@ def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
     for outcome in outcomes:
         if outcome.job.slide == alone.job.slide:
             assert outcome.summary["grades"] == alone.summary["grades"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, threads: int
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    running: list[SlideJob] = []
+    at_once: list[int] = []
+
+    def grade_to_folder(one: SlideJob) -> SlideOutcome:
+        running.append(one)
+        time.sleep(0.05)
+        at_once.append(len(running))
+        running.remove(one)
+        return SlideOutcome(one, Status.GRADED, "", {})
+
+    monkeypatch.setattr(cohort, "grade_to_folder", grade_to_folder)
+    jobs = [SlideJob(f"{k}.svs", tmp_path / f"{k}", "demo", SETTINGS) for k in range(4)]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None
+    ) as cluster:
+        outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
+    assert {outcome.job for outcome in outcomes} == set(jobs)
+    assert at_once == [1] * 4
+    told = [one.getMessage() for one in caplog.records if one.name == cohort.__name__]
+    assert len(told) == (threads > 1)
+    assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error(

@@ -18,7 +18,11 @@ SURE, GUESS, LEANING = [0, 0, 0, 1], [0.25] * 4, [0.1, 0.5, 0.3, 0.1]
 def heatmap(thresholds: tuple[float, ...] = (), evidence: np.ndarray | None = None) -> Heatmap:
     """2 x 2 tiles of which three are graded and one could not be read."""
     card = SimpleNamespace(class_names=NAMES, conformal_thresholds=thresholds)
-    found = Heatmap(SimpleNamespace(tissue_fraction=np.ones((2, 2), np.float32), card=card))
+    grid = SimpleNamespace(overlap=1)
+    fraction = np.ones((2, 2), np.float32)
+    tiles = np.argwhere(fraction)
+    plan = SimpleNamespace(tiles=tiles, tissue_fraction=fraction, grid=grid, card=card)
+    found = Heatmap(plan)
     tiles = np.array([[0, 0], [0, 1], [1, 0]])
     probabilities = np.array([SURE, GUESS, LEANING], np.float32)
     found.update(GradedBatch(tiles, probabilities, (FailedTile(1, 1, "damaged"),), evidence))

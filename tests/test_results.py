@@ -19,7 +19,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.results import read_results, result_layers
+from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import open_slide
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
@@ -30,7 +30,13 @@ SUMMARY = {
     "graded_tiles": 3,
     "unreadable_tiles": [{"row": 1, "column": 0, "reason": "that part is damaged"}],
     "slide": {"name": "Gewebe ü.tif", "mpp": [0.25, 0.5]},
-    "tiles": {"tile_px": 256, "step_level0_px": [512.0, 256.0], "rows": 2, "columns": 3},
+    "tiles": {
+        "tile_px": 256,
+        "overlap": 1,
+        "step_level0_px": [512.0, 256.0],
+        "rows": 2,
+        "columns": 3,
+    },
     "model": {"name": "colours"},
 }
 TABLE = """\
@@ -96,7 +102,7 @@ def test_results_say_what_the_files_say(tmp_path: Path) -> None:
     assert results.slide_name == "Gewebe ü.tif"
     assert results.notice == "painted, research use only"
     assert (results.step_px, results.slide_mpp) == ((512.0, 256.0), (0.25, 0.5))
-    assert results.failed == {(1, 0): "that part is damaged"}
+    assert np.argwhere(results.unreadable).tolist() == [[1, 0]]
     expected = [[0.1, 1.25, np.nan], [np.nan, np.nan, 3.0]]
     np.testing.assert_allclose(results.expected_grade, expected, rtol=1e-6)
 
@@ -118,6 +124,17 @@ def test_a_table_of_a_windows_editor_is_read(tmp_path: Path) -> None:
 def test_a_model_may_have_no_notice(tmp_path: Path) -> None:
     table = TABLE.replace('"painted, research use only"', "")
     assert read_results(written(tmp_path, SUMMARY | {"notice": ""}, table)).notice == ""
+
+
+def test_what_holds_both_files_is_a_result_folder(tmp_path: Path) -> None:
+    assert is_result_folder(written(tmp_path))
+    (tmp_path / "tiles.csv").unlink()
+    assert not is_result_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_none(impossible_folder: Path) -> None:
+    assert not is_result_folder(impossible_folder)
+    refused(impossible_folder, r"asked to show the results in .*summary\.json cannot be used: ")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

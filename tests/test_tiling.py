@@ -17,11 +17,12 @@ grids = st.builds(
     slide_mpp=st.tuples(mpps, mpps),
     tile_px=st.sampled_from([256, 512, 1024]),
     model_mpp=st.floats(0.23, 1.0),
+    overlap=st.sampled_from([1, 2, 4]),
 )
 
 
 @given(grids)
-def test_the_tiles_cover_the_slide_and_none_lies_outside(grid: TileGrid) -> None:
+def test_the_squares_cover_the_slide_and_none_lies_outside(grid: TileGrid) -> None:
     starts = grid.origins(grid.tiles())
     ends = starts + grid.step_px
     assert starts.min() == 0
@@ -31,7 +32,7 @@ def test_the_tiles_cover_the_slide_and_none_lies_outside(grid: TileGrid) -> None
 
 
 @given(grids)
-def test_each_tile_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
+def test_each_square_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
     tiles = grid.tiles()
     gap = grid.origins(tiles + 1) - (grid.origins(tiles) + grid.step_px)
     # Unrounded: the same closeness at the far end of the slide as at its origin.
@@ -39,14 +40,14 @@ def test_each_tile_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
 
 
 @given(grids, st.data())
-def test_a_tile_is_found_over_its_own_middle(grid: TileGrid, data: st.DataObject) -> None:
-    tile = (
+def test_a_square_is_found_over_its_own_middle(grid: TileGrid, data: st.DataObject) -> None:
+    square = (
         data.draw(st.integers(0, grid.rows - 1)),
         data.draw(st.integers(0, grid.columns - 1)),
     )
-    y, x = grid.centers(tile)[0]
+    y, x = grid.origins(square)[0] + np.array(grid.step_px) / 2
     on_slide = y < grid.slide_size.height and x < grid.slide_size.width
-    assert grid.tile_at(y, x) == (tile if on_slide else None)
+    assert grid.tile_at(y, x) == (square if on_slide else None)
 
 
 @given(
@@ -67,7 +68,7 @@ def test_nearest_first_sorts_every_tile_with_those_in_view_in_front(
     ordered = grid.nearest_first(tiles, focus, view)
     assert sorted(map(tuple, ordered.tolist())) == list(map(tuple, tiles.tolist()))
 
-    start, end = grid.origins(ordered), grid.origins(ordered + 1)
+    start, end = grid.origins(ordered), grid.origins(ordered + grid.overlap)
     seen = (
         (start[:, 0] < view.bottom)
         & (end[:, 0] > view.y)
@@ -78,6 +79,20 @@ def test_nearest_first_sorts_every_tile_with_those_in_view_in_front(
     away_um = np.linalg.norm((grid.centers(ordered) - focus) * grid.slide_mpp, axis=1)
     for group in (away_um[seen], away_um[~seen]):
         assert (np.diff(group) >= -1e-6).all()  # um; equal but for rounding
+
+
+@given(grids)
+def test_tiles_overlap_by_whole_squares(grid: TileGrid) -> None:
+    first, second = grid.centers([(0, 0), (grid.overlap, 0)])
+    assert (second - first)[0] * grid.slide_mpp[0] == pytest.approx(grid.tile_um, rel=1e-9)
+    assert first * grid.slide_mpp == pytest.approx(np.full(2, grid.tile_um / 2), rel=1e-9)
+
+
+@given(grids, st.integers(0, 3000), st.integers(0, 3000), st.sampled_from([(0, 0), (0, 9), (9, 0)]))
+def test_no_tile_shares_area_with_an_empty_region(
+    grid: TileGrid, y: int, x: int, sides: tuple[int, int]
+) -> None:
+    assert not grid.meets(grid.tiles(), Region(y, x, *sides)).any()
 
 
 def test_the_step_is_not_rounded() -> None:

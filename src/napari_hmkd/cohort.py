@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +21,7 @@ from napari_hmkd.errors import DeviceError, HmkdError, SlideError
 from napari_hmkd.export import write_results
 from napari_hmkd.export.folder import RESULTS
 from napari_hmkd.export.tissue import TISSUE_FILE
+from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
 from napari_hmkd.planning import GradeSettings, tile_grid
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 60
 _NEEDED = RESULTS.entries - {TISSUE_FILE}
-_ONE_AT_A_TIME = threading.Lock()  # a worker's threads share one network
+# Threads of one worker share its network, its GPU's memory and torch's threads: two slides at once
+# would be no faster than one after the other, and need twice the memory.
+_ONE_AT_A_TIME = threading.Lock()
 Watch = Callable[[SlideGrading], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -68,6 +71,8 @@ class SlideJob:
         Parts to sum up by themselves.
     kept_in : Path or None
         Where graded tiles are kept (`start_grading`). Without it every slide is graded anew.
+    geojson_origin : {"slide", "file"}
+        What `tiles.geojson` counts from.
     """
 
     slide: str
@@ -78,6 +83,7 @@ class SlideJob:
     backend: str | None = None
     regions: tuple[MarkedRegion, ...] = ()
     kept_in: Path | None = None
+    geojson_origin: Origin = "slide"
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
             with watch(grading) if watch else nullcontext(_ignore) as advance:
                 for batch in grading.run():
                     advance(len(batch.tiles) + len(batch.failed))
-            write_results(grading, job.folder)
+            write_results(grading, job.folder, job.geojson_origin)
     except HmkdError as error:
         return SlideOutcome(job, Status.FAILED, str(error), {})
     except Exception as error:  # one slide's bad luck is not the others'
@@ -199,7 +205,8 @@ def grade_with_workers(
     workers : int
         Processes of this machine, where no scheduler is named.
     scheduler : str, optional
-        Address of a dask scheduler, "tcp://host:8786".
+        Address of a dask scheduler, "tcp://host:8786". Its workers should have one thread each: a
+        process grades one slide at a time, and there is a warning where they have more.
 
     Raises
     ------
@@ -216,6 +223,7 @@ def grade_with_workers(
         ) as where,
         closing(_client(where)) as client,
     ):
+        _warn_of_idle_threads(client.nthreads().values())
         threads = None if scheduler else max(1, (os.cpu_count() or 1) // workers)
         futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
         for future in as_completed(futures):
@@ -240,6 +248,17 @@ def _client(where: object) -> Client:
             f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
             "whether it runs"
         ) from error
+
+
+def _warn_of_idle_threads(threads: Collection[int]) -> None:
+    """Warn where workers, so many threads each, are handed more slides than they grade at a time."""
+    if several := sum(count > 1 for count in threads):
+        _LOG.warning(
+            "%d of %d dask workers have several threads, of which one grades and the others hold slides back "
+            "from idle workers; start them with 'dask worker ADDRESS --nthreads 1 --nworkers N'",
+            several,
+            len(threads),
+        )
 
 
 def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
@@ -268,11 +287,19 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
     found = _summary(job.folder)
     if job.kept_in is None or job.regions or found is None:
         return None
-    if not (found.get("complete") and {path.name for path in job.folder.iterdir()} >= _NEEDED):
+    if not (found.get("complete") and all(os.path.exists(job.folder / name) for name in _NEEDED)):
         return None
-    key = result_key(slide, tile_grid(slide, model.card), model, job.settings)
+    key = result_key(slide, tile_grid(slide, model.card, job.settings.overlap), model, job.settings)
     settings = job.settings
-    asked = [key, settings.min_tissue_fraction, settings.only_regions, settings.force, False, []]
+    asked = [
+        key,
+        settings.min_tissue_fraction,
+        settings.only_regions,
+        settings.force,
+        False,
+        [],
+        job.geojson_origin,
+    ]
     tiles, tissue = found.get("tiles", {}), found.get("tissue") or {}
     written = [
         found.get("key"),
@@ -281,6 +308,7 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
         found.get("forced"),
         tissue.get("edited", False),
         found.get("unreadable_tiles"),
+        found.get("geojson_origin"),
     ]
     return found if written == json.loads(json.dumps(asked)) else None
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Origin = Literal["slide", "file"]
+"""Where level-0 pixels count from: the corner of the slide as it is shown, or of the file's level 0."""
 
 
 @dataclass(frozen=True, slots=True)

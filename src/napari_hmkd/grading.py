@@ -175,7 +175,7 @@ class SlideGrading:
 
     def _require_a_grade(self) -> None:
         failed = list(self.heatmap.failed.values())
-        if failed and not self.heatmap.graded.any():
+        if failed and not self.heatmap.graded_tiles.any():
             raise SlideError(
                 f"asked to grade {self.plan.slide.name}, but none of its {len(failed)} tiles with "
                 f"tissue could be; the first failed with: {failed[0].message}; fetch the file again from "
@@ -239,6 +239,7 @@ def result_key(
         "model_sha256": model.sha256(),
         "card_sha256": hashlib.sha256(model.card.to_json().encode()).hexdigest(),
         "tile_px": grid.tile_px,
+        "overlap": grid.overlap,
         "model_mpp": grid.model_mpp,
         "precision": choose_precision(choose_device(settings.device), settings.precision),
         "version": version("napari-hmkd"),

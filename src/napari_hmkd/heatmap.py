@@ -1,4 +1,4 @@
-"""Graded tiles gathered on a canvas of one pixel per tile, and what they say about the slide."""
+"""Graded tiles gathered on a canvas of one pixel per square, and what they say about the slide."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from napari_hmkd.inference import FailedTile, GradedBatch
 from napari_hmkd.model.stages import GRADES
+from napari_hmkd.overlap import mean_of_cells, mean_of_squares, mean_of_tiles, squares_under
 from napari_hmkd.planning import GradePlan
 
 NOT_GRADED = -1
@@ -17,18 +18,18 @@ _ROUNDING = 1e-6  # of a share: exactly a tenth is no more than a tenth
 
 @dataclass(frozen=True, slots=True)
 class SlideSummary:
-    """Tissue of a slide or region per grade, by area of tiles and not by cells: no ASCO/CAP score.
+    """Tissue of a slide or region per grade, by area of squares and not by cells: no ASCO/CAP score.
 
     Attributes
     ----------
     area_mm2 : tuple of float
-        Tissue in tiles of grade 0, 1+, 2+, 3+.
+        Tissue in squares of grade 0, 1+, 2+, 3+.
     share : tuple of float
         The same as shares of the graded tissue; zeros where nothing is graded.
     graded_tiles, failed_tiles : int
         Tiles with a grade, and tiles that could not be read.
     expected_grade : float or None
-        Mean of the tiles' expected grades, by tissue; None where nothing is graded.
+        Mean of the squares' expected grades, by tissue; None where nothing is graded.
     undecided_tiles : int or None
         Graded tiles whose prediction set is not exactly one grade; None where the model has no sets.
     """
@@ -53,123 +54,172 @@ class SlideSummary:
 
 
 class Heatmap:
-    """What is known about each tile of a slide so far.
+    """What is known about each tile of a slide so far, and so about each square between their corners.
+
+    A square has the mean of the probabilities of the graded tiles over it. Where tiles lie side by
+    side, it is the tile.
 
     Attributes
     ----------
-    probabilities : numpy.ndarray
-        float32 (rows, columns, 4); NaN where a tile is not graded.
+    answers : numpy.ndarray
+        Probabilities of each tile: float32 (rows, columns, 4); NaN where it is not graded.
     evidence : numpy.ndarray or None
         float32 (rows, columns, k, k, 4), of each tile's cells as in `Answer`, NaN where a tile is not
         graded; None before the first tile and from a network that has no cells.
     failed : dict
-        From (row, column) to the `FailedTile`.
+        From a tile's (row, column) to the `FailedTile`.
     """
 
     def __init__(self, plan: GradePlan) -> None:
-        self._plan = plan
-        self.probabilities = np.full((*plan.tissue_fraction.shape, GRADES), np.nan, np.float32)
+        # Not the plan, with which the slide would stay open as long as its results are shown.
+        self._tiles, self._grid, self._card = plan.tiles, plan.grid, plan.card
+        self._tissue_fraction = plan.tissue_fraction
+        self.answers = np.full((*plan.tissue_fraction.shape, GRADES), np.nan, np.float32)
         self.evidence: np.ndarray | None = None
         self.failed: dict[tuple[int, int], FailedTile] = {}
+        self._mean: np.ndarray | None = None  # of the tiles over each square, once it was asked for
 
     def update(self, batch: GradedBatch) -> None:
         """Enter a batch of results."""
-        where = tuple(batch.tiles.T)
-        self.probabilities[where] = batch.probabilities
+        where, self._mean = tuple(batch.tiles.T), None
+        self.answers[where] = batch.probabilities
         self.failed |= {(tile.row, tile.column): tile for tile in batch.failed}
         if batch.evidence is not None:
             if self.evidence is None:
-                shape = (*self.probabilities.shape[:2], *batch.evidence.shape[1:])
+                shape = (*self.answers.shape[:2], *batch.evidence.shape[1:])
                 self.evidence = np.full(shape, np.nan, np.float32)
             self.evidence[where] = batch.evidence
 
     @property
-    def graded(self) -> np.ndarray:
+    def graded_tiles(self) -> np.ndarray:
         """Which tiles have a grade: bool (rows, columns)."""
-        return ~np.isnan(self.probabilities[..., 0])
+        return ~np.isnan(self.answers[..., 0])
+
+    @property
+    def failed_tiles(self) -> np.ndarray:
+        """Which tiles could not be read or graded: bool (rows, columns)."""
+        failed = np.zeros(self.answers.shape[:2], bool)
+        failed[tuple(np.array(list(self.failed), dtype=np.int64).reshape(-1, 2).T)] = True
+        return failed
 
     @property
     def remaining(self) -> np.ndarray:
         """The plan's tiles that were not tried yet, row by row: int64 (n, 2)."""
-        done = self.graded
-        done[tuple(np.array(list(self.failed), dtype=np.int64).reshape(-1, 2).T)] = True
-        tiles = self._plan.tiles
-        return tiles[~done[tuple(tiles.T)]]
+        tried = self.graded_tiles | self.failed_tiles
+        return self._tiles[~tried[tuple(self._tiles.T)]]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of each square: float32 (rows, columns, 4); NaN where it is not graded."""
+        overlap = self._grid.overlap
+        if overlap == 1:
+            return self.answers
+        if self._mean is None:
+            self._mean = mean_of_tiles(self.answers, overlap)
+        return self._mean
+
+    @property
+    def graded(self) -> np.ndarray:
+        """Which squares have a grade: bool (rows, columns)."""
+        return ~np.isnan(self.probabilities[..., 0])
+
+    @property
+    def unreadable(self) -> np.ndarray:
+        """Which squares would have one, had the tiles over them not failed: bool (rows, columns)."""
+        return squares_under(self.failed_tiles, self._grid.overlap) & ~self.graded
 
     @property
     def grade(self) -> np.ndarray:
         """The most probable grade, 0 to 3, or -1 where not graded: int8 (rows, columns)."""
-        likeliest = np.nan_to_num(self.probabilities).argmax(axis=-1)
-        return np.where(self.graded, likeliest, NOT_GRADED).astype(np.int8)
+        return most_probable(self.probabilities)
 
     @property
     def expected_grade(self) -> np.ndarray:
         """The sum of k p_k, in [0, 3], or NaN where not graded: float32 (rows, columns)."""
-        return self.probabilities @ np.arange(GRADES, dtype=np.float32)
+        return expected(self.probabilities)
 
     @property
     def finer_probabilities(self) -> np.ndarray | None:
-        """Of each cell of each tile: float32 (rows k, columns k, 4), NaN where not graded; or None.
+        """Of each cell of each square: float32 (rows k, columns k, 4), NaN where not graded; or None.
 
-        The cells' logits have the tile's as their mean; their probabilities need not have its
-        probabilities as theirs.
+        A tile's cells have its logits as their mean; their probabilities need not have its
+        probabilities as theirs. Where tiles overlap, a cell's logits are the mean of what they say of
+        it; there is no finer map where their steps cut cells apart.
         """
-        if self.evidence is None:
+        overlap = self._grid.overlap
+        if self.evidence is None or self.evidence.shape[2] % overlap:
             return None
-        rows, columns, side, _, _ = self.evidence.shape
-        cells = self.evidence.swapaxes(1, 2).reshape(rows * side, columns * side, GRADES)
+        evidence = mean_of_cells(self.evidence, overlap)
+        rows, columns, side, _, _ = evidence.shape
+        cells = evidence.swapaxes(1, 2).reshape(rows * side, columns * side, GRADES)
         return softmax(cells, axis=-1)
 
     @property
     def undecided(self) -> np.ndarray | None:
-        """Which graded tiles have a prediction set of no or of several grades: bool (rows, columns).
+        """Which graded squares have a prediction set of no or of several grades: bool (rows, columns).
 
-        Grade k is in a tile's set if its probability is at least the card's k-th threshold. None
-        where the card has none.
+        Grade k is in a set if its probability is at least the card's k-th threshold. None where the
+        card has none.
         """
-        thresholds = self._plan.card.conformal_thresholds
+        return self._undecided(self.probabilities)
+
+    def _undecided(self, probabilities: np.ndarray) -> np.ndarray | None:
+        thresholds = self._card.conformal_thresholds
         if not thresholds:
             return None
-        return self.graded & ((self.probabilities >= np.array(thresholds)).sum(axis=-1) != 1)
+        in_set = (probabilities >= np.array(thresholds)).sum(axis=-1)
+        return ~np.isnan(probabilities[..., 0]) & (in_set != 1)
 
-    def describe(self, tile: tuple[int, int]) -> str:
-        """What is known about a tile (row, column), in words."""
-        if tile in self.failed:
+    def describe(self, square: tuple[int, int]) -> str:
+        """What is known about a square (row, column), in words."""
+        if self.unreadable[square]:
             return "not readable"
-        if not self.graded[tile]:
+        if not self.graded[square]:
             return "not graded"
-        names = self._plan.card.class_names
+        names = self._card.class_names
         each = ", ".join(
-            f"{name} {p:.0%}" for name, p in zip(names, self.probabilities[tile], strict=True)
+            f"{name} {p:.0%}" for name, p in zip(names, self.probabilities[square], strict=True)
         )
-        doubt = ", undecided" if self.undecided is not None and self.undecided[tile] else ""
-        return f"grade {names[self.grade[tile]]}{doubt}, expected {self.expected_grade[tile]:.2f} ({each})"
+        doubt = ", undecided" if self.undecided is not None and self.undecided[square] else ""
+        return f"grade {names[self.grade[square]]}{doubt}, expected {self.expected_grade[square]:.2f} ({each})"
 
     def summary(self, tissue_fraction: np.ndarray | None = None) -> SlideSummary:
         """Tissue per grade so far.
 
-        A tile counts with its tissue, the tile's area times its tissue fraction, wholly for its
-        most probable grade. What lies beyond the slide's edge is no tissue, so that a tile over
+        A square counts with its tissue, the square's area times its tissue fraction, wholly for its
+        most probable grade. What lies beyond the slide's edge is no tissue, so that a square over
         the edge counts with the part of it on the slide.
 
         Parameters
         ----------
         tissue_fraction : numpy.ndarray, optional
-            (rows, columns), what of each tile is tissue of a region; the whole slide's, if left out.
+            (rows, columns), what of each square is tissue of a region; the whole slide's, if left out.
         """
         whole = tissue_fraction is None
-        fraction = self._plan.tissue_fraction if tissue_fraction is None else tissue_fraction
-        tissue_mm2 = (self._plan.grid.tile_um / 1000) ** 2 * fraction.astype(np.float64)
+        fraction = self._tissue_fraction if tissue_fraction is None else tissue_fraction
+        tissue_mm2 = (self._grid.square_um / 1000) ** 2 * fraction.astype(np.float64)
         graded = self.graded & (whole | (fraction > 0))
         area = [float(tissue_mm2[self.grade == k].sum()) for k in range(GRADES)]
         total = sum(area)
-        expected = float((tissue_mm2 * self.expected_grade)[graded].sum())
-        undecided = self.undecided
+        weighted = float((tissue_mm2 * self.expected_grade)[graded].sum())
+        counted = whole | (mean_of_squares(fraction, self._grid.overlap) > 0)
+        undecided = self._undecided(self.answers)
         return SlideSummary(
             area_mm2=tuple(area),
             share=tuple(a / total if total else 0.0 for a in area),
-            graded_tiles=int(graded.sum()),
-            failed_tiles=sum(whole or bool(fraction[tile] > 0) for tile in self.failed),
-            expected_grade=expected / total if total else None,
-            undecided_tiles=None if undecided is None else int((undecided & graded).sum()),
+            graded_tiles=int((self.graded_tiles & counted).sum()),
+            failed_tiles=int((self.failed_tiles & counted).sum()),
+            expected_grade=weighted / total if total else None,
+            undecided_tiles=None if undecided is None else int((undecided & counted).sum()),
         )
+
+
+def most_probable(probabilities: np.ndarray) -> np.ndarray:
+    """The grade of (..., 4), 0 to 3, or -1 of NaN: int8 (...)."""
+    likeliest = np.nan_to_num(probabilities).argmax(axis=-1)
+    return np.where(np.isnan(probabilities[..., 0]), NOT_GRADED, likeliest).astype(np.int8)
+
+
+def expected(probabilities: np.ndarray) -> np.ndarray:
+    """The sum of k p_k of (..., 4), in [0, 3]: float32 (...)."""
+    return probabilities @ np.arange(GRADES, dtype=np.float32)

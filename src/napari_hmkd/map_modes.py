@@ -1,4 +1,4 @@
-"""What a heatmap can show of its tiles, one thing at a time."""
+"""What a heatmap can show of its squares, one thing at a time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TileMap:
     values : numpy.ndarray
         float32 (rows k, columns k), NaN where there is nothing to show.
     cells : int
-        k, how many of them make up a tile's side.
+        k, how many of them make up a square's side.
     limits : tuple of float
         The least and the greatest that can be.
     colours : numpy.ndarray or str
@@ -61,9 +61,9 @@ class TileMap:
 def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
     """One kind of map of a heatmap of the moment.
 
-    The entropy is that of a tile's probabilities, over its greatest, log 4: 0 is certain, 1 is a guess.
-    The finer map shows the tiles' cells (`Heatmap.finer_probabilities`), or the tiles where a network
-    has none.
+    The entropy is that of a square's probabilities, over its greatest, log 4: 0 is certain, 1 is a guess.
+    The finer map shows the squares' cells (`Heatmap.finer_probabilities`), or the squares where there
+    are none.
     """
     grades = colourise(np.arange(GRADES))
     if mode in _PROBABILITIES:

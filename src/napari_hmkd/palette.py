@@ -1,4 +1,4 @@
-"""Colours of the grades, the same on screen and in pictures."""
+"""Colours of the grades and hatching of undecided tiles, the same on screen and in pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 # and unlike the pink and purple of H&E.
 GRADE_COLOURS = ("#2c7bb6", "#abd9e9", "#fdae61", "#d7191c")
 _RGB = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in GRADE_COLOURS])
+
+HATCH = (np.add.outer(range(8), range(8)) == 7).astype(np.uint8)
+"""Hatching, to be repeated along both axes: uint8 (8, 8), 1 on its line from lower left to upper right."""
 
 
 def colourise(grade: np.ndarray) -> np.ndarray:

@@ -10,12 +10,14 @@ import numpy as np
 from napari_hmkd.errors import SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
+from napari_hmkd.overlap import mean_of_squares
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
 
 ENLARGEMENT_WARNING = 1.2
+STRIDES = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class GradeSettings:
         "auto" (bfloat16 on the GPUs that have it), "float32" or "bfloat16".
     min_tissue_fraction : float
         Tiles with less tissue than this share of their area are left out.
+    stride : float
+        From one tile to the next, as a share of its side: 1, 0.5 or 0.25. Where tiles overlap, their
+        answers are averaged.
     only_regions : bool
         Leave the tiles that lie outside all marked regions.
     force : bool
@@ -43,6 +48,7 @@ class GradeSettings:
     device: str = "auto"
     precision: str = "auto"
     min_tissue_fraction: float = 0.1
+    stride: float = 1.0
     only_regions: bool = False
     force: bool = False
 
@@ -54,11 +60,20 @@ class GradeSettings:
             raise ValueError(
                 f"the tissue fraction must be in (0, 1], got {self.min_tissue_fraction}"
             )
+        if self.stride not in STRIDES:
+            raise ValueError(
+                f"the stride must be one of {', '.join(f'{one:g}' for one in STRIDES)}, got {self.stride:g}"
+            )
+
+    @property
+    def overlap(self) -> int:
+        """How many tiles lie over a point, along each axis."""
+        return round(1 / self.stride)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlannedRegion:
-    """A marked region, and what of each tile is tissue inside it: float32 (rows, columns)."""
+    """A marked region, and what of each square is tissue inside it: float32 (rows, columns)."""
 
     region: MarkedRegion
     tissue_fraction: np.ndarray
@@ -77,13 +92,13 @@ class GradePlan:
     settings : GradeSettings
         As asked for.
     grid : TileGrid
-        All tiles of the slide.
+        All tiles of the slide, and the squares between their corners.
     stain : StainCheck
         What the slide looks like.
     tissue : TissueMask or None
         Where there is tissue; None where none could be found and grading was insisted on.
     tissue_fraction : numpy.ndarray
-        float32 (rows, columns), the share of each tile's area that is tissue; what lies beyond the
+        float32 (rows, columns), the share of each square's area that is tissue; what lies beyond the
         slide's edge is none. 1 everywhere without a tissue mask.
     enlargement : float
         1.0, or how many times the slide's own pixels are enlarged to the model's.
@@ -107,13 +122,18 @@ class GradePlan:
     @property
     def tiles(self) -> np.ndarray:
         """The tiles to grade, row by row: int64 (n, 2)."""
-        wanted = self.tissue_fraction >= self.settings.min_tissue_fraction
+        wanted = self.of_tiles(self.tissue_fraction) >= self.settings.min_tissue_fraction
         if self.settings.only_regions:
-            wanted &= np.any([one.tissue_fraction > 0 for one in self.regions], axis=0)
+            marked = [self.of_tiles(one.tissue_fraction) > 0 for one in self.regions]
+            wanted &= np.any(marked, axis=0)
         return np.argwhere(wanted)
 
+    def of_tiles(self, fraction: np.ndarray) -> np.ndarray:
+        """Shares of squares as shares of the tiles that begin there: both (rows, columns)."""
+        return mean_of_squares(fraction, self.settings.overlap)
 
-def tile_grid(slide: Slide, card: ModelCard) -> TileGrid:
+
+def tile_grid(slide: Slide, card: ModelCard, overlap: int = 1) -> TileGrid:
     """The tiles of a model over a slide.
 
     Raises
@@ -121,7 +141,7 @@ def tile_grid(slide: Slide, card: ModelCard) -> TileGrid:
     PixelSizeError
         If the slide's pixel size is unknown.
     """
-    return TileGrid(slide.size, slide.require_mpp(), card.tile_px, card.mpp)
+    return TileGrid(slide.size, slide.require_mpp(), card.tile_px, card.mpp, overlap)
 
 
 def read_tile(slide: Slide, grid: TileGrid, tile: tuple[int, int]) -> np.ndarray:
@@ -174,7 +194,7 @@ def plan_grading(
             f"asked to grade {slide.name} inside marked regions alone, but none is marked; draw one, or "
             "grade the whole slide"
         )
-    grid = tile_grid(slide, card)
+    grid = tile_grid(slide, card, settings.overlap)
     enlargement = slide.enlargement(card.mpp)
     stain, tissue = examine(slide, tissue)
     if not (stain.gradable or settings.force):

@@ -51,7 +51,7 @@ def get_reader(path: Paths) -> Reader | None:
         return _read_result_folder
     if suffix in VENDOR_SUFFIXES:
         return read_slides
-    if suffix not in _OTHER_SUFFIXES and not where.is_dir():
+    if suffix not in _OTHER_SUFFIXES and not os.path.isdir(where):
         return None
     return _reader_of_opened(where)
 
@@ -89,7 +89,7 @@ def _reader_of_opened(path: Path) -> Reader | None:
     except SlideStalledError as error:
         return partial(_refuse, error)
     except SlideError as error:
-        if path.is_dir():
+        if os.path.isdir(path):
             return _reader_of_several(_files_in(path))
         return partial(_refuse, error) if _is_large_tiff(path) else None
     large = max(slide.size.height, slide.size.width) >= _LARGE_PX

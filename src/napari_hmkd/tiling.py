@@ -15,10 +15,12 @@ _SLIVER = 1e-6  # of a tile: a last row or column thinner than this is rounding,
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Square tiles of a model, side by side over a slide from its top-left corner.
+    """Square tiles of a model over a slide, from its top-left corner, side by side or overlapping.
 
-    Tiles are named (row, column). The last row and column may reach beyond the slide. Every origin
-    is computed from its index with an unrounded step, so that errors never add up.
+    Tiles are named (row, column). Their corners cut the slide into squares, of which each has the
+    name of the tile that begins there; where tiles lie side by side, they are the squares. Those of
+    the last rows and columns may reach beyond the slide. Every origin is computed from its index with
+    an unrounded step, so that errors never add up.
 
     Attributes
     ----------
@@ -30,12 +32,15 @@ class TileGrid:
         Side of a tile as the model sees it, px.
     model_mpp : float
         The model's pixel size, um/px.
+    overlap : int
+        How many tiles lie over a point along each axis: neighbours are that part of their side apart.
     """
 
     slide_size: Size
     slide_mpp: tuple[float, float]
     tile_px: int
     model_mpp: float
+    overlap: int = 1
 
     @property
     def tile_um(self) -> float:
@@ -43,18 +48,23 @@ class TileGrid:
         return self.tile_px * self.model_mpp
 
     @property
+    def square_um(self) -> float:
+        """Side of a square, and so from one tile to the next, um."""
+        return self.tile_um / self.overlap
+
+    @property
     def step_px(self) -> tuple[float, float]:
-        """Height and width of a tile (y, x) in level-0 px, not rounded."""
-        return self.tile_um / self.slide_mpp[0], self.tile_um / self.slide_mpp[1]
+        """Height and width of a square (y, x) in level-0 px, not rounded."""
+        return self.square_um / self.slide_mpp[0], self.square_um / self.slide_mpp[1]
 
     @property
     def rows(self) -> int:
-        """Number of tiles from top to bottom."""
+        """Number of tiles, and of squares, from top to bottom."""
         return _count(self.slide_size.height, self.step_px[0])
 
     @property
     def columns(self) -> int:
-        """Number of tiles from left to right."""
+        """Number of tiles, and of squares, from left to right."""
         return _count(self.slide_size.width, self.step_px[1])
 
     def tiles(self) -> np.ndarray:
@@ -62,15 +72,15 @@ class TileGrid:
         return np.indices((self.rows, self.columns)).reshape(2, -1).T
 
     def origins(self, tiles: npt.ArrayLike) -> np.ndarray:
-        """Top-left corners of tiles (n, 2): float64 (n, 2), (y, x) in level-0 px."""
+        """Top-left corners of tiles or squares (n, 2): float64 (n, 2), (y, x) in level-0 px."""
         return np.asarray(tiles, dtype=np.float64).reshape(-1, 2) * self.step_px
 
     def centers(self, tiles: npt.ArrayLike) -> np.ndarray:
         """Middles of tiles (n, 2): float64 (n, 2), (y, x) in level-0 px."""
-        return (np.asarray(tiles, dtype=np.float64).reshape(-1, 2) + 0.5) * self.step_px
+        return self.origins(tiles) + np.multiply(self.step_px, self.overlap / 2)
 
     def tile_at(self, y: float, x: float) -> tuple[int, int] | None:
-        """The tile (row, column) over a point in level-0 px, None outside the slide."""
+        """The square (row, column) over a point in level-0 px, None outside the slide."""
         if not (0 <= y < self.slide_size.height and 0 <= x < self.slide_size.width):
             return None
         row, column = int(y / self.step_px[0]), int(x / self.step_px[1])
@@ -106,9 +116,9 @@ class TileGrid:
     def meets(self, tiles: np.ndarray, view: Region) -> np.ndarray:
         """Which of the tiles (n, 2) share area with a region: bool (n,)."""
         start = self.origins(tiles)
-        stop = start + self.step_px
-        inside = (start < (view.bottom, view.right)) & (stop > (view.y, view.x))
-        return inside[:, 0] & inside[:, 1]
+        stop = start + np.multiply(self.step_px, self.overlap)
+        shared = np.maximum(start, (view.y, view.x)), np.minimum(stop, (view.bottom, view.right))
+        return (shared[0] < shared[1]).all(axis=1)
 
 
 def _count(length_px: int, step_px: float) -> int:

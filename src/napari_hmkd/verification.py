@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +13,15 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.planning import read_tile, tile_grid
+from napari_hmkd.result_files import (
+    ModelEntry,
+    Overlap,
+    Part,
+    SlideEntry,
+    Summary,
+    Tile,
+    read_result_files,
+)
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.tile_grader import TileGrader
@@ -24,7 +31,29 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference of a probability that another device of the same arithmetic may make."""
 
 _AT_ONCE = 8
-Tile = tuple[int, int]
+
+
+class _Slide(SlideEntry):
+    path: str
+    backend: str
+    mpp_source: str
+    fingerprint: str
+
+
+class _Model(ModelEntry):
+    sha256: str
+    temperature: float
+
+
+class _Key(Part):
+    precision: Literal["float32", "bfloat16"]
+    overlap: Overlap
+
+
+class _Summary(Summary):
+    slide: _Slide
+    model: _Model
+    key: _Key
 
 
 @dataclass(frozen=True)
@@ -77,7 +106,7 @@ def verify_results(
         problems = list(_differences(summary, slide, student))
         sample = np.random.default_rng(seed).permutation(len(graded))[:SAMPLE_TILES]
         tiles = [list(graded)[number] for number in sorted(sample.tolist())]
-        again = _grade(slide, student, tiles, summary["key"]["precision"])
+        again = _grade(slide, student, tiles, summary["key"])
     before = np.array([graded[tile] for tile in tiles])
     apart = np.abs(before - again).max(axis=1, initial=0.0)
     allowed = TOLERANCE[summary["key"]["precision"]]
@@ -104,9 +133,11 @@ def _differences(summary: Mapping[str, Any], slide: Slide, student: OpenModel) -
     ]
 
 
-def _grade(slide: Slide, student: OpenModel, tiles: list[Tile], precision: str) -> np.ndarray:
-    grid = tile_grid(slide, student.card)
-    grader = TileGrader(student.network, student.card, choose_device(), precision)
+def _grade(
+    slide: Slide, student: OpenModel, tiles: list[Tile], key: Mapping[str, Any]
+) -> np.ndarray:
+    grid = tile_grid(slide, student.card, key["overlap"])
+    grader = TileGrader(student.network, student.card, choose_device(), key["precision"])
     answers = [
         grader.grade([read_tile(slide, grid, tile) for tile in tiles[start : start + _AT_ONCE]])
         for start in range(0, len(tiles), _AT_ONCE)
@@ -116,26 +147,12 @@ def _grade(slide: Slide, student: OpenModel, tiles: list[Tile], precision: str) 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[Tile, list[float]]]:
     """The summary, and the probabilities of each graded tile."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        for part, names in (
-            ("slide", ("path", "backend", "mpp", "mpp_source", "fingerprint")),
-            ("model", ("sha256", "temperature")),
-        ):
-            for name in names:
-                summary[part][name]
-        TOLERANCE[summary["key"]["precision"]]
-        with (folder / "tiles.csv").open(encoding="utf-8", newline="") as file:
-            graded = {
-                (int(row["row"]), int(row["column"])): [float(row[f"p_{k}"]) for k in range(4)]
-                for row in csv.DictReader(file)
-                if row["grade"]
-            }
-        if len(graded) != summary["graded_tiles"] or not graded:
-            raise ValueError(f"{len(graded)} graded tiles, and not {summary['graded_tiles']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    found = read_result_files(folder, "verify", _Summary)
+    if not len(found.tiles):
         raise OutputError(
-            f"asked to verify the results in {folder}, but they cannot be read: {error!r}; name the "
-            "folder of one slide that this version of napari-hmkd-grade has written"
-        ) from error
-    return summary, graded
+            f"asked to verify the results in {folder}, but no tile in them is graded: name the folder of "
+            "another slide"
+        )
+    tiles = [(row, column) for row, column in found.tiles.tolist()]
+    graded = dict(zip(tiles, found.probabilities.tolist(), strict=True))
+    return found.summary.model_dump(mode="json"), graded

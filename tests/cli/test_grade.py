@@ -191,6 +191,27 @@ def test_a_back_end_that_cannot_is_refused(
     assert said in result.stderr
 
 
+@pytest.mark.parametrize(("origin", "corner"), [("slide", [0, 0]), ("file", [256, 256])])
+def test_where_the_geojson_of_a_part_that_was_scanned_counts_from(
+    tmp_path: Path,
+    slide: Path,
+    grade: Callable[..., Result],
+    state_bounds: Callable[..., None],
+    origin: str,
+    corner: list[int],
+) -> None:
+    state_bounds(y=256, x=256, height=256, width=512)
+    out = tmp_path / "out"
+    result = grade(slide, "--out", out, "--backend", "openslide", "--geojson-origin", origin)
+    assert result.exit_code == 0, result.stderr
+    collection = json.loads((out / slide.name / "tiles.geojson").read_text(encoding="ascii"))
+    outlines = [one["geometry"]["coordinates"][0] for one in collection["features"]]
+    points = [point for outline in outlines for point in outline]
+    assert [min(axis) for axis in zip(*points, strict=True)] == corner
+    assert collection["napari_hmkd"]["origin"] == origin
+    assert summary(out / slide.name)["slide"]["origin_in_file_px"] == [256, 256]
+
+
 def test_a_slide_on_a_server(
     tmp_path: Path, slide: Path, grade: Callable[..., Result], write_zarr, serve
 ) -> None:
@@ -225,6 +246,7 @@ def test_the_sample_slide(
         ["slide.svs"],
         ["slide.svs", "--out", "out", "--batch-size", "0"],
         ["slide.svs", "--out", "out", "--mpp", "half"],
+        ["slide.svs", "--out", "out", "--geojson-origin", "scanner"],
         ["slide.svs", "--out", "out", "--no-such-option"],
     ],
 )
@@ -251,6 +273,18 @@ def test_an_output_that_is_a_file_is_refused_before_anything_is_read(
     result = grade(slide, "--out", out)
     assert result.exit_code == 2
     assert "is a file" in result.stderr
+
+
+def test_an_output_that_cannot_be_is_refused_in_words(
+    impossible_folder: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    result = grade(slide, "--out", impossible_folder)
+    assert result.exit_code == 2
+    if "\0" in str(impossible_folder):  # no shell can ask for it, and typer says so
+        assert "Invalid value for '--out'" in result.stderr
+        return
+    assert result.stderr.startswith(f"error: asked to write results to {impossible_folder}, but")
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_slide_s_own_folder_as_output_does_not_harm_the_slide(

@@ -83,6 +83,40 @@ def test_the_old_results_come_back_if_the_new_cannot_take_their_place(
     assert names(tmp_path) == ["slide.svs"]
 
 
+def test_a_folder_that_cannot_be_is_refused_before_and_when_it_is_written(
+    impossible_folder: Path,
+) -> None:
+    for attempt in (
+        lambda: result_folders(impossible_folder, [Path("one.svs")]),
+        lambda: write(impossible_folder / "one.svs"),
+    ):
+        with pytest.raises(OutputError, match=r"^asked to write results to .*choose") as caught:
+            attempt()
+        assert str(impossible_folder) in str(caught.value)
+
+
+def test_an_older_folder_that_cannot_be_entered_is_refused(
+    closed_folder: Path,
+) -> None:
+    with pytest.raises(OutputError, match=r"Permission denied.*look at its permissions"):
+        result_folders(closed_folder.parent, [Path(closed_folder.name)])
+
+
+def test_a_working_folder_that_has_gone_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for attempt in (
+        lambda: result_folders(Path("out"), [Path("one.svs")]),
+        lambda: write(Path("out")),
+    ):
+        with pytest.raises(OutputError, match="asked to write results to out, but"):
+            attempt()
+
+
 def test_the_slide_itself_is_never_taken_for_a_result_folder(tmp_path: Path) -> None:
     slide = tmp_path / "slide.svs"
     slide.write_bytes(b"precious")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ome_zarr_models.v05.multiscales import Multiscale
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.export.ome_zarr import write_ome_zarr
-from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
+from napari_hmkd.grading import SlideGrading
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.reader import get_reader
@@ -26,14 +26,8 @@ DAMAGED = (1, 0)
 
 
 @pytest.fixture
-def grading(
-    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
-) -> Iterator[SlideGrading]:
-    path = paint_slide(tmp_path / "Gewebe ü.tif", GRADES, damaged=[DAMAGED])
-    with open_slide(path) as slide:
-        grading = start_grading(slide, colour_model)
-        list(grading.run())
-        yield grading
+def grading(grade_painted: Callable[..., SlideGrading]) -> SlideGrading:
+    return grade_painted(GRADES, [DAMAGED])
 
 
 def written(grading: SlideGrading, folder: Path) -> zarr.Group:
@@ -151,18 +145,6 @@ def test_of_a_grading_that_was_stopped_the_rest_is_not_graded(
     root = written(grading, tmp_path)
     assert np.isnan(root["0"][:, 1]).all()
     assert root["labels/grade/0"][:].tolist() == [[1, 2, 0], [5, 0, 0]]
-
-
-def test_image_and_labels_say_what_they_may_be_used_for(
-    tmp_path: Path, grading: SlideGrading
-) -> None:
-    root = written(grading, tmp_path)
-    for group in (root, root["labels/grade"]):
-        assert group.attrs["napari_hmkd"] == {
-            "notice": "painted squares, research use only",
-            "use": "research use only",
-            "meaning": "by area of tiles, not by cells: not an ASCO/CAP score",
-        }
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +11,7 @@ import pytest
 
 from napari_hmkd.export.parquet import tile_table, write_parquet
 from napari_hmkd.export.table import COLUMNS, tile_rows
-from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
-from napari_hmkd.planning import GradeSettings
-from napari_hmkd.slide import open_slide
+from napari_hmkd.grading import SlideGrading
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
 EMPTY = ("p_0", "p_1", "p_2", "p_3", "grade", "expected_grade")
@@ -21,21 +19,10 @@ EMPTY = ("p_0", "p_1", "p_2", "p_3", "grade", "expected_grade")
 
 @pytest.fixture(params=["complete", "one tile unreadable", "stopped"])
 def grading(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    paint_slide: Callable[..., Path],
-    colour_model: OpenModel,
-) -> Iterator[SlideGrading]:
+    request: pytest.FixtureRequest, grade_painted: Callable[..., SlideGrading]
+) -> SlideGrading:
     damaged = [(1, 0)] if request.param == "one tile unreadable" else []
-    path = paint_slide(tmp_path / "Gewebe ü.tif", GRADES, damaged=damaged)
-    with open_slide(path) as slide:
-        grading = start_grading(slide, colour_model, GradeSettings(batch_size=2))
-        batches = grading.run()
-        next(batches)
-        if request.param == "stopped":
-            batches.close()
-        list(batches)
-        yield grading
+    return grade_painted(GRADES, damaged, batches=1 if request.param == "stopped" else None)
 
 
 def test_numbers_have_types(tmp_path: Path, grading: SlideGrading) -> None:
@@ -75,14 +62,7 @@ def test_a_tile_that_could_not_be_read_has_nulls(tmp_path: Path, grading: SlideG
         assert None not in {row[name] for name in COLUMNS if name not in EMPTY}
 
 
-def test_it_comes_back_as_it_was_with_what_it_may_be_used_for(
-    tmp_path: Path, grading: SlideGrading
-) -> None:
+def test_it_comes_back_as_it_was(tmp_path: Path, grading: SlideGrading) -> None:
     write_parquet(grading, tmp_path / "tiles.parquet")
     table = pq.read_table(tmp_path / "tiles.parquet")
     assert table.equals(tile_table(grading), check_metadata=True)
-    assert table.schema.metadata == {
-        b"notice": b"painted squares, research use only",
-        b"use": b"research use only",
-        b"meaning": b"by area of tiles, not by cells: not an ASCO/CAP score",
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -54,6 +55,16 @@ def page(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenMod
 def test_it_needs_no_other_file(page: Page) -> None:
     assert len(page.addresses) == 2
     assert all(address.startswith("data:image/") for address in page.addresses)
+
+
+def test_it_has_all_its_parts(page: Page, tmp_path: Path) -> None:
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    titles = ["Heatmap", "Slide", "Tissue by expected grade", "Settings and provenance"]
+    assert [title for title in titles if f"<h2>{title}</h2>" not in html] == []
+    heights = [float(found) for found in re.findall(r'style="height: ([\d.]+)%', html)]
+    assert len(heights) == 24
+    assert sum(height > 90 for height in heights) == 4, "one square of each grade"
+    assert "The highest bar is 1.0" in page.text
 
 
 def test_it_says_what_the_grades_are_and_are_not(page: Page) -> None:

@@ -61,6 +61,16 @@ def test_both_axes_are_filtered_and_rounded_to_nearest():
     assert result[..., 0].tolist() == [[2, 11]]
 
 
+@pytest.mark.parametrize(
+    ("start", "step", "same"),
+    [(3.0, 1.0, True), (3.5, 1.0, False), (3.0, 0.999, False), (3.0, 1.001, False), (3, 2, False)],
+)
+def test_only_an_image_that_stays_as_it_is_is_handed_back(start: float, step: float, same: bool):
+    weights = axis_weights(start, step, 40)
+    image = np.zeros((weights.length, weights.length, 3), np.uint8)
+    assert (resample(image, weights, weights) is image) == same
+
+
 @pytest.mark.parametrize("value", [0, 1, 254, 255])
 def test_a_flat_image_stays_flat(value: int):
     weights = axis_weights(0.3, 1.7, 20)

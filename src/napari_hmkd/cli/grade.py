@@ -10,15 +10,17 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli import info, study, verify, wsinfer
+from napari_hmkd.cli import attention, info, study, verify, wsinfer
 from napari_hmkd.cli.options import BackendOption, ExitCode, complain
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
 
 PROGRAM = "napari-hmkd-grade"
 
 COMMANDS = {
     "info": info.app,
+    "attention": attention.app,
     "verify": verify.app,
     "study": study.app,
     "export-wsinfer": wsinfer.app,
@@ -28,7 +30,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(
-    epilog=f"Others: '{PROGRAM} info SLIDE...' tells what is known about slides; '{PROGRAM} verify DIR' grades "
+    epilog=f"Others: '{PROGRAM} info SLIDE...' tells what is known about slides; '{PROGRAM} attention SLIDE' where "
+    f"the networks look; '{PROGRAM} verify DIR' grades "
     f"tiles of a result again; '{PROGRAM} study SCORES.csv' tells how far readers agree; '{PROGRAM} "
     "export-wsinfer' writes a student for QuPath. A slide of such a name is given as ./info."
 )
@@ -53,6 +56,13 @@ def grade(
     precision: Annotated[
         str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
     ] = "auto",
+    stride: Annotated[
+        float,
+        typer.Option(
+            help="From one tile to the next, as a share of its side: 1, 0.5 or 0.25. Overlapping tiles are "
+            "averaged: a finer map, in 4 or 16 times the time."
+        ),
+    ] = 1.0,
     regions: Annotated[
         Path | None,
         typer.Option(
@@ -68,8 +78,19 @@ def grade(
     ] = 1,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="Address of a dask scheduler, tcp://host:8786, whose workers do it."),
+        typer.Option(
+            help="Address of a dask scheduler, tcp://host:8786, whose workers do it. Start them with 'dask "
+            "worker ADDRESS --nthreads 1 --nworkers N', N the number of cores, or 1 where there is a GPU: a "
+            "worker grades one slide at a time."
+        ),
     ] = None,
+    geojson_origin: Annotated[
+        Origin,
+        typer.Option(
+            help="Where tiles.geojson counts from if a format states which part was scanned: that part's "
+            "corner, or the whole file's."
+        ),
+    ] = "slide",
     fresh: Annotated[
         bool,
         typer.Option(
@@ -93,16 +114,31 @@ def grade(
     from napari_hmkd.planning import GradeSettings
     from napari_hmkd.result_store import default_folder
 
-    settings = GradeSettings(
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        only_regions=only_regions,
-        force=force,
-    )
+    try:
+        settings = GradeSettings(
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            stride=stride,
+            only_regions=only_regions,
+            force=force,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     kept_in = None if fresh else default_folder()
     try:
-        jobs = make_jobs(slides or (), sample, out, model, settings, mpp, backend, regions, kept_in)
+        jobs = make_jobs(
+            slides or (),
+            sample,
+            out,
+            model,
+            settings,
+            mpp,
+            backend,
+            regions,
+            kept_in,
+            geojson_origin,
+        )
         code = grade_jobs(jobs, out, workers, scheduler)
     except HmkdError as error:
         complain(error)

@@ -24,6 +24,7 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError, SlideError
 from napari_hmkd.export import result_folders
 from napari_hmkd.export.cohort import cohort_row, write_cohort
+from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import read_regions
@@ -42,6 +43,7 @@ def make_jobs(
     backend: str | None = None,
     regions: Path | None = None,
     kept_in: Path | None = None,
+    geojson_origin: Origin = "slide",
 ) -> list[SlideJob]:
     """What is to be done, checked as far as it can be before a slide is opened.
 
@@ -55,7 +57,7 @@ def make_jobs(
         Folder for the results, one subfolder per slide.
     regions : Path, optional
         A file for `read_regions`.
-    model, settings, mpp, backend, kept_in
+    model, settings, mpp, backend, kept_in, geojson_origin
         As in `SlideJob`.
 
     Raises
@@ -76,7 +78,15 @@ def make_jobs(
     student = os.path.abspath(model) if os.path.isfile(model) else model  # else a name
     return [
         SlideJob(
-            _absolute(path), folder.absolute(), student, settings, mpp, backend, marked, kept_in
+            _absolute(path),
+            folder.absolute(),
+            student,
+            settings,
+            mpp,
+            backend,
+            marked,
+            kept_in,
+            geojson_origin,
         )
         for path, folder in zip(paths, folders, strict=True)
     ]

@@ -19,7 +19,8 @@ def study(
         Path,
         typer.Argument(
             metavar="SCORES.csv",
-            help="Columns slide, region (empty: the whole slide), reader, score (0, 1+, 2+, 3+).",
+            help="Columns slide, region (empty: the whole slide), reader, score (0, 1+, 2+, 3+), and where "
+            "names do not tell slides apart, fingerprint, as summary.json has it.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for agreement.json and pairs.csv.")],

@@ -9,20 +9,23 @@ from napari_hmkd.export.geojson import write_geojson
 from napari_hmkd.export.ome_zarr import write_ome_zarr
 from napari_hmkd.export.parquet import write_parquet
 from napari_hmkd.export.picture import write_picture
+from napari_hmkd.export.provenance import png_text
 from napari_hmkd.export.report import write_report
 from napari_hmkd.export.summary import write_summary
 from napari_hmkd.export.table import write_table
 from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
+from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.output_folder import replaced_folder
 
 __all__ = ["result_folders", "write_results"]
 
 
-def write_results(grading: SlideGrading, folder: Path) -> None:
+def write_results(grading: SlideGrading, folder: Path, geojson_origin: Origin = "slide") -> None:
     """Write all files of a slide's results, `RESULTS.entries`: all of them, or none.
 
     There is no `tissue.png` where tissue could not be told from background and grading was forced.
+    `geojson_origin` is what `tiles.geojson` counts from, see `feature_collection`.
 
     Raises
     ------
@@ -32,10 +35,10 @@ def write_results(grading: SlideGrading, folder: Path) -> None:
     with replaced_folder(folder, RESULTS) as part:
         write_table(grading, part / "tiles.csv")
         write_parquet(grading, part / "tiles.parquet")
-        write_geojson(grading, part / "tiles.geojson")
-        write_summary(grading, part / "summary.json")
+        write_geojson(grading, part / "tiles.geojson", geojson_origin)
+        write_summary(grading, part / "summary.json", geojson_origin)
         write_picture(grading, part / "heatmap.png")
         write_ome_zarr(grading, part / "heatmap.ome.zarr")
         write_report(grading, part / "report.html", part / "heatmap.png")
         if grading.plan.tissue is not None:
-            write_tissue(grading.plan.tissue, part / TISSUE_FILE)
+            write_tissue(grading.plan.tissue, part / TISSUE_FILE, png_text(grading))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.output_folder import FolderKind
+from napari_hmkd.output_folder import FolderKind, is_there
 
 _MARK = "summary.json"
 RESULTS = FolderKind(
@@ -32,8 +32,11 @@ def result_folders(out: Path, slides: Sequence[Path]) -> list[Path]:
     OutputError
         If `out` cannot be written, two slides share a name, or a folder there is no result folder.
     """
-    _check_writable(out)
-    names = [Path(os.path.abspath(slide)).name for slide in slides]
+    try:
+        _check_writable(out)
+        names = [Path(os.path.abspath(slide)).name for slide in slides]
+    except (OSError, ValueError) as error:
+        raise RESULTS.unwritable(out, error) from error
     # File systems of Windows and macOS hold "A.svs" and "a.svs" for one name.
     seen = Counter(map(_same_name, names))
     twice = sorted({name for name in names if seen[_same_name(name)] > 1})
@@ -53,12 +56,15 @@ def _same_name(name: str) -> str:
 
 
 def _check_writable(out: Path) -> None:
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    whole = out.absolute()
+    there = next(path for path in (whole, *whole.parents) if is_there(path))
     if not there.is_dir():
         raise OutputError(
             f"asked to write results to {out}, but {there} is a file; choose a folder"
         )
-    if not os.access(there, os.W_OK):
+    if not os.access(there, os.W_OK | os.X_OK):
         raise OutputError(
             f"asked to write results to {out}, but {there} is not writable; choose another folder"
         )
+    for name in whole.relative_to(there).parts:
+        is_there(there / name)  # an error where no folder can have that name

@@ -11,7 +11,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -20,13 +20,14 @@ from PIL import ImageColor
 from skimage.measure import label
 
 from napari_hmkd.export.polygons import merge_tiles
+from napari_hmkd.export.provenance import KEY, provenance
+from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import NOT_GRADED
 from napari_hmkd.model import ModelCard
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
-Origin = Literal["slide", "file"]
 NOT_READABLE = "not readable"
 _FAILED = len(GRADE_COLOURS)  # stands beside the grades
 _GREY = "#808080"
@@ -42,7 +43,8 @@ def write_geojson(grading: SlideGrading, path: Path, origin: Origin = "slide") -
 def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[str, Any]:
     """The graded and the unreadable tiles so far, as a GeoJSON FeatureCollection.
 
-    Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
+    Where tiles overlap, "tile" stands for the square between their corners here, which has the mean of
+    their probabilities. Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
     QuPath, in the order of their first tiles, row by row. Its measurements:
 
     - "Area mm^2": of the polygon, the part of its tiles that lies on the slide.
@@ -53,9 +55,9 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     - "Undecided tiles": whose conformal prediction set, the grades k with p_k at least the model
       card's threshold for k, does not hold exactly one grade; where the card has thresholds.
 
-    Unreadable tiles have the first three only. What the grades mean, and the model's notice, stand
-    in the collection's member "napari_hmkd", which QuPath drops, and so also in each annotation's
-    description, which QuPath shows from 0.5 on.
+    Unreadable tiles have the first three only. The collection's member "napari_hmkd" is `provenance`
+    and the "origin". QuPath drops it: what the grades mean, and the model's notice, therefore also
+    stand in each annotation's description, which QuPath shows from 0.5 on.
 
     Parameters
     ----------
@@ -78,12 +80,7 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     numbers = range(1, len(kinds) + 1)
     return {
         "type": "FeatureCollection",
-        "napari_hmkd": {
-            "notice": plan.card.notice,
-            "use": RESEARCH_ONLY,
-            "meaning": NO_SCORE,
-            "origin": origin,
-        },
+        KEY: provenance(grading) | {"origin": origin},
         "features": [
             _feature(plan.card, *patch)
             for patch in zip(numbers, kinds, placed, measured, strict=True)
@@ -92,10 +89,9 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
 
 
 def _classes(grading: SlideGrading) -> np.ndarray:
-    """The grade of each tile, `_FAILED`, or `NOT_GRADED`: int8 (rows, columns)."""
+    """The grade of each square, `_FAILED`, or `NOT_GRADED`: int8 (rows, columns)."""
     classes = grading.heatmap.grade
-    for tile in grading.heatmap.failed:
-        classes[tile] = _FAILED
+    classes[grading.heatmap.unreadable] = _FAILED
     return classes
 
 
@@ -110,7 +106,7 @@ def _measurements(
         return np.bincount(patches[inside], values[inside], minlength=len(kinds))
 
     tiles = total(np.ones(patches.shape))
-    tissue_mm2 = total((plan.grid.tile_um / 1000) ** 2 * plan.tissue_fraction)
+    tissue_mm2 = total((plan.grid.square_um / 1000) ** 2 * plan.tissue_fraction)
     graded_mm2 = tissue_mm2[np.array(kinds, dtype=int) != _FAILED].sum()
     of_all = {
         "Area mm^2": shapely.area(polygons) * math.prod(plan.grid.slide_mpp) / 1e6,

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import zarr
 from ome_zarr_models.common.omero import Omero
-from ome_zarr_models.v05.axes import Axis
-from ome_zarr_models.v05.base import BaseOMEAttrs
 from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.image_label import ImageLabelAttrs
 from ome_zarr_models.v05.image_label_types import Label
 from ome_zarr_models.v05.labels import LabelsAttrs
-from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 from scipy.special import entr
 
+from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
+from napari_hmkd.export.provenance import provenance
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import Heatmap
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.palette import GRADE_COLOURS, colourise
-from napari_hmkd.tiling import TileGrid
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 _NOT_GRADED, _NOT_READABLE = 0, GRADES + 1  # labels; between them grade k is label k + 1
 _NOT_READABLE_RGBA = (64, 64, 64, 255)
-_VERSION: Literal["0.5"] = "0.5"
-_LEVEL = "0"  # the only one: the image has a pixel per tile
 _LABELS = "grade"
 _CHUNK_PX = 512
 
@@ -36,13 +30,13 @@ _CHUNK_PX = 512
 def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
     """Write the heatmap as an image of six channels, and its grades as labels.
 
-    One pixel is one tile. The image is float32 (6, rows, columns), NaN where not graded; its
-    channels are "expected grade" in [0, 3], "p " and the name of each grade in [0, 1], and
+    One pixel is one square of the `TileGrid`, which is a tile unless tiles overlap. The image is
+    float32 (6, rows, columns), NaN where not graded; its channels are "expected grade" in [0, 3], "p " and the name of each grade in [0, 1], and
     "entropy", `-sum p ln p / ln 4` in [0, 1] (Shannon 1948). The labels `labels/grade` are uint8
     (rows, columns): 0 not graded, 1 to 4 the most probable grade 0 to 3+, 5 not readable.
 
     Both are placed in um such that the middle of the slide's first pixel is at 0, as OME-Zarr places
-    the slide. Both groups carry, as attribute "napari_hmkd", what may be done with them.
+    the slide. Both groups carry, as attribute "napari_hmkd", their `provenance`.
 
     Parameters
     ----------
@@ -52,27 +46,28 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
         The store; it must not be there yet.
     """
     plan, heatmap = grading.plan, grading.heatmap
+    place = plan.grid.step_px, plan.grid.slide_mpp
     image = ImageAttrs.model_validate(
         {
-            "version": _VERSION,
-            "multiscales": [_multiscale(plan.grid, "cyx", f"HER2 grade ({plan.slide.name})")],
+            "version": VERSION,
+            "multiscales": [multiscale(*place, "cyx", f"HER2 grade ({plan.slide.name})")],
             "omero": _omero(plan.card),
         }
     )
     labels = ImageLabelAttrs.model_validate(
         {
-            "version": _VERSION,
-            "multiscales": [_multiscale(plan.grid, "yx", _LABELS)],
+            "version": VERSION,
+            "multiscales": [multiscale(*place, "yx", _LABELS)],
             "image-label": _image_label(plan.card),
         }
     )
-    use = {"notice": plan.card.notice, "use": RESEARCH_ONLY, "meaning": NO_SCORE}
-    root = zarr.create_group(folder, zarr_format=3, attributes=_attributes(image, use))
+    source = provenance(grading)
+    root = zarr.create_group(folder, zarr_format=3, attributes=attributes(image, source))
     _write_level(root, _channels(heatmap), "cyx", np.nan)
     listed = root.create_group(
-        "labels", attributes=_attributes(LabelsAttrs(version=_VERSION, labels=[_LABELS]))
+        "labels", attributes=attributes(LabelsAttrs(version=VERSION, labels=[_LABELS]))
     )
-    group = listed.create_group(_LABELS, attributes=_attributes(labels, use))
+    group = listed.create_group(_LABELS, attributes=attributes(labels, source))
     _write_level(group, _labels(heatmap), "yx", _NOT_GRADED)
 
 
@@ -86,54 +81,17 @@ def _channels(heatmap: Heatmap) -> np.ndarray:
 def _labels(heatmap: Heatmap) -> np.ndarray:
     """Labels of the grades, see `write_ome_zarr`: uint8 (rows, columns)."""
     labels = np.where(heatmap.graded, heatmap.grade + 1, _NOT_GRADED).astype(np.uint8)
-    for tile in heatmap.failed:
-        labels[tile] = _NOT_READABLE
+    labels[heatmap.unreadable] = _NOT_READABLE
     return labels
-
-
-def _multiscale(grid: TileGrid, axes: str, name: str) -> Multiscale:
-    """One level at true scale; its first pixel's middle lies in the middle of the first tile."""
-    first_px = grid.centers((0, 0))[0] - 0.5  # from the middle of the slide's first pixel
-    step_um = np.multiply(grid.step_px, grid.slide_mpp)
-    rest = len(axes) - 2
-    return Multiscale(
-        axes=[_axis(axis) for axis in axes],
-        datasets=(
-            Dataset.build(
-                path=_LEVEL,
-                scale=[1.0] * rest + step_um.tolist(),
-                translation=[0.0] * rest + (first_px * grid.slide_mpp).tolist(),
-            ),
-        ),
-        name=name,
-    )
-
-
-def _axis(name: str) -> Axis:
-    if name == "c":
-        return Axis(name=name, type="channel")
-    return Axis(name=name, type="space", unit="micrometer")
 
 
 def _omero(card: ModelCard) -> Omero:
     """How viewers show the channels: the expected grade first, the others when asked for."""
-    channels = [("expected grade", GRADE_COLOURS[-1], GRADES - 1.0)]
+    channels = [("expected grade", GRADE_COLOURS[-1], (0.0, GRADES - 1.0))]
     grades = zip(card.class_names, GRADE_COLOURS, strict=True)
-    channels += [(f"p {name}", colour, 1.0) for name, colour in grades]
-    channels += [("entropy", "#ffffff", 1.0)]
-    return Omero.model_validate(
-        {
-            "channels": [
-                {
-                    "label": label,
-                    "color": colour.removeprefix("#").upper(),
-                    "window": {"min": 0.0, "max": most, "start": 0.0, "end": most},
-                    "active": index == 0,
-                }
-                for index, (label, colour, most) in enumerate(channels)
-            ]
-        }
-    )
+    channels += [(f"p {name}", colour, (0.0, 1.0)) for name, colour in grades]
+    channels += [("entropy", "#ffffff", (0.0, 1.0))]
+    return omero(channels)
 
 
 def _image_label(card: ModelCard) -> Label:
@@ -149,18 +107,11 @@ def _image_label(card: ModelCard) -> Label:
     )
 
 
-def _attributes(ome: BaseOMEAttrs, use: dict[str, str] | None = None) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
-        "ome": ome.model_dump(mode="json", by_alias=True, exclude_none=True)
-    }
-    return attributes | ({"napari_hmkd": use} if use else {})
-
-
 def _write_level(group: zarr.Group, data: np.ndarray, axes: str, fill: float) -> None:
     *rest, height, width = data.shape
     chunks = (*(1 for _ in rest), min(height, _CHUNK_PX), min(width, _CHUNK_PX))
     array = group.create_array(
-        _LEVEL,
+        LEVEL,
         shape=data.shape,
         dtype=data.dtype,
         chunks=chunks,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from napari_hmkd.export.provenance import KEY, provenance_json
 from napari_hmkd.export.table import COLUMNS
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+from napari_hmkd.heatmap import expected, most_probable
 
 _TYPES = {"row": pa.int64(), "column": pa.int64(), "grade": pa.int64(), "notice": pa.string()}
 
@@ -19,23 +19,20 @@ def tile_table(grading: SlideGrading) -> pa.Table:
     """The rows and columns of `tiles.csv`, typed.
 
     `row`, `column` and `grade` are int64, `notice` is text, all others are float64. A tile that
-    could not be read has null for `p_0` to `expected_grade`. The table's metadata are the model
-    card's `notice`, the `use` that may be made of it, and the `meaning` of its grades.
+    could not be read has null for `p_0` to `expected_grade`. The table's metadata hold
+    `provenance_json` under "napari_hmkd".
     """
     plan, heatmap = grading.plan, grading.heatmap
-    failed = np.array([(row, column) in heatmap.failed for row, column in plan.tiles.tolist()])
-    tried = failed | heatmap.graded[tuple(plan.tiles.T)]
-    tiles, failed = plan.tiles[tried], failed[tried]
+    tried = heatmap.failed_tiles | heatmap.graded_tiles
+    tiles = plan.tiles[tried[tuple(plan.tiles.T)]]
     here = tuple(tiles.T)
-    places = [*tiles.T, *plan.grid.origins(tiles).T, plan.tissue_fraction[here]]
-    grades = [
-        *heatmap.probabilities[here].T,
-        heatmap.grade[here],
-        heatmap.expected_grade[here],
-    ]
+    answers, failed = heatmap.answers[here], heatmap.failed_tiles[here]
+    tissue_fraction = plan.of_tiles(plan.tissue_fraction)
+    places = [*tiles.T, *plan.grid.origins(tiles).T, tissue_fraction[here]]
+    grades = [*answers.T, most_probable(answers), expected(answers)]
     schema = pa.schema(
         [(name, _TYPES.get(name, pa.float64())) for name in COLUMNS],
-        metadata={"notice": plan.card.notice, "use": RESEARCH_ONLY, "meaning": NO_SCORE},
+        metadata={KEY: provenance_json(grading)},
     )
     columns = [
         *(pa.array(values) for values in places),

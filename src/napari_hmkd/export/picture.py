@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from napari_hmkd.export.provenance import png_text
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.palette import GRADE_COLOURS, colourise
+from napari_hmkd.palette import GRADE_COLOURS, HATCH, colourise
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 SIDE_PX = 1024  # longest side of the slide in the picture
@@ -20,39 +21,56 @@ _INK, _RED, _GREY = "#141414", "#b40000", "#a0a0a0"
 
 
 def write_picture(grading: SlideGrading, path: Path) -> None:
-    """Draw the expected grades over the slide and save them as PNG."""
-    picture = _overlay(grading)
+    """Draw the expected grades over the slide, undecided tiles hatched, and save them as PNG.
+
+    The file carries its provenance, see `png_text`.
+    """
+    below = grading.plan.slide.thumbnail(SIDE_PX)
+    under = _squares_under(grading, *below.shape[:2])
+    picture = _overlay(below, grading.heatmap.expected_grade[under])
+    if (undecided := grading.heatmap.undecided) is not None:
+        ImageDraw.Draw(picture).bitmap((0, 0), _hatching(undecided[under]), _INK)
     _cross_out(picture, grading)
     _scale_bar(picture, grading)
     panel = _panel(grading, max(picture.width, _PANEL_WIDTH))
     page = Image.new("RGB", (panel.width, picture.height + panel.height), "white")
     page.paste(picture, ((page.width - picture.width) // 2, 0))
     page.paste(panel, (0, picture.height))
-    page.save(path)
+    page.save(path, pnginfo=png_text(grading))
 
 
-def _overlay(grading: SlideGrading) -> Image.Image:
-    slide, grid = grading.plan.slide, grading.plan.grid
-    below = slide.thumbnail(SIDE_PX)
-    height, width = below.shape[:2]
-    # Which tile lies under the middle of each pixel of the picture.
-    y = (np.arange(height) + 0.5) * (slide.size.height / height) / grid.step_px[0]
-    x = (np.arange(width) + 0.5) * (slide.size.width / width) / grid.step_px[1]
-    rows = y.astype(int).clip(max=grid.rows - 1)
-    columns = x.astype(int).clip(max=grid.columns - 1)
-    above = colourise(grading.heatmap.expected_grade)[np.ix_(rows, columns)]
+def _squares_under(grading: SlideGrading, height: int, width: int) -> tuple[np.ndarray, ...]:
+    """Which square of the `TileGrid` lies under the middle of each pixel of a picture of the slide."""
+    size, grid = grading.plan.slide.size, grading.plan.grid
+    y = (np.arange(height) + 0.5) * (size.height / height) / grid.step_px[0]
+    x = (np.arange(width) + 0.5) * (size.width / width) / grid.step_px[1]
+    return np.ix_(y.astype(int).clip(max=grid.rows - 1), x.astype(int).clip(max=grid.columns - 1))
+
+
+def _overlay(below: np.ndarray, expected_grade: np.ndarray) -> Image.Image:
+    """The grades' colours over a slide, for each pixel uint8 (3) and its grade."""
+    above = colourise(expected_grade)
     alpha = OPACITY * above[..., 3:]
     blend = (1 - alpha) * below + alpha * 255 * above[..., :3]
     return Image.fromarray(np.rint(blend).astype(np.uint8))
 
 
+def _hatching(where: np.ndarray) -> Image.Image:
+    """A stencil of thin half-opaque lines over the pixels asked for: bool (height, width).
+
+    They lie so many pixels apart, not parts of a tile as on screen, where one can zoom: however small
+    the tiles are, their colours are seen between the lines.
+    """
+    y, x = (np.arange(side) % len(HATCH) for side in where.shape)
+    return Image.fromarray(np.uint8(255 * OPACITY) * HATCH[np.ix_(y, x)] * where)
+
+
 def _cross_out(picture: Image.Image, grading: SlideGrading) -> None:
-    """Mark the tiles that could not be read."""
+    """Mark what could not be read."""
     draw, grid = ImageDraw.Draw(picture), grading.plan.grid
     size = grading.plan.slide.size
     px = np.array((picture.height / size.height, picture.width / size.width))  # rounded apart
-    for tile in grading.heatmap.failed:
-        corner = grid.origins(tile)[0] * px
+    for corner in grid.origins(np.argwhere(grading.heatmap.unreadable)) * px:
         (y, x), (bottom, right) = corner.tolist(), (corner + grid.step_px * px).tolist()
         draw.rectangle((x, y, right, bottom), outline=_INK)
         draw.line((x, y, right, bottom), fill=_INK)
@@ -74,26 +92,49 @@ def _scale_bar(picture: Image.Image, grading: SlideGrading) -> None:
 
 def _panel(grading: SlideGrading, width: int) -> Image.Image:
     """Legend with shares, what the grades mean, and the notice."""
-    summary, card = grading.heatmap.summary(), grading.plan.card
-    swatches = [
-        (colour, f"{name}: {share:.0%}")
-        for colour, name, share in zip(GRADE_COLOURS, card.class_names, summary.share, strict=True)
-    ]
-    if summary.failed_tiles:
-        swatches.append((_GREY, f"unreadable: {summary.failed_tiles} tiles"))
+    card = grading.plan.card
+    legend = _legend(grading)
     columns = int((width - 2 * _MARGIN) / _font().getlength("n"))
     lines = [(_INK, line) for line in textwrap.wrap(_caption(grading), columns)]
     lines += [(_RED, line) for line in textwrap.wrap(card.notice, columns)]
-    panel = Image.new("RGB", (width, 2 * _MARGIN + _LINE * (1 + len(lines))), "white")
-    draw = ImageDraw.Draw(panel)
-    x = _MARGIN
-    for colour, label in swatches:
-        draw.rectangle((x, _MARGIN, x + _TEXT, _MARGIN + _TEXT), fill=colour, outline=_INK)
-        draw.text((x + _LINE, _MARGIN), label, _INK, _font())
-        x += _LINE + int(_font().getlength(label)) + _LINE
-    for number, (colour, line) in enumerate(lines, start=1):
-        draw.text((_MARGIN, _MARGIN + number * _LINE), line, colour, _font())
+    height = 2 * _MARGIN + _LINE * (len(legend) + len(lines))
+    panel = Image.new("RGB", (width, height), "white")
+    draw, y = ImageDraw.Draw(panel), _MARGIN
+    for row in legend:
+        x = _MARGIN
+        for swatch, label in row:
+            panel.paste(swatch, (x, y))
+            draw.text((x + _LINE, y), label, _INK, _font())
+            x += _LINE + int(_font().getlength(label)) + _LINE
+        y += _LINE
+    for colour, line in lines:
+        draw.text((_MARGIN, y), line, colour, _font())
+        y += _LINE
     return panel
+
+
+def _legend(grading: SlideGrading) -> list[list[tuple[Image.Image, str]]]:
+    """Rows of swatches with labels: the grades, and below them what else there is."""
+    summary, names = grading.heatmap.summary(), grading.plan.card.class_names
+    grades = [
+        (_swatch(colour), f"{name}: {share:.0%}")
+        for colour, name, share in zip(GRADE_COLOURS, names, summary.share, strict=True)
+    ]
+    others = []
+    if summary.undecided_tiles:
+        others.append((_swatch("white", True), f"undecided: {summary.undecided_tiles} tiles"))
+    if summary.failed_tiles:
+        others.append((_swatch(_GREY), f"unreadable: {summary.failed_tiles} tiles"))
+    return [grades, others] if others else [grades]
+
+
+def _swatch(colour: str, hatched: bool = False) -> Image.Image:
+    swatch = Image.new("RGB", (_TEXT + 1, _TEXT + 1), colour)
+    draw = ImageDraw.Draw(swatch)
+    if hatched:
+        draw.bitmap((0, 0), _hatching(np.ones(swatch.size, bool)), _INK)
+    draw.rectangle((0, 0, _TEXT, _TEXT), outline=_INK)
+    return swatch
 
 
 def _caption(grading: SlideGrading) -> str:

@@ -74,4 +74,5 @@ def slide_grade(grading: SlideGrading) -> dict[str, object]:
 def _left_in(grading: SlideGrading, planned: PlannedRegion) -> int:
     """Tiles with tissue of a region that were not tried."""
     left = grading.heatmap.remaining
-    return int(np.count_nonzero(planned.tissue_fraction[tuple(left.T)] > 0))
+    fraction = grading.plan.of_tiles(planned.tissue_fraction)
+    return int(np.count_nonzero(fraction[tuple(left.T)] > 0))

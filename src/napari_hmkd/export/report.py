@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from napari_hmkd.export.provenance import provenance
 from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.palette import GRADE_COLOURS, colourise
@@ -43,17 +44,16 @@ def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
         thumbnail=_jpeg(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
         heatmap=_data_url("png", heatmap.read_bytes()),
         bars=_histogram(grading),
-        # Folders are often called after patients, and a page is passed on.
-        provenance=[line for line in _flat(summary) if line[0] != "slide.path"],
+        provenance=_flat(provenance(grading)),
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 
 
 def _histogram(grading: SlideGrading) -> list[dict[str, Any]]:
-    """Tissue per expected grade: height in percent of the highest bar, colour and words of each bar."""
+    """Tissue per expected grade: of each bar area, percent of the highest one, colour and words."""
     heatmap, plan = grading.heatmap, grading.plan
     graded = heatmap.graded
-    tissue_mm2 = (plan.grid.tile_um / 1000) ** 2 * plan.tissue_fraction
+    tissue_mm2 = (plan.grid.square_um / 1000) ** 2 * plan.tissue_fraction
     area_mm2, edges = np.histogram(
         heatmap.expected_grade[graded], _BINS, (0, 3), weights=tissue_mm2[graded]
     )
@@ -61,6 +61,7 @@ def _histogram(grading: SlideGrading) -> list[dict[str, Any]]:
     highest = area_mm2.max() or 1.0
     return [
         {
+            "area_mm2": area,
             "percent": f"{100 * area / highest:.1f}",
             "colour": "#{:02x}{:02x}{:02x}".format(*colour),
             "words": f"{low:.2f} to {high:.2f}: {area:.2f} mm2",

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.heatmap import NOT_GRADED, expected, most_probable
 
 COLUMNS = (
     "row",
@@ -29,11 +30,12 @@ def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
     `y_px` and `x_px` are the tile's top-left corner from the slide's top-left corner, in level-0
     px. A tile that could not be read has None for `p_0` to `expected_grade`, empty fields in the
     file, so that the columns stay numbers for whoever reads them; `summary.json` lists it with the
-    reason. `notice` is the model card's, on every row: a table is often passed on alone.
+    reason. `notice` is the model card's, on every row: a table is often passed on alone. The rest of
+    the `provenance`, for which a CSV has no place, is in the `summary.json` beside it.
     """
     heatmap, plan = grading.heatmap, grading.plan
-    notice = plan.card.notice
-    grade, expected = heatmap.grade, heatmap.expected_grade
+    notice, tissue_fraction = plan.card.notice, plan.of_tiles(plan.tissue_fraction)
+    grade, mean_grade = most_probable(heatmap.answers), expected(heatmap.answers)
     rows: list[tuple[object, ...]] = []
     for row, column in plan.tiles.tolist():
         y_px, x_px = plan.grid.origins([row, column])[0]
@@ -42,14 +44,13 @@ def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
             column,
             f"{y_px:.3f}",
             f"{x_px:.3f}",
-            f"{plan.tissue_fraction[row, column]:.4f}",
+            f"{tissue_fraction[row, column]:.4f}",
         )
         if (row, column) in heatmap.failed:
             rows.append((*place, *[None] * 6, notice))
-        elif heatmap.graded[row, column]:
-            p = [f"{value:.6f}" for value in heatmap.probabilities[row, column]]
-            likeliest, mean = int(grade[row, column]), f"{expected[row, column]:.6f}"
-            rows.append((*place, *p, likeliest, mean, notice))
+        elif (likeliest := int(grade[row, column])) != NOT_GRADED:
+            p = [f"{value:.6f}" for value in heatmap.answers[row, column]]
+            rows.append((*place, *p, likeliest, f"{mean_grade[row, column]:.6f}", notice))
     return rows
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends.location import is_remote
+from napari_hmkd.slide.reader_threads import READING_LIMIT_S
 from napari_hmkd.slide.slide import Slide
 
 SAMPLE_BYTES = 65_536
@@ -20,13 +21,20 @@ _MOST_LISTED = 50_000
 _PLACE_PX = 64
 
 
-def fingerprint(slide: Slide) -> str:
+def fingerprint(slide: Slide, limit_s: float = READING_LIMIT_S) -> str:
     """SHA-256, in hex, of a sample of a slide's bytes: gigabytes need not be read to know it again.
 
     Of a file: its size and 256 samples of 64 kB, evenly spaced, the first and the last bytes among
     them; all of it up to 16 MB; and OpenSlide's own hash, which covers files that lie beside it. Of a
     folder: names and sizes of its files, and such samples of up to 256 of them. Of an address: the
     sizes of the levels and nine places of the coarsest one.
+
+    Parameters
+    ----------
+    slide : Slide
+        An open slide.
+    limit_s : float
+        How long to wait for it.
 
     Raises
     ------
@@ -35,7 +43,7 @@ def fingerprint(slide: Slide) -> str:
     """
     work = partial(_of_pixels, slide) if is_remote(slide.path) else partial(_of_files, slide)
     try:
-        return slide.in_time(work)
+        return slide.in_time(work, limit_s)
     except OSError as error:
         raise SlideReadError(f"'{slide.path}' cannot be read any more: {error}.") from error
 

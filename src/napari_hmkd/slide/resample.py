@@ -33,6 +33,11 @@ class AxisWeights:
         """Number of source pixels that are needed."""
         return self.matrix.shape[1]
 
+    @property
+    def identity(self) -> bool:
+        """Whether the source pixels that are needed are the output pixels."""
+        return self.matrix.shape[0] == self.matrix.shape[1] == self.matrix.nnz
+
 
 def axis_weights(start: float, step: float, count: int) -> AxisWeights:
     """Weights of `count` output pixels, pixel i covering [start + i step, start + (i + 1) step).
@@ -86,8 +91,11 @@ def resample(image: np.ndarray, rows: AxisWeights, columns: AxisWeights) -> np.n
 
     Returns
     -------
-    uint8 (output rows, output columns, 3), rounded to nearest.
+    uint8 (output rows, output columns, 3), rounded to nearest; the image itself where nothing is to be
+    done, as on a level of just the pixel size that was asked for.
     """
+    if rows.identity and columns.identity:
+        return image
     height, width, channels = image.shape
     out_height, out_width = rows.matrix.shape[0], columns.matrix.shape[0]
     flat = image.reshape(height, width * channels).astype(np.float32)

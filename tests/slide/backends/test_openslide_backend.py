@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openslide
 import pytest
 
 from napari_hmkd.geometry import Region, Size
@@ -18,17 +17,9 @@ def path(tmp_path: Path, noise, write_pyramid) -> Path:
     return tmp_path / "a.tif"
 
 
-def state(monkeypatch: pytest.MonkeyPatch, **bounds: int) -> None:
-    """Let OpenSlide state bounds, which no TIFF that a test can write does."""
-    real = openslide.OpenSlide.properties.fget
-    stated = {f"openslide.bounds-{side}": str(value) for side, value in bounds.items()}
-    both = property(lambda slide: {**real(slide), **stated})
-    monkeypatch.setattr(openslide.OpenSlide, "properties", both)
-
-
-def test_only_the_scanned_part_is_the_slide(path: Path, noise, monkeypatch):
+def test_only_the_scanned_part_is_the_slide(path: Path, noise, state_bounds):
     pixels = noise(400, 600)
-    state(monkeypatch, y=40, x=100, height=200, width=300)
+    state_bounds(y=40, x=100, height=200, width=300)
     with open_slide(path, backend="openslide") as slide:
         assert slide.origin_px == (40, 100)
         assert [level.size for level in slide.levels] == [Size(200, 300), Size(100, 150)]
@@ -48,8 +39,8 @@ def test_only_the_scanned_part_is_the_slide(path: Path, noise, monkeypatch):
         {"y": 0, "x": 0, "height": 0, "width": 0},
     ],
 )
-def test_bounds_that_make_no_sense_are_ignored(path: Path, monkeypatch, bounds):
-    state(monkeypatch, **bounds)
+def test_bounds_that_make_no_sense_are_ignored(path: Path, state_bounds, bounds):
+    state_bounds(**bounds)
     with open_slide(path, backend="openslide") as slide:
         assert (slide.origin_px, slide.size) == ((0, 0), Size(400, 600))
 

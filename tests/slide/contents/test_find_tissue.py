@@ -67,6 +67,18 @@ def test_a_coarse_slide_is_not_enlarged_for_its_mask(tmp_path: Path, mpp: float,
     assert tissue.mpp == pytest.approx((max(mpp, 8.0),) * 2)
 
 
+@pytest.mark.parametrize(("most_px", "shape"), [(2**22, (120, 160)), (4800, (60, 80))])
+def test_the_mask_of_a_large_slide_is_coarser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_px: int, shape
+):
+    monkeypatch.setattr("napari_hmkd.slide.contents.tissue.MOST_MASK_PX", most_px)
+    tifffile.imwrite(tmp_path / "a.tif", section(), photometric="rgb", tile=(64, 64))
+    with open_slide(tmp_path / "a.tif", mpp=8.0) as slide:
+        tissue = find_tissue(slide)
+    assert tissue.mask.shape == shape
+    assert tissue.mpp == pytest.approx((8.0 * 120 / shape[0],) * 2)
+
+
 def section(shape: tuple[int, int] = (120, 160), glass=(240, 238, 241)) -> np.ndarray:
     """Glass with an uneven pink square of 40 px (320 um) in rows and columns 40 to 80."""
     rng = np.random.default_rng(0)
@@ -231,6 +243,15 @@ def test_fractions_are_exact_to_parts_of_a_pixel():
     assert tissue.fraction(np.zeros((0, 2)), (32.0, 32.0)).shape == (0,)
     assert tissue.fraction([[-160, -160]], (320.0, 320.0)) == pytest.approx([4 / 400])
     assert tissue.fraction([[-160, -160]], (640.0, 640.0)) == pytest.approx([4 / 1600])
+
+
+def test_where_there_is_none_the_fraction_is_0_and_not_almost():
+    mask = np.random.default_rng(0).random((900, 900)) < 0.5
+    mask[300:600, 300:600] = False
+    tissue = TissueMask(mask, (8.0, 8.0), (31.7, 31.7))
+    origins = 31.7 * (310 + 9.3 * np.indices((30, 30)).reshape(2, -1).T)
+
+    assert (tissue.fraction(origins, (9.3 * 31.7,) * 2) == 0).all()
 
 
 def test_where_the_slide_is_damaged_tiles_are_still_tried(tmp_path, write_pyramid, damage):

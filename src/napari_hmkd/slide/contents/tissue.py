@@ -16,7 +16,11 @@ from napari_hmkd.slide.overview import Overview, read_overview
 from napari_hmkd.slide.slide import Slide
 
 MASK_MPP = 8.0
-"""Micrometres per pixel of the mask, of a slide that is as fine as that."""
+"""Micrometres per pixel of the mask, of a slide that is as fine as that and not too large."""
+MOST_MASK_PX = 2**22
+"""More than that would cost memory and seconds and tell no tile better; at 8 um/px it is 16 x 16 mm."""
+
+_DIGITS = 9  # sums of a large mask are not exact beyond, and what is nothing has to be 0
 
 _UNEVEN = 0.012  # standard deviation of optical density in the window; glass: below 0.005
 _DENSE = 0.15  # optical density that needs no texture; haze of spilled stain: below 0.11
@@ -73,7 +77,8 @@ class TissueMask:
             ndimage.map_coordinates(table, (y[:, 0], x[:, 1]), order=1, mode="nearest")
             for y, x in corners
         )
-        return np.clip((a + b - c - d) / (side[0] * side[1]), 0, 1)
+        share = (a + b - c - d) / (side[0] * side[1])
+        return np.clip(np.round(share, _DIGITS), 0, 1)
 
 
 def find_tissue(slide: Slide) -> TissueMask:
@@ -96,12 +101,15 @@ def find_tissue(slide: Slide) -> TissueMask:
 def mask_overview(slide: Slide) -> Overview:
     """The slide at the pixel size of its tissue mask; it raises what `find_tissue` does.
 
-    A slide coarser than `MASK_MPP` is not enlarged.
+    That is `MASK_MPP`, or so much more that the mask has `MOST_MASK_PX`. A slide coarser than that is
+    not enlarged.
     """
     own_y, own_x = slide.require_mpp()
+    area_um2 = slide.size.height * own_y * slide.size.width * own_x
+    mpp = max(MASK_MPP, math.sqrt(area_um2 / MOST_MASK_PX))
     size = Size(
-        max(1, round(slide.size.height * min(1.0, own_y / MASK_MPP))),
-        max(1, round(slide.size.width * min(1.0, own_x / MASK_MPP))),
+        max(1, round(slide.size.height * min(1.0, own_y / mpp))),
+        max(1, round(slide.size.width * min(1.0, own_x / mpp))),
     )
     return read_overview(slide, size)
 

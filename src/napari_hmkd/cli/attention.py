@@ -1,0 +1,89 @@
+"""`napari-hmkd-grade attention`: where student and teacher look on a whole slide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_hmkd.cli.options import BackendOption, ExitCode, complain
+from napari_hmkd.cli.progress import tile_progress
+from napari_hmkd.errors import HmkdError
+
+if TYPE_CHECKING:  # --help must not wait for what computes
+    from napari_hmkd.slide import Slide
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def attention(
+    slide: Annotated[str, typer.Argument(metavar="SLIDE", help="The H&E slide.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results, in a subfolder of the slide's name.")
+    ],
+    ihc: Annotated[
+        str | None,
+        typer.Option(help="The IHC slide of the same tissue, for the teacher; else student alone."),
+    ] = None,
+    alignment: Annotated[
+        Path | None,
+        typer.Option(help="How the IHC lies over the H&E (alignment.json); default: found anew."),
+    ] = None,
+    student: Annotated[str, typer.Option(help="Name or file of the student.")] = "demo",
+    teacher: Annotated[str, typer.Option(help="Name or file of its teacher.")] = "demo-teacher",
+    mpp: Annotated[
+        float | None, typer.Option(help="Pixel size of the H&E's level 0, um/px.")
+    ] = None,
+    ihc_mpp: Annotated[
+        float | None, typer.Option(help="Pixel size of the IHC's level 0, um/px.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    backend: BackendOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on with a slide that does not look like H&E.")
+    ] = False,
+) -> None:
+    """Write attention maps, agreement and loss of every tile with tissue, and a figure. Research use only.
+
+    Exit code 0: all written. 3: some tiles failed; failed.csv lists them. 2: nothing was written.
+    """
+    if ihc is None and alignment is not None:
+        raise typer.BadParameter("an --alignment belongs to an --ihc")
+    from napari_hmkd.attention_report import AttentionRequest, plan_report
+    from napari_hmkd.inference import FailedTile
+
+    folder = out / Path(os.path.abspath(slide)).name
+    failed = 0
+    try:
+        with ExitStack() as files:
+            he = files.enter_context(_opened(slide, backend, mpp))
+            other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
+            report = plan_report(
+                AttentionRequest(he, student, other, teacher, alignment, device, force)
+            )
+            for line in report.about["warnings"]:
+                typer.echo(f"warning: {line}", err=True)
+            total = len(report.plan.tiles)
+            with tile_progress(he.name, total) as advance:
+                for step in report.write(folder):
+                    failed += isinstance(step, FailedTile)
+                    advance(1)
+    except HmkdError as error:
+        complain(error)
+        raise typer.Exit(ExitCode.FAILED) from error
+    typer.echo(f"{folder}: {total - failed} of {total} tiles; research use only")
+    if failed:
+        raise typer.Exit(ExitCode.UNREADABLE_TILES)
+
+
+@contextmanager
+def _opened(path: str, backend: str | None, mpp: float | None) -> Iterator[Slide]:
+    from napari_hmkd.slide import open_slide
+
+    with open_slide(path, backend=backend) as slide:
+        yield slide if mpp is None else slide.with_mpp(mpp)

@@ -1,0 +1,110 @@
+"""Where results come from: what every exported file carries, so that it tells it by itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from PIL.PngImagePlugin import PngInfo
+
+from napari_hmkd.export.tissue import TISSUE_FILE
+from napari_hmkd.grading import SlideGrading
+from napari_hmkd.slide import TissueMask
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+
+KEY = "napari_hmkd"
+"""Under which name a file carries it."""
+
+_PACKAGES = (
+    "napari-hmkd",
+    "torch",
+    "timm",
+    "numpy",
+    "openslide-python",
+    "openslide-bin",
+    "tifffile",
+)
+
+
+def provenance(grading: SlideGrading) -> dict[str, Any]:
+    """What was graded, with what and how, and what may be done with it: plain values of JSON.
+
+    Of the slide its fingerprint, pixel size and where that is from, back end and what becomes of its
+    colours, but never its folder: folders are often called after patients, and files are passed on.
+    Of the model its hash and card, with temperature and thresholds of its calibration. Besides these
+    the stain, the tissue mask, the grid, the settings, the device and its precision, and versions.
+    """
+    plan, card = grading.plan, grading.plan.card
+    return {
+        "use": RESEARCH_ONLY,
+        "meaning": NO_SCORE,
+        "notice": card.notice,
+        "slide": _slide(grading),
+        "stain": {"kind": str(plan.stain.kind), "reason": plan.stain.reason},
+        "tissue": _tissue(plan.tissue),
+        "tiles": {
+            "tile_px": card.tile_px,
+            "mpp": card.mpp,
+            "overlap": plan.grid.overlap,
+            "step_level0_px": list(plan.grid.step_px),
+            "rows": plan.grid.rows,
+            "columns": plan.grid.columns,
+            "min_tissue_fraction": plan.settings.min_tissue_fraction,
+            "only_in_regions": plan.settings.only_regions,
+        },
+        "model": {
+            "name": card.name,
+            "file": grading.model.path.name,
+            "sha256": grading.key["model_sha256"],
+            "temperature": card.temperature,
+            "training_data": card.training_data,
+            "card": json.loads(card.to_json()),
+        },
+        "complete": not len(grading.heatmap.remaining),
+        "forced": plan.settings.force,
+        "key": grading.key,
+        "device": str(grading.device),
+        "precision": grading.grader.precision,
+        "batch_size": plan.settings.batch_size,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+    }
+
+
+def provenance_json(grading: SlideGrading) -> str:
+    """`provenance` as JSON text, for files that carry nothing but text."""
+    return json.dumps(provenance(grading), ensure_ascii=False, allow_nan=False)
+
+
+def png_text(grading: SlideGrading) -> PngInfo:
+    """`provenance_json` as the text of a PNG, in one iTXt chunk."""
+    text = PngInfo()
+    text.add_itxt(KEY, provenance_json(grading))
+    return text
+
+
+def _slide(grading: SlideGrading) -> dict[str, object]:
+    slide = grading.plan.slide
+    return {
+        "name": slide.name,
+        "backend": slide.backend,
+        # It may quote another back end's message, which names the file with its folder.
+        "backend_reason": slide.backend_reason.replace(str(slide.path), slide.name),
+        "colour": slide.colour,
+        "origin_in_file_px": list(slide.origin_px),
+        "vendor": slide.vendor,
+        "fingerprint": grading.key["slide_fingerprint"],
+        "height_px": slide.size.height,
+        "width_px": slide.size.width,
+        "mpp": list(slide.require_mpp()),
+        "mpp_source": slide.mpp_source,
+        "enlargement": grading.plan.enlargement,
+    }
+
+
+def _tissue(tissue: TissueMask | None) -> dict[str, object] | None:
+    """Where the mask is and what one of its pixels measures, um (y, x); None without a mask."""
+    if tissue is None:
+        return None
+    return {"file": TISSUE_FILE, "mpp": list(tissue.mpp), "edited": tissue.edited}

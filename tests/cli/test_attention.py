@@ -1,0 +1,146 @@
+"""`napari-hmkd-grade attention` as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_hmkd.alignment import align_by_matrix, save_alignment
+from napari_hmkd.cli.grade import main
+from napari_hmkd.export.attention import ALIGNMENT_FILE, ATTENTION
+from napari_hmkd.geometry import Size
+from napari_hmkd.grading import open_model
+from napari_hmkd.inspection.tile import inspect_tile
+from napari_hmkd.planning import read_tile, tile_grid
+from napari_hmkd.slide import open_slide
+
+GRADES = [[0, 1, 2], [3, 2, 1]]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["attention", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def he_file(tmp_path: Path, paint_slide: Callable[..., Path]) -> Path:
+    return paint_slide(tmp_path / "gewebe ä.tif", GRADES)
+
+
+@pytest.fixture
+def ihc_file(tmp_path: Path) -> Path:
+    """Brown and blue noise, 300 px lower and 200 further right than the H&E."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers((90, 60, 40), (210, 180, 190), (1024, 1024, 3)).astype(np.uint8)
+    resolution = {"resolution": (2500, 2500), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "ihc.tif", pixels, photometric="rgb", tile=(256, 256), **resolution)
+    return tmp_path / "ihc.tif"
+
+
+@pytest.fixture
+def alignment_file(tmp_path: Path, he_file: Path, ihc_file: Path) -> Path:
+    with open_slide(he_file) as he, open_slide(ihc_file) as ihc:
+        shift = np.array([[1, 0, 300 * 4.0], [0, 1, 200 * 4.0]])
+        save_alignment(tmp_path / "a.json", align_by_matrix(he, ihc, shift))
+    return tmp_path / "a.json"
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "attention.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_tile_is_that_of_both_stains_through_the_alignment(
+    he_file: Path,
+    ihc_file: Path,
+    alignment_file: Path,
+    student_file: Path,
+    teacher_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    models = ["--student", student_file, "--teacher", teacher_file]
+    stains = [he_file, "--ihc", ihc_file, "--alignment", alignment_file]
+    assert run(*stains, *models, "--out", out) == 0
+    folder = out / he_file.name
+    assert {path.name for path in folder.iterdir()} == ATTENTION.entries
+    assert "6 of 6 tiles" in capsys.readouterr().out
+    student, teacher = open_model(student_file), open_model(teacher_file, "teacher")
+    with open_slide(he_file) as he, open_slide(ihc_file) as ihc:
+        grid = tile_grid(he, student.card)
+        for row in table(folder):
+            tile = int(row["row"]), int(row["column"])
+            origin = grid.origins(tile)[0] + (300, 200)
+            below = ihc.read(
+                (origin[0], origin[1]), Size(grid.tile_px, grid.tile_px), grid.model_mpp
+            )
+            expected = inspect_tile(student, read_tile(he, grid, tile), teacher, below)
+            assert float(row["attention_loss"]) == pytest.approx(
+                expected.losses["attention"], rel=1e-3
+            )
+    about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
+    assert about["alignment"]["method"] == "given"
+    assert about["models"]["teacher"]["sha256"] == teacher.sha256()
+    assert about["warnings"] == []
+
+
+def test_an_ihc_that_looks_like_the_he_is_doubted(
+    he_file: Path, student_file: Path, teacher_file: Path, tmp_path: Path, capsys
+) -> None:
+    with open_slide(he_file) as he:
+        save_alignment(tmp_path / "a.json", align_by_matrix(he, he, np.eye(3)))
+    stains = [he_file, "--ihc", he_file, "--alignment", tmp_path / "a.json"]
+    models = ["--student", student_file, "--teacher", teacher_file]
+    assert run(*stains, *models, "--out", tmp_path / "out") == 0
+    assert "given as the IHC, looks like" in capsys.readouterr().err
+
+
+def test_without_ihc_the_student_is_looked_into_alone(
+    he_file: Path, student_file: Path, tmp_path: Path
+) -> None:
+    assert run(he_file, "--student", student_file, "--out", tmp_path / "out") == 0
+    folder = tmp_path / "out" / he_file.name
+    left_out = {"agreement.ome.zarr", ALIGNMENT_FILE}
+    assert {path.name for path in folder.iterdir()} == ATTENTION.entries - left_out
+    assert {row["teacher_grade"] for row in table(folder)} == {""}
+
+
+def test_tiles_that_fail_are_told(
+    tmp_path: Path, paint_slide: Callable[..., Path], student_file: Path
+) -> None:
+    damaged = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(0, 1)])
+    assert run(damaged, "--student", student_file, "--out", tmp_path / "out") == 3
+    failed = (tmp_path / "out" / "damaged.tif" / "failed.csv").read_text(encoding="utf-8")
+    assert failed.splitlines()[1].startswith("0,1,")
+
+
+@pytest.mark.parametrize("wrong", ["alignment of others", "no same tissue", "alignment alone"])
+def test_what_does_not_belong_together_writes_nothing(
+    wrong: str,
+    he_file: Path,
+    ihc_file: Path,
+    alignment_file: Path,
+    student_file: Path,
+    teacher_file: Path,
+    paint_slide: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--student", student_file, "--teacher", teacher_file, "--out", tmp_path / "out"]
+    if wrong == "alignment of others":
+        paint_slide(he_file, GRADES[::-1])
+    if wrong != "alignment alone":
+        arguments += ["--ihc", ihc_file]
+    if wrong != "no same tissue":
+        arguments += ["--alignment", alignment_file]
+    assert run(he_file, *arguments) == 2
+    assert capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
