@@ -1,4 +1,4 @@
-"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, convert."""
+"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, convert."""
 
 from __future__ import annotations
 
@@ -220,6 +220,22 @@ def experiment(
 
     if not run_experiment(out, quick=quick, jobs=jobs, minutes=minutes, device=device):
         raise typer.Exit(3)
+
+
+@app.command()
+@with_settings
+def staining(
+    cohort: CohortSettings,
+    student: Annotated[Path, typer.Option(help="Name or file of the student.")] = Path("demo"),
+    teacher: Annotated[Path, typer.Option(help="Name or file of the teacher.")] = Path(
+        "demo-teacher"
+    ),
+    device: Annotated[str, typer.Option(help="As for training.")] = "auto",
+) -> None:
+    """How well attention tells stained tissue from unstained, on procedural tiles."""
+    from napari_hmkd.training.staining import print_ranking
+
+    print_ranking(cohort, teacher, student, device)
 
 
 @app.command()

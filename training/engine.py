@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from napari_hmkd.device import available_devices, device_errors, has_bfloat16
 from napari_hmkd.errors import DeviceError, OutputError
+from napari_hmkd.training.attention_watch import AttentionWatch
 from napari_hmkd.training.checkpoints import (
     MONITOR,
     EpochCheckpoints,
@@ -92,7 +93,9 @@ class Engine:
         self._table = EpochTable(folder, self._clock)
         self._checkpoints = EpochCheckpoints(folder, deadline)
         # The table's clock of training stops before the statistics are settled: callbacks go in turn.
-        callbacks: list[Callback] = [EpochSeed(settings.seed), self._table, SettledStatistics()]
+        callbacks: list[Callback] = [
+            EpochSeed(settings.seed), self._table, SettledStatistics(), AttentionWatch(folder),
+        ]  # fmt: skip
         if settings.patience:
             callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
         callbacks.append(self._checkpoints)

@@ -21,6 +21,7 @@ from napari_hmkd.training.graders import Grader, predict_logits
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.run_plan import RunPlan, plan_run, resolved
+from napari_hmkd.training.scores.attention import attention_pictures
 from napari_hmkd.training.scores.calibration import Calibration, calibrate
 from napari_hmkd.training.scores.evaluation import write_evaluation
 from napari_hmkd.training.separation import picture_digests, refuse_leaks
@@ -203,6 +204,7 @@ def _score(
         {card.role: logits},
         {card.role: card},
         part=part,
+        attention=attention_pictures(path.parent),
         data=plan.source.training_data,
         labels=kind_of_labels(plan.settings.data.labels, plan.source.tiles),
         split=plan.split.note,

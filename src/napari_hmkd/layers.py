@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hmkd.map_modes import MapMode, tile_map
-from napari_hmkd.palette import GRADE_COLOURS, colourise
+from napari_hmkd.palette import GRADE_COLOURS, HATCH, colourise
 from napari_hmkd.slide import Slide, TissueMask, pyramid
-from napari_hmkd.tiling import TileGrid
 
 if TYPE_CHECKING:  # opening a slide must not wait for torch to load
     from napari_hmkd.grading import SlideGrading
-    from napari_hmkd.model import ModelCard
-    from napari_hmkd.tile_attention import TileAttention
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-_HATCH = (np.add.outer(range(8), range(8)) == 7).astype(np.uint8)
 _HATCHING = ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
 _TISSUE = "#00b050"
@@ -53,7 +49,7 @@ def tissue_layer(slide: Slide, tissue: TissueMask) -> LayerData:
         "name": f"tissue ({slide.name})",
         "colormap": {None: _TISSUE, 0: "transparent", 1: _TISSUE},
         "opacity": 0.7,
-        **_placed(
+        **placed(
             step_px=np.array(tissue.downsample),
             origin_px=np.zeros(2),
             mpp=np.array(slide.require_mpp()),
@@ -73,7 +69,7 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
     plan, heatmap = grading.plan, grading.heatmap
     (_, kwargs, kind), *unreadable = grade_layers(
         heatmap.expected_grade,
-        heatmap.failed,
+        heatmap.unreadable,
         plan.slide.name,
         step_px=plan.grid.step_px,
         mpp=plan.grid.slide_mpp,
@@ -91,7 +87,7 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
         if isinstance(colours, str)
         else {"name": "HER2 grade", "colors": colours},
         "contrast_limits": shown.limits,
-        **_placed(step_px / shown.cells, np.zeros(2), mpp),
+        **placed(step_px / shown.cells, np.zeros(2), mpp),
     }
     layers: list[LayerData] = [(shown.values, kwargs | look, kind)]
     if heatmap.undecided is not None:
@@ -100,40 +96,40 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
             "name": f"undecided ({plan.slide.name})",
             "colormap": {"name": "hatching", "colors": _HATCHING},
             "contrast_limits": (0.0, 1.0),
-            **_placed(step_px / len(_HATCH), np.zeros(2), mpp),
+            **placed(step_px / len(HATCH), np.zeros(2), mpp),
         }
-        layers.append((np.kron(heatmap.undecided.astype(np.uint8), _HATCH), hatched, "image"))
+        layers.append((np.kron(heatmap.undecided.astype(np.uint8), HATCH), hatched, "image"))
     return layers + unreadable
 
 
 def grade_layers(
     expected_grade: np.ndarray,
-    failed: Collection[tuple[int, int]],
+    unreadable: np.ndarray,
     slide_name: str,
     *,
     step_px: tuple[float, float],
     mpp: tuple[float, float],
     about: Mapping[str, object],
 ) -> list[LayerData]:
-    """The expected grade as one pixel per tile, and the failed tiles where there are any.
+    """The expected grade as one pixel per square, and the unreadable ones where there are any.
 
     Parameters
     ----------
     expected_grade : numpy.ndarray
         float32 (rows, columns), in [0, 3]; NaN (transparent) where there is nothing to show.
-    failed : collection of tuple of int
-        (row, column) of tiles that could not be read.
+    unreadable : numpy.ndarray
+        bool (rows, columns).
     slide_name : str
         For the layers' names.
     step_px : tuple of float
-        Height and width of a tile in level-0 px.
+        Height and width of a square in level-0 px.
     mpp : tuple of float
         The slide's pixel size (y, x), um/px.
     about : mapping
         What `metadata["napari_hmkd"]` is to hold, the model's notice above all.
     """
     common = {
-        **_placed(step_px=np.array(step_px), origin_px=np.zeros(2), mpp=np.array(mpp)),
+        **placed(step_px=np.array(step_px), origin_px=np.zeros(2), mpp=np.array(mpp)),
         "metadata": {"napari_hmkd": dict(about)},
     }
     grades = {
@@ -144,62 +140,20 @@ def grade_layers(
         **common,
     }
     layers: list[LayerData] = [(expected_grade, grades, "image")]
-    if not failed:
+    if not unreadable.any():
         return layers
-    missing = np.full_like(expected_grade, np.nan)
-    for tile in failed:
-        missing[tile] = 1.0
-    unreadable = {
+    missing = np.where(unreadable, np.float32(1), np.float32(np.nan))
+    look = {
         "name": f"not readable ({slide_name})",
         "colormap": {"name": "not readable", "colors": [_NOT_READABLE] * 2},
         "contrast_limits": (0.0, 1.0),
         "opacity": 0.8,
         **common,
     }
-    return [*layers, (missing, unreadable, "image")]
+    return [*layers, (missing, look, "image")]
 
 
-def attention_layers(
-    attention: TileAttention, grid: TileGrid, tile: tuple[int, int], card: ModelCard
-) -> list[LayerData]:
-    """Received attention over one tile at true scale: a layer per level for student and teacher.
-
-    The student's level 0, the finest, is shown; the others wait, hidden, as two maps on each other
-    show neither. Student and teacher have the same colours for the same value.
-
-    Parameters
-    ----------
-    attention : TileAttention
-        Of that tile.
-    grid : TileGrid
-        The slide's tiles.
-    tile : tuple of int
-        (row, column).
-    card : ModelCard
-        The student's.
-    """
-    layers: list[LayerData] = []
-    for network, maps in (("student", attention.student), ("teacher", attention.teacher or ())):
-        for level, received in enumerate(maps):
-            both = [m[level] for m in (attention.student, attention.teacher) if m]
-            kwargs = {
-                "name": f"attention of the {network}, level {level}",
-                "colormap": "inferno",
-                "contrast_limits": (0.0, float(max(m.max() for m in both))),
-                "opacity": 0.6,
-                "visible": level == 0 and network == "student",
-                **_placed(
-                    step_px=np.array(grid.step_px) / received.shape,
-                    origin_px=grid.origins(tile)[0],
-                    mpp=np.array(grid.slide_mpp),
-                ),
-                "metadata": {"napari_hmkd": {"model": card.name, "notice": card.notice}},
-            }
-            layers.append((received, kwargs, "image"))
-    return layers
-
-
-def _placed(step_px: np.ndarray, origin_px: np.ndarray, mpp: np.ndarray) -> dict[str, object]:
+def placed(step_px: np.ndarray, origin_px: np.ndarray, mpp: np.ndarray) -> dict[str, object]:
     """Scale and translate, in um, of an image whose pixels are `step_px` level-0 px from `origin_px`.
 
     napari puts the middle of pixel 0 of a layer at its translate, and so the middle of the

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model import ModelCard, find_model
+from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.config import CohortSettings, ComputeSettings, StoredDataSettings
 from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PAGE_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.page import render_page
+from napari_hmkd.training.scores.pictures import Picture
 from napari_hmkd.training.scores.predictions import Predictions, write_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, report
 from napari_hmkd.training.scores.selection import ChosenTiles, Selection, select_tiles
@@ -43,6 +45,7 @@ def write_evaluation(
     *,
     part: str,
     grades: Mapping[str, NDArray[np.integer]] | None = None,
+    attention: Sequence[Picture] = (),
     **about: Any,
 ) -> dict[str, Any]:
     """Score graders, and write evaluation.json, evaluation.html and predictions.csv.
@@ -61,6 +64,8 @@ def write_evaluation(
         Which part of the split the tiles are.
     grades : mapping of grader to (n,), optional
         Graders that give no probabilities.
+    attention : sequence of Picture
+        For the page, see `attention_pictures`.
     **about
         More that a reader has to know, such as `data` and `split`.
 
@@ -82,7 +87,7 @@ def write_evaluation(
         except OSError as error:
             raise OutputError(f"the folder {folder} cannot be made: {error}") from error
         write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
-        write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions).encode())
+        write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions, attention).encode())
         write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
     return found
 
@@ -115,8 +120,8 @@ def evaluate(
     HmkdError
         If the input is bad; nothing has been written then.
     """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is not empty: name a new folder with --out")
+    if out is not None:
+        _require_new(out)
     if part not in PART_NOTES:
         raise DataError(f"--split must be one of {', '.join(PART_NOTES)}, got {part}")
     if not graders:
@@ -148,6 +153,17 @@ def evaluate(
     if part == "test" and not chosen.checked:
         about["part_note"] = NOT_CHECKED
     return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
+
+
+def _require_new(out: Path) -> None:
+    try:
+        free = not is_there(out) or (out.is_dir() and not any(out.iterdir()))
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{out} cannot be looked into: {error}. Name a new folder with --out"
+        ) from error
+    if not free:
+        raise OutputError(f"{out} exists and is not empty: name a new folder with --out")
 
 
 def _dataset(source: TileSource, chosen: Selection, pixels: StoredDataSettings) -> PairDataset:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from napari_hmkd.training.scores.pictures import pictures
+from napari_hmkd.training.scores.pictures import Picture, pictures
 from napari_hmkd.training.scores.predictions import Predictions
 from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
 from napari_hmkd.training.sources.opening import AS_GIVEN
@@ -46,7 +46,10 @@ _NAMED = frozenset(
 
 
 def render_page(
-    found: Mapping[str, Any], tiles: Sequence[Tile], predictions: Mapping[str, Predictions]
+    found: Mapping[str, Any],
+    tiles: Sequence[Tile],
+    predictions: Mapping[str, Predictions],
+    attention: Sequence[Picture] = (),
 ) -> str:
     """The page as HTML text.
 
@@ -56,6 +59,8 @@ def render_page(
         What `report` returned.
     tiles, predictions
         What it was made from.
+    attention : sequence of Picture
+        How it came about in training, see `attention_pictures`.
     """
     labelled = np.array([tile.grade is not None for tile in tiles], bool)
     truth = np.array([tile.grade for tile in tiles if tile.grade is not None], np.intp)
@@ -76,6 +81,7 @@ def render_page(
         meanings=MEANINGS,
         columns={name: _columns(scored) for name, scored in found["graders"].items()},
         pictures=drawn,
+        attention=attention,
         more={key: value for key, value in found.items() if key not in _NAMED},
         notes={name: footnotes(_titled(scored)) for name, scored in found["graders"].items()},
     )

@@ -6,14 +6,17 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.metrics import roc_curve
 
+from napari_hmkd.errors import OutputError
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.training.scores.metrics import CALIBRATION_BINS
 from napari_hmkd.training.scores.predictions import Predictions
@@ -57,7 +60,8 @@ def pictures(
     return drawn
 
 
-def _figure(width: float, height: float, axes: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, axes: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches with axes side by side, in the style of the page."""
     figure = Figure(figsize=(width, height), layout="constrained")
     made = list(figure.subplots(1, axes, squeeze=False)[0])
     for ax in made:
@@ -66,15 +70,35 @@ def _figure(width: float, height: float, axes: int = 1) -> tuple[Figure, list[Ax
     return figure, made
 
 
-def _picture(figure: Figure, text: str) -> Picture:
+def as_picture(figure: Figure, text: str) -> Picture:
+    """A figure for the page."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
-    source = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
-    return Picture(source, round(figure.get_figwidth() * _PX_PER_INCH), text)
+    return Picture(_data_uri(png.getvalue()), round(figure.get_figwidth() * _PX_PER_INCH), text)
+
+
+def from_png(path: Path, text: str) -> Picture:
+    """A PNG file for the page, a CSS pixel for each of its own.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            width = image.width
+        return Picture(_data_uri(path.read_bytes()), width, text)
+    except OSError as error:
+        raise OutputError(f"the picture {path} cannot be read: {error}. Delete it") from error
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _confusion(scored: Mapping[str, Any]) -> Picture:
-    figure, (ax,) = _figure(4.4, 4.1)
+    figure, (ax,) = new_figure(4.4, 4.1)
     shares = scored["confusion_shares"]
     filled = np.array([[cell["value"] or 0 for cell in row] for row in shares])
     ax.imshow(filled, cmap="Blues", vmin=0, vmax=1)
@@ -91,7 +115,7 @@ def _confusion(scored: Mapping[str, Any]) -> Picture:
         "Confusion matrix: a row for each label. Right grades lie on the diagonal. Below each share "
         "is its 95 % interval, where patients are enough for one."
     )
-    return _picture(figure, text)
+    return as_picture(figure, text)
 
 
 def _share(score: Mapping[str, Any]) -> str:
@@ -105,7 +129,7 @@ def _share(score: Mapping[str, Any]) -> str:
 def _roc(
     scored: Mapping[str, Any], found: NDArray[np.floating], truth: NDArray[np.integer]
 ) -> Picture:
-    figure, (ax,) = _figure(3.6, 3.4)
+    figure, (ax,) = new_figure(3.6, 3.4)
     ax.plot((0, 1), (0, 1), color=_GREY, linewidth=0.8, linestyle=":")
     for grade, name in enumerate(GRADE_NAMES):
         area = scored["per_grade"][name]["auc"]["value"]
@@ -121,13 +145,13 @@ def _roc(
     ax.set_title("Each grade against the others", fontsize=10)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(title="AUC", fontsize=9, title_fontsize=9, loc="lower right", frameon=False)
-    return _picture(
+    return as_picture(
         figure, "ROC curves. The nearer to the upper left, the better a grade is told apart."
     )
 
 
 def _reliability(scored: Mapping[str, Any]) -> Picture:
-    figure, axes = _figure(6.4, 3.4, axes=2)
+    figure, axes = new_figure(6.4, 3.4, axes=2)
     names = {"before": "as the network says", "after": "after temperature scaling"}
     for ax, (when, title) in zip(axes, names.items(), strict=True):
         bins = scored["reliability"][when]
@@ -155,11 +179,11 @@ def _reliability(scored: Mapping[str, Any]) -> Picture:
         "line; below it the network is too sure. The darker a bar, the more tiles. Lines are 95 % "
         "intervals, where patients are enough for one."
     )
-    return _picture(figure, text)
+    return as_picture(figure, text)
 
 
 def _conformal(scored: Mapping[str, Any], level: float) -> Picture:
-    figure, (left, right) = _figure(6.4, 3.2, axes=2)
+    figure, (left, right) = new_figure(6.4, 3.2, axes=2)
     rows = {"all": scored, **scored["per_grade"]}
     for ax, key in ((left, "coverage"), (right, "mean_set_size")):
         for place, (found, colour) in enumerate(
@@ -176,7 +200,7 @@ def _conformal(scored: Mapping[str, Any], level: float) -> Picture:
         "Conformal sets, for all tiles and per label: how often they hold the label, and of how "
         "many grades they are. Lines are 95 % intervals, where patients are enough for one."
     )
-    return _picture(figure, text)
+    return as_picture(figure, text)
 
 
 def _bar(ax: Axes, place: int, score: Mapping[str, Any], colour: str) -> None:

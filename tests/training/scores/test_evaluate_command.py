@@ -115,6 +115,12 @@ def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: P
     assert cached == score({"student": student})
 
 
+def test_a_folder_that_cannot_be_is_refused(student: Path, impossible_folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be (made|looked into)") as caught:
+        score({"student": student}, impossible_folder)
+    assert str(impossible_folder) in str(caught.value)
+
+
 def test_patients_of_the_training_are_refused_and_nothing_is_written(student, tmp_path) -> None:
     write_split(student.parent, ("train", "validation", "calibration"))
     with pytest.raises(DataError, match="were used to train"):

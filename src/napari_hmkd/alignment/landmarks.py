@@ -1,0 +1,122 @@
+"""Alignment from pairs of landmarks, by least squares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from skimage.transform import estimate_transform
+
+from napari_hmkd.alignment.alignment import Alignment, Method
+from napari_hmkd.errors import AlignmentError
+from napari_hmkd.slide import Slide
+from napari_hmkd.slide.fingerprint import fingerprint
+
+Model = Literal["translation", "similarity", "affine"]
+
+FEWEST_PAIRS: dict[Model, int] = {"translation": 1, "similarity": 2, "affine": 3}
+"""Pairs of landmarks that determine each model."""
+
+_LEAST_SPREAD_UM = 50.0  # a click is off by 5 um or so: closer together, and the angle is a guess
+
+
+def align_by_landmarks(
+    he_slide: Slide,
+    ihc_slide: Slide,
+    he_um: npt.ArrayLike,
+    ihc_um: npt.ArrayLike,
+    model: Model | None = None,
+) -> Alignment:
+    """Least squares over pairs of landmarks.
+
+    Parameters
+    ----------
+    he_slide, ihc_slide : Slide
+    he_um, ihc_um : array_like
+        The same places on both slides in the same order, (n, 2), (y, x) in um as `Alignment` has them.
+    model : {"translation", "similarity", "affine"}, optional
+        Default: the most general that the number of pairs determines.
+
+    Raises
+    ------
+    AlignmentError
+        Landmarks are missing, unpaired or not finite, lie in one place or, for an affine map, on one
+        line; or the map is none of tissue, see `Alignment`.
+    SlideReadError
+        A slide does not answer.
+    """
+    he, ihc = (np.asarray(points, dtype=float) for points in (he_um, ihc_um))
+    _check_pairs(he, ihc)
+    model = model or [name for name, fewest in FEWEST_PAIRS.items() if fewest <= len(he)][-1]
+    _check_enough(he, ihc, model)
+    alignment = Alignment(
+        _fitted(he, ihc, model), Method.LANDMARKS, fingerprint(he_slide), fingerprint(ihc_slide)
+    )
+    if len(he) == FEWEST_PAIRS[model]:
+        return alignment
+    residual = np.sqrt(np.mean(residuals_um(alignment, he, ihc) ** 2))
+    return replace(alignment, residual_um=float(residual))
+
+
+def residuals_um(alignment: Alignment, he_um: npt.ArrayLike, ihc_um: npt.ArrayLike) -> np.ndarray:
+    """How far each pair of landmarks is off on the IHC, in um: float64 (n,).
+
+    Parameters
+    ----------
+    alignment : Alignment
+    he_um, ihc_um : array_like
+        As `align_by_landmarks` takes them.
+    """
+    off: np.ndarray = np.linalg.norm(alignment.to_ihc(he_um) - np.asarray(ihc_um), axis=1)
+    return off
+
+
+def _fitted(he: np.ndarray, ihc: np.ndarray, model: Model) -> np.ndarray:
+    """The matrix (2, 3) that leaves the least squares on the IHC."""
+    if model == "translation":
+        return np.column_stack([np.eye(2), (ihc - he).mean(axis=0)])
+    if model == "similarity":
+        return np.asarray(estimate_transform(model, he, ihc).params[:2])
+    # Not estimate_transform: its affine maps are least squares of another, homogeneous error.
+    middle = he.mean(axis=0)
+    solution = np.linalg.lstsq(np.column_stack([he - middle, np.ones(len(he))]), ihc)[0].T
+    linear = solution[:, :2]
+    return np.column_stack([linear, solution[:, 2] - linear @ middle])
+
+
+def _check_pairs(he: np.ndarray, ihc: np.ndarray) -> None:
+    if he.shape != ihc.shape or he.ndim != 2 or he.shape[1] != 2 or len(he) == 0:
+        raise AlignmentError(
+            f"asked to align by landmarks of shapes {he.shape} on the H&E and {ihc.shape} on the IHC: set the "
+            "same number on both, one at least, each a (y, x)"
+        )
+    if not (np.isfinite(he).all() and np.isfinite(ihc).all()):
+        raise AlignmentError("asked to align by landmarks, but some are not finite: set them anew")
+
+
+def _check_enough(he: np.ndarray, ihc: np.ndarray, model: Model) -> None:
+    """That the landmarks are as many, and as far apart on both slides, as the model needs."""
+    if len(he) < FEWEST_PAIRS[model]:
+        raise AlignmentError(
+            f"asked for a map of the kind {model} from {len(he)} pairs of landmarks: it needs "
+            f"{FEWEST_PAIRS[model]}"
+        )
+    if model == "translation":
+        return
+    for stain, points in (("H&E", he), ("IHC", ihc)):
+        along, across = (
+            np.linalg.svd(points - points.mean(axis=0), compute_uv=False) / len(he) ** 0.5
+        )
+        if along < _LEAST_SPREAD_UM:
+            raise AlignmentError(
+                f"the {len(he)} landmarks on the {stain} lie within {along:.3g} um (root mean square) of one "
+                f"place, and {_LEAST_SPREAD_UM:g} um are needed to tell an angle: set them farther apart"
+            )
+        if model == "affine" and across < _LEAST_SPREAD_UM:
+            raise AlignmentError(
+                f"the {len(he)} landmarks on the {stain} lie within {across:.3g} um (root mean square) of one "
+                f"line, and {_LEAST_SPREAD_UM:g} um are needed for an affine map: set one beside the line, or "
+                "ask for a similarity"
+            )

@@ -1,0 +1,203 @@
+"""Attention of a slide from start to end, as the command line writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_hmkd.alignment import Alignment, align_automatically, load_alignment, read_ihc_tile
+from napari_hmkd.device import choose_device, device_errors
+from napari_hmkd.export.attention import Step, write_attention
+from napari_hmkd.grading import OpenModel, open_model
+from napari_hmkd.inspection.slide import StainPair, inspect_slide
+from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
+from napari_hmkd.slide import Slide, StainKind
+from napari_hmkd.slide.contents.stain import examine
+from napari_hmkd.slide.fingerprint import fingerprint
+from napari_hmkd.tiling import TileGrid
+from napari_hmkd.wording import RESEARCH_ONLY
+
+_NORMALISATION = (
+    "received attention of a key token is sqrt(sum_i u_ij), u = A * A over its Euclidean norm: 1 where all tokens "
+    "are looked at alike; the discrepancies of a tile add up to the level's attention loss"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionRequest:
+    """What is to be looked into.
+
+    Attributes
+    ----------
+    he : Slide
+        Must stay open.
+    student : str
+        Name or file.
+    ihc : Slide or None
+        The same tissue; without it the student is looked into alone.
+    teacher : str
+    alignment : pathlib.Path or None
+        A file of `save_alignment`; the slides are aligned automatically, if left out.
+    device : str
+        As `choose_device` takes it.
+    force : bool
+        Go on with a slide that does not look like sharp H&E.
+    """
+
+    he: Slide
+    student: str = "demo"
+    ihc: Slide | None = None
+    teacher: str = "demo-teacher"
+    alignment: Path | None = None
+    device: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionReport:
+    """All that is needed to look into a slide, checked.
+
+    Attributes
+    ----------
+    plan : GradePlan
+        Its tiles are looked into.
+    pair : StainPair
+        Where they are read.
+    student : OpenModel
+    teacher : OpenModel or None
+    alignment : Alignment or None
+        What the IHC is read through.
+    about : dict
+        What is written about it.
+    """
+
+    plan: GradePlan
+    pair: StainPair
+    student: OpenModel
+    teacher: OpenModel | None
+    alignment: Alignment | None
+    about: dict[str, Any]
+
+    def write(self, folder: Path) -> Generator[Step, None, None]:
+        """Look into the tiles and write what `write_attention` does, which see.
+
+        Yields
+        ------
+        InspectedTile or FailedTile
+            Each tile.
+        """
+        tiles = [(row, column) for row, column in self.plan.tiles.tolist()]
+        steps = inspect_slide(self.pair, self.student, self.teacher, tiles)
+        return write_attention(self.pair, steps, folder, self.about, self.alignment)
+
+
+def plan_report(request: AttentionRequest) -> AttentionReport:
+    """Open the models, find the tissue and lay the IHC over the H&E.
+
+    Raises
+    ------
+    AlignmentError
+        If the slides cannot be aligned, or the file is of others.
+    HmkdError
+        If slide, models or device do not fit.
+    """
+    student = _opened(request.student, "student", request.device)
+    teacher = None if request.ihc is None else _opened(request.teacher, "teacher", request.device)
+    settings = GradeSettings(device=request.device, force=request.force)
+    plan = plan_grading(request.he, student.card, settings)
+    alignment = _alignment(request)
+    pair = StainPair(request.he, plan.grid, _ihc_reader(request.ihc, alignment, plan.grid))
+    about = _about(request, plan, student, teacher, alignment)
+    return AttentionReport(plan, pair, student, teacher, alignment, about)
+
+
+def _opened(name: str, role: str, device: str) -> OpenModel:
+    model, place = open_model(name, role), choose_device(device)
+    with device_errors(place):
+        model.network.to(place)
+    return model
+
+
+def _alignment(request: AttentionRequest) -> Alignment | None:
+    if request.ihc is None:
+        return None
+    if request.alignment is None:
+        return align_automatically(request.he, request.ihc)
+    return load_alignment(request.alignment, request.he, request.ihc)
+
+
+def _ihc_reader(
+    ihc: Slide | None, alignment: Alignment | None, grid: TileGrid
+) -> Callable[[tuple[int, int]], np.ndarray] | None:
+    if ihc is None or alignment is None:
+        return None
+
+    def read(tile: tuple[int, int]) -> np.ndarray:
+        y, x = grid.origins(tile)[0].tolist()
+        return read_ihc_tile(ihc, alignment, (y, x), grid.slide_mpp, grid.tile_px, grid.model_mpp)
+
+    return read
+
+
+def _doubts_of_ihc(ihc: Slide | None) -> list[str]:
+    """Faint IHC can look like H&E: told, not refused."""
+    if ihc is None:
+        return []
+    stain, _ = examine(ihc)
+    if stain.kind is StainKind.IHC:
+        return []
+    return [
+        f"{ihc.name}, given as the IHC, looks like {stain.reason}: make sure that it is the IHC"
+    ]
+
+
+def _about(
+    request: AttentionRequest,
+    plan: GradePlan,
+    student: OpenModel,
+    teacher: OpenModel | None,
+    alignment: Alignment | None,
+) -> dict[str, Any]:
+    models = {"student": student} | ({} if teacher is None else {"teacher": teacher})
+    slides = {"he": request.he} | ({} if request.ihc is None else {"ihc": request.ihc})
+    return {
+        "use": RESEARCH_ONLY,
+        "notice": student.card.notice,
+        "normalisation": _NORMALISATION,
+        "warnings": [*plan.warnings, *_doubts_of_ihc(request.ihc)],
+        "slides": {
+            name: {
+                "name": slide.name,
+                "fingerprint": fingerprint(slide),
+                "mpp": list(slide.require_mpp()),
+                "mpp_source": slide.mpp_source,
+                "backend": slide.backend,
+                "colour": slide.colour,
+            }
+            for name, slide in slides.items()
+        },
+        "models": {
+            name: {
+                "name": one.card.name,
+                "file": one.path.name,
+                "sha256": one.sha256(),
+                "card": asdict(one.card),
+            }
+            for name, one in models.items()
+        },
+        "alignment": None
+        if alignment is None
+        else {
+            "affine": alignment.affine.tolist(),
+            "method": str(alignment.method),
+            "residual_um": alignment.residual_um,
+            "score": alignment.score,
+        },
+        "tiles": {"tile_px": plan.grid.tile_px, "mpp": plan.grid.model_mpp},
+        "version": version("napari-hmkd"),
+    }

@@ -1,0 +1,1 @@
+"""Distillation seen from inside: where the networks look, and what the difference costs."""

@@ -1,0 +1,139 @@
+"""Attention of a slide in files: what is written is what was inspected, and all of it or nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from ome_zarr_models.v05.image import Image
+from PIL import Image as Picture
+
+from napari_hmkd.errors import OutputError, SlideReadError
+from napari_hmkd.export.attention import MAP_STORES, write_attention
+from napari_hmkd.export.attention_figure import write_figure
+from napari_hmkd.grading import OpenModel
+from napari_hmkd.inspection.maps import MapKind, tokens_of
+from napari_hmkd.inspection.slide import InspectedTile, StainPair, TileRow, inspect_slide
+from napari_hmkd.planning import tile_grid
+from napari_hmkd.slide import open_slide
+
+TILES = [(0, 0), (0, 2), (1, 0), (1, 1)]
+ABOUT = {"notice": "random weights", "use": "research use only"}
+
+
+def read_ihc(tile: tuple[int, int]) -> np.ndarray:
+    if tile == (1, 0):
+        raise SlideReadError("the IHC is damaged there")
+    return np.random.default_rng(tile).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def pair(
+    tmp_path: Path, paint_slide: Callable[..., Path], student: OpenModel
+) -> Iterator[StainPair]:
+    path = paint_slide(tmp_path / "he.tif", [[0, 1, 2], [2, 3, 0]])
+    with open_slide(path, mpp=3.9) as he:  # no whole number of level-0 px per tile
+        yield StainPair(he, tile_grid(he, student.card), read_ihc)
+
+
+@pytest.fixture
+def written(
+    pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path
+) -> tuple[Path, list[InspectedTile]]:
+    steps = write_attention(
+        pair, inspect_slide(pair, student, teacher, TILES), tmp_path / "out", ABOUT
+    )
+    return tmp_path / "out", [one for one in steps if isinstance(one, InspectedTile)]
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_maps_hold_each_tiles_tokens_where_it_lies(written, level: int) -> None:
+    folder, inspected = written
+    group = zarr.open_group(folder / MAP_STORES[level], mode="r")
+    data, side = group["0"][...], (8, 4, 2)[level]
+    assert data.shape[0] == len(MapKind)
+    covered = np.zeros(data.shape[1:], bool)
+    for one in inspected:
+        top, left = np.multiply(one.tile, side)
+        place = slice(top, top + side), slice(left, left + side)
+        covered[place] = True
+        for channel, kind in enumerate(MapKind):
+            expected = tokens_of(one.inspection, kind, level)
+            np.testing.assert_array_equal(data[(channel, *place)], expected)
+    assert np.isnan(data[:, ~covered]).all()
+
+
+def test_stores_are_valid_and_lie_over_the_slide(written, pair: StainPair) -> None:
+    folder, _ = written
+    for name, side in zip((*MAP_STORES, "agreement.ome.zarr"), (8, 4, 2, 1), strict=True):
+        image = Image.from_zarr(zarr.open_group(folder / name, mode="r"))
+        scale, translation = (
+            image.attributes.ome.multiscales[0].datasets[0].coordinateTransformations
+        )
+        step_um = 256 * 4.0 / side
+        assert scale.scale[1:] == pytest.approx([step_um] * 2)
+        assert translation.translation[1:] == pytest.approx([step_um / 2 - 3.9 / 2] * 2)
+
+
+def test_the_table_and_agreement_tell_of_each_tile(written) -> None:
+    folder, inspected = written
+    with (folder / "attention.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [*TileRow.names(), "notice"]
+    assert {row["notice"] for row in rows} == {"random weights"}
+    agreement = zarr.open_group(folder / "agreement.ome.zarr", mode="r")["0"]
+    for row, one in zip(rows, inspected, strict=True):
+        assert (int(row["row"]), int(row["column"])) == one.tile
+        assert float(row["attention_loss"]) == pytest.approx(one.inspection.losses["attention"])
+        found = [agreement[(level, *one.tile)] for level in range(3)]
+        assert found == pytest.approx([one.inspection.agreement(level) for level in range(3)])
+
+
+def test_what_failed_is_told_with_its_reason(written) -> None:
+    folder, _ = written
+    with (folder / "failed.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file))[1:] == [["1", "0", "the IHC is damaged there"]]
+    about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
+    assert about == ABOUT | {"tiles": 3, "failed": 1}
+
+
+def test_a_run_that_is_left_leaves_no_file(
+    pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "results" / "out"
+    steps = write_attention(pair, inspect_slide(pair, student, teacher, TILES), out, ABOUT)
+    next(steps)
+    steps.close()
+    assert list(out.parent.iterdir()) == []
+
+
+def test_what_others_wrote_is_left_alone(
+    pair: StainPair, student: OpenModel, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine" / "letter.txt"
+    mine.parent.mkdir()
+    mine.write_text("dear reader")
+    with pytest.raises(OutputError, match="not written by this program"):
+        list(write_attention(pair, inspect_slide(pair, student, None, TILES), mine.parent, ABOUT))
+    assert mine.read_text() == "dear reader"
+
+
+@pytest.mark.parametrize("with_teacher", [True, False])
+def test_the_figure_shows_the_slide_and_the_tiles(
+    written, pair: StainPair, student: OpenModel, tmp_path: Path, with_teacher: bool
+) -> None:
+    _, inspected = written
+    agreement = np.array([[0.2, np.nan, 0.9], [np.nan, 0.5, np.nan]])
+    if not with_teacher:
+        pair = StainPair(pair.he, pair.grid)
+        inspected, agreement = list(inspect_slide(pair, student, None, TILES)), None
+    bare = [tmp_path / "none.png", tmp_path / "one.png"]
+    write_figure(pair, agreement, [], "random weights", bare[0])
+    write_figure(pair, agreement, inspected[:1], "random weights", bare[1])
+    heights = [Picture.open(path).height for path in bare]
+    assert heights[1] > heights[0]
