@@ -17,7 +17,9 @@ endif
 
 test: $(VENV)/.installed-test
 	sh tools/system-packages.sh display
-	$(SCREEN) $(PY) -m pytest
+	# A file of tests to each core; torch's own threads would only be in each other's way. What is timed runs alone.
+	OMP_NUM_THREADS=1 $(SCREEN) $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/benchmarks
+	$(SCREEN) $(PY) -m pytest tests/benchmarks
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff format --check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -36,6 +38,43 @@ def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user config"))
 
 
+@pytest.fixture
+def closed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that may be neither entered nor listed; its permissions would not keep root out."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+
+    def refusing(call: Callable[..., Any], within: bool) -> Callable[..., Any]:
+        def refuse(path: Any = ".", *arguments: Any, **options: Any) -> Any:
+            where = None if isinstance(path, int) else Path(os.fsdecode(path))
+            if where is not None and (folder in where.parents or (where == folder and not within)):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, *arguments, **options)
+
+        return refuse
+
+    for name, within in (("stat", True), ("listdir", False), ("scandir", False), ("mkdir", True)):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name), within))
+    return folder
+
+
+@pytest.fixture(params=["in a closed folder", "below a file", "too long", "no name", "a circle"])
+def impossible_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder that cannot be made, nor be looked for in most cases."""
+    match request.param:
+        case "in a closed folder":
+            return Path(request.getfixturevalue("closed_folder")) / "out"
+        case "below a file":
+            (tmp_path / "file").touch()
+            return tmp_path / "file" / "out"
+        case "too long":
+            return tmp_path / "not there yet" / ("x" * 300)
+        case "no name":
+            return tmp_path / "a\0b"
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    return tmp_path / "circle" / "out"
+
+
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """The folder of reference numbers beside the checkout."""
@@ -47,32 +86,39 @@ def parity() -> Path:
 @pytest.fixture(scope="session")
 def student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small student with random weights for 256-px tiles at 4 um/px, saved with its card."""
-    return _random_student(tmp_path_factory, seed=0)
+    return _random_model(tmp_path_factory, "student", seed=0)
 
 
 @pytest.fixture(scope="session")
 def other_student_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with other weights."""
-    return _random_student(tmp_path_factory, seed=1)
+    return _random_model(tmp_path_factory, "student", seed=1)
 
 
-def _random_student(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Path:
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small teacher with random weights for the student's tiles."""
+    return _random_model(tmp_path_factory, "teacher", seed=2)
+
+
+def _random_model(tmp_path_factory: pytest.TempPathFactory, role: str, seed: int) -> Path:
     import torch
 
-    from napari_hmkd.model import ModelCard, build_student, save
+    from napari_hmkd.model import ModelCard, build_student, build_teacher, save
 
     torch.manual_seed(seed)
     card = ModelCard(
-        name="random student",
-        role="student",
+        name=f"random {role}",
+        role=role,
         width=0.5,
         mpp=4.0,
         tile_px=256,
         temperature=1.5,
         notice="random weights, research use only",
     )
-    path = tmp_path_factory.mktemp("modèle aléatoire") / "student.safetensors"
-    save(path, build_student(width=card.width).eval(), card)
+    path = tmp_path_factory.mktemp("modèle aléatoire") / f"{role}.safetensors"
+    build = build_student if role == "student" else build_teacher
+    save(path, build(width=card.width).eval(), card)
     return path
 
 
@@ -115,6 +161,23 @@ def paint_slide() -> Callable[..., Path]:
         return path
 
     return paint
+
+
+@pytest.fixture
+def state_bounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let OpenSlide state which part of a file was scanned, which no TIFF that a test can write does.
+
+    It takes y, x, height and width, level-0 px.
+    """
+    import openslide
+
+    def state(**bounds: int) -> None:
+        real = openslide.OpenSlide.properties.fget
+        stated = {f"openslide.bounds-{side}": str(value) for side, value in bounds.items()}
+        both = property(lambda slide: {**real(slide), **stated})
+        monkeypatch.setattr(openslide.OpenSlide, "properties", both)
+
+    return state
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ TRAINING = ROOT / "training"
 # A part may import those on earlier lines, and itself.
 ORDER = (
     "errors",
-    "geometry device memory palette wording output_folder",
+    "geometry device memory palette wording output_folder bootstrap grade_tables result_files",
     "slide",
-    "sample tiling",
+    "sample tiling overlap alignment",
     "queueing regions",
     "model",
     "planning tile_grader",
@@ -28,9 +28,10 @@ ORDER = (
     "heatmap",
     "map_modes",
     "grading",
-    "tile_attention",
+    "inspection",
     "export layers",
-    "results study verification cohort",
+    "attention_layers",
+    "results study verification cohort attention_report",
     "reader cli training",
     "widgets",
 )

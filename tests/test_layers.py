@@ -11,10 +11,9 @@ import pytest
 
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.inference import FailedTile
-from napari_hmkd.layers import attention_layers, heatmap_layers
+from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.slide import open_slide
-from napari_hmkd.tile_attention import TileAttention
 
 MPP = 2.5  # exact in binary, and no whole number of level-0 px per tile
 
@@ -28,12 +27,6 @@ def grading(
         grading = start_grading(slide, colour_model)
         list(grading.run())
         yield grading
-
-
-@pytest.fixture
-def attention() -> TileAttention:
-    maps = tuple(np.full((g, g), level + 1.0, np.float32) for level, g in enumerate((8, 4, 2)))
-    return TileAttention(maps, tuple(2 * received for received in maps))
 
 
 def corner_um(kwargs: dict[str, Any]) -> np.ndarray:
@@ -61,46 +54,13 @@ def test_the_heatmap_shows_expected_grades_and_nan_where_there_are_none(
     assert kwargs["colormap"]["colors"].shape == (4, 4)
 
 
-def test_each_level_of_attention_covers_its_tile(
-    grading: SlideGrading, attention: TileAttention
-) -> None:
-    layers = attention_layers(attention, grading.plan.grid, (1, 0), grading.plan.card)
-    assert len(layers) == 6
-    for data, kwargs, kind in layers:
-        assert kind == "image"
-        assert np.array(kwargs["scale"]) * data.shape == pytest.approx((1024.0, 1024.0))
-        assert corner_um(kwargs) == pytest.approx((1024 - MPP / 2, -MPP / 2))
-
-
-def test_student_and_teacher_have_the_same_colours_for_a_value(
-    grading: SlideGrading, attention: TileAttention
-) -> None:
-    layers = attention_layers(attention, grading.plan.grid, (0, 0), grading.plan.card)
-    limits = {kwargs["name"]: kwargs["contrast_limits"] for _, kwargs, _ in layers}
-    assert limits["attention of the student, level 1"] == (0.0, 4.0)
-    assert limits["attention of the teacher, level 1"] == (0.0, 4.0)
-    assert [kwargs["visible"] for _, kwargs, _ in layers] == [True] + [False] * 5
-
-
-def test_without_a_teacher_there_is_the_student_alone(
-    grading: SlideGrading, attention: TileAttention
-) -> None:
-    alone = TileAttention(attention.student)
-    names = [
-        kwargs["name"]
-        for _, kwargs, _ in attention_layers(alone, grading.plan.grid, (0, 0), grading.plan.card)
-    ]
-    assert names == [f"attention of the student, level {level}" for level in range(3)]
-
-
-def test_every_layer_carries_the_notice(grading: SlideGrading, attention: TileAttention) -> None:
-    plan = grading.plan
-    layers = heatmap_layers(grading) + attention_layers(attention, plan.grid, (0, 0), plan.card)
+def test_every_layer_carries_the_notice(grading: SlideGrading) -> None:
+    layers = heatmap_layers(grading)
     notices = {kwargs["metadata"]["napari_hmkd"]["notice"] for _, kwargs, _ in layers}
     assert notices == {"painted squares, research use only"}
 
 
-def test_napari_takes_them(grading: SlideGrading, attention: TileAttention) -> None:
+def test_napari_takes_them(grading: SlideGrading) -> None:
     image = pytest.importorskip("napari.layers", reason="needs napari").Image
     ((data, kwargs, _),) = heatmap_layers(grading)
     layer = image(data, **kwargs)
@@ -109,13 +69,11 @@ def test_napari_takes_them(grading: SlideGrading, attention: TileAttention) -> N
     expected = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in GRADE_COLOURS]
     assert drawn[:4, :3] == pytest.approx(np.array(expected), abs=0.01)
     assert drawn[4, 3] == 0
-    plan = grading.plan
-    for values, options, _ in attention_layers(attention, plan.grid, (0, 0), plan.card):
-        assert image(values, **options).units[0] == "micrometer"
 
 
 def test_failed_tiles_have_a_layer_of_their_own(grading: SlideGrading) -> None:
     grading.heatmap.failed[1, 0] = FailedTile(1, 0, "damaged")
+    grading.heatmap.answers[1, 0] = np.nan
     (_, grades, _), (data, kwargs, _) = heatmap_layers(grading)
     assert np.argwhere(data == 1).tolist() == [[1, 0]]
     assert np.isnan(data).sum() == data.size - 1

@@ -42,6 +42,7 @@ def test_the_extras_are_those_promised(project: dict) -> None:
         "train",
         "test",
         "fast",
+        "inspect",
         "s3",
         "all",
     }

@@ -259,6 +259,26 @@ def test_napari_takes_the_layer(shared_data: Path, name: str):
     assert layer.rgb
 
 
+@pytest.mark.parametrize("name", ["", "folder", "slide.svs", "slide.tif"])
+def test_what_cannot_be_looked_at_is_left_to_others_or_refused(closed_folder: Path, name: str):
+    path = str(closed_folder / name)
+    reader = get_reader(path)
+    if reader is None:
+        assert not name.endswith(".svs"), "others would load the whole of it"
+        return
+    with pytest.raises(SlideError, match=name):
+        reader(path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".svs", ".tif", ".zarr"])
+def test_a_name_that_no_file_can_have_is_left_to_others_or_refused(tmp_path: Path, suffix: str):
+    path = str(tmp_path / ("x" * 300 + suffix))
+    reader = get_reader(path)
+    if reader is not None:
+        with pytest.raises(SlideError, match="too long"):
+            reader(path)
+
+
 def test_a_folder_of_results_is_shown_though_it_is_named_as_a_slide(tmp_path: Path):
     folder = tmp_path / "slide.svs"
     folder.mkdir()

@@ -79,6 +79,28 @@ def test_a_moved_slide_is_named(
     assert run(results, "--model", student_file, "--slide", moved) == 0
 
 
+def test_results_without_a_graded_tile_are_an_error(results: Path, student_file: Path) -> None:
+    with (results / "tiles.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    answer = slice(header.index("p_0"), header.index("notice"))
+    for row in rows:
+        row[answer] = [""] * len(row[answer])
+    with (results / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    summary["unreadable_tiles"] = [
+        {"row": int(row[0]), "column": int(row[1]), "reason": "damaged"} for row in rows
+    ]
+    summary["graded_tiles"] = 0
+    (results / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(OutputError, match=r"asked to verify .* no tile in them is graded"):
+        verify_results(results, model=str(student_file))
+
+
+def test_a_folder_that_cannot_be_looked_into_is_an_error(impossible_folder: Path) -> None:
+    assert run(impossible_folder) == 2
+
+
 @pytest.mark.parametrize("damage", ["no summary", "no table", "cut", "older", "no folder"])
 def test_a_damaged_folder_is_an_error(results: Path, student_file: Path, damage: str) -> None:
     summary = results / "summary.json"

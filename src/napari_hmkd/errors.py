@@ -29,6 +29,10 @@ class UnsuitableSlideError(SlideError):
     """The slide is no sharp H&E with tissue on it, and grading it was not insisted on."""
 
 
+class AlignmentError(HmkdError):
+    """The IHC slide cannot be laid over the H&E slide: flipped, unrelated, or landmarks that say nothing."""
+
+
 class ModelError(HmkdError):
     """A model file or card cannot be used."""
 

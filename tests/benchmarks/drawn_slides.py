@@ -55,7 +55,9 @@ def write_tiff(path: Path, side_px: int) -> None:
     """A generic pyramid of JPEG tiles, YCbCr with halved colours."""
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         for index, level in enumerate(_levels(side_px)):
-            settings = {**_YCBCR, "compressionargs": {"level": QUALITY}, **_RESOLUTION}
+            # "rgb" is what is given, and stored is YCbCr: tifffile converts it.
+            settings = {**_YCBCR, "photometric": "rgb", "compressionargs": {"level": QUALITY}}
+            settings |= _RESOLUTION
             tiff.write(level, subfiletype=int(index > 0), **settings)
 
 

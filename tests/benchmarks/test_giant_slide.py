@@ -63,13 +63,8 @@ def flat_giant(folder: Path) -> Path:
 
 
 @pytest.fixture
-def window(giant: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
+def window(screen: None, giant: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
     """`first_pixels.py` with a window of its own and napari's settings as they come."""
-    pytest.importorskip("napari", reason="needs the napari extra")
-    if sys.platform == "linux" and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("first_pixels.py")), str(giant)],
         stdin=subprocess.PIPE,

@@ -8,7 +8,6 @@ the 50 ms of the target.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -83,18 +82,6 @@ def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 resolutionunit="CENTIMETER",
             )
     return path
-
-
-@pytest.fixture
-def viewer(request: pytest.FixtureRequest, monkeypatch):
-    if sys.platform == "linux" and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
-    viewer = request.getfixturevalue("make_napari_viewer")(show=True)
-    viewer.window._qt_window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
-    viewer.window.resize(1400, 900)
-    return viewer
 
 
 def tiles_loaded(layer) -> set[tuple[int, int]]:

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
+from napari_hmkd.inspection.tile import inspect_tile
 from napari_hmkd.model import ModelCard, TimmStudent, build_timm_student, load, save
 from napari_hmkd.model.card import IMAGENET_MEAN, IMAGENET_STD
-from napari_hmkd.tile_attention import attention_of_tile
 from napari_hmkd.tile_grader import grade_tiles
 
 SIDE = 256
@@ -265,4 +265,4 @@ def test_it_grades_tiles(opened: OpenModel) -> None:
 def test_it_says_that_it_has_no_attention_to_show(opened: OpenModel) -> None:
     tile = np.zeros((SIDE, SIDE, 3), np.uint8)
     with pytest.raises(ModelError, match="timm:test_resnet has no attention matrices"):
-        attention_of_tile(opened, tile)
+        inspect_tile(opened, tile)

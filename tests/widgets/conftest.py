@@ -15,6 +15,7 @@ import pytest
 from napari_hmkd.sample import ProceduralTissue, write_slide
 
 if TYPE_CHECKING:
+    from napari_hmkd.widgets.attention_widget import AttentionWidget
     from napari_hmkd.widgets.grade_widget import GradeWidget
 
 MPP = 0.92
@@ -68,6 +69,17 @@ def show_window(viewer, qtbot) -> Callable[[], None]:
 
 
 @pytest.fixture
+def without_pixel_size(paint_slide: Callable[..., Path], tmp_path: Path) -> Path:
+    """A painted slide whose file does not say how large a pixel is."""
+    import tifffile
+
+    painted = tifffile.imread(paint_slide(tmp_path / "with.tif", [[0, 1, 2, 3, 1]] * 4))
+    path = tmp_path / "ohne Maßstab.tif"
+    tifffile.imwrite(path, painted, photometric="rgb", tile=(256, 256), compression="zlib")
+    return path
+
+
+@pytest.fixture
 def widget(viewer, pair: Pair) -> GradeWidget:
     """Grade HER2, docked in a window with the H&E slide."""
     from napari_hmkd.reader import read_slides
@@ -81,8 +93,54 @@ def widget(viewer, pair: Pair) -> GradeWidget:
 
 
 @pytest.fixture
-def stop_early(monkeypatch: pytest.MonkeyPatch) -> Callable[[GradeWidget], None]:
-    """Have the next run of a widget stopped by its button; the run waits for that after a batch."""
+def open_inspector(
+    viewer,
+    show_window: Callable[[], None],
+    paint_slide: Callable[..., Path],
+    student_file: Path,
+    teacher_file: Path,
+    tmp_path: Path,
+) -> Callable[..., AttentionWidget]:
+    """Dock Show attention in a window with a painted pair of 2 x 3 tiles, and give it random networks."""
+    from napari_hmkd.reader import read_slides
+    from napari_hmkd.widgets.attention_widget import AttentionWidget
+    from napari_hmkd.widgets.viewing import add_layers
+
+    def open_panel(
+        he_damaged: tuple[tuple[int, int], ...] = (),
+        ihc_damaged: tuple[tuple[int, int], ...] = (),
+        with_ihc: bool = True,
+    ) -> AttentionWidget:
+        he = paint_slide(tmp_path / "he.tif", [[0, 1, 2], [3, 0, 1]], he_damaged)
+        ihc = paint_slide(tmp_path / "ihc.tif", [[3, 2, 1], [0, 3, 2]], ihc_damaged)
+        add_layers(viewer, read_slides(ihc) + read_slides(he))
+        panel = AttentionWidget(viewer)
+        viewer.window.add_dock_widget(panel, name="Show attention")
+        panel.form.student.value, panel.form.teacher.value = student_file, teacher_file
+        if with_ihc:
+            panel.form.ihc.value = viewer.layers["ihc.tif"]
+        show_window()
+        return panel
+
+    return open_panel
+
+
+@pytest.fixture
+def press_key(viewer, qtbot) -> Callable[..., None]:
+    """Press Ctrl, Alt and a letter, in the canvas or where it is said."""
+    from qtpy.QtCore import Qt
+
+    def press(letter: str, where: object = None) -> None:
+        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
+        target = viewer.window._qt_viewer.canvas.native if where is None else where
+        qtbot.keyClick(target, getattr(Qt.Key, f"Key_{letter}"), both)
+
+    return press
+
+
+@pytest.fixture
+def stop_early(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the next run of a widget stopped, by its button if by nothing else, after its first batch."""
     from napari_hmkd.grading import SlideGrading
 
     plain, pressed = SlideGrading.run, Event()
@@ -93,13 +151,14 @@ def stop_early(monkeypatch: pytest.MonkeyPatch) -> Callable[[GradeWidget], None]
             yield batch
             assert pressed.wait(30), "nobody pressed Stop"
 
-    def arm(widget: GradeWidget) -> None:
+    def arm(widget: GradeWidget, stop: Callable[[], None] | None = None) -> None:
         pressed.clear()
+        end = widget.stop.native.click if stop is None else stop
 
         def press(tried: int, planned: int, speed: float) -> None:
             if tried:
                 widget.run.progressed.disconnect(press)
-                widget.stop.native.click()
+                end()
                 pressed.set()
 
         widget.run.progressed.connect(press)

@@ -143,18 +143,18 @@ def test_the_map_shows_what_is_chosen_and_the_status_bar_the_tile(
     layer, heatmap = widget.run.heatmap_layer, widget.run.grading.heatmap
     shape = layer.data.shape
     extent = layer.extent.world.copy()
-    widget.mode.value = "probability of 3+"
+    widget.map.mode.value = "probability of 3+"
     np.testing.assert_array_equal(layer.data, heatmap.probabilities[..., 3])
     assert layer.colormap.name == "viridis"
     assert tuple(layer.contrast_limits) == (0, 1)
-    assert "probability of 3+" in widget.legend.value
-    widget.mode.value = "expected grade, finer"
+    assert "probability of 3+" in widget.map.legend.value
+    widget.map.mode.value = "expected grade, finer"
     assert layer.data.shape == (2 * shape[0], 2 * shape[1])
     step = np.array(widget.run.grading.plan.grid.tile_um)
     np.testing.assert_allclose(layer.extent.world - extent, [[-step / 4] * 2, [step / 4] * 2])
-    widget.mode.value = "expected grade"
+    widget.map.mode.value = "expected grade"
     np.testing.assert_allclose(layer.extent.world, extent)
-    assert "mm" in widget.legend.value
+    assert "mm" in widget.map.legend.value
     tile = tuple(np.argwhere(heatmap.graded)[0].tolist())
     status = layer.get_status(layer.data_to_world(tile), world=True)
     assert status["value"] == heatmap.describe(tile)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -211,8 +212,8 @@ def test_notice_and_legend_stay_on_screen(viewer, widget: GradeWidget, qtbot) ->
     assert text_overlay(viewer).text.replace("\n", " ") == NOTICE
     assert NOTICE in widget.notice.value
     for name in ("0", "1+", "2+", "3+"):
-        assert name in widget.legend.value
-    widget.opacity.value = 0.25
+        assert name in widget.map.legend.value
+    widget.map.opacity.value = 0.25
     assert widget.run.heatmap_layer.opacity == 0.25
 
 
@@ -224,6 +225,32 @@ def test_results_saved_from_the_widget_are_the_command_lines_files(
     folder = tmp_path / "he.ome.tif"
     qtbot.waitUntil(lambda: widget.status.value.startswith("Saved"), timeout=PATIENCE_MS)
     assert {p.name for p in folder.iterdir()} == RESULTS.entries
+
+
+@pytest.mark.parametrize(
+    ("origin_px", "chosen"), [((0, 0), None), ((300, 70), None), ((300, 70), "file")], ids=str
+)
+def test_where_the_saved_geojson_counts_from_is_asked_where_only_a_part_was_scanned(
+    widget: GradeWidget,
+    qtbot,
+    monkeypatch,
+    tmp_path: Path,
+    origin_px: tuple[int, int],
+    chosen: str | None,
+) -> None:
+    monkeypatch.setattr(slide_of(widget.slide.value), "origin_px", origin_px)
+    assert press_and_wait(widget, qtbot)
+    assert widget.geojson_origin.native.isHidden() == (origin_px == (0, 0))
+    if chosen:
+        widget.geojson_origin.value = chosen
+    widget.save_results(tmp_path)
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Saved"), timeout=PATIENCE_MS)
+    written = (tmp_path / "he.ome.tif" / "tiles.geojson").read_text(encoding="ascii")
+    collection = json.loads(written)
+    assert collection["napari_hmkd"]["origin"] == (chosen or "slide")
+    rings = [one["geometry"]["coordinates"][0] for one in collection["features"]]
+    corner = np.vstack(rings).min(axis=0)  # (x, y)
+    np.testing.assert_allclose(corner, origin_px[::-1] if chosen == "file" else (0, 0))
 
 
 def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> None:

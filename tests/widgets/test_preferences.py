@@ -12,7 +12,7 @@ pytest.importorskip("magicgui", reason="needs the napari extra")
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 
 from napari_hmkd.widgets import preferences
-from napari_hmkd.widgets.preferences import remember
+from napari_hmkd.widgets.preferences import Preferences
 
 
 def fields(qapp) -> dict[str, object]:
@@ -25,11 +25,12 @@ def fields(qapp) -> dict[str, object]:
 
 def test_what_was_chosen_comes_back(qapp) -> None:
     first = fields(qapp)
-    remember("grade", **first)
+    kept = Preferences("grade", **first)
     first["device"].value, first["opacity"].value, first["follow"].value = "cpu", 0.25, True
+    kept.write()
     second, other = fields(qapp), fields(qapp)
-    remember("grade", **second)
-    remember("another", **other)
+    Preferences("grade", **second)
+    Preferences("another", **other)
     assert [field.value for field in second.values()] == ["cpu", 0.25, True]
     assert [field.value for field in other.values()] == ["auto", 0.5, False]
 
@@ -42,7 +43,7 @@ def test_what_is_no_choice_any_more_is_left_out(qapp) -> None:
         encoding="utf-8",
     )
     found = fields(qapp)
-    remember("grade", **found)
+    Preferences("grade", **found)
     assert [field.value for field in found.values()] == ["auto", 0.5, True]
 
 
@@ -52,9 +53,10 @@ def test_a_spoilt_file_gives_the_defaults(qapp, content: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(content, encoding="utf-8")
     found = fields(qapp)
-    remember("grade", **found)
+    kept = Preferences("grade", **found)
     assert found["device"].value == "auto"
     found["device"].value = "cpu"
+    kept.write()
     assert json.loads(path.read_text(encoding="utf-8"))["grade"]["device"] == "cpu"
 
 
@@ -64,6 +66,23 @@ def test_a_home_that_cannot_be_written_is_no_error(
     (tmp_path / "file").touch()
     monkeypatch.setattr(preferences, "_path", lambda: tmp_path / "file" / "preferences.json")
     found = fields(qapp)
-    remember("grade", **found)
+    kept = Preferences("grade", **found)
     found["device"].value = "cpu"
+    kept.write()
     assert "not remembered" in caplog.text
+
+
+def test_a_slider_that_is_drawn_is_written_once_it_rests(
+    qapp, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[str, object]] = []
+    monkeypatch.setattr(preferences, "_write", lambda panel, values: written.append(values))
+    found = fields(qapp)
+    kept = Preferences("grade", **found)
+    for step in range(100):
+        found["opacity"].value = step / 100
+    assert written == []
+    qtbot.waitUntil(lambda: bool(written))
+    assert written == [{"opacity": 0.99}]
+    kept.write()
+    assert len(written) == 1, "there was nothing new"

@@ -191,7 +191,7 @@ def test_each_slide_has_tissue_of_its_own(viewer, widget: GradeWidget, qtbot, pa
 
 
 def test_a_restated_pixel_size_takes_the_painted_tissue_along(
-    viewer, qtbot, paint_slide, tmp_path: Path, without_pixel_size
+    viewer, qtbot, without_pixel_size: Path
 ) -> None:
     add_layers(viewer, read_slides(without_pixel_size))
     widget = GradeWidget(viewer)
@@ -209,16 +209,6 @@ def test_a_restated_pixel_size_takes_the_painted_tissue_along(
     corner = layer.data_to_world(np.array(layer.data.shape) - 0.5)
     on_slide = np.asarray(widget.slide.value.world_to_data(corner)) + 0.5
     np.testing.assert_allclose(on_slide, (slide.size.height, slide.size.width), atol=1e-6)
-
-
-@pytest.fixture
-def without_pixel_size(paint_slide, tmp_path: Path) -> Path:
-    import tifffile
-
-    painted = tifffile.imread(paint_slide(tmp_path / "with.tif", [[0, 1], [-1, 3]]))
-    path = tmp_path / "ohne Maßstab.tif"
-    tifffile.imwrite(path, painted, photometric="rgb", tile=(256, 256), compression="zlib")
-    return path
 
 
 def test_a_failed_search_is_said_and_nothing_is_drawn(

@@ -45,7 +45,7 @@ STAND_IN = """
 def students(monkeypatch) -> finished_models.FinishedModels:
     """A session in which nothing was trained yet."""
     fresh = finished_models.FinishedModels()
-    for module in ("grade_widget", "train_widget"):
+    for module in ("model_choice", "train_widget"):
         monkeypatch.setattr(f"napari_hmkd.widgets.{module}.finished_students", fresh)
     return fresh
 
@@ -133,13 +133,13 @@ def test_a_finished_student_is_offered_to_every_grade_widget(
     later = GradeWidget(viewer)
     viewer.window.add_dock_widget(later)
     for grade in (before, later):
-        assert weights in grade.model.choices
+        assert weights in grade.model.listed.choices
         assert "trained: Lauf eins" in [
-            grade.model.native.itemText(i) for i in range(grade.model.native.count())
+            grade.model.listed.native.itemText(i) for i in range(grade.model.listed.native.count())
         ]
-        assert grade.model.value == "demo student (procedural tissue)"
-        grade.model.value = weights
-        assert grade._model_name() == str(weights)
+        assert grade.model.listed.value == "demo student (procedural tissue)"
+        grade.model.listed.value = weights
+        assert grade.model.name == str(weights)
 
 
 def test_a_finished_teacher_is_put_into_the_students_form(

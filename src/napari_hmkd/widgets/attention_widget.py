@@ -1,24 +1,42 @@
-"""The dock widget that shows where student and teacher look."""
+"""The dock widget that shows where student and teacher look, and what the difference costs."""
 
 from __future__ import annotations
 
-import napari.layers
+from collections.abc import Hashable
+
 import napari.viewer
-from magicgui.widgets import CheckBox, Container, FileEdit, Label, PushButton
+from magicgui.widgets import CheckBox, Container, Label, PushButton
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.widgets.attention_run import AttentionRun, AttentionShown, student_grid
-from napari_hmkd.widgets.slide_choice import SlideChoice
-from napari_hmkd.widgets.viewing import to_level0, visible_region
+from napari_hmkd.inference import FailedTile
+from napari_hmkd.inspection.slide import Tile, TileRow
+from napari_hmkd.widgets.attention_check import TileCheck
+from napari_hmkd.widgets.attention_findings import most_tiles
+from napari_hmkd.widgets.attention_form import AttentionForm
+from napari_hmkd.widgets.attention_query import TokenQuery
+from napari_hmkd.widgets.attention_run import (
+    LatestRun,
+    PlannedTiles,
+    Step,
+    inspect_tiles,
+    inspect_whole_slide,
+)
+from napari_hmkd.widgets.attention_scene import AttentionScene
+from napari_hmkd.widgets.attention_subject import Subject
+from napari_hmkd.widgets.attention_words import extent_words, progress_words, tile_words
+from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.tile_table import TileTable
+from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
-_WEIGHTS = "*.safetensors"
-_HINT = "Switch on 'Follow the cursor' and point at a tile, or press the button."
+_HINT = "Inspect what is in view, or switch on 'Follow the cursor' and point at a token."
 
 
 class AttentionWidget(Container):
-    """Received attention of the tile under the cursor, over the H&E at true scale.
+    """The distillation from inside: maps over the H&E, where a token attends, and the worst tiles.
 
-    The student's maps need the H&E alone; the teacher's need the registered IHC slide too.
+    The student's maps need the H&E alone; all else needs the registered IHC slide too.
 
     Parameters
     ----------
@@ -27,83 +45,194 @@ class AttentionWidget(Container):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        self._viewer = napari_viewer
-        self.run = AttentionRun(napari_viewer)
-        self.slide = SlideChoice(napari_viewer, label="H&E slide")
-        self.ihc = SlideChoice(napari_viewer, label="IHC slide", nullable=True)
-        self.student = FileEdit(label="Student file", mode="r", filter=_WEIGHTS, nullable=True)
-        self.teacher = FileEdit(label="Teacher file", mode="r", filter=_WEIGHTS, nullable=True)
+        self._viewer = napari_viewer = unwrapped(napari_viewer)
+        self.form = AttentionForm(napari_viewer)
+        self.inspect = PushButton(text="Inspect what is in view")
+        self.whole_slide = PushButton(text="Agreement of the whole slide")
+        self.stop = PushButton(text="Stop", enabled=False)
         self.follow = CheckBox(text="Follow the cursor")
-        self.show_middle = PushButton(text="Show the tile in the middle of the view")
-        self.status = Label(value=_HINT)
+        self.beside = CheckBox(text="Side by side with the IHC")
+        self.check = PushButton(text="How far is it importance?")
+        self.status, self.verdict = Label(value=_HINT), Label(value="")
+        self.table = TileTable()
+        self.scene = AttentionScene(napari_viewer, self.form, self.table)
+        self.run = LatestRun()
+        self.query = TokenQuery(napari_viewer, self.form, self.scene)
+        self.checking = TileCheck(self.scene)
+        self._done, self._planned, self._extent = 0, 0, ""
+        self._failed: dict[Tile, str] = {}
+        texts = [self.form.missing, self.status, self.verdict]
         super().__init__(
             widgets=[
-                self.slide, self.ihc, self.student, self.teacher,
-                self.follow, self.show_middle, self.status,
+                *self.form.fields,
+                Container(widgets=[self.inspect, self.stop], layout="horizontal", labels=False),
+                self.whole_slide, self.follow, self.beside, self.check,
+                Container(widgets=texts, labels=False),
             ]
         )  # fmt: skip
-        self.status.native.setWordWrap(True)
-        for field, name in ((self.student, "demo student"), (self.teacher, "demo teacher")):
-            field.line_edit.native.setPlaceholderText(name)
-        self._last: tuple[object, ...] | None = None
-        self.show_middle.clicked.connect(self.show_tile_in_middle)
-        self.run.shown.connect(self._on_shown)
-        self.run.failed.connect(self._on_failed)
-        napari_viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        self.native.layout().addWidget(self.table, 1)
+        for label in texts:
+            label.native.setWordWrap(True)
+            # As wide as the panel is: long words must not widen it.
+            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.check.tooltip = (
+            "Hides each token of the tile and takes a gradient: what the student's answer hangs on."
+        )
+        self._connect()
+        self._set_enabled()
+
+    def _connect(self) -> None:
+        self.inspect.clicked.connect(self.inspect_view)
+        self.whole_slide.clicked.connect(self.inspect_whole_slide)
+        self.stop.clicked.connect(self.end)
+        self.follow.changed.connect(self.query.follow)
+        self.beside.changed.connect(self._on_beside_chosen)
+        self.check.clicked.connect(self.check_tile)
+        self.table.chosen.connect(self._on_row_chosen)
+        self.form.asked_other.connect(self._on_asked_other)
+        self.scene.forgotten.connect(self._on_forgotten)
+        self.run.stepped.connect(self._on_step)
+        self.run.ended.connect(self._on_ended)
+        self.checking.run.ended.connect(self._set_enabled)
+        self.checking.judged.connect(self._on_judged)
+        for said in (self.run.failed, self.query.said, self.checking.said):
+            said.connect(self._say)
+        blinding.changed.connect(self._on_blinding)
+        WhenClosed(self.native, self._on_closed)
         self.native.destroyed.connect(self._on_destroyed)
 
-    def show_tile_in_middle(self) -> None:
-        """Show the attention of the tile in the middle of the view."""
-        if self.slide.value is None:
-            self._complain("Open a slide first.")
+    def inspect_view(self) -> None:
+        """Inspect the tiles in view, the nearest to its middle first, as the button does."""
+        subject = self._asked()
+        findings = self.scene.findings
+        if subject is None or findings is None or self.run.running:
             return
-        self._last = None
-        focus, _ = visible_region(self._viewer, self.slide.value)
-        self.show_tile_at(*focus)
+        focus, view = visible_region(self._viewer, self.form.slide.value)
+        every = subject.grid.tiles()
+        in_view = subject.grid.nearest_first(every[subject.grid.meets(every, view)], focus)
+        if not len(in_view):
+            self._say("Nothing of the slide is in view.")
+            return
+        chosen = in_view[: most_tiles(subject, self.scene.cache)]
+        findings.cover(chosen)
+        self.scene.show(agreement=False)
+        self._begin(len(chosen), extent_words(len(chosen), len(in_view)))
+        tiles = [(row, column) for row, column in chosen.tolist()]
+        self.run.start("inspecting tiles", inspect_tiles, subject, tiles, self.scene.cache)
+        self._set_enabled()
 
-    def show_tile_at(self, y_px: float, x_px: float) -> None:
-        """Show the attention of the tile at a position in level-0 px of the H&E slide."""
-        layer = self.slide.value
-        slide = self.slide.chosen
-        if slide is None:
+    def inspect_whole_slide(self) -> None:
+        """Find the agreement of all tiles with tissue, as the button does; their maps are not kept."""
+        subject = self._asked()
+        findings = self.scene.findings
+        if subject is None or findings is None or self.run.running:
             return
-        student, teacher = self._names()
+        self.scene.show(agreement=True)
+        self._begin(0)
+        self._say("Opening the models, finding the tissue ...")
+        self.run.start("inspecting the slide", inspect_whole_slide, subject, set(findings.rows))
+        self._set_enabled()
+
+    def check_tile(self) -> None:
+        """Compare attention with importance in the tile that was pointed at or chosen last."""
+        subject = self._asked()
+        if subject is None or self.checking.run.running:
+            return
+        if self.scene.tile is None:
+            self._say("First point at a tile with 'Follow the cursor', or choose one in the table.")
+            return
+        self.checking.start(subject, self.scene.tile, self.form.level.value)
+        self._set_enabled()
+
+    def end(self) -> None:
+        """End what is under way after the step that it is at, as the button Stop does."""
+        for run in self._runs:
+            run.stop()
+
+    @property
+    def _runs(self) -> tuple[LatestRun, ...]:
+        return self.run, self.checking.run, self.query.run
+
+    def _asked(self) -> Subject | None:
         try:
-            tile = student_grid(slide, student).tile_at(y_px, x_px)
-            request = (layer, tile, student, teacher, self.ihc.value)
-            if tile is None or request == self._last:
-                return
-            self._last = request
-            self.status.value = f"Looking at tile {tile} ..."
-            self.run.show(layer, tile, student, teacher, self.ihc.value)
+            return self.scene.turn_to_asked()
         except HmkdError as error:
-            self._complain(str(error))
+            self._say(str(error))
+            return None
 
-    def _names(self) -> tuple[str, str]:
-        return str(self.student.value or "demo"), str(self.teacher.value or "demo-teacher")
+    def _begin(self, planned: int, extent: str = "") -> None:
+        self._done, self._planned, self._extent = 0, planned, extent
+        self._failed = {}
+        self._tell()
 
-    def _on_mouse_move(self, _viewer: object, event: object) -> None:
-        if self.follow.value and self.slide.value is not None:
-            self.show_tile_at(*to_level0(self.slide.value, event.position))  # type: ignore[attr-defined]
+    def _on_step(self, key: Hashable, step: PlannedTiles | Step) -> None:
+        if isinstance(step, PlannedTiles):
+            self._planned = step.count
+        elif self.scene.take(key, step):
+            if isinstance(step, FailedTile):
+                self._failed[step.row, step.column] = step.message
+            else:
+                self._done += 1
+        self._tell()
 
-    def _on_shown(self, result: AttentionShown) -> None:
-        row, column = result.tile
-        teacher = (
-            "The teacher's maps and the coarser levels are hidden layers."
-            if result.with_teacher
-            else "The teacher's needs the registered IHC slide."
-        )
-        self.status.value = (
-            f"Row {row}, column {column}: the student's received attention. {teacher}"
-        )
+    def _tell(self) -> None:
+        self._say(progress_words(self._done, self._planned, self._failed) + self._extent)
 
-    def _on_failed(self, message: str) -> None:
-        self._last = None
-        self._complain(message)
+    def _on_ended(self, well: bool) -> None:
+        self.scene.paint()
+        if well and self.run.stopping:
+            self._say(f"Stopped. {self.status.value}")
+        self._set_enabled()
 
-    def _complain(self, message: str) -> None:
+    def _on_row_chosen(self, row: TileRow) -> None:
+        self.scene.go_to((row.row, row.column))
+        self._say(f"This is the tile of {tile_words((row.row, row.column))}.")
+
+    def _on_asked_other(self) -> None:
+        self.end()
+        if self.scene.slide_layer is None:
+            self.scene.forget()
+        self.beside.value &= self.form.with_ihc
+        self._on_beside_chosen(self.beside.value)
+        self._set_enabled()
+
+    def _on_beside_chosen(self, on: bool) -> None:
+        self.scene.show_beside(self.form.ihc.value if on else None)
+
+    def _on_forgotten(self) -> None:
+        self.run.stop()
+        self.verdict.value = ""
+
+    def _on_blinding(self) -> None:
+        """The table's grades are results, too."""
+        findings = self.scene.findings
+        if findings is not None and blinding.hides(findings.about["result_of"]):
+            self.scene.forget()
+
+    def _set_enabled(self, _value: object = None) -> None:
+        """What is asked for must not change while it is inspected."""
+        busy = self.run.running or self.checking.run.running
+        for field in self.form.asked:
+            field.enabled = not busy
+        self.inspect.enabled = not self.run.running
+        self.whole_slide.enabled = self.form.with_ihc and not self.run.running
+        self.beside.enabled = self.form.with_ihc
+        self.check.enabled = not self.checking.run.running
+        self.stop.enabled = busy
+
+    def _say(self, message: str) -> None:
         self.status.value = message
 
+    def _on_judged(self, verdict: str) -> None:
+        self.verdict.value = verdict
+
+    def _on_closed(self) -> None:
+        """Nobody sees the panel any more: it looks at no further tile."""
+        self.follow.value = self.beside.value = False
+        self.end()
+
     def _on_destroyed(self, _widget: object = None) -> None:
-        self._viewer.mouse_move_callbacks.remove(self._on_mouse_move)
-        self.run.close()
+        self.query.follow(False)
+        blinding.changed.disconnect(self._on_blinding)
+        for run in self._runs:
+            run.close()

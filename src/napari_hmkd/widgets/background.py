@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from psygnal import Signal
@@ -15,6 +15,8 @@ from napari_hmkd.errors import HmkdError
 class BackgroundRun(ABC):
     """Runs a generator of steps in a thread; all else happens in the window's.
 
+    It lives until its worker has ended, even if its panel is gone.
+
     Signals
     -------
     failed(message)
@@ -24,6 +26,8 @@ class BackgroundRun(ABC):
 
     failed = Signal(str)
     ended = Signal(bool)
+
+    _at_work: ClassVar[set[BackgroundRun]] = set()
 
     def __init__(self) -> None:
         self._worker: GeneratorWorker | None = None
@@ -40,6 +44,7 @@ class BackgroundRun(ABC):
             for signal in (self._worker.yielded, self._worker.errored, self._worker.finished):
                 signal.disconnect()
             self._worker = None
+            self._at_work.discard(self)
 
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
@@ -49,6 +54,7 @@ class BackgroundRun(ABC):
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
         self._worker = worker
+        self._at_work.add(self)
         worker.start()
 
     @abstractmethod
@@ -61,6 +67,7 @@ class BackgroundRun(ABC):
 
     def _on_finished(self) -> None:
         self._worker = None
+        self._at_work.discard(self)
         self.ended.emit(not self._failed)
 
 

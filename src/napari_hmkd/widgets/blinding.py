@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from psygnal import Signal
+from upath import UPath
 
 
 class Blinding:
@@ -18,12 +21,17 @@ class Blinding:
     def __init__(self) -> None:
         self._on = False
         self._reader = ""
-        self._scored: set[tuple[str, str]] = set()
+        self._scored: dict[tuple[str, str], str] = {}  # from reader and path to the slide's name
 
     @property
     def on(self) -> bool:
         """Whether results are hidden until a slide is scored."""
         return self._on
+
+    @property
+    def reader(self) -> str:
+        """Who looks; "" as long as nobody has said."""
+        return self._reader
 
     def switch(self, on: bool) -> None:
         """Begin or end the hiding; slides that were scored before stay so."""
@@ -32,17 +40,23 @@ class Blinding:
 
     def sit_down(self, reader: str) -> None:
         """Another reader looks, and may see what that reader has scored."""
-        self._reader = reader
-        self.changed.emit()
+        if reader != self._reader:
+            self._reader = reader
+            self.changed.emit()
 
-    def reveal(self, slide_path: object) -> None:
+    def reveal(self, slide_path: Path | UPath) -> None:
         """The reader has scored a slide."""
-        self._scored.add((self._reader, str(slide_path)))
+        self._scored[self._reader, str(slide_path)] = slide_path.name
         self.changed.emit()
 
     def hides(self, slide_path: object) -> bool:
         """Whether a slide's results must not be seen."""
         return self._on and (self._reader, str(slide_path)) not in self._scored
+
+    def hides_name(self, slide_name: str) -> bool:
+        """Whether the results of a slide must not be seen of which the file's name is all that is known."""
+        scored = {name for (reader, _), name in self._scored.items() if reader == self._reader}
+        return self._on and slide_name not in scored
 
 
 blinding = Blinding()

@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
-from napari_hmkd.layers import heatmap_layers
+from napari_hmkd.layers import LayerData, heatmap_layers
 from napari_hmkd.map_modes import MapMode
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue, View
@@ -22,11 +22,11 @@ from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
-from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.overlay import lay_over
+from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.tile_status import tell_tile
 from napari_hmkd.widgets.tissue_run import same_tissue
-from napari_hmkd.widgets.viewing import add_layers, lay_over
 
 _REPAINT_MS = 100
 Step = SlideGrading | UnsuitableSlideError | GradedBatch
@@ -73,8 +73,9 @@ class GradeRun(BackgroundRun):
         self.grading: SlideGrading | None = None
         self.layers: list[napari.layers.Image] = []
         self.slide_layer: napari.layers.Image | None = None
-        self._viewer = viewer
+        self._viewer, self._hiding = viewer, result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
+        self._opacity = 0.5
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
         self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
@@ -83,7 +84,6 @@ class GradeRun(BackgroundRun):
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self._paint)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        blinding.changed.connect(self._on_blinding)
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -131,6 +131,12 @@ class GradeRun(BackgroundRun):
         self.mode = mode
         self._paint()
 
+    def fade(self, opacity: float) -> None:
+        """Draw this and later heatmaps with another opacity, in [0, 1]."""
+        self._opacity = opacity
+        if self.heatmap_layer is not None:
+            self.heatmap_layer.opacity = opacity
+
     def stop(self) -> None:
         """Ask the worker to end; it does after the batch it is at."""
         self._stop.set()
@@ -139,7 +145,6 @@ class GradeRun(BackgroundRun):
         """End everything: the viewer is going away."""
         self._stop.set()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        blinding.changed.disconnect(self._on_blinding)
         super().close()
         self._repaint.stop()
 
@@ -176,33 +181,15 @@ class GradeRun(BackgroundRun):
 
     def _show(self, grading: SlideGrading) -> None:
         if self.grading is not None and self.grading.plan.slide.path == grading.plan.slide.path:
-            self._take_away()
-        self.layers = []
-        self.grading = grading
+            former, self.layers = self.layers, []  # first: nobody has removed them
+            self._hiding.remove(former)
+        self.layers, self.grading = [], grading
         show_notice(self._viewer, grading.plan.card.notice)
         self._paint()
-
-    def _on_blinding(self) -> None:
-        """Results of slides that were graded before are hidden and shown, too."""
-        for layer in self._viewer.layers:
-            slide_path = layer.metadata.get("napari_hmkd", {}).get("result_of")
-            if slide_path is not None:
-                layer.visible = not blinding.hides(slide_path)
-        self._paint()
-
-    def _take_away(self) -> None:
-        """Remove the layers of a result, not the result."""
-        old, self.layers = self.layers, []
-        for layer in old:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
 
     def _paint(self) -> None:
         """Draw the results so far; the first failed tile adds a layer."""
         if self.grading is None:
-            return
-        if blinding.hides(self.grading.plan.slide.path):
-            self._take_away()
             return
         tuples = heatmap_layers(self.grading, self.mode)
         for layer, (data, look, _) in zip(self.layers, tuples, strict=False):
@@ -211,15 +198,22 @@ class GradeRun(BackgroundRun):
                 for name in ("scale", "translate", "colormap", "contrast_limits"):
                     setattr(layer, name, look[name])
         if new := tuples[len(self.layers) :]:
-            first = not self.layers
-            self.layers += add_layers(self._viewer, new)
-            self._viewer.layers.selection.active = self.layers[0]
-            if first and self.slide_layer is not None:
-                tell_tile(self.layers[0], self.slide_layer, self.grading)
+            self._add(new)
         self._painted = self.mode
+
+    def _add(self, tuples: list[LayerData]) -> None:
+        """Add layers of the shown grading; the first ever is its heatmap."""
+        added = [napari.layers.Layer.create(*one) for one in tuples]
+        if not self.layers and self.grading is not None:
+            added[0].opacity = self._opacity
+            tell_tile(added[0], self.grading.heatmap)
         if self.slide_layer is not None:
-            for layer in self.layers:
+            for layer in added:
                 lay_over(layer, self.slide_layer)
+        self.layers += added
+        self._hiding.add(added)
+        if self.layers[0] in self._viewer.layers:
+            self._viewer.layers.selection.active = self.layers[0]
 
     def _on_finished(self) -> None:
         self._begun = None
@@ -231,6 +225,8 @@ class GradeRun(BackgroundRun):
     def _on_layer_removed(self, event: object) -> None:
         removed = getattr(event, "value", None)
         if removed is None or removed not in (self.slide_layer, self.heatmap_layer, self.target):
+            return
+        if self._hiding.keeps(removed):
             return
         if removed is self.heatmap_layer:
             self.layers, self.grading, self._request = [], None, None

@@ -15,6 +15,7 @@ from napari.utils.notifications import show_info
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
+from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_of
 
@@ -38,6 +39,8 @@ def read_slides(path: reader.Paths) -> list[LayerData]:
 def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
     layers = read(path)
     viewer = napari.current_viewer()
+    if viewer is not None:
+        result_hiding(viewer)
     if viewer is not None and _guard_new not in viewer.layers.events.inserted.callbacks:
         viewer.layers.events.inserted.connect(_guard_new)
         if not get_settings().experimental.async_:

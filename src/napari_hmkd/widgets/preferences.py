@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from magicgui.widgets.bases import ValueWidget
+from qtpy.QtCore import QTimer
 
 _LOG = logging.getLogger(__name__)
+_REST_MS = 500
 
 
-def remember(panel: str, **fields: ValueWidget[Any]) -> None:
-    """Give fields the values that they had last, and keep what they are given from now on.
+class Preferences:
+    """Gives fields the values that they had last, and keeps what they are given from now on.
 
-    A value that a field does not take any more, such as a device that is gone, is left out.
+    A value that a field does not take any more, such as a device that is gone, is left out. What is
+    kept is written once the user has left the fields alone for a moment, as a slider changes at every
+    step of its way.
 
     Parameters
     ----------
@@ -26,18 +31,33 @@ def remember(panel: str, **fields: ValueWidget[Any]) -> None:
     **fields : ValueWidget
         Fields of text, numbers and truth by the names to remember them by.
     """
-    known = _read(panel)
-    for name, field in fields.items():
-        if name in known:
-            try:
-                field.value = known[name]
-            except (ValueError, TypeError) as error:
-                _LOG.debug("%s of %s is not %r any more: %s", name, panel, known[name], error)
 
-        def keep(value: Any, name: str = name) -> None:
-            _write(panel, {**_read(panel), name: value})
+    def __init__(self, panel: str, **fields: ValueWidget[Any]) -> None:
+        self._panel = panel
+        self._changed: dict[str, Any] = {}
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self.write)
+        known = _read(panel)
+        for name, field in fields.items():
+            if name in known:
+                try:
+                    field.value = known[name]
+                except (ValueError, TypeError) as error:
+                    _LOG.debug("%s of %s is not %r any more: %s", name, panel, known[name], error)
+            field.changed.connect(partial(self._keep, name))
 
-        field.changed.connect(keep)
+    def write(self) -> None:
+        """Write down what has changed, without waiting."""
+        self._rest.stop()
+        if self._changed:
+            _write(self._panel, {**_read(self._panel), **self._changed})
+            self._changed = {}
+
+    def _keep(self, name: str, value: Any) -> None:
+        self._changed[name] = value
+        self._rest.start()
 
 
 def _path() -> Path:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, LineEdit, PushButton
+from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.recording import add_score, noted_score
 from napari_hmkd.study.scores import GRADE_NAMES, WHOLE_SLIDE, Score
 from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.question import Question
+from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.viewing import unwrapped
 
 _HINT = "Score a slide to see the model's result. 'napari-hmkd-grade study' compares the scores."
+_FILES = "Scores (*.csv)"
+_LIMIT_S = 5.0  # the window waits
 
 
 class ReaderWidget(Container):
@@ -24,28 +33,39 @@ class ReaderWidget(Container):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        napari_viewer = unwrapped(napari_viewer)
         self.hide_results = CheckBox(text="Hide the model's results until I have scored")
         self.slide = SlideChoice(napari_viewer, label="Slide")
         self.reader = LineEdit(label="Reader")
         self.file = FileEdit(label="Scores", mode="w", filter="*.csv", nullable=True)
         self.score = ComboBox(label="HER2 score", choices=list(GRADE_NAMES), nullable=True)
         self.enter = PushButton(text="Note my score")
+        self.question = Question("Note it", "Not yet")
+        self._asked: Score | None = None
         self.status = Label(value=_HINT)
         super().__init__(
             widgets=[
                 self.hide_results, self.slide, self.reader, self.file, self.score, self.enter,
-                self.status,
+                self.question, self.status,
             ]
         )  # fmt: skip
         self.status.native.setWordWrap(True)
-        self.hide_results.value = blinding.on
+        result_hiding(napari_viewer)
+        self.hide_results.value, self.reader.value = blinding.on, blinding.reader
         self.hide_results.changed.connect(blinding.switch)
-        self.reader.changed.connect(lambda name: blinding.sit_down(name.strip()))
-        self.slide.changed.connect(self._on_slide_chosen)
+        self.reader.changed.connect(self._on_reader_named)
+        self.reader.native.editingFinished.connect(self._sit_down)
+        self.slide.changed.connect(self._start_anew)
+        for field in (self.file, self.score):
+            field.changed.connect(self._ask_no_more)
+        # magicgui's own dialog warns that a file that exists will be replaced: scores are added to it.
+        self.file.choose_btn.changed.disconnect()
+        self.file.choose_btn.changed.connect(self._choose_file)
         self.enter.clicked.connect(self.note)
+        self.question.answered.connect(self._on_answered)
 
     def note(self) -> None:
-        """Write the score down and show the model's result, as the button does."""
+        """Ask whether to write the score down, as the button does; one that is noted already is shown."""
         slide, reader, file = self.slide.chosen, self.reader.value.strip(), self.file.value
         missing = [
             what
@@ -60,22 +80,70 @@ class ReaderWidget(Container):
         if missing or slide is None:
             self.status.value = f"First {', '.join(missing)}."
             return
-        score = Score(slide.name, WHOLE_SLIDE, reader, GRADE_NAMES.index(self.score.value))
+        grade = GRADE_NAMES.index(self.score.value)
         try:
-            before = noted_score(file, score.case, reader)
-            if before is None:
-                add_score(file, score)
+            score = Score(slide.name, WHOLE_SLIDE, reader, grade, fingerprint(slide, _LIMIT_S))
+            before = noted_score(file, score)
         except HmkdError as error:
             self.status.value = str(error)
             return
-        noted = before or score
-        when = "noted" if before is None else "which was noted before and stays,"
-        self.status.value = (
-            f"{slide.name}: {GRADE_NAMES[noted.grade]} by {reader}, {when} in {file.name}."
-        )
-        blinding.reveal(slide.path)
+        if before is not None:
+            self._show_noted(before, "which was noted before and stays,")
+            return
+        self._asked = score
+        self.status.value = f"For {slide.name}, and for good: a noted score is not changed."
+        self.question.ask(f"Note {self.score.value} by '{reader}'?")
 
-    def _on_slide_chosen(self, _value: object = None) -> None:
-        """A score of another slide must not be noted for this one."""
+    def _on_answered(self, yes: bool) -> None:
+        score, self._asked = self._asked, None
+        if not yes or score is None:
+            self.status.value = _HINT
+            return
+        try:
+            add_score(self.file.value, score)
+        except HmkdError as error:
+            self.status.value = str(error)
+        else:
+            self._show_noted(score, "noted")
+
+    def _show_noted(self, score: Score, when: str) -> None:
+        """Say what is in the file about the chosen slide, and let its result be seen."""
+        self.status.value = (
+            f"{score.slide}: {GRADE_NAMES[score.grade]} by {score.reader}, {when} in "
+            f"{self.file.value.name}."
+        )
+        if (slide := self.slide.chosen) is not None:
+            self._sit_down()
+            blinding.reveal(slide.path)
+
+    def _on_reader_named(self, _name: str) -> None:
+        """Half a name may be another reader's: as long as one is typed, nobody's scores count."""
+        if self.reader.native.hasFocus():
+            blinding.sit_down("")
+        else:
+            self._sit_down()
+        self._start_anew()
+
+    def _sit_down(self) -> None:
+        blinding.sit_down(self.reader.value.strip())
+
+    def _start_anew(self, _value: object = None) -> None:
+        """A score of another slide or reader must not be noted for this one, nor be seen."""
         self.score.value = None
         self.status.value = _HINT
+        self._ask_no_more()
+
+    def _ask_no_more(self, _value: object = None) -> None:
+        self._asked = None
+        self.question.hide()
+
+    def _choose_file(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self.native,
+            "A file of scores, new or to be gone on with",
+            str(self.file.value or Path.cwd()),
+            _FILES,
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if chosen:
+            self.file.value = chosen

@@ -7,7 +7,8 @@ import napari.viewer
 import numpy as np
 
 from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, regions_of_shapes
-from napari_hmkd.widgets.viewing import lay_over, slide_of, to_level0
+from napari_hmkd.widgets.overlay import lay_over
+from napari_hmkd.widgets.viewing import slide_of, to_level0
 
 _COLOUR = "#ffd400"
 _OUTLINE_UM = 20.0  # to be seen where a whole section is

@@ -19,6 +19,7 @@ from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe, live_facts
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.viewing import unwrapped
 
 _REFRESH_MS = 1000
 _NOTHING = {"Slide": "none is open: drop its file on the window"}
@@ -42,7 +43,7 @@ class SlideInfoWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self.slide = SlideChoice(napari_viewer, label="Slide")
+        self.slide = SlideChoice(unwrapped(napari_viewer), label="Slide")
         self.table = QTableWidget(0, 2)
         self.copy_button = QPushButton("Copy")
         self.load_async = AsyncOffer()
@@ -97,6 +98,7 @@ class SlideInfoWidget(QWidget):
 
     def _lay_out(self) -> None:
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setTabKeyNavigation(False)  # Tab leaves it; the arrow keys go through its rows
         self.table.setTextElideMode(Qt.TextElideMode.ElideNone)
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().hide()

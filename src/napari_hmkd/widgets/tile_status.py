@@ -6,30 +6,37 @@ from typing import Any
 from weakref import ref
 
 import napari.layers
+import numpy as np
 import numpy.typing as npt
 
-from napari_hmkd.grading import SlideGrading
-from napari_hmkd.widgets.viewing import to_level0
+from napari_hmkd.heatmap import Heatmap
 
 
-def tell_tile(
-    layer: napari.layers.Image, slide_layer: napari.layers.Image, grading: SlideGrading
-) -> None:
+def tell_tile(layer: napari.layers.Image, heatmap: Heatmap) -> None:
     """Have a heatmap's layer answer with grade and probabilities where napari asks for its value."""
     plain = type(layer).get_status
-    heatmap_layer, below = ref(layer), ref(slide_layer)
+    seen = ref(layer)
 
     def get_status(position: npt.ArrayLike | None = None, **options: Any) -> dict[str, str]:
-        own, slide = heatmap_layer(), below()
+        own = seen()
         if own is None:
             return {}
         status: dict[str, str] = plain(own, position, **options)
-        if position is None or slide is None:
-            return status
-        tile = grading.plan.grid.tile_at(*to_level0(slide, tuple(position)))  # type: ignore[arg-type]
-        if tile is not None:
-            status["value"] = grading.heatmap.describe(tile)
+        square = None if position is None else _square_at(own, heatmap, position)
+        if square is not None:
+            status["value"] = heatmap.describe(square)
             status["coordinates"] = f"{status.get('coords', '')}: {status['value']}"
         return status
 
     layer.get_status = get_status
+
+
+def _square_at(
+    layer: napari.layers.Image, heatmap: Heatmap, world: npt.ArrayLike
+) -> tuple[int, int] | None:
+    """The heatmap's pixel at a world position, which may be cut into finer ones in the layer."""
+    shape = heatmap.probabilities.shape[:2]
+    cells = np.array(layer.data.shape) / shape
+    row, column = np.floor((np.asarray(layer.world_to_data(world))[-2:] + 0.5) / cells).astype(int)
+    inside = 0 <= row < shape[0] and 0 <= column < shape[1]
+    return (int(row), int(column)) if inside else None

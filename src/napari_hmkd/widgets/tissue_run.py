@@ -14,7 +14,8 @@ from psygnal import Signal
 from napari_hmkd.layers import tissue_layer
 from napari_hmkd.slide import Slide, TissueMask, find_tissue
 from napari_hmkd.widgets.background import BackgroundRun
-from napari_hmkd.widgets.viewing import add_above, lay_over, slide_of
+from napari_hmkd.widgets.overlay import lay_over
+from napari_hmkd.widgets.viewing import add_above, slide_of
 
 
 class TissueRun(BackgroundRun):
@@ -75,21 +76,24 @@ class TissueRun(BackgroundRun):
         lay_over(layer, slide_layer)
         return layer
 
-    def follow_pixel_size(self, slide: Slide) -> None:
+    def follow_pixel_size(self, slide_layer: napari.layers.Image) -> None:
         """Bring a slide's tissue layer to the pixel size that the user has stated for the slide."""
-        layer = self.layer_of(slide)
-        if layer is None:
+        slide = slide_of(slide_layer)
+        layer = None if slide is None else self.layer_of(slide)
+        if slide is None or layer is None:
             return
         found: TissueMask = _ours(layer)["tissue"]
         own_y, own_x = slide.require_mpp()
         step_y, step_x = found.downsample
         _place(layer, tissue_layer(slide, replace(found, mpp=(own_y * step_y, own_x * step_x)))[1])
+        lay_over(layer, slide_layer)
 
     def _on_step(self, tissue: TissueMask) -> None:
-        if self._slide_layer not in self._viewer.layers:
+        slide_layer, self._slide_layer = self._slide_layer, None  # which closes with its slide
+        if slide_layer not in self._viewer.layers:
             self.failed.emit("The slide's layer was removed: its tissue is not shown.")
             return
-        self._viewer.layers.selection.active = self.show(self._slide_layer, tissue)
+        self._viewer.layers.selection.active = self.show(slide_layer, tissue)
         self.found.emit(tissue)
 
 

@@ -59,6 +59,11 @@ class TrainRequest:
         return self._folder() / "metrics.csv"
 
     @property
+    def attention(self) -> Path:
+        """The folder of pictures that a student that learns attention adds to after each epoch."""
+        return self._folder() / "attention"
+
+    @property
     def finished(self) -> str:
         """What the folder's finished run has built, "" where none ended; scores are written last."""
         built = [role for role in ROLES if (self._folder() / f"{role}.safetensors").is_file()]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import napari.viewer
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -22,12 +22,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_hmkd.errors import HmkdError
+from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.finished_models import finished_students
+from napari_hmkd.widgets.train_attention import AttentionPicture
 from napari_hmkd.widgets.train_closing import ClosingGuard
 from napari_hmkd.widgets.train_command import PROGRAM, TrainRequest, own_message, shell_line
 from napari_hmkd.widgets.train_curves import KAPPA, TrainCurves
 from napari_hmkd.widgets.train_form import TrainForm
 from napari_hmkd.widgets.train_process import TrainProcess
+from napari_hmkd.widgets.viewing import unwrapped
 
 _LOG_LINES = 2000
 _LAST_LINES = 60
@@ -50,12 +53,12 @@ class TrainWidget(QWidget):
         self, napari_viewer: napari.viewer.Viewer, program: Sequence[str] = PROGRAM
     ) -> None:
         super().__init__()
-        self._viewer, self._program = napari_viewer, tuple(program)
+        self._viewer, self._program = unwrapped(napari_viewer), tuple(program)
         self.form = TrainForm()
         self.process = TrainProcess()
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
         self.status = QLabel(_HINT)
-        self.curves = TrainCurves()
+        self.curves, self.attention = TrainCurves(), AttentionPicture()
         self.log, self.command = QPlainTextEdit(), QPlainTextEdit()
         self._request: TrainRequest = self.form.request
         self._started = 0.0
@@ -63,10 +66,11 @@ class TrainWidget(QWidget):
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
         self._timer = QTimer(self)
         self._lay_out()
-        window = napari_viewer.window
+        window = self._viewer.window
         self._guard = ClosingGuard(
             self, window._qt_window, lambda: window._qt_viewer.isHidden(), self.process.close
         )
+        WhenClosed(self, self.process.close)
         self._connect()
         self._set_colours()
         self._set_running(False)
@@ -87,10 +91,12 @@ class TrainWidget(QWidget):
         self.tabs = QTabWidget()
         for page, name in (
             (self.curves, "Curves"),
+            (self.attention, "Attention"),
             (self.log, "Log"),
             (self.command, "Command line"),
         ):
             self.tabs.addTab(page, name)
+        self._offer_attention()
         layout = QVBoxLayout(self)
         layout.addWidget(self.form.native)
         layout.addLayout(buttons)
@@ -126,6 +132,8 @@ class TrainWidget(QWidget):
         self._last.clear()
         self.log.clear()
         self.curves.show_run(request.metrics)
+        self.attention.show_run(request.attention)
+        self._offer_attention()
         self.process.start([*self._program, *arguments])
         self._guard.arm()
         self._set_running(True)
@@ -138,14 +146,15 @@ class TrainWidget(QWidget):
         self.stop_button.setEnabled(False)
         self._say("Stopping ...")
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Stop the run when the dock lets go of the panel: nobody would see it any more."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.process.close()
-        super().changeEvent(event)
+    def _offer_attention(self) -> None:
+        """Most runs have no such pictures, and no tab for them."""
+        place = self.tabs.indexOf(self.attention)
+        self.tabs.setTabVisible(place, self.attention.path is not None)
 
     def _refresh(self) -> None:
         self.curves.refresh()
+        self.attention.refresh()
+        self._offer_attention()
         if self.process.running and not self.process.stopping:
             minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
             parts = (f"Running for {minutes}:{seconds:02d}", self._epochs_said(), self._progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import napari.layers
@@ -12,6 +13,12 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.queueing import View
 from napari_hmkd.slide import Slide
+
+
+def unwrapped(viewer: napari.viewer.Viewer) -> napari.viewer.Viewer:
+    """The viewer itself. napari hands a panel a wrapper, of whose parts each look gives another object."""
+    itself: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
+    return itself
 
 
 def camera(viewer: napari.viewer.Viewer) -> Any:
@@ -48,24 +55,10 @@ def add_above(
     return layer
 
 
-def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> None:
-    """Bring a layer in the slide's um to where the user has moved, turned or scaled the slide's layer."""
-    slide = slide_of(slide_layer)
-    own = np.ones(2) if slide is None or slide.mpp is None else np.array(slide.mpp)
-    origin, down, right = (
-        np.asarray(slide_layer.data_to_world(place))[-2:] for place in ((0, 0), (1, 0), (0, 1))
-    )
-    moved = np.eye(3)
-    moved[:2, :2] = np.column_stack([down - origin, right - origin]) / own
-    moved[:2, 2] = origin
-    if not np.allclose(layer.affine.affine_matrix[-3:, -3:], moved):
-        layer.affine = moved
-
-
 def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, mpp: float) -> Slide:
     """Give a slide layer the pixel size that its file lacks, and bring it to true scale.
 
-    The camera goes along, so that what is on screen stays there, and so do the regions marked on it.
+    The camera goes along, so that what is on screen stays there, and so does what lies over it.
 
     Parameters
     ----------
@@ -88,14 +81,12 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     growth = mpp / float(layer.scale[0])
     view = camera(viewer)
     center, zoom = view.center, view.zoom
+    layer.metadata = kwargs["metadata"]
     layer.scale, layer.units = kwargs["scale"], kwargs["units"]
     view.center = tuple(growth * value for value in center)
     view.zoom = zoom / growth
-    layer.metadata = kwargs["metadata"]
     for drawn in viewer.layers:
-        ours = drawn.metadata.get("napari_hmkd", {})
-        if ours.get("region_of") == slide.path:
-            drawn.scale, drawn.translate = drawn.scale * growth, drawn.translate * growth
+        if drawn.metadata.get("napari_hmkd", {}).get("region_of") == slide.path:
             drawn.units = kwargs["units"]
     return stated
 
@@ -109,17 +100,25 @@ def to_level0(layer: napari.layers.Layer, world: tuple[float, ...]) -> tuple[flo
     return float(y), float(x)
 
 
-def same_place(
-    layer: napari.layers.Layer, origin_px: tuple[float, float], other: napari.layers.Layer
-) -> tuple[float, float]:
-    """A level-0 position (y, x) of one slide layer as the other, registered layer's."""
-    world = layer.data_to_world(np.asarray(origin_px) - 0.5)
-    return to_level0(other, tuple(world))
-
-
 def visible_region(viewer: napari.viewer.Viewer, layer: napari.layers.Image) -> View:
-    """Middle of the view (y, x) and what is on screen, both in the slide's level-0 px."""
-    corners = np.asarray(layer.corner_pixels)[:, :2]
-    (top, left), (bottom, right) = corners * layer.downsample_factors[layer.data_level][:2]
-    view = Region(int(top), int(left), int(bottom - top), int(right - left))
-    return to_level0(layer, tuple(camera(viewer).center[-2:])), view
+    """Middle of the view (y, x) and what of a slide is on screen, both in its level-0 px.
+
+    Of a slide that is turned, the upright rectangle around what is on screen; empty where nothing is.
+    """
+    slide = slide_of(layer)
+    if slide is None:
+        raise ValueError(f"{layer.name} shows no slide")
+    view = camera(viewer)
+    center = np.array(view.center[-2:])
+    half = np.array(canvas_px(viewer)) / view.zoom / 2
+    corners = [to_level0(layer, tuple(center + half * side)) for side in product((-1, 1), repeat=2)]
+    top, left = np.floor(np.min(corners, axis=0)).astype(int).tolist()
+    bottom, right = np.ceil(np.max(corners, axis=0)).astype(int).tolist()
+    region = Region(top, left, bottom - top, right - left).clip(slide.size)
+    return to_level0(layer, tuple(center)), region
+
+
+def canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:
+    """Height and width of the canvas, or of its parts where it is a grid; napari 0.9 moved it."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer._canvas_size if canvas is None else canvas.viewbox_size(viewer.layers)

@@ -1,0 +1,197 @@
+"""What the attention inspector shows in a window: the layers of one subject at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from weakref import ref
+
+import napari.layers
+import napari.viewer
+import numpy as np
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_hmkd.attention_layers import (
+    AGREEMENT,
+    IMPORTANCE,
+    QUERY,
+    TILE,
+    TOKEN,
+    agreement_layer,
+    mosaic_layer,
+    tile_layer,
+)
+from napari_hmkd.inspection.cache import InspectionCache
+from napari_hmkd.inspection.slide import Tile
+from napari_hmkd.layers import LayerData
+from napari_hmkd.widgets.attention_findings import Findings
+from napari_hmkd.widgets.attention_form import AttentionForm
+from napari_hmkd.widgets.attention_run import Step
+from napari_hmkd.widgets.attention_subject import Subject
+from napari_hmkd.widgets.drawn_layers import DrawnLayers
+from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.side_by_side import SideBySide
+from napari_hmkd.widgets.tile_table import TileTable
+from napari_hmkd.widgets.viewing import camera, canvas_px
+
+_REPAINT_MS = 100
+_MAP = "map"
+_TWIN = "token on the IHC"
+_QUERY = (*QUERY.values(), TOKEN, _TWIN)
+_ROLES = (_TWIN, AGREEMENT, _MAP, *IMPORTANCE.values(), TILE, *QUERY.values(), TOKEN)
+_SHARE = 0.4  # of the canvas: as large as a tile is at least that one has gone to
+
+
+class AttentionScene:
+    """Holds what was found of the subject that was asked for last, and draws it.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    form : AttentionForm
+        Where it is asked.
+    table : TileTable
+        Where the rows of tiles go.
+
+    Attributes
+    ----------
+    cache : InspectionCache
+    findings : Findings or None
+        None as long as there is nothing.
+    tile : (row, column) or None
+        The one that was pointed at or gone to last.
+
+    Signals
+    -------
+    forgotten()
+        What was found, and what is under way, is not wanted any more.
+    """
+
+    forgotten = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, form: AttentionForm, table: TileTable) -> None:
+        self.cache = InspectionCache()
+        self.findings: Findings | None = None
+        self.tile: Tile | None = None
+        self._viewer, self._form, self._table = viewer, form, table
+        self._drawn = DrawnLayers(viewer, _ROLES)
+        self._beside = SideBySide(viewer)
+        self._slide_layer: ref[napari.layers.Image] | None = None
+        self._agreement_seen = False
+        self._repaint = QTimer()
+        self._repaint.setSingleShot(True)
+        self._repaint.setInterval(_REPAINT_MS)
+        self._repaint.timeout.connect(self.paint)
+        form.map_chosen.connect(self._on_map_chosen)
+
+    @property
+    def slide_layer(self) -> napari.layers.Image | None:
+        """The H&E's layer that all lies over, as long as it is in the window."""
+        layer = None if self._slide_layer is None else self._slide_layer()
+        return layer if layer in self._viewer.layers else None
+
+    def turn_to_asked(self) -> Subject:
+        """What is asked for now; what was found of anything else is forgotten.
+
+        Raises
+        ------
+        HmkdError
+            See `AttentionForm.subject`.
+        """
+        subject = self._form.subject()
+        if self.findings is None or self.findings.key != subject.key:
+            self.forget()
+            self._slide_layer = ref(self._form.slide.value)
+            self.findings = Findings(subject, self.cache)
+            self.findings.show(self._form.kind.value, self._form.level.value)
+            self._table.clear(subject.class_names)
+            show_notice(self._viewer, str(subject.about["notice"]))
+        return subject
+
+    def forget(self) -> None:
+        """Take away all that was found."""
+        self._repaint.stop()
+        self._drawn.remove(*_ROLES)
+        self._table.clear()
+        self.findings = self.tile = self._slide_layer = None
+        self.forgotten.emit()
+
+    def take(self, key: Hashable, step: Step) -> bool:
+        """Enter a tile, unless it is another subject's; whether it was entered."""
+        if self.findings is None or key != self.findings.key:
+            return False
+        row = self.findings.take(step)
+        if row is not None:
+            self._table.put(row)
+        if not self._repaint.isActive():
+            self._repaint.start()
+        return True
+
+    def paint(self) -> None:
+        """Draw the map and the agreement as far as they are known."""
+        findings, layer = self.findings, self.slide_layer
+        if findings is None or layer is None:
+            return
+        grid, about = findings.grid, findings.about
+        if np.isfinite(findings.agreement).any():
+            data, look, kind = agreement_layer(findings.agreement, grid, about)
+            look["visible"] = self._agreement_seen
+            self._drawn.draw(AGREEMENT, (data, look, kind), layer)
+        if findings.mosaic is not None:
+            self._drawn.draw(_MAP, mosaic_layer(findings.mosaic, *findings.map, grid, about), layer)
+
+    def show(self, agreement: bool) -> None:
+        """Have the agreement of the slide seen, or the map: two on each other show neither."""
+        self._agreement_seen = agreement
+        self.paint()
+        for role, seen in ((AGREEMENT, agreement), (_MAP, not agreement)):
+            if (layer := self._drawn.get(role)) is not None:
+                layer.visible = seen
+                if seen:
+                    self._viewer.layers.selection.active = layer
+
+    def show_beside(self, ihc_layer: napari.layers.Image | None) -> None:
+        """Show the IHC in a pane of its own, or with None no pane of its own any more."""
+        self._drawn.remove(_TWIN)
+        self._beside.end()
+        if ihc_layer is not None:
+            ihc_layer.visible = True  # the sample's is hidden at first
+            self._beside.show(ihc_layer)
+
+    def draw_query(self, layers: Sequence[LayerData]) -> None:
+        """Draw where a token attends; the last of the layers, its outline, in either pane."""
+        self.draw(layers)
+        if self._beside.on:
+            outline, look, kind = layers[-1]
+            self.draw([(outline, look | {"name": _TWIN}, kind)])
+            self._beside.show(self._drawn.get(_TWIN))
+
+    def draw_importance(self, layers: Sequence[LayerData]) -> None:
+        """Draw a tile's importance, and take away where a token attends, which would lie on it."""
+        self._drawn.remove(*_QUERY)
+        self.draw(layers)
+
+    def draw(self, layers: Sequence[LayerData]) -> None:
+        """Draw layers over the slide, each in the place of an earlier one of its name."""
+        if (slide_layer := self.slide_layer) is not None:
+            for one in layers:
+                self._drawn.draw(str(one[1]["name"]), one, slide_layer)
+
+    def go_to(self, tile: Tile) -> None:
+        """Bring a tile to the middle of the view, large enough to be looked at, and outline it."""
+        findings, layer = self.findings, self.slide_layer
+        if findings is None or layer is None:
+            return
+        self.tile = tile
+        view, middle = (
+            camera(self._viewer),
+            layer.data_to_world(findings.grid.centers(tile)[0] - 0.5),
+        )
+        view.center = (*view.center[:-2], *middle[-2:])
+        view.zoom = max(view.zoom, _SHARE * min(canvas_px(self._viewer)) / findings.grid.tile_um)
+        self.draw([tile_layer(findings.grid, tile, findings.about)])
+
+    def _on_map_chosen(self) -> None:
+        if self.findings is not None:
+            self.findings.show(self._form.kind.value, self._form.level.value)
+            self.paint()

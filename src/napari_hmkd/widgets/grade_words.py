@@ -1,0 +1,29 @@
+"""What the panel says about a grading while it runs and when it has ended."""
+
+from __future__ import annotations
+
+from napari_hmkd.grading import SlideGrading
+
+
+def progress_words(grading: SlideGrading | None, tried: int, planned: int, speed: float) -> str:
+    """How far a grading is, at `speed` tiles a second, and what it last had to do otherwise than asked for."""
+    far = f"{tried} of {planned} tiles, {speed:.1f} tiles/s"
+    unasked = () if grading is None else (*grading.grader.notes, *grading.notes)
+    return f"{far}. {unasked[-1]}" if unasked else far
+
+
+def end_words(grading: SlideGrading, complete: bool, only_in_view: bool) -> str:
+    """How far a grading came, as every tile was tried, or all in view, or it was stopped."""
+    planned = len(grading.plan.tiles)
+    tried = planned - len(grading.heatmap.remaining)
+    failed = len(grading.heatmap.failed)
+    unread = f", {failed} could not be read" if failed else ""
+    if complete:
+        before = f", {grading.resumed_tiles} graded before" if grading.resumed_tiles else ""
+        return f"Done: {tried} tiles in {grading.seconds:.0f} s{before}{unread}"
+    if only_in_view:
+        return (
+            f"What is in view is graded, {tried} of {planned} tiles{unread}. Move on, press Stop, or untick "
+            "the box and press the button for the rest."
+        )
+    return f"Stopped at {tried} of {planned} tiles{unread}"

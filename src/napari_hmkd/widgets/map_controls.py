@@ -1,0 +1,54 @@
+"""What the heatmap shows: fields to choose it, and the legend of its colours."""
+
+from __future__ import annotations
+
+from magicgui.widgets import ComboBox, FloatSlider, Label
+
+from napari_hmkd.map_modes import MapMode
+from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.notice import legend_html
+
+
+class MapControls:
+    """Fields about the heatmap of a run, to be laid out in a panel.
+
+    Parameters
+    ----------
+    run : GradeRun
+
+    Attributes
+    ----------
+    fields : list of magicgui widgets
+        Legend, kind of map and opacity, in this order.
+    """
+
+    def __init__(self, run: GradeRun) -> None:
+        self._run = run
+        self.legend = Label(label="Grade", value="")
+        self.mode = ComboBox(label="Show", choices=[str(mode) for mode in MapMode])
+        self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
+        self.fields = [self.legend, self.mode, self.opacity]
+        self.mode.changed.connect(self._on_mode_chosen)
+        self.opacity.changed.connect(run.fade)
+        run.fade(self.opacity.value)
+
+    def show_next(self) -> None:
+        """Have the heatmap show the next of its numbers."""
+        modes = list(MapMode)
+        self.mode.value = str(modes[(modes.index(self._run.mode) + 1) % len(modes)])
+
+    def write_legend(self) -> None:
+        """Say what the colours mean and how much area each grade has by now."""
+        if (grading := self._run.grading) is None:
+            return
+        if blinding.hides(grading.plan.slide.path):
+            self.legend.value = "hidden until you have scored the slide"
+        else:
+            area_mm2 = grading.heatmap.summary().area_mm2
+            names = grading.plan.card.class_names
+            self.legend.value = legend_html(names, area_mm2, self._run.mode)
+
+    def _on_mode_chosen(self, name: str) -> None:
+        self._run.show(MapMode(name))
+        self.write_legend()

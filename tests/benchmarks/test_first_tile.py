@@ -1,0 +1,139 @@
+"""From the press of "Grade HER2" to the first coloured tile on screen, in a window with an open slide.
+
+The network's file was read before; nothing is known of the slide. That takes in looking at stain and
+focus, finding the tissue, grading a batch, and drawing. The rival opens the slide with OpenSlide and
+grades as many tiles of its middle, with a network that is loaded, in a loop: what must be done.
+
+    HMKD_BENCHMARK=full pytest -s tests/benchmarks/test_first_tile.py
+
+on a machine that does nothing else holds it to 1 s with a GPU and to 3 s on two CPU cores, on the sample
+slide and on one of 25 x 25 mm; the suite leaves room.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari", reason="needs the napari extra")
+
+from tests.benchmarks.drawn_slides import write_sparse
+from tests.benchmarks.plain_loop import BATCH, Clock, PlainLoop
+from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
+
+from napari_hmkd.device import choose_device
+from napari_hmkd.grading import open_model
+from napari_hmkd.layers import slide_layer
+from napari_hmkd.planning import tile_grid
+from napari_hmkd.result_store import default_folder
+from napari_hmkd.sample import sample_slide
+from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.loading.cache import TileCache
+from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.viewing import add_layers
+
+pytestmark = pytest.mark.gui
+PATIENCE_MS = 120_000
+MOST_S = 3.0 if choose_device().type == "cpu" else 1.0
+MOST = 15.0
+
+
+def small(folder: Path) -> Path:
+    """2 mm, so that hardly anything but the batch takes time."""
+    path = folder / "klein.tif"
+    write_sparse(path, 4096, {1: 1.0, 4: 1.0, 16: 1.0}, mpp=0.5)
+    return path
+
+
+def large(folder: Path) -> Path:
+    """25 mm."""
+    path = folder / "groß.tif"
+    write_sparse(path, 100_000, {1: 0.12, 4: 0.45, 16: 0.45, 64: 0.45}, mpp=0.25, drawn_mpp=2.0)
+    return path
+
+
+SLIDES = {"sample": lambda folder: sample_slide().he, "25 mm": large} if FULL else {"2 mm": small}
+
+
+class Button:
+    """The widget beside a slide, and when a coloured tile was drawn first."""
+
+    def __init__(self, viewer, path: Path, qtbot) -> None:
+        self._viewer, self._path, self._qtbot = viewer, path, qtbot
+        self._widget = GradeWidget(viewer)
+        viewer.window.add_dock_widget(self._widget)
+        self._drawn_at: float | None = None
+        canvas = viewer.window._qt_viewer.canvas
+        canvas.events.draw.connect(self._look, position="last")
+
+    def press(self, number: int) -> float:
+        """Seconds from the click to the drawing, of a slide that was never graded before."""
+        self._viewer.layers.clear()
+        shutil.rmtree(default_folder(), ignore_errors=True)
+        slide = open_slide(self._path, cache=TileCache())
+        (layer,) = add_layers(self._viewer, [slide_layer(slide)])
+        self._widget.slide.value = layer
+        self._qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE_MS)
+        self._qtbot.wait(200)
+        assert self._widget.run.heatmap_layer is None
+        self._drawn_at, pressed_at = None, time.perf_counter()
+        self._widget.start.native.click()
+        self._qtbot.waitUntil(lambda: self._drawn_at is not None, timeout=PATIENCE_MS)
+        self._widget.stop.native.click()
+        self._qtbot.waitUntil(lambda: not self._widget.run.running, timeout=PATIENCE_MS)
+        return self._drawn_at - pressed_at
+
+    def _look(self, event: object) -> None:
+        heatmap = self._widget.run.heatmap_layer
+        if self._drawn_at is None and heatmap is not None and np.isfinite(heatmap.data).any():
+            self._drawn_at = time.perf_counter()
+
+
+@pytest.fixture(params=SLIDES)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = SLIDES[request.param](tmp_path)
+    path.read_bytes()  # the system's cache is warm for both
+    return path
+
+
+@pytest.mark.timeout(1200)
+def test_the_first_tile_comes_soon_after_the_click(viewer, path: Path, qtbot) -> None:
+    model = open_model()
+    model.network.to(choose_device())
+    with open_slide(path, cache=TileCache()) as slide:
+        grid = tile_grid(slide, model.card)
+        middle = (slide.size.height / 2, slide.size.width / 2)
+    tiles = [
+        (row, column) for row, column in grid.nearest_first(grid.tiles(), middle)[:BATCH].tolist()
+    ]
+
+    def plain(number: int) -> float:
+        started = time.perf_counter()
+        loop = PlainLoop(path, grid, model, Clock())
+        loop.grade(tiles)
+        seconds = time.perf_counter() - started
+        loop.close()
+        return seconds
+
+    button = Button(viewer, path, qtbot)
+    ways: dict[str, Callable[[int], float]] = {"button": button.press, "plain loop": plain}
+    for way in ways.values():
+        way(-1)
+    seconds = interleaved(ways)
+    ratio = time_ratio(seconds["button"], seconds["plain loop"])
+    print_table(
+        f"{path.name}: the first coloured tile after {ratio} times a plain loop's first {BATCH} grades",
+        ["", "median", "least", "most"],
+        [
+            [name, *(f"{value:.2f} s" for value in (np.median(values), min(values), max(values)))]
+            for name, values in seconds.items()
+        ],
+    )
+    assert ratio.low <= MOST
+    if FULL:
+        assert np.median(seconds["button"]) <= MOST_S
