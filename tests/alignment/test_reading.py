@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from tests.alignment.sections import MPP, drawn, move
 
-from napari_hmkd.alignment import align_by_matrix, read_ihc_tile
+from napari_hmkd.alignment import Alignment, align_by_matrix, read_ihc_tile
 from napari_hmkd.errors import PixelSizeError
 from napari_hmkd.geometry import Size
 from napari_hmkd.slide import Slide
@@ -53,14 +54,16 @@ def test_a_turned_and_scaled_slide_reads_as_the_registered_one(
     truth = move(drawn(1).ihc, angle_deg, scale, mpp=1.5)
     turned = write_slide("turned.tif", truth.pixels, 1.5)
     alignment = align_by_matrix(he_slide, turned, truth.affine)
-    where = (200.0, 300.0), (MPP, MPP), TILE_PX, 4 * MPP
-    tile = read_ihc_tile(turned, alignment, *where).astype(float)
     straight = align_by_matrix(he_slide, ihc_slide, np.eye(3))
-    registered = read_ihc_tile(ihc_slide, straight, *where).astype(float)
-    assert registered.std() > 10
-    assert np.abs(tile - registered).mean() < 3
+
+    def read(slide: Slide, alignment: Alignment) -> np.ndarray:
+        tile = read_ihc_tile(slide, alignment, (200.0, 300.0), (MPP, MPP), TILE_PX, 2 * MPP)
+        # Without the finest detail, of which turning pixels costs some.
+        return ndimage.gaussian_filter(tile.astype(float), (1, 1, 0))
+
+    tile, registered = read(turned, alignment), read(ihc_slide, straight)
     beside = np.abs(tile[1:] - registered[:-1]).mean()
-    assert np.abs(tile - registered).mean() < beside / 3
+    assert np.abs(tile - registered).mean() < min(1, beside / 3)
 
 
 def test_beyond_the_slide_it_is_white(he_slide: Slide, ihc_slide: Slide) -> None:

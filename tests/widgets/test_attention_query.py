@@ -16,6 +16,7 @@ from napari_hmkd.attention_layers import QUERY, TOKEN
 from napari_hmkd.inspection import tile as inspection_of_tile
 from napari_hmkd.inspection.tile import Gaze
 from napari_hmkd.widgets.attention_widget import AttentionWidget
+from napari_hmkd.widgets.side_by_side import grid_of
 
 pytestmark = pytest.mark.gui
 TILE_PX = 256
@@ -163,7 +164,7 @@ def test_side_by_side_the_same_token_is_outlined_in_both_panes(
     panel.beside.native.click()
     panel.follow.value = True
     move_to(*place((1, 2), (3, 4), 8))
-    grid, layers = viewer.canvas.grid, viewer.layers
+    grid, layers = grid_of(viewer), viewer.layers
     panes = [{layers[i].name for i in held} for _, held in grid.iter_viewboxes(layers)]
     assert len(panes) == 2
     assert panes[1] == {"ihc.tif", "token on the IHC"}

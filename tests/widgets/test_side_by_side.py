@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from napari_hmkd.widgets.side_by_side import SideBySide
+from napari_hmkd.widgets.side_by_side import SideBySide, grid_of
 
 pytestmark = pytest.mark.gui
 
 
 def panes(viewer) -> list[list[str]]:
     layers = viewer.layers
-    return [[layers[i].name for i in held] for _, held in viewer.canvas.grid.iter_viewboxes(layers)]
+    return [[layers[i].name for i in held] for _, held in grid_of(viewer).iter_viewboxes(layers)]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_second_pane_has_what_was_put_aside_and_the_first_all_else(
 
 
 def test_at_its_end_the_window_is_as_before(viewer, beside: SideBySide) -> None:
-    grid = viewer.canvas.grid
+    grid = grid_of(viewer)
     grid.stride = 2
     before = grid.enabled, grid.shape, grid.stride
     beside.show(viewer.layers["ihc"])

@@ -21,7 +21,7 @@ class SideBySide:
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = viewer
-        self._grid = _grid(viewer)
+        self._grid = grid_of(viewer)
         self._aside: list[napari.layers.Layer] = []
         self._before: tuple[bool, tuple[int, int], int] | None = None
 
@@ -66,7 +66,7 @@ class SideBySide:
         return events.inserted, events.removed, events.reordered
 
 
-def _grid(viewer: napari.viewer.Viewer) -> Any:
+def grid_of(viewer: napari.viewer.Viewer) -> Any:
     """The viewer's grid, which napari 0.9 moved."""
     canvas = getattr(viewer, "canvas", None)
     return viewer.grid if canvas is None else canvas.grid
