@@ -11,8 +11,9 @@ import pytest
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.heatmap import Heatmap
 from napari_hmkd.inference import FailedTile, GradedBatch
+from napari_hmkd.overlap import mean_of_tiles
 from napari_hmkd.palette import GRADE_COLOURS, colourise
-from napari_hmkd.planning import GradePlan, plan_grading
+from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
 from napari_hmkd.slide import open_slide
 
 
@@ -89,3 +90,24 @@ def test_the_colours_of_whole_grades_are_those_of_the_legend() -> None:
 
 def test_not_graded_is_transparent() -> None:
     assert colourise(np.array([np.nan, 1.0]))[:, 3].tolist() == [0, 1]
+
+
+def test_a_map_that_is_asked_for_in_the_middle_of_an_update_is_not_kept(
+    tmp_path: Path,
+    paint_slide: Callable[..., Path],
+    colour_model: OpenModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = paint_slide(tmp_path / "overlap.tif", [[0, 1], [2, 3]])
+    with open_slide(path) as slide:
+        heatmap = Heatmap(plan_grading(slide, colour_model.card, GradeSettings(stride=0.5)))
+
+    def slowly(answers: np.ndarray, overlap: int) -> np.ndarray:
+        mean = mean_of_tiles(answers, overlap)
+        if not heatmap.graded_tiles[0, 0]:  # another thread enters a batch meanwhile
+            heatmap.update(batch((0, 0), p=(0, 0, 0, 1)))
+        return mean
+
+    monkeypatch.setattr("napari_hmkd.heatmap.mean_of_tiles", slowly)
+    assert np.isnan(heatmap.probabilities).all()
+    assert heatmap.graded.sum() == 4

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_hmkd.alignment import Alignment, align_automatically, load_alignment, read_ihc_tile
-from napari_hmkd.device import choose_device, device_errors
+from napari_hmkd.device import choose_device, device_errors, device_of
+from napari_hmkd.errors import ModelError
 from napari_hmkd.export.attention import Step, write_attention
+from napari_hmkd.export.provenance import package_versions
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.inspection.slide import StainPair, inspect_slide
+from napari_hmkd.inspection.tile import require_pair
+from napari_hmkd.model import Student
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
 from napari_hmkd.slide import Slide, StainKind
 from napari_hmkd.slide.contents.stain import examine
@@ -108,6 +111,13 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     """
     student = _opened(request.student, "student", request.device)
     teacher = None if request.ihc is None else _opened(request.teacher, "teacher", request.device)
+    if not isinstance(student.network, Student):
+        raise ModelError(
+            f"asked where {student.card.name} looks, but a network of its kind has no such attention; choose a "
+            "student of HM-KD"
+        )
+    if teacher is not None:
+        require_pair(student, teacher)
     settings = GradeSettings(device=request.device, force=request.force)
     plan = plan_grading(request.he, student.card, settings)
     alignment = _alignment(request)
@@ -167,7 +177,9 @@ def _about(
     slides = {"he": request.he} | ({} if request.ihc is None else {"ihc": request.ihc})
     return {
         "use": RESEARCH_ONLY,
-        "notice": student.card.notice,
+        "notice": "; ".join(
+            dict.fromkeys(filter(None, (one.card.notice for one in models.values())))
+        ),
         "normalisation": _NORMALISATION,
         "warnings": [*plan.warnings, *_doubts_of_ihc(request.ihc)],
         "slides": {
@@ -198,6 +210,15 @@ def _about(
             "residual_um": alignment.residual_um,
             "score": alignment.score,
         },
-        "tiles": {"tile_px": plan.grid.tile_px, "mpp": plan.grid.model_mpp},
-        "version": version("napari-hmkd"),
+        "tiles": {
+            "tile_px": plan.grid.tile_px,
+            "mpp": plan.grid.model_mpp,
+            "step_level0_px": list(plan.grid.step_px),
+            "rows": plan.grid.rows,
+            "columns": plan.grid.columns,
+            "min_tissue_fraction": plan.settings.min_tissue_fraction,
+        },
+        "forced": plan.settings.force,
+        "device": str(device_of(student.network)),
+        "versions": package_versions(),
     }

@@ -77,11 +77,12 @@ class Heatmap:
         self.answers = np.full((*plan.tissue_fraction.shape, GRADES), np.nan, np.float32)
         self.evidence: np.ndarray | None = None
         self.failed: dict[tuple[int, int], FailedTile] = {}
-        self._mean: np.ndarray | None = None  # of the tiles over each square, once it was asked for
+        # Of the tiles over each square, and after how many updates: another thread may ask meanwhile.
+        self._updates, self._mean = 0, (-1, self.answers)
 
     def update(self, batch: GradedBatch) -> None:
         """Enter a batch of results."""
-        where, self._mean = tuple(batch.tiles.T), None
+        where = tuple(batch.tiles.T)
         self.answers[where] = batch.probabilities
         self.failed |= {(tile.row, tile.column): tile for tile in batch.failed}
         if batch.evidence is not None:
@@ -89,6 +90,7 @@ class Heatmap:
                 shape = (*self.answers.shape[:2], *batch.evidence.shape[1:])
                 self.evidence = np.full(shape, np.nan, np.float32)
             self.evidence[where] = batch.evidence
+        self._updates += 1
 
     @property
     def graded_tiles(self) -> np.ndarray:
@@ -114,9 +116,10 @@ class Heatmap:
         overlap = self._grid.overlap
         if overlap == 1:
             return self.answers
-        if self._mean is None:
-            self._mean = mean_of_tiles(self.answers, overlap)
-        return self._mean
+        updates, mean = self._updates, self._mean
+        if mean[0] != updates:
+            mean = self._mean = updates, mean_of_tiles(self.answers, overlap)
+        return mean[1]
 
     @property
     def graded(self) -> np.ndarray:
@@ -159,7 +162,8 @@ class Heatmap:
         """Which graded squares have a prediction set of no or of several grades: bool (rows, columns).
 
         Grade k is in a set if its probability is at least the card's k-th threshold. None where the
-        card has none.
+        card has none. The thresholds were fitted to single tiles: sets of squares under several tiles
+        need not hold the true grade as often.
         """
         return self._undecided(self.probabilities)
 

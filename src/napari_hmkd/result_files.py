@@ -42,7 +42,7 @@ class TilesEntry(Part):
     """The `TileGrid`."""
 
     step_level0_px: Pair
-    overlap: Overlap
+    overlap: Overlap = 1  # results of former versions do not state it
     rows: _Side
     columns: _Side
 
@@ -56,8 +56,8 @@ class ModelEntry(Part):
 class UnreadableTile(Part):
     """A tile that could not be read, and why."""
 
-    row: int
-    column: int
+    row: NonNegativeInt
+    column: NonNegativeInt
     reason: str
 
 

@@ -47,7 +47,7 @@ class _Model(ModelEntry):
 
 class _Key(Part):
     precision: Literal["float32", "bfloat16"]
-    overlap: Overlap
+    overlap: Overlap = 1
 
 
 class _Summary(Summary):

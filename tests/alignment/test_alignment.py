@@ -54,4 +54,4 @@ def test_a_matrix_that_no_section_follows_is_refused_with_numbers(
     matrix: np.ndarray, message: str
 ) -> None:
     with pytest.raises(AlignmentError, match=message):
-        Alignment(matrix, Method.GIVEN, "he", "ihc")
+        Alignment(matrix, Method.GIVEN, "he", "ihc", (0.5, 0.5), (0.5, 0.5))

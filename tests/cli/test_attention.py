@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_each_tile_is_that_of_both_stains_through_the_alignment(
     models = ["--student", student_file, "--teacher", teacher_file]
     stains = [he_file, "--ihc", ihc_file, "--alignment", alignment_file]
     assert run(*stains, *models, "--out", out) == 0
-    folder = out / he_file.name
+    folder = out / f"{he_file.name}.attention"
     assert {path.name for path in folder.iterdir()} == ATTENTION.entries
     assert "6 of 6 tiles" in capsys.readouterr().out
     student, teacher = open_model(student_file), open_model(teacher_file, "teacher")
@@ -107,7 +108,7 @@ def test_without_ihc_the_student_is_looked_into_alone(
     he_file: Path, student_file: Path, tmp_path: Path
 ) -> None:
     assert run(he_file, "--student", student_file, "--out", tmp_path / "out") == 0
-    folder = tmp_path / "out" / he_file.name
+    folder = tmp_path / "out" / f"{he_file.name}.attention"
     left_out = {"agreement.ome.zarr", ALIGNMENT_FILE}
     assert {path.name for path in folder.iterdir()} == ATTENTION.entries - left_out
     assert {row["teacher_grade"] for row in table(folder)} == {""}
@@ -118,11 +119,17 @@ def test_tiles_that_fail_are_told(
 ) -> None:
     damaged = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(0, 1)])
     assert run(damaged, "--student", student_file, "--out", tmp_path / "out") == 3
-    failed = (tmp_path / "out" / "damaged.tif" / "failed.csv").read_text(encoding="utf-8")
+    failed = (tmp_path / "out" / "damaged.tif.attention" / "failed.csv").read_text(encoding="utf-8")
     assert failed.splitlines()[1].startswith("0,1,")
 
 
-@pytest.mark.parametrize("wrong", ["alignment of others", "no same tissue", "alignment alone"])
+WRONG = (
+    "alignment of others", "alignment of other pixel sizes", "no same tissue", "alignment alone",
+    "teacher of other tiles",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_what_does_not_belong_together_writes_nothing(
     wrong: str,
     he_file: Path,
@@ -134,9 +141,18 @@ def test_what_does_not_belong_together_writes_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if wrong == "teacher of other tiles":
+        card = teacher_file.with_suffix(".json")
+        other = tmp_path / "other.safetensors"
+        shutil.copy(teacher_file, other)
+        said = json.loads(card.read_text(encoding="utf-8")) | {"mpp": 2.0}
+        other.with_suffix(".json").write_text(json.dumps(said), encoding="utf-8")
+        teacher_file = other
     arguments = ["--student", student_file, "--teacher", teacher_file, "--out", tmp_path / "out"]
     if wrong == "alignment of others":
         paint_slide(he_file, GRADES[::-1])
+    if wrong == "alignment of other pixel sizes":
+        arguments += ["--ihc-mpp", 3.5]
     if wrong != "alignment alone":
         arguments += ["--ihc", ihc_file]
     if wrong != "no same tissue":

@@ -13,10 +13,11 @@ import zarr
 from ome_zarr_models.v05.image import Image
 from PIL import Image as Picture
 
-from napari_hmkd.errors import OutputError, SlideReadError
+from napari_hmkd.errors import OutputError, SlideError, SlideReadError
 from napari_hmkd.export.attention import MAP_STORES, write_attention
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.grading import OpenModel
+from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.maps import MapKind, tokens_of
 from napari_hmkd.inspection.slide import InspectedTile, StainPair, TileRow, inspect_slide
 from napari_hmkd.planning import tile_grid
@@ -110,6 +111,15 @@ def test_a_run_that_is_left_leaves_no_file(
     next(steps)
     steps.close()
     assert list(out.parent.iterdir()) == []
+
+
+def test_where_nothing_could_be_looked_into_nothing_is_written(
+    pair: StainPair, tmp_path: Path
+) -> None:
+    failed = [FailedTile(0, 0, "damaged"), FailedTile(0, 1, "damaged, too")]
+    with pytest.raises(SlideError, match=r"2 tiles of he\.tif.*failed with: damaged;"):
+        list(write_attention(pair, failed, tmp_path / "out", ABOUT))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_others_wrote_is_left_alone(

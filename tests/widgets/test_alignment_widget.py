@@ -70,9 +70,7 @@ def refused(finish, qtbot) -> Callable[[AlignmentWidget], None]:
 @pytest.fixture
 def finds_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(he, ihc) -> Alignment:
-        known = align_by_matrix(he, ihc, TRUTH)
-        prints = known.he_fingerprint, known.ihc_fingerprint
-        return Alignment(TRUTH, Method.AUTOMATIC, *prints, residual_um=3.2, score=2.5)
+        return align_by_matrix(he, ihc, TRUTH, Method.AUTOMATIC, residual_um=3.2, score=2.5)
 
     monkeypatch.setattr(alignment_run, "align_automatically", find)
 

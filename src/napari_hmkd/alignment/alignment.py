@@ -38,9 +38,11 @@ class Alignment:
     method : Method
     he_fingerprint, ihc_fingerprint : str
         Of the slides that it belongs to.
+    he_mpp, ihc_mpp : tuple of float
+        Their pixel sizes (y, x), um/px, on which the positions rest.
     residual_um : float or None
-        Root mean square, in um on the IHC, of what the pairs of landmarks, or the parts that were found
-        automatically, lie off; None where nothing was left over to measure it by.
+        Root mean square of what the pairs of landmarks lie off, in um on the IHC, or the parts that were
+        found automatically, in um on the H&E; None where nothing was left over to measure it by.
     score : float or None
         Of the automatic search: how many times better the tissue's texture fits than turned or mirrored.
 
@@ -54,6 +56,8 @@ class Alignment:
     method: Method
     he_fingerprint: str
     ihc_fingerprint: str
+    he_mpp: tuple[float, float]
+    ihc_mpp: tuple[float, float]
     residual_um: float | None = None
     score: float | None = None
 
@@ -68,18 +72,34 @@ class Alignment:
         return mapped
 
 
-def align_by_matrix(he_slide: Slide, ihc_slide: Slide, affine: npt.ArrayLike) -> Alignment:
-    """The alignment that a matrix states, as `Alignment.affine`.
+def align_by_matrix(
+    he_slide: Slide,
+    ihc_slide: Slide,
+    affine: npt.ArrayLike,
+    method: Method = Method.GIVEN,
+    residual_um: float | None = None,
+    score: float | None = None,
+) -> Alignment:
+    """The alignment of two slides that a matrix states, as `Alignment.affine`.
 
     Raises
     ------
     AlignmentError
         As `Alignment`.
+    PixelSizeError
+        A slide has none.
     SlideReadError
         A slide does not answer.
     """
     return Alignment(
-        np.asarray(affine), Method.GIVEN, fingerprint(he_slide), fingerprint(ihc_slide)
+        np.asarray(affine),
+        method,
+        fingerprint(he_slide),
+        fingerprint(ihc_slide),
+        he_slide.require_mpp(),
+        ihc_slide.require_mpp(),
+        residual_um,
+        score,
     )
 
 

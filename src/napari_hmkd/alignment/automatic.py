@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_hmkd.alignment.alignment import Alignment, Method
+from napari_hmkd.alignment.alignment import Alignment, Method, align_by_matrix
 from napari_hmkd.alignment.matching import Fit, fit_parts
 from napari_hmkd.alignment.picture import Picture, read_picture
 from napari_hmkd.alignment.placing import Placement, margin, placements, placing_mpp
 from napari_hmkd.errors import AlignmentError
 from napari_hmkd.slide import Slide
-from napari_hmkd.slide.fingerprint import fingerprint
 
 LEAST_SCORE = 1.5
 """How many times better a placement must be than what chance gives. Of drawn sections 2.3 to 6.3 were measured,
@@ -44,13 +43,8 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
             f"{asked}only {fit.agreeing} of {fit.parts} parts of the tissue agree on one map: choose the IHC of "
             "this section, or align by landmarks"
         )
-    return Alignment(
-        fit.affine,
-        Method.AUTOMATIC,
-        fingerprint(he_slide),
-        fingerprint(ihc_slide),
-        residual_um=fit.residual_um,
-        score=score,
+    return align_by_matrix(
+        he_slide, ihc_slide, fit.affine, Method.AUTOMATIC, fit.residual_um, score
     )
 
 

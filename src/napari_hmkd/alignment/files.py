@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_hmkd.alignment.alignment import Alignment, Method
@@ -16,6 +17,8 @@ from napari_hmkd.slide import Slide
 from napari_hmkd.slide.fingerprint import fingerprint
 
 _Row = tuple[float, float, float]
+_Pair = tuple[float, float]
+_SAME_MPP = 1e-4  # of it: um have to be the same um
 
 
 class _File(BaseModel):
@@ -34,6 +37,8 @@ class _File(BaseModel):
     score: float | None
     he_fingerprint: str
     ihc_fingerprint: str
+    he_mpp: _Pair
+    ihc_mpp: _Pair
 
 
 def save_alignment(path: Path, alignment: Alignment) -> None:
@@ -51,8 +56,10 @@ def save_alignment(path: Path, alignment: Alignment) -> None:
         score=alignment.score,
         he_fingerprint=alignment.he_fingerprint,
         ihc_fingerprint=alignment.ihc_fingerprint,
+        he_mpp=alignment.he_mpp,
+        ihc_mpp=alignment.ihc_mpp,
     )
-    part = path.with_name(f".{uuid4().hex}.part")
+    part = path.parent / f".{uuid4().hex}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(content.model_dump_json(indent=2), encoding="utf-8")
@@ -75,7 +82,7 @@ def load_alignment(path: Path, he_slide: Slide, ihc_slide: Slide) -> Alignment:
     OutputError
         The file cannot be read, or is no alignment.
     AlignmentError
-        It belongs to other slides.
+        It belongs to other slides, or to other pixel sizes of these.
     """
     try:
         content = _File.model_validate_json(path.read_bytes())
@@ -90,6 +97,13 @@ def load_alignment(path: Path, he_slide: Slide, ihc_slide: Slide) -> Alignment:
             raise AlignmentError(
                 f"{path} aligns another {stain} than '{slide.name}' (fingerprint {expected[:8]} there, "
                 f"{found[:8]} here): choose the file of these two slides, or align them anew"
+            )
+    sizes = {"H&E": content.he_mpp, "IHC": content.ihc_mpp}
+    for (stain, there), slide in zip(sizes.items(), (he_slide, ihc_slide), strict=True):
+        if not np.allclose(there, slide.require_mpp(), rtol=_SAME_MPP):
+            raise AlignmentError(
+                f"{path} was made with {there[0]:.4g} um/px for the {stain}, and '{slide.name}' has "
+                f"{slide.require_mpp()[0]:.4g} now: state the same pixel size, or align them anew"
             )
     values = content.model_dump(exclude={"format", "version", "maps"})
     return Alignment(**values)

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage.transform import estimate_transform
 
-from napari_hmkd.alignment.alignment import Alignment, Method
+from napari_hmkd.alignment.alignment import Alignment, Method, align_by_matrix
 from napari_hmkd.errors import AlignmentError
 from napari_hmkd.slide import Slide
-from napari_hmkd.slide.fingerprint import fingerprint
 
 Model = Literal["translation", "similarity", "affine"]
 
@@ -51,9 +50,8 @@ def align_by_landmarks(
     _check_pairs(he, ihc)
     model = model or [name for name, fewest in FEWEST_PAIRS.items() if fewest <= len(he)][-1]
     _check_enough(he, ihc, model)
-    alignment = Alignment(
-        _fitted(he, ihc, model), Method.LANDMARKS, fingerprint(he_slide), fingerprint(ihc_slide)
-    )
+    affine = _fitted(he, ihc, model)
+    alignment = align_by_matrix(he_slide, ihc_slide, affine, Method.LANDMARKS)
     if len(he) == FEWEST_PAIRS[model]:
         return alignment
     residual = np.sqrt(np.mean(residuals_um(alignment, he, ihc) ** 2))

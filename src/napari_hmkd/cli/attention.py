@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def attention(
     slide: Annotated[str, typer.Argument(metavar="SLIDE", help="The H&E slide.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for the results, in a subfolder of the slide's name.")
+        Path, typer.Option(help="Folder for the results, in DIR/<slide's name>.attention.")
     ],
     ihc: Annotated[
         str | None,
@@ -35,7 +35,9 @@ def attention(
         typer.Option(help="How the IHC lies over the H&E (alignment.json); default: found anew."),
     ] = None,
     student: Annotated[str, typer.Option(help="Name or file of the student.")] = "demo",
-    teacher: Annotated[str, typer.Option(help="Name or file of its teacher.")] = "demo-teacher",
+    teacher: Annotated[
+        str | None, typer.Option(help="Name or file of its teacher; default: the demo's.")
+    ] = None,
     mpp: Annotated[
         float | None, typer.Option(help="Pixel size of the H&E's level 0, um/px.")
     ] = None,
@@ -52,20 +54,22 @@ def attention(
 
     Exit code 0: all written. 3: some tiles failed; failed.csv lists them. 2: nothing was written.
     """
-    if ihc is None and alignment is not None:
-        raise typer.BadParameter("an --alignment belongs to an --ihc")
+    for name, value in (("alignment", alignment), ("teacher", teacher), ("ihc-mpp", ihc_mpp)):
+        if ihc is None and value is not None:
+            raise typer.BadParameter(f"--{name} needs an --ihc: without it the student is alone")
     from napari_hmkd.attention_report import AttentionRequest, plan_report
+    from napari_hmkd.export.attention import ATTENTION
     from napari_hmkd.inference import FailedTile
 
-    folder = out / Path(os.path.abspath(slide)).name
+    folder = out / f"{Path(os.path.abspath(slide)).name}.attention"
     failed = 0
     try:
+        ATTENTION.check_replaceable(folder)
         with ExitStack() as files:
             he = files.enter_context(_opened(slide, backend, mpp))
             other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
-            report = plan_report(
-                AttentionRequest(he, student, other, teacher, alignment, device, force)
-            )
+            models = student, other, teacher or "demo-teacher"
+            report = plan_report(AttentionRequest(he, *models, alignment, device, force))
             for line in report.about["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
             total = len(report.plan.tiles)
@@ -77,6 +81,8 @@ def attention(
         complain(error)
         raise typer.Exit(ExitCode.FAILED) from error
     typer.echo(f"{folder}: {total - failed} of {total} tiles; research use only")
+    if notice := report.about["notice"]:
+        typer.echo(f"notice: {notice}", err=True)
     if failed:
         raise typer.Exit(ExitCode.UNREADABLE_TILES)
 

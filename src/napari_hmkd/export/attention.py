@@ -16,6 +16,7 @@ import zarr
 from ome_zarr_models.v05.image import ImageAttrs
 
 from napari_hmkd.alignment import Alignment, save_alignment
+from napari_hmkd.errors import SlideError
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
 from napari_hmkd.inference import FailedTile
@@ -87,9 +88,11 @@ def write_attention(
     ------
     OutputError
         If the folder cannot be written, or what is there is none of this kind.
+    SlideError
+        At the end, if not one tile could be looked into.
     """
     kinds = tuple(MapKind) if pair.read_ihc is not None else (MapKind.STUDENT,)
-    tiles = failed = 0
+    tiles, failed, first_failure = 0, 0, ""
     chosen: list[tuple[float, int, InspectedTile]] = []  # a heap, the least on top
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
         maps = _MapWriter(part, pair.grid, kinds, about)
@@ -100,6 +103,7 @@ def write_attention(
         for one in inspected:
             if isinstance(one, FailedTile):
                 failed += 1
+                first_failure = first_failure or one.message
                 lost.writerow((one.row, one.column, one.message))
             else:
                 tiles += 1
@@ -111,6 +115,11 @@ def write_attention(
                 if len(chosen) > _SHOWN:
                     heapq.heappop(chosen)
             yield one
+        if failed and not tiles:
+            raise SlideError(
+                f"asked to look into {failed} tiles of {pair.he.name}, but none could be; the first failed with: "
+                f"{first_failure}; fetch the file again from where it came, or choose other models"
+            )
         maps.close()
         files.close()
         shown = [one for _, _, one in sorted(chosen, reverse=True)]

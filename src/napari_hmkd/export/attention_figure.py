@@ -87,7 +87,11 @@ def _overview(
             shown, ax=axes, label="agreement of student and teacher, mean of the levels"
         )
     for number, one in enumerate(chosen, start=1):
-        y, x = pair.grid.centers(one.tile)[0] * mm
+        corner = pair.grid.origins(one.tile)[0]
+        far = np.minimum(
+            corner + pair.grid.step_px, (size.height, size.width)
+        )  # it may reach beyond
+        y, x = (corner + far) / 2 * mm
         box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": "black"}
         axes.text(x, y, str(number), ha="center", va="center", fontsize=8, bbox=box)
     axes.set(

@@ -43,8 +43,8 @@ def write_geojson(grading: SlideGrading, path: Path, origin: Origin = "slide") -
 def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[str, Any]:
     """The graded and the unreadable tiles so far, as a GeoJSON FeatureCollection.
 
-    Where tiles overlap, "tile" stands for the square between their corners here, which has the mean of
-    their probabilities. Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
+    Where tiles overlap, "tile" stands here for the square between their corners, which has the mean of
+    their probabilities, and the measurements are called "Squares" and "Undecided squares". Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
     QuPath, in the order of their first tiles, row by row. Its measurements:
 
     - "Area mm^2": of the polygon, the part of its tiles that lies on the slide.
@@ -101,6 +101,7 @@ def _measurements(
     """What is said about each patch, by name."""
     plan, heatmap = grading.plan, grading.heatmap
     inside = patches >= 0
+    unit = "Tiles" if plan.grid.overlap == 1 else "Squares"
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(patches[inside], values[inside], minlength=len(kinds))
@@ -111,7 +112,7 @@ def _measurements(
     of_all = {
         "Area mm^2": shapely.area(polygons) * math.prod(plan.grid.slide_mpp) / 1e6,
         "Tissue mm^2": tissue_mm2,
-        "Tiles": tiles,
+        unit: tiles,
     }
     of_graded = {
         "Share of graded tissue": tissue_mm2 / (graded_mm2 or 1.0),
@@ -121,7 +122,7 @@ def _measurements(
         mean = total(heatmap.probabilities[..., grade]) / tiles
         of_graded[f"Probability {name} (mean)"] = mean
     if heatmap.undecided is not None:
-        of_graded["Undecided tiles"] = total(heatmap.undecided)
+        of_graded[f"Undecided {unit.lower()}"] = total(heatmap.undecided)
     return [
         {
             name: float(values[number])

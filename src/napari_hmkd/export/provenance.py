@@ -68,8 +68,13 @@ def provenance(grading: SlideGrading) -> dict[str, Any]:
         "device": str(grading.device),
         "precision": grading.grader.precision,
         "batch_size": plan.settings.batch_size,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "versions": package_versions(),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Of Python and of what computes."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 def provenance_json(grading: SlideGrading) -> str:

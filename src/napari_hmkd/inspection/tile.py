@@ -128,7 +128,7 @@ def inspect_tile(
     attention, probabilities = {Gaze.STUDENT: s.he}, [s.probabilities]
     if teacher is None or ihc is None:
         return TileInspection(attention, tuple(probabilities), {})
-    _require_pair(student, teacher)
+    require_pair(student, teacher)
     t = _run(teacher, he, ihc)
     attention |= {Gaze.TEACHER_HE: t.he, Gaze.TEACHER_IHC: t.ihc}
     return TileInspection(attention, (s.probabilities, t.probabilities), _losses(s, t))
@@ -181,7 +181,14 @@ def _losses(student: _Answer, teacher: _Answer) -> dict[str, float]:
     return losses
 
 
-def _require_pair(student: OpenModel, teacher: OpenModel) -> None:
+def require_pair(student: OpenModel, teacher: OpenModel) -> None:
+    """Check that both networks were made for the same tiles.
+
+    Raises
+    ------
+    ModelError
+        If not.
+    """
     fields = [(model.card.tile_px, model.card.mpp) for model in (student, teacher)]
     if fields[0] != fields[1]:
         raise ModelError(

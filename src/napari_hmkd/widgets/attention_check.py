@@ -57,10 +57,12 @@ class TileCheck:
         if findings is None or key != findings.key:
             return
         if isinstance(step, PartialImportance):
-            self.said.emit(f"{tile_words(self._tile)}: {step.method}, {step.share:.0%} done ...")
+            self.said.emit(
+                f"Tile {tile_words(self._tile)}: {step.method}, {step.share:.0%} done ..."
+            )
             return
         self._scene.draw_importance(
             importance_layers(step, findings.grid, self._tile, findings.about)
         )
-        self.said.emit(f"{tile_words(self._tile)}: importance is measured.")
+        self.said.emit(f"Tile {tile_words(self._tile)}: importance is measured.")
         self.judged.emit(verdict(self._tile, step))

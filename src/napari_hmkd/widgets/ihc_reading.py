@@ -83,5 +83,6 @@ def ihc_reader(
             f"asked to read IHC beside {he.name}, but that is the H&E slide itself: choose the IHC's layer"
         )
     # It is made anew at every move of the mouse and never saved: the slides' bytes are not looked at.
-    alignment = Alignment(he_to_ihc(pair), Method.GIVEN, he_fingerprint="", ihc_fingerprint="")
+    sizes = he.require_mpp(), ihc.require_mpp()
+    alignment = Alignment(he_to_ihc(pair), Method.GIVEN, "", "", *sizes)
     return IhcReader(ihc, grid, alignment)
