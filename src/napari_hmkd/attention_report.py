@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_hmkd.alignment import Alignment, align_automatically, load_alignment, read_ihc_tile
+from napari_hmkd.alignment import (
+    Alignment,
+    align_automatically,
+    load_alignment,
+    read_ihc_tile,
+    refine_at,
+)
 from napari_hmkd.device import choose_device, device_errors, device_of
-from napari_hmkd.errors import ModelError
+from napari_hmkd.errors import ModelError, SlideReadError, SlideStalledError
 from napari_hmkd.export.attention import Step, write_attention
 from napari_hmkd.export.provenance import package_versions
 from napari_hmkd.grading import OpenModel, open_model
@@ -121,7 +127,7 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     settings = GradeSettings(device=request.device, force=request.force)
     plan = plan_grading(request.he, student.card, settings)
     alignment = _alignment(request)
-    pair = StainPair(request.he, plan.grid, _ihc_reader(request.ihc, alignment, plan.grid))
+    pair = StainPair(request.he, plan.grid, _ihc_reader(request, alignment, plan.grid))
     about = _about(request, plan, student, teacher, alignment)
     return AttentionReport(plan, pair, student, teacher, alignment, about)
 
@@ -142,14 +148,22 @@ def _alignment(request: AttentionRequest) -> Alignment | None:
 
 
 def _ihc_reader(
-    ihc: Slide | None, alignment: Alignment | None, grid: TileGrid
+    request: AttentionRequest, alignment: Alignment | None, grid: TileGrid
 ) -> Callable[[tuple[int, int]], np.ndarray] | None:
+    """Reads IHC tiles through the alignment, moved at each tile to where its nuclei fit best."""
+    he, ihc = request.he, request.ihc
     if ihc is None or alignment is None:
         return None
 
     def read(tile: tuple[int, int]) -> np.ndarray:
-        y, x = grid.origins(tile)[0].tolist()
-        return read_ihc_tile(ihc, alignment, (y, x), grid.slide_mpp, grid.tile_px, grid.model_mpp)
+        origin, middle = grid.origins(tile)[0].tolist(), grid.centers(tile)[0].tolist()
+        try:
+            here = refine_at(alignment, he, ihc, middle)
+        except SlideStalledError:
+            raise
+        except SlideReadError:  # beside the tile, which may be sound
+            here = alignment
+        return read_ihc_tile(ihc, here, origin, grid.slide_mpp, grid.tile_px, grid.model_mpp)
 
     return read
 
@@ -209,6 +223,7 @@ def _about(
             "method": str(alignment.method),
             "residual_um": alignment.residual_um,
             "score": alignment.score,
+            "moved_at_each_tile": True,
         },
         "tiles": {
             "tile_px": plan.grid.tile_px,
