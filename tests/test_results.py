@@ -266,3 +266,14 @@ def test_results_are_shown_without_torch() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (7, 0)])
+def test_an_unreadable_tile_that_the_table_does_not_have_is_refused(
+    tmp_path: Path, tile: tuple[int, int]
+) -> None:
+    row, column = tile
+    unreadable = [*SUMMARY["unreadable_tiles"], {"row": row, "column": column, "reason": "damaged"}]
+    summary = SUMMARY | {"unreadable_tiles": unreadable, "graded_tiles": 2}
+    message = rf"tile \({row}, {column}\), not readable in summary\.json, is not there"
+    refused(written(tmp_path, summary), message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ from napari_hmkd.alignment import (
 from napari_hmkd.device import choose_device, device_errors, device_of
 from napari_hmkd.errors import ModelError, SlideReadError, SlideStalledError
 from napari_hmkd.export.attention import Step, write_attention
-from napari_hmkd.export.provenance import package_versions
+from napari_hmkd.export.provenance import (
+    model_entry,
+    package_versions,
+    slide_entry,
+    tiles_entry,
+)
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.inspection.slide import StainPair, inspect_slide
 from napari_hmkd.inspection.tile import require_pair
@@ -196,26 +201,8 @@ def _about(
         ),
         "normalisation": _NORMALISATION,
         "warnings": [*plan.warnings, *_doubts_of_ihc(request.ihc)],
-        "slides": {
-            name: {
-                "name": slide.name,
-                "fingerprint": fingerprint(slide),
-                "mpp": list(slide.require_mpp()),
-                "mpp_source": slide.mpp_source,
-                "backend": slide.backend,
-                "colour": slide.colour,
-            }
-            for name, slide in slides.items()
-        },
-        "models": {
-            name: {
-                "name": one.card.name,
-                "file": one.path.name,
-                "sha256": one.sha256(),
-                "card": asdict(one.card),
-            }
-            for name, one in models.items()
-        },
+        "slides": {name: slide_entry(slide, fingerprint(slide)) for name, slide in slides.items()},
+        "models": {name: model_entry(one, one.sha256()) for name, one in models.items()},
         "alignment": None
         if alignment is None
         else {
@@ -225,14 +212,7 @@ def _about(
             "score": alignment.score,
             "moved_at_each_tile": True,
         },
-        "tiles": {
-            "tile_px": plan.grid.tile_px,
-            "mpp": plan.grid.model_mpp,
-            "step_level0_px": list(plan.grid.step_px),
-            "rows": plan.grid.rows,
-            "columns": plan.grid.columns,
-            "min_tissue_fraction": plan.settings.min_tissue_fraction,
-        },
+        "tiles": tiles_entry(plan),
         "forced": plan.settings.force,
         "device": str(device_of(student.network)),
         "versions": package_versions(),

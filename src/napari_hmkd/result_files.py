@@ -172,6 +172,8 @@ def _read_table(path: Path, summary: Summary) -> list[_Row]:
             _check_belongs(row, summary, failed)
             if found.setdefault(tile, row) is not row:
                 raise ValueError(f"tile {tile} is there a second time")
+        if missing := failed - found.keys():
+            raise ValueError(f"tile {min(missing)}, not readable in {SUMMARY_FILE}, is not there")
         expected = summary.graded_tiles + len(failed)
         if len(found) != expected:
             raise ValueError(

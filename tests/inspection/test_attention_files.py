@@ -24,7 +24,7 @@ from napari_hmkd.planning import tile_grid
 from napari_hmkd.slide import open_slide
 
 TILES = [(0, 0), (0, 2), (1, 0), (1, 1)]
-ABOUT = {"notice": "random weights", "use": "research use only"}
+ABOUT = {"notice": "random weights", "use": "research use only", "tiles": {"rows": 2}}
 
 
 def read_ihc(tile: tuple[int, int]) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_what_failed_is_told_with_its_reason(written) -> None:
     with (folder / "failed.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file))[1:] == [["1", "0", "the IHC is damaged there"]]
     about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
-    assert about == ABOUT | {"tiles": 3, "failed": 1}
+    assert about == ABOUT | {"inspected_tiles": 3, "failed_tiles": 1}
 
 
 def test_a_run_that_is_left_leaves_no_file(
@@ -143,7 +143,13 @@ def test_the_figure_shows_the_slide_and_the_tiles(
         pair = StainPair(pair.he, pair.grid)
         inspected, agreement = list(inspect_slide(pair, student, None, TILES)), None
     bare = [tmp_path / "none.png", tmp_path / "one.png"]
-    write_figure(pair, agreement, [], "random weights", bare[0])
-    write_figure(pair, agreement, inspected[:1], "random weights", bare[1])
-    heights = [Picture.open(path).height for path in bare]
-    assert heights[1] > heights[0]
+    write_figure(pair, agreement, [], ABOUT, bare[0])
+    write_figure(pair, agreement, inspected[:1], ABOUT, bare[1])
+    without, with_tile = (Picture.open(path) for path in bare)
+    assert with_tile.height > without.height
+    assert json.loads(with_tile.text["napari_hmkd"]) == ABOUT
+    # The slide is in the middle of its part: as much white to its left as there is to the right.
+    part = np.asarray(with_tile.convert("L"))[: without.height // 2]
+    inked = np.flatnonzero((part < 250).any(axis=0))
+    left, right = inked[0], part.shape[1] - 1 - inked[-1]
+    assert abs(left - right) < 0.12 * part.shape[1]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_hmkd.model import ModelCard, build_teacher, save
 from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 
 WriteFolder = Callable[..., Path]
@@ -51,6 +53,30 @@ def tiles_of_patients(*grades: Sequence[int]) -> list[Tile]:
         for patient, ofpatient in enumerate(grades)
         for number, grade in enumerate(ofpatient)
     ]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BCI folder of 20 pairs of noise, 256 px."""
+    folder, rng = tmp_path_factory.mktemp("Gewebe süd"), np.random.default_rng(1)
+    for part, count in (("train", 16), ("test", 4)):
+        for number in range(count):
+            grade = GRADE_NAMES[number % len(GRADE_NAMES)]
+            for stain in ("HE", "IHC"):
+                path = folder / stain / part / f"{number:05d}_{part}_{grade}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher's file; what it says does not matter."""
+    path = tmp_path_factory.mktemp("Lehrer") / "teacher.safetensors"
+    torch.manual_seed(0)
+    card = ModelCard(name="t", role="teacher", width=0.25, mpp=0.46, tile_px=256)
+    save(path, build_teacher(width=0.25), card)
+    return path
 
 
 @pytest.fixture

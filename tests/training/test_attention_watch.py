@@ -21,7 +21,7 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from lightning.pytorch.callbacks import Callback
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.model import ModelCard, agreement, build_student, build_teacher, load, save
+from napari_hmkd.model import agreement, build_student, load
 from napari_hmkd.training import engine
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.attention_watch import choose_tiles, read_agreement
@@ -50,30 +50,6 @@ SETTINGS = TrainSettings(
 ONE_EPOCH = replace(SETTINGS, engine=EngineSettings(epochs=1))
 PICTURES = [f"epoch_{epoch:03d}.png" for epoch in range(1, EPOCHS + 1)]
 TABLE = "attention.csv"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BCI folder of 20 pairs, 256 px."""
-    folder, rng = tmp_path_factory.mktemp("Gewebe süd"), np.random.default_rng(1)
-    for part, count in (("train", 16), ("test", 4)):
-        for number in range(count):
-            grade = ("0", "1+", "2+", "3+")[number % 4]
-            for stain in ("HE", "IHC"):
-                path = folder / stain / part / f"{number:05d}_{part}_{grade}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher's file; what it says does not matter."""
-    path = tmp_path_factory.mktemp("Lehrer") / "teacher.safetensors"
-    torch.manual_seed(0)
-    card = ModelCard(name="t", role="teacher", width=0.25, mpp=0.46, tile_px=256)
-    save(path, build_teacher(width=0.25), card)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ import torch
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, ModelError, OutputError
-from napari_hmkd.model import ModelCard, build_teacher, save
 from napari_hmkd.training import checkpoints, workflow
 from napari_hmkd.training import run as run_module
 from napari_hmkd.training.checkpoints import read_progress
@@ -77,22 +76,6 @@ cli.main(sys.argv[1:])
 TIMES = ("waiting_share", "steps_per_second", "seconds")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BCI folder of 20 pairs, 256 px."""
-    from PIL import Image
-
-    folder, rng = tmp_path_factory.mktemp("Gewebe süd"), np.random.default_rng(1)
-    for part, count in (("train", 16), ("test", 4)):
-        for number in range(count):
-            grade = ("0", "1+", "2+", "3+")[number % 4]
-            for stain in ("HE", "IHC"):
-                path = folder / stain / part / f"{number:05d}_{part}_{grade}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
-    return folder
-
-
 def run(data: Path, out: Path, settings: TrainSettings = SETTINGS, **more: Any) -> Path | None:
     return train(str(data), out, settings, role="student", **more)
 
@@ -128,16 +111,6 @@ def assert_equal_runs(resumed: Path, whole: Path) -> None:
     assert rows(resumed) == rows(whole)
     assert len(rows(whole)) > 1
     assert fit_of(resumed) == fit_of(whole)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher's file; what it says does not matter."""
-    path = tmp_path_factory.mktemp("Lehrer") / "teacher.safetensors"
-    torch.manual_seed(0)
-    card = ModelCard(name="t", role="teacher", width=0.25, mpp=0.46, tile_px=256)
-    save(path, build_teacher(width=0.25), card)
-    return path
 
 
 STOPS_EARLY = EngineSettings(epochs=9, patience=1)

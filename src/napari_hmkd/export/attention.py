@@ -20,7 +20,7 @@ from napari_hmkd.errors import SlideError
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
 from napari_hmkd.inference import FailedTile
-from napari_hmkd.inspection.maps import MapKind, Mosaic, look_of, tokens_of
+from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, look_of, tokens_of
 from napari_hmkd.inspection.slide import InspectedTile, StainPair, TileRow, row_of
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
 from napari_hmkd.output_folder import FolderKind, replaced_folder
@@ -91,7 +91,7 @@ def write_attention(
     SlideError
         At the end, if not one tile could be looked into.
     """
-    kinds = tuple(MapKind) if pair.read_ihc is not None else (MapKind.STUDENT,)
+    kinds = ALONE if pair.read_ihc is None else tuple(MapKind)
     tiles, failed, first_failure = 0, 0, ""
     chosen: list[tuple[float, int, InspectedTile]] = []  # a heap, the least on top
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
@@ -123,10 +123,11 @@ def write_attention(
         maps.close()
         files.close()
         shown = [one for _, _, one in sorted(chosen, reverse=True)]
-        write_figure(pair, maps.agreement(), shown, about["notice"], part / FIGURE_FILE)
+        write_figure(pair, maps.agreement(), shown, about, part / FIGURE_FILE)
         if alignment is not None:
             save_alignment(part / ALIGNMENT_FILE, alignment)
-        text = json.dumps(about | {"tiles": tiles, "failed": failed}, indent=2, ensure_ascii=False)
+        count = {"inspected_tiles": tiles, "failed_tiles": failed}
+        text = json.dumps(about | count, indent=2, ensure_ascii=False)
         (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from napari_hmkd.export.provenance import KEY
 from napari_hmkd.inspection.maps import MapKind, kinds_of, look_of, tokens_of
 from napari_hmkd.inspection.slide import InspectedTile, StainPair, row_of
 from napari_hmkd.wording import RESEARCH_ONLY
@@ -32,7 +35,7 @@ def write_figure(
     pair: StainPair,
     agreement: np.ndarray | None,
     chosen: Sequence[InspectedTile],
-    notice: str,
+    about: Mapping[str, Any],
     path: Path,
 ) -> None:
     """Draw the slide with what was found, and a row for each of some tiles.
@@ -45,8 +48,8 @@ def write_figure(
         Mean over the levels, (rows, columns), NaN where not known; None without a teacher.
     chosen : sequence of InspectedTile
         One row each: both stains and the maps of level 0.
-    notice : str
-        The model's, under the picture.
+    about : mapping
+        What the file carries as text, plain values for JSON; its "notice" stands under the picture.
     path : pathlib.Path
         A new PNG.
     """
@@ -63,9 +66,10 @@ def write_figure(
     _overview(parts[0], pair, agreement, chosen)
     for number, (part, one) in enumerate(zip(parts[1:], chosen, strict=True), start=1):
         _tile(part, number, part.subplots(1, columns), pair, one)
+    notice = about["notice"]
     said = notice if RESEARCH_ONLY in notice else "; ".join(filter(None, (notice, RESEARCH_ONLY)))
     figure.supxlabel(said, fontsize=7, wrap=True)
-    figure.savefig(path)
+    figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
 
 
 def _overview(
@@ -83,14 +87,15 @@ def _overview(
         shown = axes.imshow(
             agreement, extent=(0, right, bottom, 0), cmap="viridis", vmin=0, vmax=1, alpha=0.6
         )
+        # Beside the slide, whatever its shape; matplotlib's own place is the border of the figure.
+        bar = axes.inset_axes((1.03, 0, 0.04, 1))
         figure.colorbar(
-            shown, ax=axes, label="agreement of student and teacher, mean of the levels"
+            shown, cax=bar, label="agreement of student and teacher, mean of the levels"
         )
     for number, one in enumerate(chosen, start=1):
         corner = pair.grid.origins(one.tile)[0]
-        far = np.minimum(
-            corner + pair.grid.step_px, (size.height, size.width)
-        )  # it may reach beyond
+        # It may reach beyond the slide.
+        far = np.minimum(corner + pair.grid.step_px, (size.height, size.width))
         y, x = (corner + far) / 2 * mm
         box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": "black"}
         axes.text(x, y, str(number), ha="center", va="center", fontsize=8, bbox=box)

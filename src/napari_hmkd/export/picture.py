@@ -120,11 +120,13 @@ def _legend(grading: SlideGrading) -> list[list[tuple[Image.Image, str]]]:
         (_swatch(colour), f"{name}: {share:.0%}")
         for colour, name, share in zip(GRADE_COLOURS, names, summary.share, strict=True)
     ]
+    unit = "tiles" if grading.plan.grid.overlap == 1 else "squares"
+    undecided, unreadable = grading.heatmap.undecided, grading.heatmap.unreadable
     others = []
-    if summary.undecided_tiles:
-        others.append((_swatch("white", True), f"undecided: {summary.undecided_tiles} tiles"))
-    if summary.failed_tiles:
-        others.append((_swatch(_GREY), f"unreadable: {summary.failed_tiles} tiles"))
+    if undecided is not None and undecided.any():
+        others.append((_swatch("white", True), f"undecided: {undecided.sum()} {unit}"))
+    if unreadable.any():
+        others.append((_swatch(_GREY), f"unreadable: {unreadable.sum()} {unit}"))
     return [grades, others] if others else [grades]
 
 

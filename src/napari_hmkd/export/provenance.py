@@ -10,8 +10,9 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 
 from napari_hmkd.export.tissue import TISSUE_FILE
-from napari_hmkd.grading import SlideGrading
-from napari_hmkd.slide import TissueMask
+from napari_hmkd.grading import OpenModel, SlideGrading
+from napari_hmkd.planning import GradePlan
+from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 KEY = "napari_hmkd"
@@ -41,27 +42,12 @@ def provenance(grading: SlideGrading) -> dict[str, Any]:
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
         "notice": card.notice,
-        "slide": _slide(grading),
+        "slide": slide_entry(plan.slide, str(grading.key["slide_fingerprint"]))
+        | {"enlargement": plan.enlargement},
         "stain": {"kind": str(plan.stain.kind), "reason": plan.stain.reason},
         "tissue": _tissue(plan.tissue),
-        "tiles": {
-            "tile_px": card.tile_px,
-            "mpp": card.mpp,
-            "overlap": plan.grid.overlap,
-            "step_level0_px": list(plan.grid.step_px),
-            "rows": plan.grid.rows,
-            "columns": plan.grid.columns,
-            "min_tissue_fraction": plan.settings.min_tissue_fraction,
-            "only_in_regions": plan.settings.only_regions,
-        },
-        "model": {
-            "name": card.name,
-            "file": grading.model.path.name,
-            "sha256": grading.key["model_sha256"],
-            "temperature": card.temperature,
-            "training_data": card.training_data,
-            "card": json.loads(card.to_json()),
-        },
+        "tiles": tiles_entry(plan),
+        "model": model_entry(grading.model, str(grading.key["model_sha256"])),
         "complete": not len(grading.heatmap.remaining),
         "forced": plan.settings.force,
         "key": grading.key,
@@ -69,6 +55,34 @@ def provenance(grading: SlideGrading) -> dict[str, Any]:
         "precision": grading.grader.precision,
         "batch_size": plan.settings.batch_size,
         "versions": package_versions(),
+    }
+
+
+def tiles_entry(plan: GradePlan) -> dict[str, object]:
+    """Where tiles lie, and which of them are wanted."""
+    grid, settings = plan.grid, plan.settings
+    return {
+        "tile_px": grid.tile_px,
+        "mpp": grid.model_mpp,
+        "overlap": grid.overlap,
+        "step_level0_px": list(grid.step_px),
+        "rows": grid.rows,
+        "columns": grid.columns,
+        "min_tissue_fraction": settings.min_tissue_fraction,
+        "only_in_regions": settings.only_regions,
+    }
+
+
+def model_entry(model: OpenModel, sha256: str) -> dict[str, object]:
+    """A model with its card."""
+    card = model.card
+    return {
+        "name": card.name,
+        "file": model.path.name,
+        "sha256": sha256,
+        "temperature": card.temperature,
+        "training_data": card.training_data,
+        "card": json.loads(card.to_json()),
     }
 
 
@@ -89,8 +103,8 @@ def png_text(grading: SlideGrading) -> PngInfo:
     return text
 
 
-def _slide(grading: SlideGrading) -> dict[str, object]:
-    slide = grading.plan.slide
+def slide_entry(slide: Slide, fingerprint: str) -> dict[str, object]:
+    """A slide: what it is, how it is read and how large its pixels are, but never its folder."""
     return {
         "name": slide.name,
         "backend": slide.backend,
@@ -99,12 +113,11 @@ def _slide(grading: SlideGrading) -> dict[str, object]:
         "colour": slide.colour,
         "origin_in_file_px": list(slide.origin_px),
         "vendor": slide.vendor,
-        "fingerprint": grading.key["slide_fingerprint"],
+        "fingerprint": fingerprint,
         "height_px": slide.size.height,
         "width_px": slide.size.width,
         "mpp": list(slide.require_mpp()),
         "mpp_source": slide.mpp_source,
-        "enlargement": grading.plan.enlargement,
     }
 
 

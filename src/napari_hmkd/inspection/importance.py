@@ -52,7 +52,8 @@ class PartialImportance:
     ----------
     method : Method
     tokens : numpy.ndarray
-        float32 (g, g), not negative; NaN where not known yet.
+        float32 (g, g), not negative; NaN where not known yet. By occlusion in log-odds: the change that
+        hiding a token makes; by gradient the change per unit of the normalised tile, added up.
     """
 
     method: Method
@@ -96,18 +97,6 @@ def measure_importance(
     """
     measure = _occlusion if method is Method.OCCLUSION else _gradient
     yield from measure(student, he, token_side_px(level))
-
-
-def importance_of_tile(
-    student: OpenModel, he: np.ndarray, method: Method, level: int = 2
-) -> np.ndarray:
-    """How much the answer hangs on each token: float32 (g, g), not negative, in log-odds.
-
-    By occlusion the change that hiding a token makes; by gradient the change per unit of the normalised
-    tile, added up over values. Parameters and errors are those of `measure_importance`.
-    """
-    *_, whole = measure_importance(student, he, method, level)
-    return whole.tokens
 
 
 def surroundings(he: np.ndarray, token_px: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import napari.viewer
 import numpy as np
 from magicgui.widgets import Container, FloatSlider, Label, PushButton
-from qtpy.QtWidgets import QFileDialog, QSizePolicy
+from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.alignment import Alignment, residuals_um
 from napari_hmkd.errors import HmkdError, SlideError
@@ -17,6 +17,7 @@ from napari_hmkd.widgets.alignment_run import AlignmentRun
 from napari_hmkd.widgets.alignment_words import alignment_words, residual_words
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.landmark_layers import LandmarkLayers
+from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
 
@@ -65,9 +66,7 @@ class AlignmentWidget(Container):
             ]
         )
         for label in (self.status, self.residuals):
-            label.native.setWordWrap(True)
-            # As wide as the panel is: long words must not widen it.
-            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            wrap(label)
         self._connect()
 
     def _connect(self) -> None:

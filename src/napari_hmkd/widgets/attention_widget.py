@@ -6,7 +6,6 @@ from collections.abc import Hashable
 
 import napari.viewer
 from magicgui.widgets import CheckBox, Container, Label, PushButton
-from qtpy.QtWidgets import QSizePolicy
 
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.inference import FailedTile
@@ -27,6 +26,7 @@ from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.attention_words import extent_words, progress_words, tile_words
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.tile_table import TileTable
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
@@ -72,9 +72,7 @@ class AttentionWidget(Container):
         )  # fmt: skip
         self.native.layout().addWidget(self.table, 1)
         for label in texts:
-            label.native.setWordWrap(True)
-            # As wide as the panel is: long words must not widen it.
-            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            wrap(label)
         self.check.tooltip = (
             "Hides each token of the tile and takes a gradient: what the student's answer hangs on."
         )

@@ -8,6 +8,8 @@ from textwrap import fill
 from typing import Any
 
 import napari.viewer
+from magicgui.widgets import Label
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_hmkd.map_modes import IN_GRADE_COLOURS, MapMode
 from napari_hmkd.palette import GRADE_COLOURS
@@ -27,6 +29,12 @@ def text_overlay(viewer: napari.viewer.Viewer) -> Any:
     """The canvas's text, which napari 0.9 moved."""
     canvas = getattr(viewer, "canvas", None)
     return viewer.text_overlay if canvas is None else canvas.overlays.text
+
+
+def wrap(label: Label) -> None:
+    """Break a label's lines, and have it as wide as its panel: long words must not widen that."""
+    label.native.setWordWrap(True)
+    label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
 
 def legend_html(class_names: tuple[str, ...], area_mm2: Sequence[float], mode: MapMode) -> str:
