@@ -122,6 +122,54 @@ def _random_model(tmp_path_factory: pytest.TempPathFactory, role: str, seed: int
     return path
 
 
+@pytest.fixture(scope="session")
+def biomarkers_file(student_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A biomarker model with random weights for bags of the small student: HER2 and a grade of three."""
+    import torch
+
+    from napari_hmkd.biomarkers.encoders import find_encoder
+    from napari_hmkd.model.mkd.card import BiomarkerCard, Target
+    from napari_hmkd.model.mkd.files import save_biomarkers
+    from napari_hmkd.model.mkd.pathology import build_pathology_network
+
+    encoder = find_encoder(str(student_file))
+    targets = (
+        Target(
+            name="HER2",
+            classes=("negative", "positive"),
+            ordinal=False,
+            temperature=2.0,
+            definition="positive is 3+, or 2+ with positive ISH; not the HER2 grade",
+        ),
+        Target(
+            name="growth",
+            classes=("slow", "medium", "fast"),
+            ordinal=True,
+            definition="growth in three steps",
+        ),
+    )
+    card = BiomarkerCard(
+        name="random biomarkers",
+        encoder=encoder.name,
+        encoder_sha256=encoder.sha256,
+        feature_dim=encoder.feature_dim,
+        patch_px=encoder.patch_px,
+        mpp=encoder.mpp,
+        targets=targets,
+        notice="random biomarkers, research use only",
+    )
+    torch.manual_seed(3)
+    networks = {
+        target.name: build_pathology_network(
+            feature_dim=encoder.feature_dim, classes=len(target.classes)
+        )
+        for target in targets
+    }
+    path = tmp_path_factory.mktemp("biomarkers") / "model.safetensors"
+    save_biomarkers(networks, card, path)
+    return path
+
+
 TISSUE = ((225, 140, 190), (200, 110, 170), (170, 80, 150), (130, 50, 130))
 GLASS = (243, 243, 243)
 

@@ -42,7 +42,7 @@ def matrices(scale: float) -> tuple[np.ndarray, ...]:
 def inspection() -> TileInspection:
     gazes = {Gaze.STUDENT: 1.0, Gaze.TEACHER_HE: 2.0, Gaze.TEACHER_IHC: 3.0}
     attention = {gaze: matrices(scale) for gaze, scale in gazes.items()}
-    return TileInspection(attention, (np.full(4, 0.25),) * 2, {})
+    return TileInspection(attention, (np.zeros(4),) * 2, (np.full(4, 0.25),) * 2, {})
 
 
 def corner_um(kwargs: dict[str, Any]) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_a_query_shows_both_networks_in_the_same_limits_and_outlines_its_token(
 
 
 def test_without_a_teacher_a_query_shows_the_student(inspection: TileInspection) -> None:
-    alone = TileInspection({Gaze.STUDENT: inspection.attention[Gaze.STUDENT]}, (), {})
+    alone = TileInspection({Gaze.STUDENT: inspection.attention[Gaze.STUDENT]}, (), (), {})
     names = [one[1]["name"] for one in query_layers(alone, GRID, TILE, 1, (0, 0), ABOUT)]
     assert names == [QUERY[Gaze.STUDENT], TOKEN]
 

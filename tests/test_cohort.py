@@ -20,12 +20,12 @@ from napari_hmkd.cohort import (
     SlideJob,
     SlideOutcome,
     Status,
-    find_slides,
     grade_to_folder,
     grade_with_workers,
 )
 from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.slide.finding import find_slides
 
 GRADES = {"a.tif": [[0, 1], [2, 3]], "b ä.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
 SETTINGS = GradeSettings(batch_size=2, device="cpu")

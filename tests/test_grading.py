@@ -45,6 +45,29 @@ def test_a_stopped_run_is_taken_up_where_it_was(
     assert sorted(first + rest) == grading.plan.tiles.tolist()
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "first", "rest"), [(8, 4, [7]), (3, 3, [3, 3, 2]), (5, 4, [5, 2])]
+)
+def test_a_run_begins_with_a_small_batch_and_goes_on_with_whole_ones(
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    batch_size: int,
+    first: int,
+    rest: list[int],
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        settings = GradeSettings(batch_size=batch_size, device="cpu")
+        whole = [len(batch.tiles) for batch in start_grading(slide, colour_model, settings).run()]
+        grading = start_grading(slide, colour_model, settings)
+        stopped = grading.run()
+        begun = len(next(stopped).tiles)
+        stopped.close()
+        gone_on = [len(batch.tiles) for batch in grading.run()]
+    assert whole == [first, *rest]
+    assert [begun, *gone_on] == whole
+
+
 def test_what_is_in_view_comes_first(
     tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
 ) -> None:

@@ -20,7 +20,7 @@ ORDER = (
     "geometry device memory palette wording output_folder bootstrap grade_tables result_files",
     "slide",
     "sample tiling overlap alignment",
-    "queueing regions",
+    "queueing regions bags",
     "model",
     "planning tile_grader",
     "inference",
@@ -29,6 +29,7 @@ ORDER = (
     "map_modes",
     "grading",
     "inspection",
+    "biomarkers",
     "export layers",
     "attention_layers",
     "results study verification cohort attention_report",
@@ -38,7 +39,8 @@ ORDER = (
 RANK = {part: rank for rank, line in enumerate(ORDER) for part in line.split()}
 MODEL = next(rank for rank, line in enumerate(ORDER) if line == "model")
 NEVER = {
-    "training": {part for part, rank in RANK.items() if rank > MODEL and part != "training"},
+    # One of its commands turns slides into bags: `biomarkers` has the encoders.
+    "training": {part for part, rank in RANK.items() if rank > MODEL} - {"training", "biomarkers"},
     "widgets": {"training", "cli"},
 }
 GUI = {"napari", "qtpy", "magicgui", "superqt", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}

@@ -70,7 +70,7 @@ def go_on_in(folder: Path) -> None:
 
 
 def test_tiles_that_cannot_be_kept_are_an_error_in_words(impossible_folder: Path) -> None:
-    with pytest.raises(OutputError, match=r"^asked to keep graded tiles in .*look at") as caught:
+    with pytest.raises(OutputError, match=r"^asked to keep tiles in .*look at") as caught:
         go_on_in(impossible_folder)
     assert str(impossible_folder) in str(caught.value)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from napari_hmkd.training.tiles import GRADE_NAMES, RESEARCH_NOTICE
 
-COLUMNS = ("H&E", "teacher", "student")
 LIMITS = 0.0, 2.0
 """Of the colours, in all tiles and epochs; 1 is received where all tokens are looked at alike."""
-_CELL_INCHES, _MARGIN_INCHES, _DPI, _FONT = 2.0, 0.9, 96, 8
+_WHO = ("teacher", "student")
+_CELL_INCHES, _MARGIN_INCHES, _DPI, _FONT = 1.4, 0.9, 96, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,8 @@ class WatchedTile:
     grade : int
         0 to 3, -1 where there is none.
     he : (side, side, 3) uint8
-    teacher, student : (g, g) float32
-        Received attention of level 0, on the H&E's tokens.
+    teacher, student : (levels,) of (g, g) float32
+        Received attention on the H&E's tokens.
     agreement : (levels,) float64
         Of the two at each level, 0 to 1.
     """
@@ -39,33 +39,35 @@ class WatchedTile:
     name: str
     grade: int
     he: NDArray[np.uint8]
-    teacher: NDArray[np.float32]
-    student: NDArray[np.float32]
+    teacher: tuple[NDArray[np.float32], ...]
+    student: tuple[NDArray[np.float32], ...]
     agreement: NDArray[np.float64]
 
 
 def draw_tiles(tiles: Sequence[WatchedTile], title: str, notice: str) -> bytes:
-    """A PNG with H&E, the teacher's and the student's received attention side by side.
+    """A PNG with H&E, and at each level the teacher's and the student's received attention side by side.
 
     Parameters
     ----------
     tiles : sequence of WatchedTile
-        One row each.
+        One row each; at least one, all of as many levels.
     title : str
         What stands above.
     notice : str
         The model's, which stands below; without one that it is for research.
     """
+    levels = range(len(tiles[0].agreement))
+    columns = ("H&E", *(f"{who}, level {level}" for level in levels for who in _WHO))
     height = _MARGIN_INCHES + _CELL_INCHES * len(tiles)
-    width = _MARGIN_INCHES + _CELL_INCHES * len(COLUMNS)
+    width = _MARGIN_INCHES + _CELL_INCHES * len(columns)
     figure = Figure(figsize=(width, height), layout="compressed")
-    axes = figure.subplots(len(tiles), len(COLUMNS), squeeze=False)
-    for place, name in zip(axes[0], COLUMNS, strict=True):
+    axes = figure.subplots(len(tiles), len(columns), squeeze=False)
+    for place, name in zip(axes[0], columns, strict=True):
         place.set_title(name, fontsize=_FONT)
     for row, tile in zip(axes, tiles, strict=True):
         scale = _row(row, tile)
     bar = figure.colorbar(scale, ax=axes[:, 1:], location="bottom", aspect=40, pad=0.03)
-    bar.set_label("received attention, level 0 (1: all tokens are looked at alike)", fontsize=_FONT)
+    bar.set_label("received attention (1: all tokens are looked at alike)", fontsize=_FONT)
     bar.ax.tick_params(labelsize=_FONT)
     figure.suptitle(title, fontsize=_FONT + 2)
     figure.supxlabel(notice or RESEARCH_NOTICE, fontsize=_FONT - 1)
@@ -79,9 +81,11 @@ def _row(axes: Sequence[Axes], tile: WatchedTile) -> AxesImage:
     he.imshow(tile.he)
     he.set_xlabel(tile.name, fontsize=_FONT - 2)
     grade = f"grade {GRADE_NAMES[tile.grade]}" if tile.grade >= 0 else "no grade"
-    said = f"{grade}\nagreement {tile.agreement[0]:.2f}"
-    he.set_ylabel(said, fontsize=_FONT)
-    for place, received in zip(maps, (tile.teacher, tile.student), strict=True):
+    he.set_ylabel(grade, fontsize=_FONT)
+    for agreement, of_teacher in zip(tile.agreement, maps[::2], strict=True):
+        of_teacher.set_xlabel(f"agreement {agreement:.2f}", fontsize=_FONT - 2)
+    both = (one for level in zip(tile.teacher, tile.student, strict=True) for one in level)
+    for place, received in zip(maps, both, strict=True):
         shown = place.imshow(received, cmap="inferno", vmin=LIMITS[0], vmax=LIMITS[1])
         if not np.isfinite(received).all():
             place.text(

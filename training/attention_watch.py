@@ -151,7 +151,11 @@ def _look(task: StudentTask, lesson: _Lesson) -> WatchedTile:
         name=lesson.name,
         grade=int(lesson.batch.grade),
         he=lesson.batch.he[0].cpu().numpy(),
-        teacher=received_attention(lesson.teacher[0])[0].cpu().numpy(),
-        student=received_attention(student[0])[0].cpu().numpy(),
+        teacher=_received(lesson.teacher),
+        student=_received(student),
         agreement=np.array([agreement(*pair).item() for pair in pairs]),
     )
+
+
+def _received(matrices: Matrices) -> tuple[NDArray[np.float32], ...]:
+    return tuple(received_attention(level)[0].cpu().numpy() for level in matrices)

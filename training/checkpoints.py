@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningModule
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from napari_hmkd.errors import ModelError, OutputError
 from napari_hmkd.training.files import write_whole
-from napari_hmkd.training.tasks import GradingTask
 
-MONITOR = "validation_kappa"
 FOLDER = "checkpoints"
 STATE = "hmkd_training"
 
@@ -54,11 +53,11 @@ class WholeFileIO(TorchCheckpointIO):
 class EpochCheckpoints(Checkpoint):
     """Saves `last.ckpt` after each epoch, copies the best to `best.ckpt`, and keeps the deadline.
 
-    `last.ckpt` says which epoch is the best, so that a copy that a kill prevented is made up for.
+    The best is that of the highest `monitor`, one of the scores that the task logs. `last.ckpt` says which epoch is the best, so that a copy that a kill prevented is made up for.
     """
 
-    def __init__(self, folder: Path, deadline: float | None) -> None:
-        self._folder, self._deadline = folder / FOLDER, deadline
+    def __init__(self, folder: Path, monitor: str, deadline: float | None) -> None:
+        self._folder, self._deadline, self._monitor = folder / FOLDER, deadline, monitor
         self._started, self._longest = 0.0, 0.0
         self.best_epoch, self.best_score = -1, -float("inf")
         self.finished = self.paused = False
@@ -83,7 +82,7 @@ class EpochCheckpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
         """Save; the first of equally good epochs is the best."""
-        epoch, score = trainer.current_epoch, float(trainer.callback_metrics[MONITOR])
+        epoch, score = trainer.current_epoch, float(trainer.callback_metrics[self._monitor])
         if score > self.best_score:
             self.best_epoch, self.best_score = epoch, score
         self.finished = trainer.should_stop or epoch + 1 >= trainer.max_epochs
@@ -100,14 +99,14 @@ class EpochCheckpoints(Checkpoint):
             self.paused = trainer.should_stop = True
 
 
-def read_progress(run: Path, task: GradingTask, *, repair: bool) -> Progress | None:
+def read_progress(run: Path, task: LightningModule, *, repair: bool) -> Progress | None:
     """Look at the checkpoints of a run.
 
     Parameters
     ----------
     run : Path
         Its folder.
-    task : GradingTask
+    task : LightningModule
         What is trained.
     repair : bool
         Finish what a kill left undone; of several processes one does.
@@ -134,7 +133,7 @@ def read_progress(run: Path, task: GradingTask, *, repair: bool) -> Progress | N
     return Progress(last, epoch + 1, bool(state["finished"]))
 
 
-def read_checkpoint(path: Path, task: GradingTask) -> dict[str, Any]:
+def read_checkpoint(path: Path, task: LightningModule) -> dict[str, Any]:
     """A checkpoint of this task's network.
 
     Raises
@@ -154,7 +153,7 @@ def read_checkpoint(path: Path, task: GradingTask) -> dict[str, Any]:
     return dict(kept)
 
 
-def load_best(task: GradingTask, run: Path) -> int:
+def load_best(task: LightningModule, run: Path) -> int:
     """Give the task the weights of the run's best checkpoint; return its epoch, from 0.
 
     Raises
@@ -167,7 +166,7 @@ def load_best(task: GradingTask, run: Path) -> int:
     return int(kept["epoch"])
 
 
-def _saved_weights(task: GradingTask) -> Mapping[str, torch.Tensor]:
+def _saved_weights(task: LightningModule) -> Mapping[str, torch.Tensor]:
     """The part of a task's state that goes into a checkpoint."""
     checkpoint = {"state_dict": task.state_dict()}
     task.on_save_checkpoint(checkpoint)

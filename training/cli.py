@@ -1,4 +1,4 @@
-"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, convert."""
+"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, features, mkd, mkd-predict, convert."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ from napari_hmkd.training.config import (
     StudentSettings,
     TrainSettings,
 )
+from napari_hmkd.training.features import EncoderSettings, SlideSettings, make_bags
+from napari_hmkd.training.mkd.command import mkd, mkd_predict
+from napari_hmkd.training.mkd.evidence.command import mkd_cohort, mkd_evidence, mkd_her2st
 from napari_hmkd.training.options import with_settings
 
 app = typer.Typer(
@@ -35,6 +38,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build and score the networks that grade HER2. Research use only.",
 )
+
+app.command()(mkd)
+app.command()(mkd_predict)
+app.command()(mkd_cohort)
+app.command()(mkd_evidence)
+app.command()(mkd_her2st)
 
 Data = Annotated[
     str,
@@ -51,6 +60,9 @@ Resume = Annotated[
         "--resume", help="Go on in --out from the last finished epoch; start where there is none."
     ),
 ]
+
+
+TRAIN_EXTRA = ("lightning", "torchmetrics", "sklearn", "matplotlib", "filelock", "pandas")
 
 
 class Role(StrEnum):
@@ -239,6 +251,27 @@ def staining(
 
 
 @app.command()
+@with_settings
+def features(
+    slides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SLIDE...", help="Slides of H&E, folders of them, or their addresses."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the bags, one .h5 per slide.")],
+    encoder: EncoderSettings,
+    reading: SlideSettings,
+) -> None:
+    """Turn each slide's tissue into a bag of features, in the HDF5 layout of CLAM and TRIDENT.
+
+    A call that was cut short goes on where it was. Exit code 0: all bags are there. 3: some tiles could not be
+    read and are missing. 2: a slide has no bag; the others have theirs.
+    """
+    raise typer.Exit(make_bags(slides, out, encoder, reading))
+
+
+@app.command()
 def convert(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="Torch file of the published program.")
@@ -265,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"napari-hmkd-train: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except ModuleNotFoundError as error:
-        if error.name not in ("lightning", "torchmetrics", "sklearn", "matplotlib", "filelock"):
+        if error.name not in TRAIN_EXTRA:
             raise
         print(
             f"napari-hmkd-train needs {error.name}: pip install 'napari-hmkd[train]'",

@@ -313,7 +313,7 @@ class ParallelComputeSettings(ComputeSettings):
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class TrainerSettings:
     """How long and in which arithmetic."""
 
     epochs: int = field(default=30, metadata=about("Passes over the training tiles."))
@@ -329,10 +329,6 @@ class EngineSettings:
         default=0,
         metadata=about("Stop after so many epochs without a better validation score; 0: never."),
     )
-    recompute: bool = field(
-        default=True,
-        metadata=about("Compute attention planes again for the gradient, to halve the memory."),
-    )
 
     def __post_init__(self) -> None:
         """Refuse a run without a step."""
@@ -341,6 +337,16 @@ class EngineSettings:
         require("patience", self.patience, 0)
         if self.epochs < 1:
             raise DataError(f"--epochs must be at least 1, got {self.epochs}")
+
+
+@dataclass(frozen=True)
+class EngineSettings(TrainerSettings):
+    """The same, of networks with attention planes."""
+
+    recompute: bool = field(
+        default=True,
+        metadata=about("Compute attention planes again for the gradient, to halve the memory."),
+    )
 
 
 @dataclass(frozen=True)

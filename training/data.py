@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import lightning
 import numpy as np
@@ -145,7 +145,33 @@ class EpochSampler(Sampler[int]):
         return iter(order[: len(self)].tolist())
 
 
-class BatchLoader:
+class Pinnable(Protocol):
+    """A batch."""
+
+    def pinned(self) -> Self:
+        """The batch in memory that a GPU copies from by itself, where there is one."""
+        ...
+
+
+Prepared = TypeVar("Prepared", bound=Pinnable)
+PreparedOnly = TypeVar("PreparedOnly", bound=Pinnable, covariant=True)
+
+
+class EpochDataset(Protocol[PreparedOnly]):
+    """Gives whole batches of an epoch."""
+
+    epoch: int
+
+    def __len__(self) -> int:
+        """Number of items."""
+        ...
+
+    def load(self, epoch: int, positions: list[int]) -> PreparedOnly:
+        """The batch of the items at these positions in an epoch."""
+        ...
+
+
+class BatchLoader(Generic[Prepared]):
     """Batches that a thread prepares while the consumer computes, `BATCHES_AHEAD` at most.
 
     A thread and no process: pairs in memory would have to be copied into each process. Epoch and
@@ -155,7 +181,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: PairDataset,
+        dataset: EpochDataset[Prepared],
         batch_size: int,
         sampler: Sampler[int] | None = None,
         drop_last: bool = False,
@@ -168,17 +194,17 @@ class BatchLoader:
         """Number of batches."""
         return len(self.batch_sampler)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Prepared]:
         """The batches in the sampler's order; closing the iterator ends its thread."""
         epoch, plan = self.dataset.epoch, list(self.batch_sampler)
 
-        def load(positions: list[int]) -> Batch:
+        def load(positions: list[int]) -> Prepared:
             return self.dataset.load(epoch, positions).pinned()
 
         yield from in_order(ThreadPoolExecutor(1, "batches"), load, plan, BATCHES_AHEAD)
 
 
-def batches(dataset: PairDataset, size: int) -> BatchLoader:
+def batches(dataset: PairDataset, size: int) -> BatchLoader[Batch]:
     """The batches of a dataset in its order, each tile once."""
     return BatchLoader(dataset, size)
 
@@ -240,12 +266,12 @@ class TileData(lightning.LightningDataModule):
         """The tiles of one part of the split, unchanged."""
         return PairDataset(self.store, self.tiles, indices)
 
-    def train_dataloader(self) -> BatchLoader:
+    def train_dataloader(self) -> BatchLoader[Batch]:
         """This process's share, shuffled; the incomplete last batch is dropped."""
         sampler = EpochSampler(self.train_set, self.seed, self.rank, self.ranks)
         return BatchLoader(self.train_set, self.batch_size, sampler, drop_last=True)
 
-    def val_dataloader(self) -> BatchLoader:
+    def val_dataloader(self) -> BatchLoader[Batch]:
         """The validation part in order."""
         return batches(self.part(self.split.validation), self.batch_size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,20 +23,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from napari_hmkd.device import available_devices, device_errors, has_bfloat16
 from napari_hmkd.errors import DeviceError, OutputError
-from napari_hmkd.training.attention_watch import AttentionWatch
-from napari_hmkd.training.checkpoints import (
-    MONITOR,
-    EpochCheckpoints,
-    Progress,
-    WholeFileIO,
-    load_best,
-)
-from napari_hmkd.training.config import EngineSettings, ParallelComputeSettings, Precision
+from napari_hmkd.training.checkpoints import EpochCheckpoints, Progress, WholeFileIO, load_best
+from napari_hmkd.training.config import ParallelComputeSettings, Precision, TrainerSettings
 from napari_hmkd.training.console import say
 from napari_hmkd.training.curves import EpochTable, WaitingClock
-from napari_hmkd.training.data import TileData
-from napari_hmkd.training.statistics import SettledStatistics
-from napari_hmkd.training.tasks import GradingTask
 
 EXPECTED_WARNINGS = (
     ".*module\\(s\\) in eval mode.*",  # the frozen teacher
@@ -49,7 +40,7 @@ class Fit:
     """What a finished fit says about itself; epochs count from 1, times are of all its parts."""
 
     best_epoch: int
-    best_validation_kappa: float
+    best_validation_score: float
     epochs: int
     steps_per_second: float
     waiting_share: float
@@ -74,6 +65,19 @@ class Engine:
 
     Nothing is written before `fit`.
 
+    Parameters
+    ----------
+    settings, compute, device
+        How long, in which arithmetic, and where.
+    folder : Path
+        The run's.
+    deadline : float, optional
+        `time.monotonic()` at which to pause.
+    monitor : str
+        The score that picks the checkpoint, by the name under which the task logs it; more is better.
+    callbacks : sequence of Callback
+        What belongs to this kind of task; called after the table of epochs, before checkpoints.
+
     Raises
     ------
     DeviceError
@@ -82,24 +86,25 @@ class Engine:
 
     def __init__(
         self,
-        settings: EngineSettings,
+        settings: TrainerSettings,
         compute: ParallelComputeSettings,
         device: torch.device,
         folder: Path,
         deadline: float | None = None,
+        *,
+        monitor: str,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self._device, self._folder = device, folder
+        self._device, self._folder, self._monitor = device, folder, monitor
         self._clock = WaitingClock()
         self._table = EpochTable(folder, self._clock)
-        self._checkpoints = EpochCheckpoints(folder, deadline)
+        self._checkpoints = EpochCheckpoints(folder, monitor, deadline)
         # The table's clock of training stops before the statistics are settled: callbacks go in turn.
-        callbacks: list[Callback] = [
-            EpochSeed(settings.seed), self._table, SettledStatistics(), AttentionWatch(folder),
-        ]  # fmt: skip
+        called: list[Callback] = [EpochSeed(settings.seed), self._table, *callbacks]
         if settings.patience:
-            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
-        callbacks.append(self._checkpoints)
-        self._trainer = _make_trainer(settings, compute, device, folder, callbacks, self._clock)
+            called.append(EarlyStopping(monitor, mode="max", patience=settings.patience))
+        called.append(self._checkpoints)
+        self._trainer = _make_trainer(settings, compute, device, folder, called, self._clock)
         self.rank, self.ranks = self._trainer.global_rank, self._trainer.world_size
 
     @property
@@ -113,7 +118,12 @@ class Engine:
         environment = getattr(self._trainer.strategy, "cluster_environment", None)
         return isinstance(environment, LightningEnvironment) and self._trainer.local_rank > 0
 
-    def fit(self, task: GradingTask, data: TileData, progress: Progress | None) -> Fit | None:
+    def fit(
+        self,
+        task: lightning.LightningModule,
+        data: lightning.LightningDataModule,
+        progress: Progress | None,
+    ) -> Fit | None:
         """Train, or go on training, and load the best weights.
 
         Returns
@@ -144,14 +154,19 @@ class Engine:
         speed, waiting, seconds = self._table.totals()
         return Fit(
             best_epoch=best_epoch + 1,
-            best_validation_kappa=round(float(self._table.rows[best_epoch][MONITOR]), 4),
+            best_validation_score=round(float(self._table.rows[best_epoch][self._monitor]), 4),
             epochs=len(self._table.rows),
             steps_per_second=round(speed, 3),
             waiting_share=round(waiting, 4),
             seconds=round(seconds, 1),
         )
 
-    def _run(self, task: GradingTask, data: TileData, progress: Progress | None) -> None:
+    def _run(
+        self,
+        task: lightning.LightningModule,
+        data: lightning.LightningDataModule,
+        progress: Progress | None,
+    ) -> None:
         trainer = self._trainer
         task.strict_loading = False  # a frozen teacher is not in the checkpoint
         try:
@@ -168,7 +183,7 @@ class Engine:
 
 
 def _make_trainer(
-    settings: EngineSettings,
+    settings: TrainerSettings,
     compute: ParallelComputeSettings,
     device: torch.device,
     folder: Path,
@@ -188,7 +203,7 @@ def _make_trainer(
         num_nodes=compute.nodes,
         strategy=_shared() if several else "auto",
         sync_batchnorm=several and device.type == "cuda",
-        use_distributed_sampler=False,  # TileData shares the tiles out
+        use_distributed_sampler=False,  # the data module shares out what is trained on
         precision=resolve_precision(settings.precision, device).value,
         max_epochs=settings.epochs,
         gradient_clip_val=settings.gradient_clip or None,

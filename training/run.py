@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ SPLIT_FILES = (SPLIT_FILE, TEACHER_SPLIT_FILE)
 # Where a run computes, what it keeps in memory and how its result is called change no number that
 # is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: the names
 # and sizes of the data's files are compared, and the teacher's content.
-FREE = {
+FREE = frozenset({
     ("compute", "device"),
     ("data", "cache"),
     ("data", "memory_gb"),
@@ -42,11 +42,11 @@ FREE = {
     ("source", ""),
     ("teacher", ""),
     ("versions", ""),
-}
+})  # fmt: skip
 
 
-class RunFolder:
-    """A folder for one training run: new or empty, or with `resume` one of the same run.
+class RecordedFolder:
+    """A folder with a record of what was asked: new or empty, or with `resume` one of the same run.
 
     Parameters
     ----------
@@ -55,6 +55,11 @@ class RunFolder:
     resume : bool
         Whether it may hold a run that was cut short (or has ended).
     """
+
+    first_files: tuple[str, ...] = ()
+    """What `begin` may leave behind where it is cut short before the record stands."""
+    free: frozenset[tuple[str, str]] = frozenset()
+    """Group and name of each setting in which a resumed run may differ."""
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path, self._resume = path, resume
@@ -80,7 +85,59 @@ class RunFolder:
 
     def _is_remnant(self, path: Path) -> bool:
         """Whether `create`, cut short, can have left this in a run that is to be resumed."""
-        return self._resume and (path.name in SPLIT_FILES or path.suffix == PARTIAL)
+        return self._resume and (path.name in self.first_files or path.suffix == PARTIAL)
+
+    def require_same_settings(self, settings: dict[str, Any]) -> None:
+        """Refuse to go on with other settings than at the start, apart from the `free` ones.
+
+        Raises
+        ------
+        DataError
+            Naming what differs.
+        OutputError
+            If the record of the run cannot be read.
+        """
+        try:
+            kept = json.loads((self.path / SETTINGS_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if differing := list(_differences(kept, plain(settings), self.free)):
+            raise DataError(
+                f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
+                "its command line with --resume, or name a new folder with --out"
+            )
+
+    def begin(self, settings: dict[str, Any], write_first_files: Callable[[], None]) -> None:
+        """Make the folder, with its first files and then `settings.json`.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be made; a folder that was not there before is not there after.
+        """
+        is_new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_first_files()
+            # Last: where it stands, the rest does too, and the run can be resumed.
+            write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
+        except (OSError, OutputError) as error:
+            if is_new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise OutputError(f"the run folder {self.path} cannot be made: {error}") from error
+
+    def _unreadable(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
+            "Start again in a new folder"
+        )
+
+
+class RunFolder(RecordedFolder):
+    """The folder of one training run of a grader, with the split of its tiles."""
+
+    first_files = SPLIT_FILES
+    free = FREE
 
     def require_same(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
         """Refuse to go on with other settings, another teacher, or other data than at the start.
@@ -92,17 +149,11 @@ class RunFolder:
         OutputError
             If the record of the run cannot be read.
         """
-        path = self.path / SETTINGS_FILE
+        self.require_same_settings(settings)
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
             parts = [(row["tile"], row["split"]) for row in self._split()]
-        except (OSError, ValueError, KeyError) as error:
+        except KeyError as error:
             raise self._unreadable(error) from error
-        if differing := list(_differences(kept, plain(settings))):
-            raise DataError(
-                f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
-                "its command line with --resume, or name a new folder with --out"
-            )
         if parts != [(tiles[i].name, part) for part, held in split.parts().items() for i in held]:
             raise DataError(
                 f"the data is no longer divided as {self.path / SPLIT_FILE} says: give the data of "
@@ -132,12 +183,6 @@ class RunFolder:
         except (OSError, ValueError, csv.Error) as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: Exception) -> OutputError:
-        return OutputError(
-            f"the run in {self.path} cannot be resumed, its record cannot be read: {error}. "
-            "Start again in a new folder"
-        )
-
     def create(
         self,
         settings: dict[str, Any],
@@ -153,19 +198,14 @@ class RunFolder:
         OutputError
             If it cannot be made; a folder that was not there before is not there after.
         """
-        is_new = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+
+        def write_splits() -> None:
             split.write(self.path / SPLIT_FILE, tiles, digests)
             if teacher is not None and (taught := teacher.with_name(SPLIT_FILE)).is_file():
                 # What a teacher saw its student knows, too.
                 write_whole(self.path / TEACHER_SPLIT_FILE, taught.read_bytes())
-            # Last: where it stands, the rest does too, and the run can be resumed.
-            write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
-        except (OSError, OutputError) as error:
-            if is_new:
-                shutil.rmtree(self.path, ignore_errors=True)
-            raise OutputError(f"the run folder {self.path} cannot be made: {error}") from error
+
+        self.begin(settings, write_splits)
 
     def finished(self, role: str) -> Path | None:
         """The weights, where the run has ended; its scores are written last."""
@@ -173,15 +213,17 @@ class RunFolder:
         return weights if weights.is_file() and (self.path / EVALUATION_FILE).is_file() else None
 
 
-def _differences(kept: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:
-    """What differs between two records of settings, apart from `FREE`."""
+def _differences(
+    kept: dict[str, Any], asked: dict[str, Any], free: frozenset[tuple[str, str]]
+) -> Iterator[str]:
+    """What differs between two records of settings, apart from what is free."""
     for group in sorted(kept.keys() | asked.keys()):
         before, now = kept.get(group), asked.get(group)
         if not (isinstance(before, dict) and isinstance(now, dict)):
             before, now = {"": before}, {"": now}
         for name in sorted(before.keys() | now.keys()):
             pair = before.get(name), now.get(name)
-            if (group, name) not in FREE and pair[0] != pair[1]:
+            if (group, name) not in free and pair[0] != pair[1]:
                 called = f"{group}.{name}".rstrip(".")
                 yield f"{called} {pair[0]}, now {pair[1]}"
 

@@ -22,6 +22,9 @@ from napari_hmkd.training.methods.base import Distillation, Parts
 from napari_hmkd.training.optimisers import optimiser_and_schedule
 from napari_hmkd.training.tiles import GRADES, TileSource
 
+MONITOR = "validation_kappa"
+"""The score that picks the checkpoint of both tasks."""
+
 
 class GradingTask(lightning.LightningModule, ABC):
     """What teacher and student share: optimiser, scores on validation tiles, logging.
@@ -103,7 +106,7 @@ class GradingTask(lightning.LightningModule, ABC):
         unanswered = self.not_finite.compute()
         kappa = torch.nan_to_num(self.kappa.compute())
         scores = {
-            "validation_kappa": torch.where(unanswered > 0, -1.0, kappa),
+            MONITOR: torch.where(unanswered > 0, -1.0, kappa),
             "validation_accuracy": self.accuracy.compute(),
             "validation_not_finite": unanswered,
         }

@@ -12,6 +12,7 @@ import torch
 from napari_hmkd.device import choose_device
 from napari_hmkd.model import load, save
 from napari_hmkd.model.checkpoint import as_stored
+from napari_hmkd.training.attention_watch import AttentionWatch
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.console import say, silence
@@ -26,7 +27,9 @@ from napari_hmkd.training.scores.calibration import Calibration, calibrate
 from napari_hmkd.training.scores.evaluation import write_evaluation
 from napari_hmkd.training.separation import picture_digests, refuse_leaks
 from napari_hmkd.training.sources.opening import kind_of_labels
+from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.store import open_store
+from napari_hmkd.training.tasks import MONITOR
 from napari_hmkd.training.taught import refuse_seen_by_teacher
 
 
@@ -89,7 +92,10 @@ def train(
     """
     device = choose_device(settings.compute.device)
     settings = resolved(data, settings, device)
-    engine = Engine(settings.engine, settings.compute, device, out, deadline)
+    engine = Engine(
+        settings.engine, settings.compute, device, out, deadline,
+        monitor=MONITOR, callbacks=[SettledStatistics(), AttentionWatch(out)],
+    )  # fmt: skip
     folder = RunFolder(out, resume=resume)
     if engine.leads:
         folder.require_usable()
@@ -213,7 +219,7 @@ def _score(
         **about,
     )
     say(
-        f"{path}: epoch {fit.best_epoch} with validation kappa {fit.best_validation_kappa:.3f}, "
+        f"{path}: epoch {fit.best_epoch} with validation kappa {fit.best_validation_score:.3f}, "
         f"temperature {card.temperature:.3f}, {fit.steps_per_second:.2f} steps/s, "
         f"{fit.waiting_share:.1%} of the time waiting for data"
     )

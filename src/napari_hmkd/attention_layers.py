@@ -1,4 +1,4 @@
-"""Layer tuples of attention for napari, made without napari: maps of tiles, agreement, one token."""
+"""Layer tuples of attention for napari, made without napari: maps of tiles, agreement, one token, a bag."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from napari_hmkd.tiling import TileGrid
 AGREEMENT = "agreement of student and teacher"
 TOKEN = "token"
 TILE = "tile"
+BAG_LIMITS = (0.0, 4.0)
+"""Of the colours of a bag's attention, as multiples of an even share: the same for all slides."""
 
 QUERY = {gaze: f"from the token, {gaze}" for gaze in (Gaze.STUDENT, Gaze.TEACHER_HE)}
 IMPORTANCE = {method: f"importance by {method}" for method in (Method.OCCLUSION, Method.GRADIENT)}
@@ -65,6 +67,35 @@ def agreement_layer(
         AGREEMENT,
         "viridis",
         (0.0, 1.0),
+        np.array(grid.step_px),
+        np.zeros(2),
+        grid,
+        about,
+    )
+
+
+def bag_layer(
+    attention: np.ndarray, target: str, grid: TileGrid, about: Mapping[str, object]
+) -> LayerData:
+    """How much each tile weighs in the answer to a target, one pixel a tile.
+
+    Parameters
+    ----------
+    attention : numpy.ndarray
+        Multiples of an even share, 1 where all tiles weigh alike: float32 (rows, columns), NaN where there
+        is no patch.
+    target : str
+        Its name.
+    grid : TileGrid
+        The slide's tiles.
+    about : mapping
+        As of `mosaic_layer`.
+    """
+    return _image(
+        attention,
+        f"attention for {target}",
+        "viridis",
+        BAG_LIMITS,
         np.array(grid.step_px),
         np.zeros(2),
         grid,

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_hmkd.alignment import (
     Alignment,
+    Method,
     align_automatically,
+    doubt_alignment,
     load_alignment,
-    read_ihc_tile,
-    refine_at,
 )
 from napari_hmkd.device import choose_device, device_errors, device_of
-from napari_hmkd.errors import ModelError, SlideReadError, SlideStalledError
+from napari_hmkd.errors import ModelError
 from napari_hmkd.export.attention import Step, write_attention
+from napari_hmkd.export.attention_check import ImportanceCheck
 from napari_hmkd.export.provenance import (
     model_entry,
     package_versions,
@@ -26,14 +25,15 @@ from napari_hmkd.export.provenance import (
     tiles_entry,
 )
 from napari_hmkd.grading import OpenModel, open_model
-from napari_hmkd.inspection.slide import StainPair, inspect_slide
+from napari_hmkd.inspection.importance import saliency
+from napari_hmkd.inspection.pair import AlignedIhc, StainPair
+from napari_hmkd.inspection.slide import inspect_slide
 from napari_hmkd.inspection.tile import require_pair
 from napari_hmkd.model import Student
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
 from napari_hmkd.slide import Slide, StainKind
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.slide.fingerprint import fingerprint
-from napari_hmkd.tiling import TileGrid
 from napari_hmkd.wording import RESEARCH_ONLY
 
 _NORMALISATION = (
@@ -57,8 +57,12 @@ class AttentionRequest:
     teacher : str
     alignment : pathlib.Path or None
         A file of `save_alignment`; the slides are aligned automatically, if left out.
+    refine : bool
+        Move the alignment at each tile, see `AlignedIhc`.
     device : str
         As `choose_device` takes it.
+    check : int
+        In how many of the worst tiles importance is measured, and its rank correlation with attention.
     force : bool
         Go on with a slide that does not look like sharp H&E.
     """
@@ -68,7 +72,9 @@ class AttentionRequest:
     ihc: Slide | None = None
     teacher: str = "demo-teacher"
     alignment: Path | None = None
+    refine: bool = True
     device: str = "auto"
+    check: int = 0
     force: bool = False
 
 
@@ -86,6 +92,7 @@ class AttentionReport:
     teacher : OpenModel or None
     alignment : Alignment or None
         What the IHC is read through.
+    check : ImportanceCheck
     about : dict
         What is written about it.
     """
@@ -95,6 +102,7 @@ class AttentionReport:
     student: OpenModel
     teacher: OpenModel | None
     alignment: Alignment | None
+    check: ImportanceCheck
     about: dict[str, Any]
 
     def write(self, folder: Path) -> Generator[Step, None, None]:
@@ -102,12 +110,12 @@ class AttentionReport:
 
         Yields
         ------
-        InspectedTile or FailedTile
-            Each tile.
+        InspectedTile, FailedTile or CheckedTile
+            Each tile, then those that are checked.
         """
         tiles = [(row, column) for row, column in self.plan.tiles.tolist()]
         steps = inspect_slide(self.pair, self.student, self.teacher, tiles)
-        return write_attention(self.pair, steps, folder, self.about, self.alignment)
+        return write_attention(self.pair, steps, folder, self.about, self.alignment, self.check)
 
 
 def plan_report(request: AttentionRequest) -> AttentionReport:
@@ -118,8 +126,10 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     AlignmentError
         If the slides cannot be aligned, or the file is of others.
     HmkdError
-        If slide, models or device do not fit.
+        If slide, models or device do not fit, or what a check needs is not installed.
     """
+    if request.check:
+        saliency()
     student = _opened(request.student, "student", request.device)
     teacher = None if request.ihc is None else _opened(request.teacher, "teacher", request.device)
     if not isinstance(student.network, Student):
@@ -132,9 +142,13 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     settings = GradeSettings(device=request.device, force=request.force)
     plan = plan_grading(request.he, student.card, settings)
     alignment = _alignment(request)
-    pair = StainPair(request.he, plan.grid, _ihc_reader(request, alignment, plan.grid))
-    about = _about(request, plan, student, teacher, alignment)
-    return AttentionReport(plan, pair, student, teacher, alignment, about)
+    ihc = None
+    if request.ihc is not None and alignment is not None:
+        ihc = AlignedIhc(request.ihc, alignment, request.refine)
+    pair = StainPair(request.he, plan.grid, ihc)
+    about = _about(request, plan, student, teacher, ihc)
+    check = ImportanceCheck(student, request.check)
+    return AttentionReport(plan, pair, student, teacher, alignment, check, about)
 
 
 def _opened(name: str, role: str, device: str) -> OpenModel:
@@ -152,37 +166,25 @@ def _alignment(request: AttentionRequest) -> Alignment | None:
     return load_alignment(request.alignment, request.he, request.ihc)
 
 
-def _ihc_reader(
-    request: AttentionRequest, alignment: Alignment | None, grid: TileGrid
-) -> Callable[[tuple[int, int]], np.ndarray] | None:
-    """Reads IHC tiles through the alignment, moved at each tile to where its nuclei fit best."""
-    he, ihc = request.he, request.ihc
-    if ihc is None or alignment is None:
-        return None
+def doubts_of_ihc(he: Slide, ihc: AlignedIhc) -> list[str]:
+    """What speaks against a slide's being the IHC, and its lying so.
 
-    def read(tile: tuple[int, int]) -> np.ndarray:
-        origin, middle = grid.origins(tile)[0].tolist(), grid.centers(tile)[0].tolist()
-        try:
-            here = refine_at(alignment, he, ihc, middle)
-        except SlideStalledError:
-            raise
-        except SlideReadError:  # beside the tile, which may be sound
-            here = alignment
-        return read_ihc_tile(ihc, here, origin, grid.slide_mpp, grid.tile_px, grid.model_mpp)
+    Told and not refused: faint IHC can look like H&E, and the texture of neighbouring sections differs.
 
-    return read
-
-
-def _doubts_of_ihc(ihc: Slide | None) -> list[str]:
-    """Faint IHC can look like H&E: told, not refused."""
-    if ihc is None:
-        return []
-    stain, _ = examine(ihc)
-    if stain.kind is StainKind.IHC:
-        return []
-    return [
-        f"{ihc.name}, given as the IHC, looks like {stain.reason}: make sure that it is the IHC"
-    ]
+    Raises
+    ------
+    PixelSizeError, SlideReadError
+        As `check_stain` and `doubt_alignment`.
+    """
+    found: list[str | None] = []
+    stain, _ = examine(ihc.slide)
+    if stain.kind is not StainKind.IHC:
+        found.append(
+            f"{ihc.slide.name}, given as the IHC, looks like {stain.reason}: make sure that it is the IHC"
+        )
+    if ihc.alignment.method is not Method.AUTOMATIC:  # which has looked at this
+        found.append(doubt_alignment(ihc.alignment, he, ihc.slide))
+    return [one for one in found if one is not None]
 
 
 def _about(
@@ -190,8 +192,9 @@ def _about(
     plan: GradePlan,
     student: OpenModel,
     teacher: OpenModel | None,
-    alignment: Alignment | None,
+    ihc: AlignedIhc | None,
 ) -> dict[str, Any]:
+    alignment = None if ihc is None else ihc.alignment
     models = {"student": student} | ({} if teacher is None else {"teacher": teacher})
     slides = {"he": request.he} | ({} if request.ihc is None else {"ihc": request.ihc})
     return {
@@ -200,7 +203,10 @@ def _about(
             dict.fromkeys(filter(None, (one.card.notice for one in models.values())))
         ),
         "normalisation": _NORMALISATION,
-        "warnings": [*plan.warnings, *_doubts_of_ihc(request.ihc)],
+        "warnings": [
+            *plan.warnings,
+            *([] if ihc is None else doubts_of_ihc(request.he, ihc)),
+        ],
         "slides": {name: slide_entry(slide, fingerprint(slide)) for name, slide in slides.items()},
         "models": {name: model_entry(one, one.sha256()) for name, one in models.items()},
         "alignment": None
@@ -210,7 +216,7 @@ def _about(
             "method": str(alignment.method),
             "residual_um": alignment.residual_um,
             "score": alignment.score,
-            "moved_at_each_tile": True,
+            "moved_at_each_tile": request.refine,
         },
         "tiles": tiles_entry(plan),
         "forced": plan.settings.force,

@@ -4,6 +4,16 @@ None of them is a `RuntimeError`, because a napari worker swallows that class an
 Each message says what was asked, what was found and what to do.
 """
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command returns, from the best to the worst; of several slides' codes the worst one."""
+
+    GOOD = 0
+    UNREADABLE_TILES = 3
+    FAILED = 2
+
 
 class HmkdError(Exception):
     """Base of every error that this package raises on purpose."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.tile_grader import TileGrader
 from napari_hmkd.tiling import TileGrid
 
+_FIRST_TILES = 4  # grades come sooner; fewer at once are answered otherwise in the last bits
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenModel:
@@ -39,8 +42,19 @@ class OpenModel:
 
     def sha256(self) -> str:
         """Hash of the weights' file, to name it beyond doubt in results."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, reckoned once until it changes: weights can be gigabytes, and slides many."""
+    about = path.stat()
+    return _sha256(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path, _changed_ns: int, _bytes: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_model(name: str | Path = "demo", role: str = "student") -> OpenModel:
@@ -125,7 +139,7 @@ class SlideGrading:
         queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
         queue.fill(self.plan.grid, self.heatmap.remaining)
         started = time.perf_counter()
-        with closing(grade_slide(self.plan, self.grader, queue)) as batches:
+        with closing(grade_slide(self.plan, self.grader, queue, self._first_batch())) as batches:
             for batch in batches:
                 self.heatmap.update(batch)
                 self._keep(batch)
@@ -153,6 +167,16 @@ class SlideGrading:
         else:
             self.heatmap.update(kept)
             self.store, self.resumed_tiles = store, len(kept.tiles)
+
+    def _first_batch(self) -> int:
+        """Tiles of a run's first batch.
+
+        A run that goes on has batches of its own size alone: the last one then holds the tiles that it
+        would have held, and each tile is answered to the last bit as in a run that was not stopped.
+        """
+        most = self.plan.settings.batch_size
+        begun = len(self.heatmap.remaining) < len(self.plan.tiles)
+        return most if begun else min(_FIRST_TILES, most)
 
     def _planned(self, kept: GradedBatch) -> GradedBatch:
         """Those of the tiles that this plan grades: it may have other tissue."""

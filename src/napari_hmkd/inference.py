@@ -14,7 +14,7 @@ from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.planning import GradePlan, read_tile
 from napari_hmkd.tile_grader import TileGrader
 
-_NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
+NO_ANSWER = "the network's answer is not finite: the tissue is unlike what it was trained on"
 
 Tile = tuple[int, int]
 Read = tuple[Tile, np.ndarray | SlideReadError]
@@ -53,7 +53,10 @@ class GradedBatch:
 
 
 def grade_slide(
-    plan: GradePlan, grader: TileGrader, tiles: Iterable[Sequence[int]] | None = None
+    plan: GradePlan,
+    grader: TileGrader,
+    tiles: Iterable[Sequence[int]] | None = None,
+    first: int | None = None,
 ) -> Generator[GradedBatch, None, None]:
     """Grade tiles in the order given; close the iterator to stop, at once but for reads under way.
 
@@ -66,6 +69,8 @@ def grade_slide(
     tiles : iterable of (row, column), optional
         Which tiles and in which order; the plan's, row by row, if left out. A tile is taken when there
         is room to read it, so that the order of the rest may still change.
+    first : int, optional
+        Tiles of the first batch, where that is to come sooner than others.
 
     Yields
     ------
@@ -81,14 +86,53 @@ def grade_slide(
     ModelError
         If the network's answer is not four numbers a tile.
     """
+    with closing(read_batches(plan, tiles, first)) as batches:
+        for batch in batches:
+            yield _graded(grader, batch)
+
+
+def read_batches(
+    plan: GradePlan, tiles: Iterable[Sequence[int]] | None = None, first: int | None = None
+) -> Generator[list[Read], None, None]:
+    """Tiles' pixels, read ahead in other threads.
+
+    Parameters
+    ----------
+    plan : GradePlan
+        Of the slide, which must stay open.
+    tiles, first
+        As `grade_slide` takes them.
+
+    Yields
+    ------
+    list of (tile, pixels)
+        Of `plan.settings.batch_size` tiles; in place of pixels that cannot be read, why.
+
+    Raises
+    ------
+    SlideStalledError
+        If the file does not answer in time.
+    """
     size = plan.settings.batch_size
     wanted = (
         partial(_read, plan, (int(row), int(column)))
         for row, column in (plan.tiles if tiles is None else tiles)
     )
     with closing(plan.slide.in_order(wanted, ahead=size)) as reads:
-        while batch := list(islice(reads, size)):
-            yield _graded(grader, batch)
+        batch = list(islice(reads, first or size))
+        while batch:
+            yield batch
+            batch = list(islice(reads, size))
+
+
+def failed_reads(batch: Sequence[Read]) -> list[FailedTile]:
+    """Those of a batch that could not be read."""
+    return [FailedTile(*tile, str(why)) for tile, why in batch if isinstance(why, SlideReadError)]
+
+
+def pixels_of(batch: Sequence[Read]) -> dict[Tile, np.ndarray]:
+    """Those of a batch that could be read."""
+    return {tile: pixels for tile, pixels in batch if isinstance(pixels, np.ndarray)}
 
 
 def _read(plan: GradePlan, tile: Tile) -> Read:
@@ -101,11 +145,10 @@ def _read(plan: GradePlan, tile: Tile) -> Read:
 
 
 def _graded(grader: TileGrader, batch: Sequence[Read]) -> GradedBatch:
-    failed = [FailedTile(*tile, str(why)) for tile, why in batch if isinstance(why, SlideReadError)]
-    read = {tile: pixels for tile, pixels in batch if isinstance(pixels, np.ndarray)}
+    failed, read = failed_reads(batch), pixels_of(batch)
     answer = grader.grade(list(read.values()))
     answered = ~np.isnan(answer.probabilities).any(axis=1)
     tiles = np.array(list(read), dtype=np.int64).reshape(-1, 2)
-    failed += [FailedTile(row, column, _NO_ANSWER) for row, column in tiles[~answered].tolist()]
+    failed += [FailedTile(row, column, NO_ANSWER) for row, column in tiles[~answered].tolist()]
     evidence = None if answer.evidence is None else answer.evidence[answered]
     return GradedBatch(tiles[answered], answer.probabilities[answered], tuple(failed), evidence)

@@ -7,10 +7,10 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import platformdirs
@@ -24,10 +24,10 @@ Result = TypeVar("Result")
 
 _WAIT_S = 30.0  # for another run that writes
 _NAME_BYTES = 200  # most file systems take 255, and SQLite adds some
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)",
-    'CREATE TABLE IF NOT EXISTS tiles ("row" INTEGER, "column" INTEGER, probabilities BLOB NOT NULL, '
-    'evidence BLOB, PRIMARY KEY ("row", "column"))',
+_ABOUT = "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)"
+_TILES = (
+    'CREATE TABLE IF NOT EXISTS tiles ("row" INTEGER, "column" INTEGER, {values}, '
+    'PRIMARY KEY ("row", "column"))'
 )
 
 
@@ -36,8 +36,8 @@ def default_folder() -> Path:
     return platformdirs.user_data_path("napari-hmkd") / "results"
 
 
-class ResultStore:
-    """The graded tiles of one slide by one model on one grid, in an SQLite file.
+class TileStore:
+    """What became of the tiles of one slide on one grid, in an SQLite file.
 
     Each batch is written in one transaction: a run that is killed loses the batch it was at, and runs
     that go on side by side keep each other's tiles. Tiles that could not be read are not kept: another
@@ -50,7 +50,7 @@ class ResultStore:
     name : str
         The slide's, for people who look into the folder; what is too long for a file's name is cut.
     key : mapping
-        All that a tile's grade depends on, as plain values for JSON; another key is another file.
+        All that a tile's values depend on, as plain values for JSON; another key is another file.
 
     Attributes
     ----------
@@ -58,56 +58,31 @@ class ResultStore:
         The file.
     """
 
+    values: ClassVar[Mapping[str, str]]
+    """What is kept of a tile: names and SQLite's types."""
+
     def __init__(self, folder: Path, name: str, key: Mapping[str, object]) -> None:
         self._key = json.dumps(key, sort_keys=True)
         digest = hashlib.sha256(self._key.encode()).hexdigest()[:16]
         short = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
         self.path = folder / f"{short}-{digest}.sqlite"
 
-    def read(self) -> GradedBatch:
-        """All tiles that were kept; none where there is no file yet.
-
-        Raises
-        ------
-        OutputError
-            The file is damaged, or is not the key's.
-        """
-        rows = self._do(self._read) if self._is_there() else []
-        tiles = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
-        probabilities = [np.frombuffer(row[2], np.float32) for row in rows]
-        evidence = [_cells(row[3]) for row in rows if row[3] is not None]
-        return GradedBatch(
-            tiles,
-            np.array(probabilities, np.float32).reshape(-1, GRADES),
-            evidence=np.array(evidence) if rows and len(evidence) == len(rows) else None,
+    def _read_rows(self) -> list[tuple[Any, ...]]:
+        """Row, column and values of all tiles that were kept, in order."""
+        names = ", ".join(self.values)
+        query = f'SELECT "row", "column", {names} FROM tiles ORDER BY "row", "column"'
+        return (
+            self._do(lambda database: database.execute(query).fetchall())
+            if self._is_there()
+            else []
         )
 
-    def add(self, batch: GradedBatch) -> None:
-        """Keep the graded tiles of a batch, in place of older ones.
-
-        Raises
-        ------
-        OutputError
-            They cannot be written.
-        """
-        evidence = [None] * len(batch.tiles) if batch.evidence is None else batch.evidence
-        rows = [
-            (*tile, answer.tobytes(), None if cells is None else cells.tobytes())
-            for tile, answer, cells in zip(
-                batch.tiles.tolist(), batch.probabilities, evidence, strict=True
-            )
-        ]
+    def _add_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Keep rows such as `_read_rows` gives, in place of older ones."""
+        places = ", ".join("?" * (2 + len(self.values)))
+        order = f"INSERT OR REPLACE INTO tiles VALUES ({places})"
         if rows:
-            self._do(
-                lambda database: database.executemany(
-                    "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows
-                )
-            )
-
-    def _read(self, database: sqlite3.Connection) -> list[tuple[int, int, bytes, bytes | None]]:
-        return database.execute(
-            'SELECT "row", "column", probabilities, evidence FROM tiles ORDER BY "row", "column"'
-        ).fetchall()
+            self._do(lambda database: database.executemany(order, rows))
 
     def _is_there(self) -> bool:
         try:
@@ -127,22 +102,65 @@ class ResultStore:
 
     def _unusable(self, error: Exception) -> OutputError:
         return OutputError(
-            f"asked to keep graded tiles in {self.path}, but: {error}; look at the free space and "
+            f"asked to keep tiles in {self.path}, but: {error}; look at the free space and "
             "the permissions there, or remove that file if it is damaged"
         )
 
     def _require_own(self, database: sqlite3.Connection) -> None:
         """Make the tables of a new file; of an old one, check that it is the key's."""
-        for statement in _SCHEMA:
+        columns = ", ".join(f"{name} {kind}" for name, kind in self.values.items())
+        for statement in (_ABOUT, _TILES.format(values=columns)):
             database.execute(statement)
         database.execute(
             "INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT * FROM about)", (self._key,)
         )
         if database.execute("SELECT key FROM about").fetchall() != [(self._key,)]:
             raise OutputError(
-                f"asked to go on with the graded tiles in {self.path}, but they belong to another slide, "
+                f"asked to go on with the tiles in {self.path}, but they belong to another slide, "
                 "model or grid; remove that file"
             )
+
+
+class ResultStore(TileStore):
+    """The graded tiles of one slide by one model on one grid; see `TileStore`."""
+
+    values: ClassVar[Mapping[str, str]] = {"probabilities": "BLOB NOT NULL", "evidence": "BLOB"}
+
+    def read(self) -> GradedBatch:
+        """All tiles that were kept; none where there is no file yet.
+
+        Raises
+        ------
+        OutputError
+            The file is damaged, or is not the key's.
+        """
+        rows = self._read_rows()
+        tiles = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+        probabilities = [np.frombuffer(row[2], np.float32) for row in rows]
+        evidence = [_cells(row[3]) for row in rows if row[3] is not None]
+        return GradedBatch(
+            tiles,
+            np.array(probabilities, np.float32).reshape(-1, GRADES),
+            evidence=np.array(evidence) if rows and len(evidence) == len(rows) else None,
+        )
+
+    def add(self, batch: GradedBatch) -> None:
+        """Keep the graded tiles of a batch, in place of older ones.
+
+        Raises
+        ------
+        OutputError
+            They cannot be written.
+        """
+        evidence = [None] * len(batch.tiles) if batch.evidence is None else batch.evidence
+        self._add_rows(
+            [
+                (*tile, answer.tobytes(), None if cells is None else cells.tobytes())
+                for tile, answer, cells in zip(
+                    batch.tiles.tolist(), batch.probabilities, evidence, strict=True
+                )
+            ]
+        )
 
 
 def _cells(blob: bytes) -> np.ndarray:

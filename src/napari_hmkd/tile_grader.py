@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from napari_hmkd.errors import DeviceError, ModelError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.model.student import Student
+
+Part = TypeVar("Part")
 
 _CPU = torch.device("cpu")
 
@@ -84,18 +88,15 @@ def grade_tiles(
     return Answer(probabilities.numpy(), evidence)
 
 
-class TileGrader:
-    """A student on a device, which goes on with less where memory runs out.
+class SparingNetwork:
+    """A network on a device, which goes on with less where memory runs out.
 
     A batch that is too large is cut in half, for good; where one tile is too large, the CPU takes over.
 
     Parameters
     ----------
-    student : torch.nn.Module
-        Takes normalised tiles (B, 3, s, s) and returns an object with `logits` (B, 4). It is moved
-        to the device and to eval mode.
-    card : ModelCard
-        Its card.
+    network : torch.nn.Module
+        It is moved to the device and to eval mode.
     device : torch.device
         Where to run it.
     precision : str
@@ -103,6 +104,8 @@ class TileGrader:
 
     Attributes
     ----------
+    network : torch.nn.Module
+        As it is now.
     device : torch.device
         Where it runs now.
     precision : str
@@ -116,38 +119,41 @@ class TileGrader:
         If torch fails.
     """
 
-    def __init__(
-        self, student: nn.Module, card: ModelCard, device: torch.device, precision: str = "auto"
-    ) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: str = "auto") -> None:
         self.notes: list[str] = []
-        self._student, self._card, self._asked = student, card, precision
+        self.network, self._asked = network, precision
         self._most: int | None = None
         self._move_to(device)
 
-    def grade(self, tiles: list[np.ndarray]) -> Answer:
-        """Grade tiles, each uint8 (s, s, 3), in as many runs as memory asks for.
+    def in_parts(
+        self, tiles: list[np.ndarray], answer: Callable[[list[np.ndarray]], Part]
+    ) -> list[Part]:
+        """What `answer` gives for tiles in their order, in as many parts as memory asks for.
+
+        Parameters
+        ----------
+        tiles : list of numpy.ndarray
+            Without any, `answer` is asked about none.
+        answer : callable
+            Runs the network on tiles, on `device` in `precision` as these are when it is called.
 
         Raises
         ------
         DeviceError
             If torch fails, or the CPU has no memory for a single tile.
-        ModelError
-            If the network's answer is not four numbers a tile.
         """
-        answers: list[Answer] = []
-        graded = 0
-        while graded < len(tiles) or not answers:
-            part = tiles[graded : graded + (self._most or len(tiles))]
+        answers: list[Part] = []
+        done = 0
+        while done < len(tiles) or not answers:
+            part = tiles[done : done + (self._most or len(tiles))]
             try:
-                answers.append(
-                    grade_tiles(self._student, self._card, part, self.device, self.precision)
-                )
+                answers.append(answer(part))
             except DeviceError as error:
                 if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
                     raise
             else:
-                graded += len(part)
-        return _joined(answers)
+                done += len(part)
+        return answers
 
     def _spare(self, count: int) -> bool:
         """Ask for less than so many tiles at once did; whether there is less to ask for."""
@@ -171,7 +177,46 @@ class TileGrader:
     def _move_to(self, device: torch.device) -> None:
         self.device, self.precision = device, choose_precision(device, self._asked)
         with device_errors(device):
-            self._student = self._student.to(device).eval()
+            self.network = self.network.to(device).eval()
+
+
+class TileGrader(SparingNetwork):
+    """A student at work, sparing memory as `SparingNetwork` does.
+
+    Parameters
+    ----------
+    student : torch.nn.Module
+        Takes normalised tiles (B, 3, s, s) and returns an object with `logits` (B, 4).
+    card : ModelCard
+        Its card.
+    device, precision
+        As `SparingNetwork` takes them.
+    """
+
+    def __init__(
+        self, student: nn.Module, card: ModelCard, device: torch.device, precision: str = "auto"
+    ) -> None:
+        super().__init__(student, device, precision)
+        self._card = card
+
+    def grade(self, tiles: list[np.ndarray]) -> Answer:
+        """Grade tiles, each uint8 (s, s, 3), in as many runs as memory asks for.
+
+        Raises
+        ------
+        DeviceError
+            If torch fails, or the CPU has no memory for a single tile.
+        ModelError
+            If the network's answer is not four numbers a tile.
+        """
+        return _joined(
+            self.in_parts(
+                tiles,
+                lambda part: grade_tiles(
+                    self.network, self._card, part, self.device, self.precision
+                ),
+            )
+        )
 
 
 def _joined(answers: list[Answer]) -> Answer:

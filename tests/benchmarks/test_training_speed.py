@@ -39,7 +39,14 @@ from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.methods.registry import make_method
 from napari_hmkd.training.optimisers import optimiser_and_schedule
 from napari_hmkd.training.splits import Split
-from napari_hmkd.training.tasks import GradingTask, OptimiserSettings, StudentTask, TeacherTask
+from napari_hmkd.training.statistics import SettledStatistics
+from napari_hmkd.training.tasks import (
+    MONITOR,
+    GradingTask,
+    OptimiserSettings,
+    StudentTask,
+    TeacherTask,
+)
 from napari_hmkd.training.tiles import Tile
 
 CPU = torch.device("cpu")
@@ -118,7 +125,10 @@ def engine_speed(role: str, data: TileData, folder: Path) -> float:
     """Steps per second of an epoch, as `metrics.csv` has them."""
     folder.mkdir()
     settings, compute = EngineSettings(epochs=1), ParallelComputeSettings(BATCH, "cpu")
-    fitted = Engine(settings, compute, CPU, folder).fit(make_task(role), data, None)
+    engine = Engine(
+        settings, compute, CPU, folder, monitor=MONITOR, callbacks=[SettledStatistics()]
+    )
+    fitted = engine.fit(make_task(role), data, None)
     assert fitted is not None
     return fitted.steps_per_second
 

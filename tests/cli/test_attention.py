@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def test_each_tile_is_that_of_both_stains_through_the_alignment(
     about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
     assert about["alignment"]["method"] == "given"
     assert about["models"]["teacher"]["sha256"] == teacher.sha256()
-    assert about["warnings"] == []
+    (doubt,) = about["warnings"]
+    assert "does not look like the IHC" in doubt, "it is noise"
 
 
 def test_an_ihc_that_looks_like_the_he_is_doubted(
@@ -121,6 +123,15 @@ def test_tiles_that_fail_are_told(
     assert run(damaged, "--student", student_file, "--out", tmp_path / "out") == 3
     failed = (tmp_path / "out" / "damaged.tif.attention" / "failed.csv").read_text(encoding="utf-8")
     assert failed.splitlines()[1].startswith("0,1,")
+
+
+def test_a_check_without_captum_is_refused_before_anything_is_read(
+    he_file: Path, student_file: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    assert run(he_file, "--student", student_file, "--check", 2, "--out", tmp_path / "out") == 2
+    assert "napari-hmkd[inspect]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 WRONG = (

@@ -13,33 +13,37 @@ import zarr
 from ome_zarr_models.v05.image import Image
 from PIL import Image as Picture
 
-from napari_hmkd.errors import OutputError, SlideError, SlideReadError
+from napari_hmkd.alignment import align_by_matrix
+from napari_hmkd.errors import OutputError, SlideError
 from napari_hmkd.export.attention import MAP_STORES, write_attention
+from napari_hmkd.export.attention_check import CheckedTile, ImportanceCheck
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inference import FailedTile
+from napari_hmkd.inspection.faithfulness import RECEIVED, check_faithfulness
+from napari_hmkd.inspection.importance import Method
 from napari_hmkd.inspection.maps import MapKind, tokens_of
-from napari_hmkd.inspection.slide import InspectedTile, StainPair, TileRow, inspect_slide
-from napari_hmkd.planning import tile_grid
+from napari_hmkd.inspection.pair import AlignedIhc, StainPair
+from napari_hmkd.inspection.slide import InspectedTile, TileRow, inspect_slide
+from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.slide import open_slide
 
 TILES = [(0, 0), (0, 2), (1, 0), (1, 1)]
 ABOUT = {"notice": "random weights", "use": "research use only", "tiles": {"rows": 2}}
 
 
-def read_ihc(tile: tuple[int, int]) -> np.ndarray:
-    if tile == (1, 0):
-        raise SlideReadError("the IHC is damaged there")
-    return np.random.default_rng(tile).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-
-
 @pytest.fixture
 def pair(
     tmp_path: Path, paint_slide: Callable[..., Path], student: OpenModel
 ) -> Iterator[StainPair]:
-    path = paint_slide(tmp_path / "he.tif", [[0, 1, 2], [2, 3, 0]])
-    with open_slide(path, mpp=3.9) as he:  # no whole number of level-0 px per tile
-        yield StainPair(he, tile_grid(he, student.card), read_ihc)
+    """Of the IHC the tile (1, 0) is damaged; a tile is no whole number of level-0 px."""
+    files = (
+        paint_slide(tmp_path / "he.tif", [[0, 1, 2], [2, 3, 0]]),
+        paint_slide(tmp_path / "ihc.tif", [[3, 2, 1], [0, 1, 2], [0, 1, 2]], damaged=[(2, 0)]),
+    )
+    with open_slide(files[0], mpp=3.9) as he, open_slide(files[1], mpp=3.9) as ihc:
+        registered = align_by_matrix(he, ihc, np.eye(3))
+        yield StainPair(he, tile_grid(he, student.card), AlignedIhc(ihc, registered, refine=False))
 
 
 @pytest.fixture
@@ -91,6 +95,9 @@ def test_the_table_and_agreement_tell_of_each_tile(written) -> None:
     for row, one in zip(rows, inspected, strict=True):
         assert (int(row["row"]), int(row["column"])) == one.tile
         assert float(row["attention_loss"]) == pytest.approx(one.inspection.losses["attention"])
+        for who, logits in zip(("student", "teacher"), one.inspection.logits, strict=True):
+            said = [float(row[f"{who}_logit_{grade}"]) for grade in range(4)]
+            assert said == pytest.approx(logits)
         found = [agreement[(level, *one.tile)] for level in range(3)]
         assert found == pytest.approx([one.inspection.agreement(level) for level in range(3)])
 
@@ -98,7 +105,9 @@ def test_the_table_and_agreement_tell_of_each_tile(written) -> None:
 def test_what_failed_is_told_with_its_reason(written) -> None:
     folder, _ = written
     with (folder / "failed.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.reader(file))[1:] == [["1", "0", "the IHC is damaged there"]]
+        ((row, column, reason),) = list(csv.reader(file))[1:]
+    assert (row, column) == ("1", "0")
+    assert "ihc.tif" in reason
     about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
     assert about == ABOUT | {"inspected_tiles": 3, "failed_tiles": 1}
 
@@ -153,3 +162,29 @@ def test_the_figure_shows_the_slide_and_the_tiles(
     inked = np.flatnonzero((part < 250).any(axis=0))
     left, right = inked[0], part.shape[1] - 1 - inked[-1]
     assert abs(left - right) < 0.12 * part.shape[1]
+
+
+@pytest.mark.usefixtures("captum")
+def test_importance_is_checked_in_the_worst_tiles(
+    pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path
+) -> None:
+    inspected = inspect_slide(pair, student, teacher, TILES)
+    check = ImportanceCheck(student, tiles=2)
+    steps = list(write_attention(pair, inspected, tmp_path / "out", ABOUT, check=check))
+    tiles = [one for one in steps if isinstance(one, InspectedTile)]
+    tiles.sort(key=lambda one: -one.inspection.losses["attention"])
+    checked = [one for one in steps if isinstance(one, CheckedTile)]
+    assert [one.tile for one in checked] == [one.tile for one in tiles[:2]]
+    about = json.loads((tmp_path / "out" / "attention.json").read_text(encoding="utf-8"))
+    found = about["importance"]
+    assert found["level"] == 0, "of 256 px, level 0 alone has 64 tokens"
+    he = read_tile(pair.he, pair.grid, tiles[0].tile)
+    *_, expected = check_faithfulness(student, he, tiles[0].inspection, level=0)
+    first = found["each"][0]
+    assert (first["row"], first["column"]) == tiles[0].tile
+    for (one, other), correlation in expected.correlations.items():
+        said = first["rank_correlation"][f"{one} with {other}"]
+        assert said["rho"] == pytest.approx(correlation.rho, abs=1e-3)
+    rhos = [one.found.correlations[RECEIVED, Method.OCCLUSION].rho for one in checked]
+    mean = found["mean_rank_correlation"]["received attention with occlusion"]
+    assert (mean["rho"], mean["n"]) == (pytest.approx(np.mean(rhos)), 2)

@@ -18,6 +18,7 @@ from napari_hmkd.inspection.faithfulness import (
     RECEIVED,
     Faithfulness,
     check_faithfulness,
+    mean_correlations,
     rank_correlation,
 )
 from napari_hmkd.inspection.importance import Method, PartialImportance
@@ -35,6 +36,20 @@ def test_rho_is_scipys(b: np.ndarray) -> None:
     found = rank_correlation(A, b)
     assert found.rho == pytest.approx(spearmanr(A.ravel(), b.ravel()).statistic)
     assert found.n == 64
+
+
+def test_the_mean_over_tiles_has_the_interval_of_drawing_tiles() -> None:
+    others = [RNG.random((8, 8)) for _ in range(6)]
+    each = [rank_correlation(A, b) for b in (*others, np.ones((8, 8)))]
+    tiles = [Faithfulness(0, {}, {("a", "b"): one}) for one in each]
+    rhos = np.array([one.rho for one in each[:-1]])
+    draws = ClusterBootstrap(range(6), "tile").weights[1:]
+    (mean,) = mean_correlations(tiles).values()
+    assert (mean.rho, mean.n) == (pytest.approx(rhos.mean()), 6), "what is undefined does not count"
+    assert [mean.low, mean.high] == pytest.approx(np.percentile(draws @ rhos / 6, [2.5, 97.5]))
+    (alone,) = mean_correlations(tiles[:1]).values()
+    assert (alone.rho, alone.low) == (each[0].rho, None)
+    assert mean_correlations([]) == {}
 
 
 @pytest.mark.parametrize("b", [LIKE_A, TIED])

@@ -8,6 +8,7 @@ import pytest
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inspection.cache import InspectionCache
 from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, kinds_of, look_of, tokens_of
+from napari_hmkd.inspection.slide import InspectedTile
 from napari_hmkd.inspection.tile import LEVELS, TileInspection, inspect_tile
 
 RNG = np.random.default_rng(0)
@@ -60,16 +61,18 @@ def test_a_tile_outside_a_mosaic_is_left(outside: tuple[int, int]) -> None:
 
 def test_the_cache_keeps_what_was_used_last_within_its_bound(inspection: TileInspection) -> None:
     cache = InspectionCache(most_bytes=2 * inspection.nbytes)
-    cache.put("a", inspection)
-    cache.put("b", inspection)
-    assert cache.find("a") is inspection
-    cache.put("c", inspection)
+    a, b, c = (InspectedTile((0, column), inspection) for column in range(3))
+    cache.put("a", a)
+    cache.put("b", b)
+    assert cache.find("a") is a
+    cache.put("c", c)
     assert cache.nbytes == cache.most_bytes
-    assert [cache.find(key) is inspection for key in "abc"] == [True, False, True]
+    assert [cache.find(key) for key in "abc"] == [a, None, c]
 
 
 def test_one_inspection_is_kept_however_large(inspection: TileInspection) -> None:
     cache = InspectionCache(most_bytes=1)
-    cache.put("a", inspection)
-    cache.put("b", inspection)
-    assert (cache.find("a"), cache.find("b")) == (None, inspection)
+    first, second = (InspectedTile((0, column), inspection) for column in range(2))
+    cache.put("a", first)
+    cache.put("b", second)
+    assert (cache.find("a"), cache.find("b")) == (None, second)

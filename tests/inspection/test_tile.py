@@ -98,7 +98,7 @@ def test_rows_are_where_query_tokens_look(
 
 def test_all_that_is_looked_at_alike_receives_one() -> None:
     alike = np.full((16, 16), 1 / 16, np.float32)
-    inspection = TileInspection({Gaze.STUDENT: (alike,)}, (), {})
+    inspection = TileInspection({Gaze.STUDENT: (alike,)}, (), (), {})
     assert inspection.received(Gaze.STUDENT, 0) == pytest.approx(np.ones((4, 4)))
 
 

@@ -69,14 +69,25 @@ def published_network(
 
 
 @pytest.fixture(scope="session")
-def parity_tiles() -> Callable[[str, int, int], torch.Tensor]:
-    """Inputs by stain, batch and side in px."""
+def published_tensor() -> Callable[[str, list[int]], torch.Tensor]:
+    """The weights of a tensor by its published name and shape."""
+    return published_weight
 
-    def draw(stain: str, batch: int, side_px: int) -> torch.Tensor:
-        noise = random_state(stain).standard_normal((batch, 3, side_px, side_px))
-        return torch.from_numpy(noise.astype(np.float32))
+
+@pytest.fixture(scope="session")
+def parity_input() -> Callable[[str, tuple[int, ...]], torch.Tensor]:
+    """Inputs by name and shape."""
+
+    def draw(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(random_state(name).standard_normal(shape).astype(np.float32))
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def parity_tiles(parity_input: Callable) -> Callable[[str, int, int], torch.Tensor]:
+    """Inputs by stain, batch and side in px."""
+    return lambda stain, batch, side_px: parity_input(stain, (batch, 3, side_px, side_px))
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_failed_save_keeps_the_old_files(
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("napari_hmkd.model.checkpoint.serialise", full_disk)
+    monkeypatch.setattr("napari_hmkd.model.storage.serialise", full_disk)
     with pytest.raises(OutputError, match="no space left"):
         save(saved, student, dataclasses.replace(card, temperature=2.0))
     assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before

@@ -24,7 +24,7 @@ from napari_hmkd.training.data import Batch, TileData
 from napari_hmkd.training.engine import Engine
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.statistics import SettledStatistics
-from napari_hmkd.training.tasks import TeacherTask
+from napari_hmkd.training.tasks import MONITOR, TeacherTask
 from napari_hmkd.training.tiles import Tile
 
 SLOW_S = 0.7
@@ -68,8 +68,9 @@ def trained(folder: Path, reading_s: float = 0.0):
     data = TileData(tiles, Store(reading_s), split, AugmentSettings(), batch_size=2, seed=0)
     card = ModelCard(name="t", role="teacher", width=1.0, mpp=1.0, tile_px=256)
     engine = Engine(
-        EngineSettings(epochs=1), ParallelComputeSettings(2, "cpu"), torch.device("cpu"), folder
-    )
+        EngineSettings(epochs=1), ParallelComputeSettings(2, "cpu"), torch.device("cpu"), folder,
+        monitor=MONITOR, callbacks=[SettledStatistics()],
+    )  # fmt: skip
     return engine.fit(SlowToValidate(Colours(), card, OptimiserSettings()), data, None)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,47 +31,6 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.engine import Engine
 
-# The command, run by two processes, with the first step's gradients in a file. Then the first
-# process alone computes them from the batches of both.
-PROGRAM = """
-import copy, os, signal, sys
-from pathlib import Path
-import torch
-from napari_hmkd.training import cli, run_plan, workflow
-from napari_hmkd.training.tasks import GradingTask
-
-kept, make_task, open_tiles = {}, run_plan.make_task, workflow._open_tiles
-
-def make_and_keep(*given):
-    task = make_task(*given)
-    kept["task"] = copy.deepcopy(task)
-    return task
-
-def open_and_keep(plan, engine):
-    kept["data"] = open_tiles(plan, engine)
-    return kept["data"]
-
-def record(task, optimiser):
-    if task.current_epoch == int(os.environ.get("KILLED_AFTER", -1)):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if task.trainer.global_step == 0 and task.global_rank == 0:
-        kept["together"] = {n: w.grad.clone() for n, w in task.named_parameters() if w.requires_grad}
-
-run_plan.make_task, workflow._open_tiles = make_and_keep, open_and_keep
-GradingTask.on_before_optimizer_step = record
-try:
-    cli.main(sys.argv[1:])
-except SystemExit as ended:
-    assert not ended.code
-if "together" in kept:
-    task, data = kept["task"].train(), kept["data"]
-    data.train_set.epoch = 0
-    for data.rank in range(2):
-        batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-        (task.total(task.parts(batch)) / 2).backward()
-    in_turn = {name: w.grad for name, w in task.named_parameters() if w.requires_grad}
-    torch.save((kept["together"], in_turn), Path(sys.argv[0]).with_name(f"{sys.argv[1]}.pt"))
-"""
 SPLIT = SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0)
 ARGUMENTS = (
     "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 2 --batch-size 2 "
@@ -86,62 +47,60 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of twenty pairs beside the program."""
-    folder = tmp_path_factory.mktemp("zu zweit")
-    (folder / "programm.py").write_text(PROGRAM, encoding="utf-8")
+    """A folder of twenty pairs."""
+    folder = tmp_path_factory.mktemp("zu zweit") / "Gewebe"
     rng = np.random.default_rng(1)
     for number in range(20):
         grade = ("0", "1+", "2+", "3+")[number % 4]
         for stain in ("HE", "IHC"):
-            path = folder / "Gewebe" / stain / "train" / f"{number:05d}_train_{grade}.png"
+            path = folder / stain / "train" / f"{number:05d}_train_{grade}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (256, 256, 3), np.uint8)).save(path)
-    return folder / "Gewebe"
+    return folder
 
 
-def train_together(role: str, pairs: Path, *arguments: object) -> str:
-    """Let two processes train for two epochs; what they said."""
-    done = start(role, pairs, "--out", pairs.with_name(role), *arguments)
+def arguments(role: str, pairs: Path, out: str, *more: object) -> list[str]:
+    return [role, str(pairs), *ARGUMENTS, "--out", str(pairs.with_name(out)), *map(str, more)]
+
+
+def run_program(*given: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("two_processes.py")), *given],
+        env=environment(), capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-def start(
-    role: str, pairs: Path, *arguments: object, epochs: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command in two processes, which kill themselves after so many epochs."""
-    command = (pairs.with_name("programm.py"), role, pairs, *ARGUMENTS, *arguments)
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        env={**environment(), **({} if epochs is None else {"KILLED_AFTER": str(epochs)})},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    return done
 
 
 @pytest.fixture(scope="module")
 def teacher(pairs: Path) -> tuple[Path, str]:
-    """Run folder of a teacher, and what was said."""
-    return pairs.with_name("teacher"), train_together("teacher", pairs)
+    """Run folder of a teacher that the command trained in two processes, and what was said."""
+    said = run_program(*arguments("teacher", pairs, "teacher")).stderr
+    return pairs.with_name("teacher"), said
 
 
 @pytest.fixture(scope="module")
-def student(pairs: Path, teacher: tuple[Path, str]) -> tuple[Path, str]:
-    """Run folder of a student that this teacher taught, and what was said."""
+def forked(pairs: Path, teacher: tuple[Path, str]) -> list[list[int]]:
+    """Exit codes of a student's run, and of a teacher's that is killed and goes on."""
     guide = teacher[0] / "teacher.safetensors"
-    return pairs.with_name("student"), train_together("student", pairs, "--teacher", guide)
+    again = arguments("teacher", pairs, "wieder", "--name", "teacher")
+    jobs = [
+        {"arguments": arguments("student", pairs, "student", "--teacher", guide)},
+        {"arguments": again, "killed_after": 1},
+        {"arguments": [*again, "--resume"]},
+    ]
+    return json.loads(run_program("--forked", json.dumps(jobs)).stdout)
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
 def test_the_first_gradients_are_those_of_accumulated_batches(
-    role: str, request: pytest.FixtureRequest
+    pairs: Path, teacher: tuple[Path, str], forked: list[list[int]]
 ) -> None:
-    folder, _ = request.getfixturevalue(role)
-    found, wanted = torch.load(folder.with_name(f"{role}.pt"))
-    assert found.keys() == wanted.keys()
-    assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-3
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert forked[0] == [0, 0], pairs.with_name("student.err").read_text(encoding="utf-8")
+    for role in ("teacher", "student"):
+        found, wanted = torch.load(pairs.with_name(f"{role}.pt"))
+        assert found.keys() == wanted.keys()
+        assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-3
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_two_processes_leave_one_model_and_one_voice(teacher: tuple[Path, str]) -> None:
@@ -156,17 +115,13 @@ def test_two_processes_leave_one_model_and_one_voice(teacher: tuple[Path, str]) 
 
 
 def test_two_killed_processes_go_on_as_if_they_had_not_been(
-    teacher: tuple[Path, str], pairs: Path
+    pairs: Path, teacher: tuple[Path, str], forked: list[list[int]]
 ) -> None:
-    out = pairs.with_name("wieder")
-    assert start("teacher", pairs, "--out", out, "--name", "teacher", epochs=1).returncode
-    assert not (out / "teacher.safetensors").exists()
-    done = start("teacher", pairs, "--out", out, "--name", "teacher", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert [done.stderr.count(f"epoch {number}/2") for number in (1, 2)] == [0, 1]
-    assert (out / "teacher.safetensors").read_bytes() == (
-        teacher[0] / "teacher.safetensors"
-    ).read_bytes()
+    said = pairs.with_name("wieder.err").read_text(encoding="utf-8")
+    assert forked[1:] == [[-signal.SIGKILL] * 2, [0, 0]], said
+    assert [said.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1]
+    whole, resumed = (pairs.with_name(one) / "teacher.safetensors" for one in ("teacher", "wieder"))
+    assert resumed.read_bytes() == whole.read_bytes()
 
 
 STARTED_BY = {

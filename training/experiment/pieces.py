@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import ModelError
@@ -29,6 +26,7 @@ from napari_hmkd.training.config import (
     TrainSettings,
 )
 from napari_hmkd.training.experiment.plan import Piece, Size
+from napari_hmkd.training.piecework import own_words
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.sources.opening import PROCEDURAL
@@ -123,7 +121,7 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
     if weights is None:
         return False
     fit = json.loads((out / EVALUATION_FILE).read_text(encoding="utf-8"))["fit"]
-    write_json(place.outcome(piece), {"validation_kappa": fit["best_validation_kappa"], **fit})
+    write_json(place.outcome(piece), {"validation_kappa": fit["best_validation_score"], **fit})
     return True
 
 
@@ -162,16 +160,7 @@ def validation_kappa(piece: Piece, place: Place) -> float:
     return float(outcome["validation_kappa"])
 
 
-@contextlib.contextmanager
-def _own_words(piece: Piece, place: Place) -> Iterator[None]:
-    """What the piece says goes into its log; it computes with its share of the CPU."""
-    torch.set_num_threads(place.threads)
-    for folder in ("logs", "outcomes", "test"):
+def _own_words(piece: Piece, place: Place) -> contextlib.AbstractContextManager[None]:
+    for folder in ("outcomes", "test"):
         (place.folder / folder).mkdir(parents=True, exist_ok=True)
-    log = place.folder / "logs" / f"{piece.name}.txt"
-    with (
-        log.open("a", encoding="utf-8") as file,
-        contextlib.redirect_stderr(file),
-        threadpool_limits(place.threads),
-    ):
-        yield
+    return own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads)

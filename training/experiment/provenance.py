@@ -6,7 +6,9 @@ import hashlib
 import os
 import platform
 import time
+from collections.abc import Collection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,11 +21,16 @@ NOT_TRAINING = {"experiment", "scores"}  # what is done with trained networks
 
 def program_digest() -> str:
     """A digest of the source of generator, networks and training, as they run."""
+    return source_digest(model, sample, training, without=NOT_TRAINING)
+
+
+def source_digest(*packages: ModuleType, without: Collection[str] = ()) -> str:
+    """A digest of the source of packages, without the folders and files in them that are named."""
     digest = hashlib.sha256()
-    for package in (model, sample, training):
+    for package in packages:
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
-            if path.relative_to(folder).parts[0] not in NOT_TRAINING:
+            if not set(path.relative_to(folder).parts) & set(without):
                 digest.update(path.relative_to(folder).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import OutputError
-from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.training.claim import claim
 from napari_hmkd.training.config import Labels
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.pieces import (
@@ -33,13 +31,12 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.experiment.provenance import program_digest, provenance
 from napari_hmkd.training.experiment.scoring import RESULTS, TABLE, rows_of, score
-from napari_hmkd.training.parallel import processes
-from napari_hmkd.training.run import write_json
+from napari_hmkd.training.piecework import run_pieces
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 
 PLAN = "plan.json"
-Work = Callable[[Piece, Size, Place, float], bool]
+Work = Callable[..., bool]
 
 
 def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, device: str) -> bool:
@@ -67,7 +64,7 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     size = QUICK if quick else FULL
     threads = max(1, (os.cpu_count() or 1) // jobs)
     place = Place(folder, str(choose_device(device)), threads)
-    _claim(folder, size)
+    claim(folder, PLAN, {"size": asdict(size), "program": program_digest()}, "experiment")
     if (folder / RESULTS).is_file():
         say(f"finished: see {folder / TABLE}")
         return True
@@ -76,7 +73,8 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     def all_done(pieces: Sequence[Piece], work: Work, done: Callable[[Piece], bool]) -> bool:
         missing = [piece for piece in pieces if not done(piece)]
         say(f"{work.__name__}: {len(pieces) - len(missing)} of {len(pieces)} done")
-        return _run_all(missing, work, size, place, jobs, stop_at)
+        given = partial(work, size=size, place=place, stop_at=stop_at)
+        return run_pieces(missing, given, jobs, lambda piece: _outcome(piece, place))
 
     def trained(pieces: Sequence[Piece]) -> bool:
         return all_done(pieces, train_piece, lambda piece: place.outcome(piece).is_file())
@@ -101,49 +99,11 @@ def choose(place: Place) -> list[Piece]:
     return [max(group, key=lambda p: validation_kappa(p, place)) for group in tries()]
 
 
-def _claim(folder: Path, size: Size) -> None:
-    """Write the plan into a new folder, or check that the folder's plan is this one."""
-    wanted = json.loads(json.dumps({"size": asdict(size), "program": program_digest()}))
-    path = folder / PLAN
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != wanted:
-            raise OutputError(
-                f"{folder} was begun with another size or another version of the program, and "
-                "their results must not be mixed: name a new folder"
-            )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} exists and is no experiment's folder: name a new one")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error}") from error
-    write_json(path, wanted)
-
-
 def _draw_tiles(size: Size, place: Place) -> None:
     """Fill the cache once, before processes would do it side by side."""
     for cohort in (size.train_cohort, size.test_cohort):
         open_store(ProceduralSource(cohort, Labels.TILE), place.tiles())
 
 
-def _run_all(
-    pieces: Sequence[Piece], work: Work, size: Size, place: Place, jobs: int, stop_at: float
-) -> bool:
-    """Work on all pieces; False where time was up before the last."""
-    done = 0
-    with processes(jobs, keep_freed_memory) as pool:
-        running = {pool.submit(work, p, size, place, stop_at): p for p in pieces}
-        try:
-            for future in as_completed(running):
-                if not future.result():
-                    continue
-                done += 1
-                piece = running[future]
-                kappa = validation_kappa(piece, place)
-                say(f"{done}/{len(pieces)}  {piece.name}: validation kappa {kappa:.3f}")
-        finally:
-            pool.shutdown(cancel_futures=True)
-    if done < len(pieces):
-        say(f"time is up with {len(pieces) - done} left in this stage: the same command goes on")
-    return done == len(pieces)
+def _outcome(piece: Piece, place: Place) -> str:
+    return f"{piece.name}: validation kappa {validation_kappa(piece, place):.3f}"

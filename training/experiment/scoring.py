@@ -119,8 +119,8 @@ def table(results: Mapping[str, Any], about: Mapping[str, Any]) -> str:
                 cells += ["failed", "", "", "", ""]
             else:
                 cells += [_listed(scored["kappa"].get("per_seed", []))]
-                cells += [_cell(scored[key]) for key in ("kappa", "accuracy")]
-                cells += [_cell(_difference(side, title)) for side in sides]
+                cells += [cell(scored[key]) for key in ("kappa", "accuracy")]
+                cells += [cell(_difference(side, title)) for side in sides]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -133,7 +133,8 @@ def _listed(values: Sequence[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def _cell(scored: Mapping[str, Any] | None) -> str:
+def cell(scored: Mapping[str, Any] | None) -> str:
+    """A score with its interval, as `PatientBootstrap.score` gives it; empty without one."""
     if scored is None or scored["value"] is None:
         return ""
     interval = scored["interval_95"]

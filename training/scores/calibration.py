@@ -57,14 +57,10 @@ def calibrate(
     if not len(grades):
         remark = "no calibration tile has a label: temperature 1, and no conformal thresholds"
         return Calibration(1.0, level, (), (remark,))
-    said: tuple[str, ...]
-    if (logits.argmax(1) == grades).all():
-        # The smaller the temperature the smaller the cross entropy, without an end.
-        temperature = 1.0
+    temperature = temperature_or_one(logits, grades)
+    said: tuple[str, ...] = temperature_remarks(temperature)
+    if _all_right(logits, grades):
         said = ("every calibration tile is graded right, which tells no temperature: it stays 1",)
-    else:
-        temperature = fit_temperature(logits, grades)
-        said = temperature_remarks(temperature)
     calibrated = probabilities(logits, temperature)
     of_grade = [calibrated[grades == grade, grade] for grade in range(GRADES)]
     thresholds = tuple(conformal_threshold(found, level) for found in of_grade)
@@ -80,6 +76,18 @@ def calibrate(
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """(n, 4) softmax(logits / temperature) in float64."""
     return softmax(logits.astype(np.float64) / temperature, axis=1)
+
+
+def temperature_or_one(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """`fit_temperature`, but 1 where every answer is right.
+
+    The smaller the temperature then, the smaller the cross entropy, without an end.
+    """
+    return 1.0 if _all_right(logits, labels) else fit_temperature(logits, labels)
+
+
+def _all_right(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> bool:
+    return bool((logits.argmax(1) == labels).all())
 
 
 def fit_temperature(logits: NDArray[np.floating], grades: NDArray[np.integer]) -> float:
@@ -111,6 +119,6 @@ def temperature_remarks(temperature: float) -> tuple[str, ...]:
         why = "the network's scores lie too close together for its errors to be so few"
         return (f"the temperature is at its lower bound {low:g}: {why}",)
     if temperature * _NEAR_BOUND >= high:
-        why = "on the calibration tiles the network does no better than chance"
+        why = "on the calibration part the network does no better than chance"
         return (f"the temperature is at its upper bound {high:g}: {why}",)
     return ()

@@ -63,6 +63,29 @@ def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Flo
     return ratio(won, drawn.sum(1) * negatives[:, -1])
 
 
+def average_precision(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Area under the steps of the precision-recall curve for each weighting of the tiles.
+
+    Parameters
+    ----------
+    scores, positive, weights
+        As of `roc_auc`.
+
+    Returns
+    -------
+    (draws,)
+        NaN where a draw holds no positive tile.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked, drawn = scores[order], weights[:, order]
+    # Tiles of one score pass a threshold together.
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    hits = np.cumsum(drawn * positive[order], axis=1)[:, last]
+    precision = np.nan_to_num(ratio(hits, np.cumsum(drawn, axis=1)[:, last]))
+    gained = np.diff(hits, axis=1, prepend=0)
+    return ratio((gained * precision).sum(1), hits[:, -1])
+
+
 def calibration_bins(
     probabilities: Floats, truth: NDArray[np.integer]
 ) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:

@@ -34,6 +34,13 @@ def attention(
         Path | None,
         typer.Option(help="How the IHC lies over the H&E (alignment.json); default: found anew."),
     ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Move the alignment at each tile, by up to 50 um, to where its nuclei fit.",
+        ),
+    ] = True,
     student: Annotated[str, typer.Option(help="Name or file of the student.")] = "demo",
     teacher: Annotated[
         str | None, typer.Option(help="Name or file of its teacher; default: the demo's.")
@@ -44,6 +51,14 @@ def attention(
     ihc_mpp: Annotated[
         float | None, typer.Option(help="Pixel size of the IHC's level 0, um/px.")
     ] = None,
+    check: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="In the N worst tiles, correlate attention with what the student's answer hangs on.",
+        ),
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     backend: BackendOption = None,
     force: Annotated[
@@ -69,11 +84,13 @@ def attention(
             he = files.enter_context(_opened(slide, backend, mpp))
             other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
             models = student, other, teacher or "demo-teacher"
-            report = plan_report(AttentionRequest(he, *models, alignment, device, force))
+            report = plan_report(
+                AttentionRequest(he, *models, alignment, refine, device, check, force)
+            )
             for line in report.about["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
             total = len(report.plan.tiles)
-            with tile_progress(he.name, total) as advance:
+            with tile_progress(he.name, total + min(check, total)) as advance:
                 for step in report.write(folder):
                     failed += isinstance(step, FailedTile)
                     advance(1)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli import attention, info, study, verify, wsinfer
+from napari_hmkd.cli import attention, biomarkers, info, study, verify, wsinfer
 from napari_hmkd.cli.options import BackendOption, ExitCode, complain
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.geometry import Origin
@@ -21,6 +21,7 @@ PROGRAM = "napari-hmkd-grade"
 COMMANDS = {
     "info": info.app,
     "attention": attention.app,
+    "biomarkers": biomarkers.app,
     "verify": verify.app,
     "study": study.app,
     "export-wsinfer": wsinfer.app,
@@ -31,8 +32,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(
     epilog=f"Others: '{PROGRAM} info SLIDE...' tells what is known about slides; '{PROGRAM} attention SLIDE' where "
-    f"the networks look; '{PROGRAM} verify DIR' grades "
-    f"tiles of a result again; '{PROGRAM} study SCORES.csv' tells how far readers agree; '{PROGRAM} "
+    f"the networks look; '{PROGRAM} biomarkers SLIDE...' predicts status of ER, PR or HER2; '{PROGRAM} verify DIR' "
+    f"grades tiles of a result again; '{PROGRAM} study SCORES.csv' tells how far readers agree; '{PROGRAM} "
     "export-wsinfer' writes a student for QuPath. A slide of such a name is given as ./info."
 )
 def grade(

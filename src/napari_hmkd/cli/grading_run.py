@@ -16,7 +16,6 @@ from napari_hmkd.cohort import (
     SlideJob,
     SlideOutcome,
     Status,
-    find_slides,
     grade_here,
     grade_with_workers,
 )
@@ -29,6 +28,7 @@ from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import read_regions
 from napari_hmkd.sample import sample_slide
+from napari_hmkd.slide.finding import find_slides
 
 _WORSE = list(ExitCode)  # from best to worst
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated
 
 import typer
 
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import ExitCode, HmkdError
+
+__all__ = ["BackendOption", "ExitCode", "complain"]
 
 BackendOption = Annotated[
     str | None,
@@ -15,14 +16,6 @@ BackendOption = Annotated[
         help="Read with openslide, tifffile, zarr or fastslide, not with what suits the file."
     ),
 ]
-
-
-class ExitCode(IntEnum):
-    """What a command returns; of several slides' codes the worst one."""
-
-    GOOD = 0
-    UNREADABLE_TILES = 3
-    FAILED = 2
 
 
 def complain(error: HmkdError | str) -> None:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
 import json
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import astuple
+from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import zarr
 from ome_zarr_models.v05.image import ImageAttrs
 
 from napari_hmkd.alignment import Alignment, save_alignment
-from napari_hmkd.errors import SlideError
+from napari_hmkd.export.attention_check import (
+    CheckedTile,
+    ImportanceCheck,
+    importance_entry,
+    importance_words,
+)
 from napari_hmkd.export.attention_figure import write_figure
+from napari_hmkd.export.attention_tables import FAILED_FILE, TABLE_FILE, TileTables
 from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, look_of, tokens_of
-from napari_hmkd.inspection.slide import InspectedTile, StainPair, TileRow, row_of
-from napari_hmkd.inspection.tile import LEVELS, token_side_px
+from napari_hmkd.inspection.pair import StainPair
+from napari_hmkd.inspection.slide import InspectedTile, TileRow, row_of
+from napari_hmkd.inspection.tile import LEVELS, Tile, token_side_px
 from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.tiling import TileGrid
 
-SUMMARY_FILE, TABLE_FILE, FAILED_FILE = "attention.json", "attention.csv", "failed.csv"
+SUMMARY_FILE = "attention.json"
 AGREEMENT_STORE = "agreement.ome.zarr"
 MAP_STORES = tuple(f"attention_level_{level}.ome.zarr" for level in LEVELS)
 FIGURE_FILE, ALIGNMENT_FILE = "figure.png", "alignment.json"
@@ -44,15 +50,17 @@ ATTENTION = FolderKind(
 _SHOWN = 3  # tiles in the figure
 _CHUNK = 2048
 _COLOURS = ("#ff7f0e", "#1f77b4", "#2ca02c", "#d62728", "#9467bd")
-Step = InspectedTile | FailedTile
+Step = InspectedTile | FailedTile | CheckedTile
+_Kept = TypeVar("_Kept")
 
 
 def write_attention(
     pair: StainPair,
-    inspected: Iterable[Step],
+    inspected: Iterable[InspectedTile | FailedTile],
     folder: Path,
     about: dict[str, Any],
     alignment: Alignment | None = None,
+    check: ImportanceCheck | None = None,
 ) -> Generator[Step, None, None]:
     """Write what comes of tiles, row by row of the grid, as it comes; all files appear, or none.
 
@@ -64,7 +72,7 @@ def write_attention(
     - `figure.png`: agreement over the slide, and the maps of the three tiles with the greatest attention
       loss; of the highest expected grade, without a teacher.
     - `alignment.json`: what the IHC was read through.
-    - `attention.json`: `about`, and how many tiles there are.
+    - `attention.json`: `about`, how many tiles there are, and what came of the check.
 
     Parameters
     ----------
@@ -78,11 +86,15 @@ def write_attention(
         Plain values for JSON, among them "notice".
     alignment : Alignment, optional
         To be kept beside.
+    check : ImportanceCheck, optional
+        Of the worst tiles.
 
     Yields
     ------
     InspectedTile or FailedTile
         Each that was given, once it is written.
+    CheckedTile
+        Each that was checked, after all these.
 
     Raises
     ------
@@ -91,44 +103,55 @@ def write_attention(
     SlideError
         At the end, if not one tile could be looked into.
     """
-    kinds = ALONE if pair.read_ihc is None else tuple(MapKind)
-    tiles, failed, first_failure = 0, 0, ""
-    chosen: list[tuple[float, int, InspectedTile]] = []  # a heap, the least on top
+    kinds = ALONE if pair.ihc is None else tuple(MapKind)
+    shown = _Worst[InspectedTile](_SHOWN)
+    to_check = _Worst[Tile](0 if check is None else check.tiles)
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
         maps = _MapWriter(part, pair.grid, kinds, about)
-        rows = csv.writer(files.enter_context(_table(part / TABLE_FILE)), lineterminator="\n")
-        rows.writerow((*TileRow.names(), "notice"))
-        lost = csv.writer(files.enter_context(_table(part / FAILED_FILE)), lineterminator="\n")
-        lost.writerow(("row", "column", "reason"))
+        tables = TileTables(part, files, about["notice"])
         for one in inspected:
             if isinstance(one, FailedTile):
-                failed += 1
-                first_failure = first_failure or one.message
-                lost.writerow((one.row, one.column, one.message))
+                tables.put_failed(one)
             else:
-                tiles += 1
                 row = row_of(one, pair.grid)
-                rows.writerow((*astuple(row), about["notice"]))
+                tables.put(row)
                 maps.put(one, row)
                 worst = row.student_expected if row.attention_loss is None else row.attention_loss
-                heapq.heappush(chosen, (worst, -tiles, one))
-                if len(chosen) > _SHOWN:
-                    heapq.heappop(chosen)
+                shown.put(worst, one)
+                to_check.put(worst, one.tile)
             yield one
-        if failed and not tiles:
-            raise SlideError(
-                f"asked to look into {failed} tiles of {pair.he.name}, but none could be; the first failed with: "
-                f"{first_failure}; fetch the file again from where it came, or choose other models"
-            )
+        tables.require_any(pair)
         maps.close()
         files.close()
-        shown = [one for _, _, one in sorted(chosen, reverse=True)]
-        write_figure(pair, maps.agreement(), shown, about, part / FIGURE_FILE)
+        checked: list[CheckedTile] = []
+        for step in () if check is None else check.run(pair, to_check.found()):
+            checked.append(step)
+            yield step
+        said = importance_words(checked)
+        write_figure(pair, maps.agreement(), shown.found(), about, part / FIGURE_FILE, said)
         if alignment is not None:
             save_alignment(part / ALIGNMENT_FILE, alignment)
-        count = {"inspected_tiles": tiles, "failed_tiles": failed}
-        text = json.dumps(about | count, indent=2, ensure_ascii=False)
+        found: dict[str, object] = {"importance": importance_entry(checked)} if checked else {}
+        text = json.dumps(about | tables.counts() | found, indent=2, ensure_ascii=False)
         (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+class _Worst(Generic[_Kept]):
+    """Keeps what has the greatest numbers."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[float, int, _Kept]] = []  # a heap, the least on top
+        self._order = count(0, -1)  # of equal numbers the first stays
+
+    def put(self, number: float, one: _Kept) -> None:
+        heapq.heappush(self._kept, (number, next(self._order), one))
+        if len(self._kept) > self._most:
+            heapq.heappop(self._kept)
+
+    def found(self) -> list[_Kept]:
+        """The greatest first."""
+        return [one for _, _, one in sorted(self._kept, reverse=True)]
 
 
 class _MapWriter:
@@ -211,7 +234,3 @@ class _MapWriter:
             fill_value=np.nan,
             dimension_names="cyx",
         )
-
-
-def _table(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8", newline="")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from napari_hmkd.export.provenance import KEY
 from napari_hmkd.inspection.maps import MapKind, kinds_of, look_of, tokens_of
-from napari_hmkd.inspection.slide import InspectedTile, StainPair, row_of
+from napari_hmkd.inspection.pair import StainPair
+from napari_hmkd.inspection.slide import InspectedTile, row_of
 from napari_hmkd.wording import RESEARCH_ONLY
 
 LEVEL = 0
@@ -37,6 +38,7 @@ def write_figure(
     chosen: Sequence[InspectedTile],
     about: Mapping[str, Any],
     path: Path,
+    finding: str = "",
 ) -> None:
     """Draw the slide with what was found, and a row for each of some tiles.
 
@@ -52,6 +54,8 @@ def write_figure(
         What the file carries as text, plain values for JSON; its "notice" stands under the picture.
     path : pathlib.Path
         A new PNG.
+    finding : str
+        A sentence that stands under the picture, too.
     """
     columns = 2 + len(kinds_of(chosen[0].inspection)) if chosen else 2
     height = _OVERVIEW_INCHES + _CELL_INCHES * len(chosen)
@@ -68,7 +72,7 @@ def write_figure(
         _tile(part, number, part.subplots(1, columns), pair, one)
     notice = about["notice"]
     said = notice if RESEARCH_ONLY in notice else "; ".join(filter(None, (notice, RESEARCH_ONLY)))
-    figure.supxlabel(said, fontsize=7, wrap=True)
+    figure.supxlabel("\n".join(filter(None, (finding, said))), fontsize=7, wrap=True)
     figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
 
 

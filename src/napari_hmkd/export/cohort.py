@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export.pages import render
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
@@ -101,9 +99,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("napari_hmkd.export").joinpath("cohort.html").read_text(encoding="utf-8")
-    )
     shown = [
         {
             **row,
@@ -121,7 +116,12 @@ def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     notices = list(dict.fromkeys(row["notice"] for row in rows if row["notice"]))
     return [
-        template.render(
-            rows=shown, counts=counts, notices=notices, use=RESEARCH_ONLY, meaning=NO_SCORE
+        render(
+            "cohort.html",
+            rows=shown,
+            counts=counts,
+            notices=notices,
+            use=RESEARCH_ONLY,
+            meaning=NO_SCORE,
         )
     ]

@@ -24,8 +24,19 @@ RESULTS = FolderKind(
 )  # fmt: skip
 
 
-def result_folders(out: Path, slides: Sequence[Path]) -> list[Path]:
+def result_folders(
+    out: Path, slides: Sequence[Path], kind: FolderKind = RESULTS, ending: str = ""
+) -> list[Path]:
     """The folder of each slide's results, `out` / the slide's file name, checked but not made.
+
+    Parameters
+    ----------
+    out : Path
+    slides : sequence of Path
+    kind : FolderKind
+        What the folders are to hold.
+    ending : str
+        Follows the name of the slide.
 
     Raises
     ------
@@ -36,18 +47,18 @@ def result_folders(out: Path, slides: Sequence[Path]) -> list[Path]:
         _check_writable(out)
         names = [Path(os.path.abspath(slide)).name for slide in slides]
     except (OSError, ValueError) as error:
-        raise RESULTS.unwritable(out, error) from error
+        raise kind.unwritable(out, error) from error
     # File systems of Windows and macOS hold "A.svs" and "a.svs" for one name.
     seen = Counter(map(_same_name, names))
     twice = sorted({name for name in names if seen[_same_name(name)] > 1})
     if twice:
         raise OutputError(
             f"asked for the results of several slides named {', '.join(twice)} in {out}, where they "
-            "would overwrite each other; grade them in separate runs with another output folder each"
+            "would overwrite each other; give them in separate runs with another output folder each"
         )
-    folders = [out / name for name in names]
+    folders = [out / f"{name}{ending}" for name in names]
     for folder in folders:
-        RESULTS.check_replaceable(folder)
+        kind.check_replaceable(folder)
     return folders
 
 

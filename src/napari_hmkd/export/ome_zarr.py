@@ -63,12 +63,12 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
     )
     source = provenance(grading)
     root = zarr.create_group(folder, zarr_format=3, attributes=attributes(image, source))
-    _write_level(root, _channels(heatmap), "cyx", np.nan)
+    write_level(root, _channels(heatmap), "cyx", np.nan)
     listed = root.create_group(
         "labels", attributes=attributes(LabelsAttrs(version=VERSION, labels=[_LABELS]))
     )
     group = listed.create_group(_LABELS, attributes=attributes(labels, source))
-    _write_level(group, _labels(heatmap), "yx", _NOT_GRADED)
+    write_level(group, _labels(heatmap), "yx", _NOT_GRADED)
 
 
 def _channels(heatmap: Heatmap) -> np.ndarray:
@@ -107,7 +107,8 @@ def _image_label(card: ModelCard) -> Label:
     )
 
 
-def _write_level(group: zarr.Group, data: np.ndarray, axes: str, fill: float) -> None:
+def write_level(group: zarr.Group, data: np.ndarray, axes: str, fill: float) -> None:
+    """Write the pixels of a `multiscale`; `fill` is what stands for none."""
     *rest, height, width = data.shape
     chunks = (*(1 for _ in rest), min(height, _CHUNK_PX), min(width, _CHUNK_PX))
     array = group.create_array(

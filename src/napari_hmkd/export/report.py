@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 
+from napari_hmkd.export.pages import data_url, flat, jpeg_url, render
 from napari_hmkd.export.provenance import provenance
 from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import SlideGrading
@@ -35,16 +30,14 @@ def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
         What `write_picture` wrote of it.
     """
     summary = summarise(grading)
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("napari_hmkd.export").joinpath("report.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
+    page = render(
+        "report.html",
         s=summary,
         colours=dict(zip(grading.plan.card.class_names, GRADE_COLOURS, strict=True)),
-        thumbnail=_jpeg(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
-        heatmap=_data_url("png", heatmap.read_bytes()),
+        thumbnail=jpeg_url(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
+        heatmap=data_url("png", heatmap.read_bytes()),
         bars=_histogram(grading),
-        provenance=_flat(provenance(grading)),
+        provenance=flat(provenance(grading)),
     )
     path.write_text(page, encoding="utf-8", newline="\n")
 
@@ -70,22 +63,3 @@ def _histogram(grading: SlideGrading) -> list[dict[str, Any]]:
             area_mm2, edges[:-1], edges[1:], colours.tolist(), strict=True
         )
     ]
-
-
-def _flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of what a summary holds, nested names joined by dots."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from _flat(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, "" if values is None else str(values)
-
-
-def _jpeg(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return _data_url("jpeg", file.getvalue())
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

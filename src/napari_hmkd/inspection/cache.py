@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 
-from napari_hmkd.inspection.tile import TileInspection
+from napari_hmkd.inspection.slide import InspectedTile
 
 DEFAULT_BYTES = 256 * 2**20
 
@@ -25,25 +25,25 @@ class InspectionCache:
     def __init__(self, most_bytes: int = DEFAULT_BYTES) -> None:
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, TileInspection] = OrderedDict()
+        self._kept: OrderedDict[Hashable, InspectedTile] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
         """Of all matrices that are kept."""
         with self._lock:
-            return sum(one.nbytes for one in self._kept.values())
+            return sum(one.inspection.nbytes for one in self._kept.values())
 
-    def put(self, key: Hashable, inspection: TileInspection) -> None:
-        """Keep an inspection; what was not used for longest gives way."""
+    def put(self, key: Hashable, inspected: InspectedTile) -> None:
+        """Keep a tile; what was not used for longest gives way."""
         with self._lock:
-            self._kept[key] = inspection
+            self._kept[key] = inspected
             self._kept.move_to_end(key)
-            kept = sum(one.nbytes for one in self._kept.values())
+            kept = sum(one.inspection.nbytes for one in self._kept.values())
             while kept > self.most_bytes and len(self._kept) > 1:
-                kept -= self._kept.popitem(last=False)[1].nbytes
+                kept -= self._kept.popitem(last=False)[1].inspection.nbytes
 
-    def find(self, key: Hashable) -> TileInspection | None:
-        """The inspection of a key, if it is kept; it counts as used."""
+    def find(self, key: Hashable) -> InspectedTile | None:
+        """The tile of a key, if it is kept; it counts as used."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -21,7 +21,7 @@ _BLOCK = 2
 
 @dataclass(frozen=True, slots=True)
 class RankCorrelation:
-    """Spearman's correlation of two maps.
+    """Spearman's correlation of two maps, or its mean over tiles.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class RankCorrelation:
     low, high : float or None
         Its 95 % interval; None where there is none.
     n : int
-        Tokens.
+        Tokens, or tiles of a mean.
     reason : str
         Why `rho` or its interval is missing; empty where both are there.
     """
@@ -104,6 +104,32 @@ def check_faithfulness(
         for first, second in combinations(maps, 2)
     }
     yield Faithfulness(level, maps, correlations)
+
+
+def mean_correlations(tiles: Sequence[Faithfulness]) -> dict[tuple[str, str], RankCorrelation]:
+    """Mean of each two maps' rank correlation over tiles, with a bootstrap interval over tiles.
+
+    Parameters
+    ----------
+    tiles : sequence of Faithfulness
+        Those in which a correlation is undefined count for none in its mean.
+
+    Returns
+    -------
+    dict
+        From each two names of maps, as in `Faithfulness.correlations`; empty without tiles.
+    """
+    pairs = tiles[0].correlations if tiles else ()
+    return {pair: _mean([tile.correlations[pair].rho for tile in tiles]) for pair in pairs}
+
+
+def _mean(every: Sequence[float | None]) -> RankCorrelation:
+    known = np.array([rho for rho in every if rho is not None])
+    bootstrap = ClusterBootstrap(range(len(known)), "tile")
+    sums = bootstrap.sums(np.column_stack([known, np.ones(len(known))]))
+    found = bootstrap.estimate(ratio(sums[:, 0], sums[:, 1]), CONSTANT)
+    low, high = found.interval_95 or (None, None)
+    return RankCorrelation(found.value, low, high, len(known), found.reason)
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> RankCorrelation:

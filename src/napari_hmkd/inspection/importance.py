@@ -134,7 +134,7 @@ def _occlusion(
 def _gradient(
     student: OpenModel, he: np.ndarray, token_px: int
 ) -> Generator[PartialImportance, None, None]:
-    saliency = _saliency()
+    attribution = saliency()
 
     def answer(tile: torch.Tensor) -> torch.Tensor:
         logits = _logits(student, tile)
@@ -144,7 +144,7 @@ def _gradient(
     # No gradient passes tensors that a caller's inference mode has made.
     with device_errors(device_of(student.network)), torch.inference_mode(False):
         tile = _as_input(student, [he]).requires_grad_()
-        slopes = saliency(answer).attribute(tile)[0].sum(dim=0).cpu().numpy()
+        slopes = attribution(answer).attribute(tile)[0].sum(dim=0).cpu().numpy()
     if not np.isfinite(slopes).all():
         raise _not_finite(student, "gradient")
     yield PartialImportance(Method.GRADIENT, block_reduce(slopes, token_px, np.sum))
@@ -180,7 +180,14 @@ def _log_odds(logits: torch.Tensor, grade: int) -> torch.Tensor:
     return logits[:, grade] - logits[:, others].logsumexp(dim=1)
 
 
-def _saliency() -> type:
+def saliency() -> type:
+    """captum's class of this name.
+
+    Raises
+    ------
+    HmkdError
+        If captum is not installed.
+    """
     try:
         from captum.attr import Saliency
     except ImportError as error:

@@ -7,9 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from napari_hmkd.inspection.tile import Gaze, TileInspection
-
-Tile = tuple[int, int]
+from napari_hmkd.inspection.tile import Gaze, Tile, TileInspection
 
 
 class MapKind(StrEnum):

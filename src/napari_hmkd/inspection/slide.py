@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 
-from napari_hmkd.errors import ModelError, SlideReadError, SlideStalledError
+from napari_hmkd.errors import ModelError, SlideReadError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inference import FailedTile
-from napari_hmkd.inspection.tile import LEVELS, TileInspection, inspect_tile
-from napari_hmkd.planning import read_tile
-from napari_hmkd.slide import Slide
+from napari_hmkd.inspection.pair import IhcTile, StainPair
+from napari_hmkd.inspection.tile import LEVELS, Tile, TileInspection, inspect_tile
+from napari_hmkd.model.stages import GRADES
 from napari_hmkd.tiling import TileGrid
 
 _AHEAD = 2  # tiles read while one is computed
-Tile = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StainPair:
-    """Where tiles are read: an H&E slide, and the IHC that belongs to it.
-
-    Attributes
-    ----------
-    he : Slide
-        Must stay open.
-    grid : TileGrid
-        Its tiles, as the student sees them.
-    read_ihc : callable or None
-        From a tile to its pixels on the registered IHC slide, uint8 (tile_px, tile_px, 3); None without
-        such a slide.
-    """
-
-    he: Slide
-    grid: TileGrid
-    read_ihc: Callable[[Tile], np.ndarray] | None = None
-
-    def read(self, tile: Tile) -> tuple[np.ndarray, np.ndarray | None]:
-        """H&E and IHC of a tile.
-
-        Raises
-        ------
-        SlideReadError
-            One of them is damaged there.
-        """
-        he = read_tile(self.he, self.grid, tile)
-        return he, None if self.read_ihc is None else self.read_ihc(tile)
+_LOGITS = {"student_logits": "student_logit", "teacher_logits": "teacher_logit"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedTile:
-    """A tile and what was seen in it."""
+    """A tile and what was seen in it.
+
+    Attributes
+    ----------
+    tile : (row, column)
+    inspection : TileInspection
+    moved_um : (y, x) or None
+        As `IhcTile.moved_um`; None without IHC.
+    """
 
     tile: Tile
     inspection: TileInspection
+    moved_um: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +56,10 @@ class TileRow:
         Cosine of both attentions by level, in [0, 1].
     attention_loss, logits_kl, cosine : float
         HM-KD's terms, unweighted.
+    moved_y_um, moved_x_um : float
+        As `InspectedTile.moved_um`.
+    student_logits, teacher_logits : tuple of float
+        What the networks say of the grades 0 to 3, before any temperature.
     """
 
     row: int
@@ -96,11 +77,22 @@ class TileRow:
     attention_loss: float | None
     logits_kl: float | None
     cosine: float | None
+    moved_y_um: float | None
+    moved_x_um: float | None
+    student_logits: tuple[float, ...]
+    teacher_logits: tuple[float, ...] | None
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Its columns."""
-        return tuple(one.name for one in fields(cls))
+        """Its columns; logits have one for each grade, `student_logit_0` and so on."""
+        plain = (one.name for one in fields(cls) if one.name not in _LOGITS)
+        logits = (f"{name}_{grade}" for name in _LOGITS.values() for grade in range(GRADES))
+        return (*plain, *logits)
+
+    def cells(self) -> tuple[float | None, ...]:
+        """Its numbers in the order of `names`."""
+        plain = (getattr(self, one.name) for one in fields(self) if one.name not in _LOGITS)
+        return (*plain, *self.student_logits, *(self.teacher_logits or (None,) * GRADES))
 
 
 def inspect_slide(
@@ -129,16 +121,15 @@ def inspect_slide(
     DeviceError
         If torch fails.
     """
-    wanted = (partial(_read, pair, (int(row), int(column))) for row, column in tiles)
-    with closing(pair.he.in_order(wanted, ahead=_AHEAD)) as reads:
-        for tile, read in reads:
-            if isinstance(read, SlideReadError):
-                yield FailedTile(*tile, str(read))
-                continue
-            try:
-                yield InspectedTile(tile, inspect_tile(student, read[0], teacher, read[1]))
-            except ModelError as error:
-                yield FailedTile(*tile, str(error))
+    wanted = [(int(row), int(column)) for row, column in tiles]
+    with closing(pair.in_order(wanted, _AHEAD)) as reads:
+        for tile, (he, ihc) in zip(wanted, reads, strict=True):
+            if isinstance(he, SlideReadError):
+                yield FailedTile(*tile, str(he))
+            elif isinstance(ihc, SlideReadError):
+                yield FailedTile(*tile, str(ihc))
+            else:
+                yield _inspected(tile, student, he, teacher, ihc)
 
 
 def row_of(inspected: InspectedTile, grid: TileGrid) -> TileRow:
@@ -149,6 +140,8 @@ def row_of(inspected: InspectedTile, grid: TileGrid) -> TileRow:
     expected = [float(p @ np.arange(len(p))) for p in one.probabilities]
     with_teacher = one.has_teacher
     agreed = [one.agreement(level) if with_teacher else None for level in LEVELS]
+    logits = [tuple(said.tolist()) for said in one.logits]
+    moved_um = inspected.moved_um or (None, None)
     return TileRow(
         inspected.tile[0],
         inspected.tile[1],
@@ -165,15 +158,19 @@ def row_of(inspected: InspectedTile, grid: TileGrid) -> TileRow:
         one.losses.get("attention"),
         one.losses.get("logits_kl"),
         one.losses.get("cosine"),
+        moved_um[0],
+        moved_um[1],
+        logits[0],
+        logits[1] if with_teacher else None,
     )
 
 
-def _read(
-    pair: StainPair, tile: Tile
-) -> tuple[Tile, tuple[np.ndarray, np.ndarray | None] | SlideReadError]:
+def _inspected(
+    tile: Tile, student: OpenModel, he: np.ndarray, teacher: OpenModel | None, ihc: IhcTile | None
+) -> InspectedTile | FailedTile:
+    pixels, moved_um = (None, None) if ihc is None else (ihc.pixels, ihc.moved_um)
     try:
-        return tile, pair.read(tile)
-    except SlideStalledError:
-        raise
-    except SlideReadError as error:
-        return tile, error
+        inspection = inspect_tile(student, he, teacher, pixels)
+    except ModelError as error:
+        return FailedTile(*tile, str(error))
+    return InspectedTile(tile, inspection, moved_um)

@@ -18,6 +18,9 @@ from napari_hmkd.model.closeness import cosine_loss, logits_kl
 from napari_hmkd.model.stages import PATCH_PX
 
 LEVELS = (0, 1, 2)
+Tile = tuple[int, int]
+"""Row and column of a tile on its slide's grid."""
+
 Token = tuple[int, int]
 """Row and column of a token on its level's grid."""
 
@@ -46,14 +49,16 @@ class TileInspection:
     attention : mapping
         From each gaze at hand to u(A) of levels 0, 1, 2: float32 (N, N), not negative, of norm one, rows
         the query tokens. Those of the teacher's H&E have IHC queries, those of its IHC have H&E queries.
-    probabilities : tuple of numpy.ndarray
-        Of the student and, where it took part, the teacher: float32 (4,), after each card's temperature.
+    logits, probabilities : tuple of numpy.ndarray
+        Of the student and, where it took part, the teacher: float32 (4,), before and after each card's
+        temperature.
     losses : mapping
         HM-KD's terms of this tile, unweighted: "attention 0" to "attention 2", their sum "attention",
         "logits_kl", and "cosine" where both have pooled features of one width. Empty without a teacher.
     """
 
     attention: Mapping[Gaze, tuple[np.ndarray, ...]]
+    logits: tuple[np.ndarray, ...]
     probabilities: tuple[np.ndarray, ...]
     losses: Mapping[str, float]
 
@@ -125,13 +130,12 @@ def inspect_tile(
         If torch fails, for want of memory or otherwise.
     """
     s = _run(student, he)
-    attention, probabilities = {Gaze.STUDENT: s.he}, [s.probabilities]
     if teacher is None or ihc is None:
-        return TileInspection(attention, tuple(probabilities), {})
+        return _inspection({Gaze.STUDENT: s.he}, (s,), {})
     require_pair(student, teacher)
     t = _run(teacher, he, ihc)
-    attention |= {Gaze.TEACHER_HE: t.he, Gaze.TEACHER_IHC: t.ihc}
-    return TileInspection(attention, (s.probabilities, t.probabilities), _losses(s, t))
+    attention = {Gaze.STUDENT: s.he, Gaze.TEACHER_HE: t.he, Gaze.TEACHER_IHC: t.ihc}
+    return _inspection(attention, (s, t), _losses(s, t))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +147,15 @@ class _Answer:
     logits: torch.Tensor
     pooled: torch.Tensor
     probabilities: np.ndarray
+
+
+def _inspection(
+    attention: Mapping[Gaze, tuple[np.ndarray, ...]],
+    answers: tuple[_Answer, ...],
+    losses: Mapping[str, float],
+) -> TileInspection:
+    logits = tuple(one.logits[0].numpy() for one in answers)
+    return TileInspection(attention, logits, tuple(one.probabilities for one in answers), losses)
 
 
 def _run(model: OpenModel, *stains: np.ndarray) -> _Answer:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
-from numbers import Real
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from napari_hmkd.errors import ModelError
+from napari_hmkd.model.card_fields import (
+    card_json,
+    check_fields,
+    check_names,
+    created_with,
+    is_number,
+    json_object,
+)
 from napari_hmkd.model.stages import GRADES, TILE_MULTIPLE_PX, WIDEST
 
 Role = Literal["teacher", "student"]
@@ -20,10 +23,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Cards written before these fields existed are read with the defaults.
 _ADDED_LATER = ("architecture", "conformal_level", "conformal_thresholds")
-
-
-def _created_with() -> str:
-    return f"napari-hmkd {version('napari-hmkd')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +89,12 @@ class ModelCard:
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.created_with:
-            object.__setattr__(self, "created_with", _created_with())
-        for field in fields(self):
-            wanted = _requirement(field.name, getattr(self, field.name))
-            if wanted:
-                raise ModelError(
-                    f"model card: {field.name} must be {wanted}, "
-                    f"found {getattr(self, field.name)!r}"
-                )
+            object.__setattr__(self, "created_with", created_with())
+        check_fields(self, _requirement, "model card")
 
     def to_json(self) -> str:
         """The card as JSON text."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return card_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -112,17 +105,8 @@ class ModelCard:
         ModelError
             If the text is no JSON object, or a field is missing, unknown or wrong.
         """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"model card: not valid JSON ({error})") from error
-        if not isinstance(data, dict):
-            raise ModelError(f"model card: must be a JSON object, found {type(data).__name__}")
-        known = {field.name for field in fields(cls)}
-        needed = known - set(_ADDED_LATER)
-        for problem, names in (("lacks", needed - data.keys()), ("unknown", data.keys() - known)):
-            if names:
-                raise ModelError(f"model card: {problem} {', '.join(sorted(names))}")
+        data = json_object(text, "model card")
+        check_names(data, cls, "model card", optional=_ADDED_LATER)
         return cls(**data)
 
     def normalise(self, tiles: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -158,32 +142,28 @@ class ModelCard:
         return pixels.float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _requirement(name: str, value: Any) -> str:
     """What a field must be, or nothing if it is."""
     match name:
         case "role":
             return "" if value in get_args(Role) else f"one of {get_args(Role)}"
         case "width":
-            right = _is_number(value) and 0 < value <= WIDEST
+            right = is_number(value) and 0 < value <= WIDEST
             return "" if right else f"a number above 0 and at most {WIDEST:g}"
         case "mpp" | "temperature":
-            return "" if _is_number(value) and value > 0 else "a positive number"
+            return "" if is_number(value) and value > 0 else "a positive number"
         case "tile_px":
             right = isinstance(value, int) and value > 0 and value % TILE_MULTIPLE_PX == 0
             return "" if right else f"a multiple of {TILE_MULTIPLE_PX}"
         case "mean" | "std":
-            right = isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))
+            right = isinstance(value, tuple) and len(value) == 3 and all(map(is_number, value))
             if name == "std":
                 return "" if right and min(value) > 0 else "three positive numbers"
             return "" if right else "three numbers"
         case "conformal_level":
-            return "" if _is_number(value) and 0 < value < 1 else "a number between 0 and 1"
+            return "" if is_number(value) and 0 < value < 1 else "a number between 0 and 1"
         case "conformal_thresholds":
-            right = isinstance(value, tuple) and all(map(_is_number, value))
+            right = isinstance(value, tuple) and all(map(is_number, value))
             return "" if right and len(value) in (0, GRADES) else f"{GRADES} numbers or none"
         case "architecture":
             right = isinstance(value, str) and (value == "hmkd" or value.startswith("timm:"))

@@ -1,22 +1,19 @@
-"""Weights as safetensors, with the model card as JSON beside them."""
+"""Teachers and students in files, with their model card."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialise
 from torch import nn
 
-from napari_hmkd.errors import ModelError, OutputError
+from napari_hmkd.errors import ModelError
 from napari_hmkd.model.card import ModelCard
 from napari_hmkd.model.stages import stage_channels
+from napari_hmkd.model.storage import read_card_file, read_tensors, write_model
 from napari_hmkd.model.student import Student
 from napari_hmkd.model.teacher import Teacher
 from napari_hmkd.model.tensors import check_tensors
@@ -25,11 +22,10 @@ from napari_hmkd.model.timm_student import PREFIX, TimmStudent, blank_timm_stude
 Network = Teacher | Student
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 CLASSES: dict[str, type[Network]] = {"teacher": Teacher, "student": Student}
-
-
-def card_path(path: str | os.PathLike[str]) -> Path:
-    """Where the card of a weights file lies: the same name with ``.json``."""
-    return Path(path).with_suffix(".json")
+_IMPORT = (
+    "A torch checkpoint (.pth, .pt, pickle) of the published program is imported with: "
+    "napari-hmkd-train convert"
+)
 
 
 def save(
@@ -54,21 +50,7 @@ def save(
     OutputError
         If the files cannot be written, or the name does not end in ``.safetensors``.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise OutputError(f"asked to write weights as {path.name}: end the name in .safetensors")
-    tensors = _stored(module, card, half)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            weights, text = Path(folder, path.name), Path(folder, card_path(path).name)
-            # Not save_file, whose files only their owner can read.
-            weights.write_bytes(serialise(tensors))
-            text.write_text(card.to_json(), encoding="utf-8")
-            os.replace(weights, path)
-            os.replace(text, card_path(path))
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write the model {path}: {error}") from error
+    write_model(Path(path), _stored(module, card, half), card.to_json())
 
 
 def as_stored(module: nn.Module, card: ModelCard, half: bool = False) -> Network | TimmStudent:
@@ -85,7 +67,7 @@ def as_stored(module: nn.Module, card: ModelCard, half: bool = False) -> Network
 def _stored(module: nn.Module, card: ModelCard, half: bool) -> dict[str, torch.Tensor]:
     """The checked content of a weights file."""
     tensors = {
-        name: (_halved(tensor) if half else tensor).cpu().contiguous()
+        name: (_halved(tensor) if half else tensor).cpu()
         for name, tensor in module.state_dict().items()
     }
     check_tensors(tensors, blank_of(card), f"the {card.role} to be saved")
@@ -112,7 +94,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network | TimmStudent, ModelCard
         If weights or card are missing or broken, or do not fit each other.
     """
     path = Path(path)
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path, _IMPORT)
     card = read_card(path)
     module = blank_of(card)
     check_tensors(tensors, module, str(path))
@@ -127,16 +109,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     ModelError
         If it is missing or broken.
     """
-    path = Path(path)
-    try:
-        return ModelCard.from_json(card_path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"the model {path} needs its card {card_path(path).name} beside it, which cannot be "
-            f"read ({error}): copy both files, or convert the checkpoint again"
-        ) from error
-    except ModelError as error:
-        raise ModelError(f"{card_path(path)}: {error}") from error
+    return read_card_file(Path(path), ModelCard.from_json)
 
 
 def blank(role: str, width: float) -> Network:
@@ -179,16 +152,3 @@ def fill(module: AnyNetwork, tensors: Mapping[str, torch.Tensor]) -> AnyNetwork:
         assign=True,
     )
     return module.eval()
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file."""
-    if not path.is_file():
-        raise ModelError(f"there is no model file {path}")
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"{path} is not a safetensors file ({error}). A torch checkpoint (.pth, .pt, pickle) "
-            "of the published program is imported with: napari-hmkd-train convert"
-        ) from error

@@ -13,14 +13,19 @@ TEMPERATURE = 5.0
 def logits_kl(
     student: torch.Tensor, teacher: torch.Tensor, temperature: float = TEMPERATURE
 ) -> torch.Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(student / T)) / B, from logits (B, 4).
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)) / B, from logits.
 
     Parameters
     ----------
     student, teacher : torch.Tensor
-        Logits (B, 4).
+        Logits (B, classes).
     temperature : float
-        T; the published 5 by default.
+        T; HM-KD's 5 by default.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar in the precision of the student's logits, at least float32.
     """
     # The term is small beside its parts: float32 would keep three digits. MPS has no float64.
     dtype = torch.float32 if student.device.type == "mps" else torch.float64
@@ -30,7 +35,7 @@ def logits_kl(
         reduction="batchmean",
         log_target=True,
     )
-    return temperature**2 * divergence.float()
+    return temperature**2 * divergence.to(torch.promote_types(student.dtype, torch.float32))
 
 
 def cosine_loss(

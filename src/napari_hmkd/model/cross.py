@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from napari_hmkd.model.blocks import NormedMlp, SeparableConv
-from napari_hmkd.model.planes import MAPS, AttentionPlanes, attend
+from napari_hmkd.model.gather import gather
+from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
 
 
@@ -25,8 +26,8 @@ class StainAttention(nn.Module):
         self.mlp = NormedMlp(channels)
 
     def attended(
-        self, normed: torch.Tensor, query: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, normed: torch.Tensor, query: torch.Tensor, keep: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What `query` gathers from this stain.
 
         Parameters
@@ -35,14 +36,15 @@ class StainAttention(nn.Module):
             (B, C, h, w), this stain after `norm`.
         query : torch.Tensor
             (B, C, h, w), from either stain.
+        keep : bool
+            Whether A is asked for.
 
         Returns
         -------
-        tuple of torch.Tensor
-            The projected A v, (B, C, h, w), and A, (B, N, N).
+        tuple
+            The projected A v, (B, C, h, w), and A, (B, N, N), or None.
         """
-        attention = self.planes(query, self.key(normed))
-        out = attend(attention, self.value(normed))
+        out, attention = gather(self.planes, query, self.key(normed), self.value(normed), keep)
         with float32_island(out):
             return self.project(out), attention
 
@@ -56,13 +58,13 @@ class CrossBlock(nn.Module):
         self.ihc = StainAttention(channels)
 
     def forward(
-        self, he: torch.Tensor, ihc: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Both stains (B, C, h, w) -> both stains, then A of H&E and of IHC (B, N, N)."""
+        self, he: torch.Tensor, ihc: torch.Tensor, keep: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Both stains (B, C, h, w) -> both stains, then A of H&E and of IHC (B, N, N), if to keep."""
         he_normed, ihc_normed = self.he.norm(he), self.ihc.norm(ihc)
         he_query, ihc_query = self.he.query(he_normed), self.ihc.query(ihc_normed)
-        he_gain, he_attention = self.he.attended(he_normed, ihc_query)
-        ihc_gain, ihc_attention = self.ihc.attended(ihc_normed, he_query)
+        he_gain, he_attention = self.he.attended(he_normed, ihc_query, keep)
+        ihc_gain, ihc_attention = self.ihc.attended(ihc_normed, he_query, keep)
         he, ihc = he + he_gain, ihc + ihc_gain
         he = he + self.he.mlp(self.he.mlp_norm(he))
         ihc = ihc + self.ihc.mlp(self.ihc.mlp_norm(ihc))
@@ -76,9 +78,9 @@ class DistilledBlock(nn.Module):
         super().__init__()
         self.he = StainAttention(channels)
 
-    def forward(self, he: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """H&E (B, C, h, w) -> H&E, and its A (B, N, N)."""
+    def forward(self, he: torch.Tensor, keep: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """H&E (B, C, h, w) -> H&E, and its A (B, N, N), if it is to be kept."""
         normed = self.he.norm(he)
-        gain, attention = self.he.attended(normed, self.he.query(normed))
+        gain, attention = self.he.attended(normed, self.he.query(normed), keep)
         # The published student feeds the MLP the block's input, not the attention's output.
         return he + gain + self.he.mlp(self.he.mlp_norm(he)), attention

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv
-from napari_hmkd.model.planes import MAPS, AttentionPlanes, attend
+from napari_hmkd.model.gather import gather
+from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
 
 KERNELS = (1, 3, 5, 7)
@@ -71,7 +72,7 @@ class GlobalUnit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape, float32."""
-        return attend(self.planes(self.query(x), self.key(x)), self.value(x))
+        return gather(self.planes, self.query(x), self.key(x), self.value(x))[0]
 
 
 class Bottleneck(nn.Sequential):

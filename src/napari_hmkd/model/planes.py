@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, widened
 
 MAPS = 4
+AttentionForm = Literal["auto", "plain"]
+"""How attention is computed: "auto" is the fastest way to the same numbers where there is another one
+than the formula's own, which is "plain"."""
+
 SCORE_LIMIT = 1e4
 """Largest score S. The reference networks and the demo student on its own tissue stay below 1. On
 tissue unlike any seen in training a block answers with the third power of what is too large, and
@@ -33,6 +38,7 @@ class AttentionPlanes(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.recompute = False
+        self.form: AttentionForm = "auto"
         self.mix = nn.Conv2d(MAPS, MAPS, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(MAPS)
         self.merge = nn.Conv2d(MAPS, 1, 3, padding=1, bias=False)
@@ -61,8 +67,8 @@ class AttentionPlanes(nn.Module):
         """Scores of queries with keys, convolved: (B, 4, N, N)."""
         channels = key.shape[1] // MAPS
         # (B, maps C, h, w) -> (B, maps, C, N)
-        q = query.float().unflatten(1, (-1, channels)).flatten(3)
-        k = key.float().unflatten(1, (MAPS, channels)).flatten(3)
+        q = widened(query).unflatten(1, (-1, channels)).flatten(3)
+        k = widened(key).unflatten(1, (MAPS, channels)).flatten(3)
         return _convolve(self.mix, (q * channels**-0.5).transpose(2, 3) @ k)
 
     def _merged(self, mixed: torch.Tensor) -> torch.Tensor:
@@ -112,7 +118,7 @@ def attend(attention: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """A v in float32: attention (B, N, N), value (B, C, h, w) -> (B, C, h, w)."""
     with float32_island(value):
         # (B, C, N) @ (B, N queries, N keys)^T
-        out = value.float().flatten(2) @ attention.transpose(1, 2)
+        out = widened(value).flatten(2) @ attention.transpose(1, 2)
     return out.unflatten(2, value.shape[2:])
 
 

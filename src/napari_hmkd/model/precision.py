@@ -18,6 +18,11 @@ def float32_island(tensor: torch.Tensor) -> AbstractContextManager[None]:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
+def widened(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as float32, or as it is where it has more."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def wide_range(tensor: torch.Tensor) -> AbstractContextManager[None]:
     """Switch autocast to float16 off, which ends at 65504; bfloat16 has float32's range."""
     kind = tensor.device.type

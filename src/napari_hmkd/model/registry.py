@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from napari_hmkd.errors import ModelError
@@ -13,21 +14,37 @@ PACKAGED = {
     "demo-student": "demo_student.safetensors",
     "demo-teacher": "demo_teacher.safetensors",
 }
+PACKAGED_BIOMARKERS = {"demo": "demo_biomarkers.safetensors"}
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The weights file of a packaged model, by name, or the file itself.
+    """The weights file of a packaged grader, by name, or the file itself.
 
     Raises
     ------
     ModelError
         If it is neither a packaged name nor a file.
     """
+    return _find(name_or_path, PACKAGED)
+
+
+def find_biomarkers(name_or_path: str | os.PathLike[str]) -> Path:
+    """The weights file of a packaged biomarker model, by name, or the file itself.
+
+    Raises
+    ------
+    ModelError
+        If it is neither a packaged name nor a file.
+    """
+    return _find(name_or_path, PACKAGED_BIOMARKERS)
+
+
+def _find(name_or_path: str | os.PathLike[str], packaged: Mapping[str, str]) -> Path:
     name = os.fspath(name_or_path)
-    path = WEIGHTS / PACKAGED[name] if name in PACKAGED else Path(name)
+    path = WEIGHTS / packaged[name] if name in packaged else Path(name)
     if not path.is_file():
         raise ModelError(
             f"asked for the model {name!r}, but there is no file {path}: "
-            f"name a .safetensors file or one of {', '.join(PACKAGED)}"
+            f"name a .safetensors file or one of {', '.join(packaged)}"
         )
     return path

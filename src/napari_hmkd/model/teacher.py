@@ -7,8 +7,10 @@ from torch import nn
 
 from napari_hmkd.model.blocks import Head, initialise
 from napari_hmkd.model.cross import CrossBlock
+from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.mixer import Stage
 from napari_hmkd.model.outputs import TeacherAttention, TeacherOutput
+from napari_hmkd.model.planes import AttentionForm
 from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
 
 DEPTHS = (2, 2, 6, 2)
@@ -53,7 +55,7 @@ class Teacher(nn.Module):
         for he_stage, ihc_stage, crossed in zip(
             self.he_stages, self.ihc_stages, self.crossed, strict=True
         ):
-            he, ihc, he_matrix, ihc_matrix = crossed(he_stage(he), ihc_stage(ihc))
+            he, ihc, he_matrix, ihc_matrix = crossed(he_stage(he), ihc_stage(ihc), attention)
             he_matrices.append(he_matrix)
             ihc_matrices.append(ihc_matrix)
             maps.append(he)
@@ -63,12 +65,21 @@ class Teacher(nn.Module):
         return TeacherOutput(logits, pooled, embedding, tuple(maps), matrices)
 
 
-def build_teacher(*, width: float = 1.0) -> Teacher:
-    """A teacher with fresh weights; width 1.0 is the published size (15.39 M parameters).
+def build_teacher(*, width: float = 1.0, attention_form: AttentionForm = "auto") -> Teacher:
+    """A teacher with fresh weights.
+
+    Parameters
+    ----------
+    width : float
+        Of the channels; 1.0 is the published size (15.39 M parameters).
+    attention_form : {"auto", "plain"}
+        How it computes attention, which does not change its numbers: see `set_attention_form`.
 
     Raises
     ------
     ValueError
         If `width` is not above 0 and at most 8.
     """
-    return Teacher(stage_channels(width)).apply(initialise)
+    teacher = Teacher(stage_channels(width)).apply(initialise)
+    set_attention_form(teacher, attention_form)
+    return teacher

@@ -25,7 +25,7 @@ def check_tensors(tensors: Mapping[str, torch.Tensor], module: nn.Module, what: 
         if tensors[name].shape != tensor.shape:
             raise ModelError(
                 f"{what} has {name} of shape {tuple(tensors[name].shape)}, where this network "
-                f"needs {tuple(tensor.shape)}: role, width or architecture differ"
+                f"needs {tuple(tensor.shape)}: they are of different networks"
             )
         if not torch.isfinite(tensors[name]).all():
             raise ModelError(f"{what} has values in {name} that are not finite")

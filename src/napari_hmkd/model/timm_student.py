@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -19,9 +16,13 @@ from napari_hmkd.model.precision import float32_island
 from napari_hmkd.model.shapes import answer_shapes
 from napari_hmkd.model.stages import GRADES, check_tiles
 from napari_hmkd.model.tensors import check_tensors
+from napari_hmkd.model.timm_networks import PREFIX, create, read_weights, refusals
 
-PREFIX = "timm:"
 STAGES = 4
+_REFUSAL = (
+    "cannot be the student ({reason}): it must give four feature maps and have one linear classifier, as "
+    "resnet18, convnext_tiny or vit_small_patch16_224 do"
+)
 
 
 class TimmStudent(nn.Module):
@@ -98,11 +99,11 @@ def build_timm_student(name: str, weights: Path | None = None, *, tile_px: int) 
         If there is no such network, it cannot serve as a student, or the file does not fit it.
     """
     name = name.removeprefix(PREFIX)
-    backbone = _create(name)
+    backbone = create(name, _REFUSAL, num_classes=GRADES)
     if weights is not None:
         backbone.load_state_dict(_weights_for(backbone, weights))
     student = _fit(name, backbone, tile_px)
-    with _reasons(name):
+    with refusals(name, _REFUSAL):
         found = answer_shapes(student, tile_px)
         if found.logits.shape != (1, GRADES) or len(found.maps) != STAGES:
             raise ValueError(f"it answers a tile with the shape {tuple(found.logits.shape)}")
@@ -119,40 +120,15 @@ def blank_timm_student(name: str, tile_px: int) -> TimmStudent:
     """
     # Not on the meta device: a file holds no buffers that timm computes when it builds.
     with torch.random.fork_rng(devices=[]):
-        return _fit(name, _create(name), tile_px)
-
-
-def _create(name: str) -> nn.Module:
-    if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.4)
-        raise ModelError(
-            f"timm {timm.__version__} has no network {name!r}; "
-            f"the nearest names are {', '.join(near) or 'listed by timm.list_models()'}"
-        )
-    with _reasons(name):
-        return timm.create_model(name, pretrained=False, num_classes=GRADES)
+        return _fit(name, create(name, _REFUSAL, num_classes=GRADES), tile_px)
 
 
 def _fit(name: str, backbone: Any, tile_px: int) -> TimmStudent:
     """Make a student of a network, for tiles of one size."""
-    with _reasons(name):
+    with refusals(name, _REFUSAL):
         if hasattr(backbone, "set_input_size"):
             backbone.set_input_size(img_size=(tile_px, tile_px))
         return TimmStudent(name, backbone)
-
-
-@contextmanager
-def _reasons(name: str) -> Iterator[None]:
-    """Turn whatever timm finds wrong into a `ModelError`."""
-    try:
-        yield
-    # No two networks of timm refuse alike.
-    except (RuntimeError, TypeError, ValueError, LookupError, AssertionError, AttributeError) as e:
-        reason = str(e).partition("\n")[0] or type(e).__name__
-        raise ModelError(
-            f"{PREFIX}{name} cannot be the student ({reason}): it must give four feature maps and "
-            "have one linear classifier, as resnet18, convnext_tiny or vit_small_patch16_224 do"
-        ) from e
 
 
 def _stage_ends(stages: Sequence[dict[str, Any]]) -> list[int]:
@@ -167,7 +143,7 @@ def _stage_ends(stages: Sequence[dict[str, Any]]) -> list[int]:
 
 def _weights_for(backbone: Any, path: Path) -> dict[str, torch.Tensor]:
     """A file's tensors, with the network's own classifier where the file's is another."""
-    tensors, own = _read(path), backbone.state_dict()
+    tensors, own = read_weights(path), backbone.state_dict()
     classifier = backbone.pretrained_cfg.get("classifier")
     names = [f"{classifier}.{part}" for part in ("weight", "bias")]
     left_out = [name for name in names if name in own and not _same_shape(tensors, own, name)]
@@ -185,17 +161,3 @@ def _weights_for(backbone: Any, path: Path) -> dict[str, torch.Tensor]:
 
 def _same_shape(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], name: str) -> bool:
     return name in a and a[name].shape == b[name].shape
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of weights, read without running code of its own."""
-    if not path.is_file():
-        raise ModelError(f"there is no file of weights {path}")
-    try:
-        found = timm.models.load_state_dict(str(path), weights_only=True)
-        return {str(name): torch.as_tensor(tensor) for name, tensor in found.items()}
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise ModelError(
-            f"{path} cannot be read as weights of timm: it is damaged, of another kind, or holds "
-            f"code, which is never run ({type(error).__name__})"
-        ) from error

@@ -58,7 +58,7 @@ def test_a_piece_that_time_cuts_short_goes_on_and_ends(place: Place) -> None:
     assert not place.outcome(piece).exists()
     assert train_piece(piece, TINY, place, stop_at=time.time() + LATER)
     outcome = json.loads(place.outcome(piece).read_text(encoding="utf-8"))
-    assert outcome["validation_kappa"] == outcome["best_validation_kappa"]
+    assert outcome["validation_kappa"] == outcome["best_validation_score"]
     assert place.weights(piece).is_file()
     log = (place.folder / "logs" / f"{piece.name}.txt").read_text(encoding="utf-8")
     assert log.count("epoch 1/2") == log.count("epoch 2/2") == 1

@@ -92,6 +92,6 @@ def missing_message(name: str, found: Iterable[PixelSize], guess: float | None) 
     )
     return (
         f"'{name}' has no usable pixel size: {reason}. State the micrometres per pixel: "
-        f"--mpp on the command line, the pixel size field of the widget, or "
-        f"open_slide(path, mpp=...).{hint}"
+        f"--mpp on the command line (--ihc-mpp of an IHC), the pixel size field of the panel Grade HER2, "
+        f"or open_slide(path, mpp=...).{hint}"
     )

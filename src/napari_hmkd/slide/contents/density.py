@@ -14,6 +14,7 @@ _GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
 _GLASS_SEARCH = (
     1_000_000  # pixels, in which glass is looked for: every second of each row and so on
 )
+_STRIP_PX = 64  # columns that are averaged at once
 
 
 def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
@@ -29,12 +30,10 @@ def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
     -------
     float32 (3, height, width), 0 where brighter than glass.
     """
-    colour = _channels_first(pixels)
-    glass = np.asarray(glass, np.float32)[:, None, None]
-    density = np.log10((glass + 1) / (np.minimum(colour, glass) + 1))
-    # What the scanner left out is filled with pure white: its border is no edge of anything.
-    density[:, colour.min(axis=0) == 255] = 0
-    return density
+    glass = np.asarray(glass, np.float32)[:, None]
+    of_value = np.log10((glass + 1) / (np.minimum(np.arange(256, dtype=np.float32), glass) + 1))
+    # What the scanner left out is filled with pure white, as bright as any glass: its border is no edge.
+    return np.stack([table[pixels[..., channel]] for channel, table in enumerate(of_value)])
 
 
 def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
@@ -62,8 +61,9 @@ def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
         # Pale tissue from edge to edge is paler than a usual glass: at least as bright as it, then.
         brightest = np.percentile(colour[:, ~unscanned], 99, axis=1) if (~unscanned).any() else 0
         return np.maximum(brightest, _GLASS_RGB).astype(np.float32)
-    sample = colour[:, empty]
-    return np.median(sample[:, :: max(1, sample.shape[1] // _GLASS_SAMPLE)], axis=1)
+    found = np.flatnonzero(empty)
+    sample = found[:: max(1, len(found) // _GLASS_SAMPLE)]
+    return np.median(colour.reshape(3, -1)[:, sample], axis=1)
 
 
 def _channels_first(pixels: np.ndarray) -> np.ndarray:
@@ -76,8 +76,17 @@ def window_px(um_per_px: float) -> int:
     return max(3, round(_WINDOW_UM / um_per_px))
 
 
+def window_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean in a square window of so many pixels, as `scipy.ndimage.uniform_filter` has it."""
+    down = np.empty_like(values)
+    for start in range(0, values.shape[1], _STRIP_PX):
+        strip = np.s_[:, start : start + _STRIP_PX]
+        # Pixels of one column of a whole mask may lie so far apart that they share a line of the cache.
+        down[strip] = ndimage.uniform_filter1d(np.ascontiguousarray(values[strip]), window, axis=0)
+    return ndimage.uniform_filter1d(down, window, axis=1)
+
+
 def spread(values: np.ndarray, window: int) -> np.ndarray:
     """Standard deviation in a square window."""
-    mean = ndimage.uniform_filter(values, window)
-    square = ndimage.uniform_filter(values * values, window)
+    mean, square = window_mean(values, window), window_mean(values * values, window)
     return np.sqrt(np.maximum(square - mean * mean, 0))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 from skimage.measure import label
-from skimage.morphology import isotropic_dilation
+
+from napari_hmkd.slide.contents.morphology import within
 
 _INK_DENSITY = 0.15  # below it the ratios are noise
 _FAINT_DENSITY = 0.04
@@ -48,9 +49,9 @@ def find_pen(density: np.ndarray, um_per_px: float) -> np.ndarray:
         return sure
     # A mark goes on into its faint edge, and where strokes of two inks cross into a dark mixture.
     faint = (inked | reddish) & (strongest > _FAINT_DENSITY)
-    near = isotropic_dilation(sure, _REACH_UM / um_per_px)
+    near = within(sure, _REACH_UM / um_per_px)
     likely = sure | (faint & near) | (reddish & (mean > 0.45))
-    return isotropic_dilation(touching(likely, sure), _RIM_UM / um_per_px)
+    return within(touching(likely, sure), _RIM_UM / um_per_px)
 
 
 def keep_large(mask: np.ndarray, area_px: float) -> np.ndarray:

@@ -10,6 +10,8 @@ from skimage.draw import line
 from skimage.measure import label
 from skimage.transform import probabilistic_hough_line
 
+from napari_hmkd.slide.contents.density import window_mean
+from napari_hmkd.slide.contents.morphology import dilation, opening
 from napari_hmkd.slide.contents.pen import keep_large, touching
 
 _MESH_UM = 72.0  # a fat cell: every window holds some membrane
@@ -46,15 +48,15 @@ def faint_mesh(
     """
     reach = max(3, round(_MEMBRANE_UM / um_per_px))
     window = max(3, round(_MESH_UM / um_per_px))
-    ridges = np.where(known, 0, ndimage.white_tophat(density, (reach, reach)))
-    weight = ndimage.uniform_filter((~known).astype(np.float32), window)
-    mean = ndimage.uniform_filter(ridges, window) / np.maximum(weight, 1 / window**2)
+    ridges = np.where(known, 0, density - opening(density, reach))
+    weight = window_mean((~known).astype(np.float32), window)
+    mean = window_mean(ridges, window) / np.maximum(weight, 1 / window**2)
     mesh = (mean > _RIDGES) & ~known
-    mesh = ndimage.grey_opening(mesh, (reach, reach))  # rims of tissue are thin, fat is not
+    mesh = opening(mesh, reach)  # rims of tissue are thin, fat is not
     mesh = keep_large(mesh, _SMALLEST_MESH_UM2 / um_per_px**2)
     if not mesh.any():
         return mesh
-    near = ndimage.grey_dilation(tissue, (reach, reach))
+    near = dilation(tissue, reach)
     return touching(mesh, near)
 
 
@@ -75,12 +77,13 @@ def straight_lines(mask: np.ndarray, density: np.ndarray, um_per_px: float) -> n
     """
     width = max(3, round(_LINE_WIDTH_UM / um_per_px))
     shortest = max(8, round(_SHORTEST_LINE_UM / um_per_px))
-    thin = mask & ~ndimage.grey_opening(mask, (width, width), mode="constant")
+    broad = opening(np.pad(mask, width), width)[width:-width, width:-width]
+    thin = mask & ~broad
     thin = _extended(thin, shortest)
     found = np.zeros_like(mask)
     if not thin.any():
         return found
-    across = np.stack([ndimage.uniform_filter(channel, width) for channel in density])
+    across = np.stack([window_mean(channel, width) for channel in density])
     for start, end in probabilistic_hough_line(
         thin, threshold=shortest // 2, line_length=shortest, line_gap=width, rng=0
     ):
@@ -88,7 +91,7 @@ def straight_lines(mask: np.ndarray, density: np.ndarray, um_per_px: float) -> n
         colour = across[:, *at].mean(axis=1)
         if np.ptp(colour) <= _COLOURLESS * colour.max():
             found[at] = True
-    return ndimage.grey_dilation(found, (width + 2, width + 2)) & thin
+    return dilation(found, width + 2) & thin
 
 
 def _extended(mask: np.ndarray, length_px: int) -> np.ndarray:

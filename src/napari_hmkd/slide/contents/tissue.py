@@ -9,7 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from napari_hmkd.geometry import Size
-from napari_hmkd.slide.contents.density import glass_colour, optical_density, spread, window_px
+from napari_hmkd.slide.contents.density import (
+    glass_colour,
+    optical_density,
+    spread,
+    window_mean,
+    window_px,
+)
+from napari_hmkd.slide.contents.morphology import closing
 from napari_hmkd.slide.contents.pen import find_pen, keep_large
 from napari_hmkd.slide.contents.thin import faint_mesh, straight_lines
 from napari_hmkd.slide.overview import Overview, read_overview
@@ -143,7 +150,7 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     density = optical_density(pixels, glass_colour(pixels, um_per_px))
     strongest, grey = density.max(axis=0), density.mean(axis=0)
     uneven = spread(grey, window) > _UNEVEN
-    thick = ndimage.uniform_filter(strongest, window) > _FAINT
+    thick = window_mean(strongest, window) > _FAINT
     pen = find_pen(density, um_per_px)
     tissue = ((uneven & thick) | (strongest > _DENSE)) & ~pen
     if not tissue.any():
@@ -151,7 +158,7 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     tissue |= faint_mesh(grey, tissue | pen, tissue, um_per_px)
     px_per_um2 = 1 / um_per_px**2
     gap = 2 * round(_GAP_UM / um_per_px) + 1
-    tissue = ndimage.grey_closing(tissue, (gap, gap), mode="nearest")
+    tissue = closing(tissue, gap)
     tissue = ~keep_large(~tissue, _LARGEST_HOLE_UM2 * px_per_um2) & ~pen
     tissue &= ~straight_lines(tissue, density, um_per_px)
     piece = min(_SMALLEST_PIECE_UM2 * px_per_um2, 0.05 * tissue.size)

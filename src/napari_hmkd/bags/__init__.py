@@ -1,0 +1,1 @@
+"""Bags: what a frozen encoder says about the tissue tiles of a slide."""

@@ -1,0 +1,1 @@
+"""Slide-level biomarker status from a bag of tiles."""

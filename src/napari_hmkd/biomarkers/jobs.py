@@ -1,0 +1,169 @@
+"""Many slides: each to its bag, and one slide's bad luck is not the others'."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from napari_hmkd.bags.bag import read_bag, write_bag
+from napari_hmkd.biomarkers.attributes import FAILED, KEY, MIN_TISSUE, bag_name
+from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
+from napari_hmkd.errors import DataError, HmkdError, OutputError
+from napari_hmkd.grading import result_key
+from napari_hmkd.output_folder import is_there
+from napari_hmkd.planning import GradeSettings, tile_grid
+from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide.finding import find_slides
+
+_LOG = logging.getLogger(__name__)
+Watch = Callable[[BagExtraction], Iterable[EncodedBatch]]
+
+
+class BagStatus(StrEnum):
+    """What became of a slide."""
+
+    WRITTEN = "written"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagJob:
+    """One slide to be turned into a bag.
+
+    Attributes
+    ----------
+    slide : str
+        Path or address.
+    path : pathlib.Path
+        The bag's file.
+    encoder : Encoder
+    settings : GradeSettings
+        Which tiles, in what batches and where.
+    mpp : float or None
+        Micrometres per pixel as the user states them.
+    backend : str or None
+        The back end to insist on.
+    fresh : bool
+        Make it anew where it is there already, and take up nothing that was kept.
+    """
+
+    slide: str
+    path: Path
+    encoder: Encoder
+    settings: GradeSettings
+    mpp: float | None = None
+    backend: str | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BagOutcome:
+    """A job that is done.
+
+    Attributes
+    ----------
+    status : BagStatus
+        A slide is skipped whose bag is there already, complete and the same.
+    message : str
+        Why it failed; else empty.
+    patches, failed : int
+        How many there are, and how many could not be read or encoded.
+    warnings : tuple of str
+        What a reader of the bag has to know.
+    """
+
+    status: BagStatus
+    message: str = ""
+    patches: int = 0
+    failed: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
+    """The slides that are meant, see `find_slides`, and the file of each one's bag.
+
+    Raises
+    ------
+    SlideError
+        If a folder holds no slide.
+    OutputError
+        If two slides would have one bag, or there can be no such folder.
+    """
+    files: dict[str, Path] = {}
+    owners: dict[str, str] = {}
+    for slide in find_slides(slides):
+        name = bag_name(
+            slide.rstrip("/").rpartition("/")[2] if "://" in slide else Path(slide).name
+        )
+        other = owners.setdefault(name.casefold(), slide)
+        if other != slide:
+            raise OutputError(
+                f"asked for the bags of {other} and {slide}, which would both be {name}.h5 in {out}; make them in "
+                "separate runs with another output folder each"
+            )
+        files[slide] = out / f"{name}.h5"
+    try:
+        is_there(out)
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"asked to write bags to {out}, but: {error}; choose another folder"
+        ) from error
+    return files
+
+
+def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
+    """Do a job; a slide that cannot be used is an outcome, too.
+
+    Until the bag is whole its features are kept beside it, in a hidden file.
+
+    Parameters
+    ----------
+    job : BagJob
+    watch : callable
+        Runs the extraction, and may show how far it is.
+    """
+    try:
+        with open_slide(job.slide, backend=job.backend) as opened:
+            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+            if not job.fresh and (patches := _finished(job, slide)):
+                return BagOutcome(BagStatus.SKIPPED, patches=patches)
+            kept_in = None if job.fresh else job.path.parent
+            extraction = start_extraction(
+                slide, job.encoder, job.settings, kept_in=kept_in, hidden=True
+            )
+            for _ in watch(extraction):
+                pass
+            bag = extraction.bag()
+            write_bag(job.path, bag)
+            if extraction.store is not None:
+                extraction.store.remove()
+    except HmkdError as error:
+        return BagOutcome(BagStatus.FAILED, str(error))
+    except Exception as error:
+        _LOG.exception("making the bag of %s", job.slide)
+        return BagOutcome(BagStatus.FAILED, f"{job.slide}: {error!r}")
+    return BagOutcome(
+        BagStatus.WRITTEN, "", len(bag.features), len(extraction.failed), extraction.warnings
+    )
+
+
+def _finished(job: BagJob, slide: Slide) -> int:
+    """Patches of the bag that is there already, if it is the one that the job would make; else 0.
+
+    What could not be read is tried again, and a bag that cannot be read is made anew.
+    """
+    try:
+        bag = read_bag(job.path)
+    except DataError:
+        return 0
+    settings, model = job.settings, job.encoder.model
+    key = result_key(slide, tile_grid(slide, model.card, settings.overlap), model, settings)
+    wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0)
+    said = tuple(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED))
+    return len(bag.features) if said == wanted else 0

@@ -1,0 +1,99 @@
+"""Biomarkers of a slide from start to end: the one path of the button, the command line and the tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
+from napari_hmkd.biomarkers.prediction import BiomarkerModel, Prediction, predict
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.slide import Slide, TissueMask
+
+
+@dataclass(slots=True, eq=False)
+class SlideBiomarkers:
+    """One slide whose biomarkers are being predicted. It may be run, stopped and run on.
+
+    Attributes
+    ----------
+    extraction : BagExtraction
+        Makes the slide's bag.
+    model : BiomarkerModel
+    predictions : tuple of Prediction
+        One for each target, when it has run to the end; else none.
+    seconds : float
+        Time spent in `run` so far.
+    """
+
+    extraction: BagExtraction
+    model: BiomarkerModel
+    predictions: tuple[Prediction, ...] = ()
+    seconds: float = 0.0
+
+    def run(self) -> Generator[EncodedBatch, None, None]:
+        """Encode the tiles that remain, then judge the bag of all.
+
+        Raises
+        ------
+        DeviceError, ModelError, SlideError
+            As `BagExtraction.run`, `BagExtraction.bag` and `predict`.
+        """
+        started = time.perf_counter()
+        for batch in self.extraction.run():
+            self.seconds += time.perf_counter() - started
+            yield batch
+            started = time.perf_counter()
+        device = str(self.extraction.runner.device)  # it may have run out of memory before
+        self.predictions = predict(self.extraction.bag(), self.model, device)
+        self.seconds += time.perf_counter() - started
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results has to know, besides the notices."""
+        return self.extraction.warnings
+
+    @property
+    def notice(self) -> str:
+        """The sentences that every output of model and encoder must carry."""
+        cards = self.model.card, self.extraction.encoder.model.card
+        return "; ".join(dict.fromkeys(card.notice for card in cards if card.notice))
+
+    def attention_map(self, prediction: Prediction) -> np.ndarray:
+        """Relative attention of the tiles: float32 (rows, columns), NaN where there is no patch."""
+        grid = self.extraction.plan.grid
+        found = np.full((grid.rows, grid.columns), np.nan, np.float32)
+        found[tuple(self.extraction.encoded_tiles().T)] = prediction.relative_attention
+        return found
+
+
+def start_biomarkers(
+    slide: Slide,
+    model: BiomarkerModel,
+    encoder: Encoder,
+    settings: GradeSettings | None = None,
+    tissue: TissueMask | None = None,
+    kept_in: Path | None = None,
+) -> SlideBiomarkers:
+    """Check slide, encoder and device, find the tissue, and get ready to run.
+
+    Parameters
+    ----------
+    slide, encoder, settings, tissue, kept_in
+        As in `start_extraction`.
+    model : BiomarkerModel
+        Of bags by that encoder, see `encoder_of`.
+
+    Raises
+    ------
+    DeviceError, PixelSizeError, UnsuitableSlideError, SlideError
+        As in `start_extraction`.
+    """
+    return SlideBiomarkers(
+        start_extraction(slide, encoder, settings, tissue, kept_in=kept_in), model
+    )

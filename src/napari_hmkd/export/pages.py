@@ -1,0 +1,41 @@
+"""Self-contained pages: one file with its pictures in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template of this folder; a name that it lacks is an error, and text is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    text = files("napari_hmkd.export").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(**values)
+
+
+def flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values of nested mappings, the names joined by dots."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from flat(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, "" if values is None else str(values)
+
+
+def jpeg_url(pixels: np.ndarray) -> str:
+    """A picture, uint8 (height, width, 3), for the `src` of an image."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return data_url("jpeg", file.getvalue())
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """A file of a kind such as "png" for the `src` of an image."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,91 @@
+"""What the cards of all kinds of models share: fields that are checked, and their JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from napari_hmkd.errors import ModelError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def created_with() -> str:
+    """This program and its version."""
+    return f"napari-hmkd {version('napari-hmkd')}"
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, which no bool is."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_fields(
+    card: DataclassInstance, requirement: Callable[[str, Any], str], what: str
+) -> None:
+    """Check every field.
+
+    Parameters
+    ----------
+    requirement : callable
+        Of a field's name and value: what it must be, or nothing if it is.
+    what : str
+        How a message calls the card.
+
+    Raises
+    ------
+    ModelError
+        Naming the first field that is wrong.
+    """
+    for field in fields(card):
+        if wanted := requirement(field.name, getattr(card, field.name)):
+            raise ModelError(
+                f"{what}: {field.name} must be {wanted}, found {getattr(card, field.name)!r}"
+            )
+
+
+def card_json(card: DataclassInstance) -> str:
+    """A card as JSON text."""
+    return json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
+
+
+def json_object(text: str, what: str) -> dict[str, Any]:
+    """The object that a JSON text holds.
+
+    Raises
+    ------
+    ModelError
+        If it holds none.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{what}: not valid JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{what}: must be a JSON object, found {type(data).__name__}")
+    return data
+
+
+def check_names(
+    data: Collection[str],
+    card: type[DataclassInstance],
+    what: str,
+    optional: Collection[str] = (),
+) -> None:
+    """Require the names of a card's fields, all of them but the optional, and no others.
+
+    Raises
+    ------
+    ModelError
+        Naming those that lack or are unknown.
+    """
+    found, known = set(data), {field.name for field in fields(card)}
+    for problem, names in (("lacks", known - set(optional) - found), ("unknown", found - known)):
+        if names:
+            raise ModelError(f"{what}: {problem} {', '.join(sorted(names))}")

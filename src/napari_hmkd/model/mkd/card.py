@@ -1,0 +1,184 @@
+"""The card of a biomarker model: what its bags are made of, and what its answers mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from napari_hmkd.errors import ModelError
+from napari_hmkd.model.card_fields import (
+    card_json,
+    check_fields,
+    check_names,
+    created_with,
+    is_number,
+    json_object,
+)
+
+WHAT = "biomarker card"
+LARGEST_FEATURE_DIM = 100_000
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One thing that a biomarker model tells of a slide.
+
+    Attributes
+    ----------
+    name : str
+        How outputs call it, e.g. "HER2"; no dot, as tensors are named ``NAME.rest``.
+    classes : tuple of str
+        Two or more different names in the order of the logits, from low to high where ordinal.
+    ordinal : bool
+        Whether the classes are ordered.
+    temperature : float
+        Logits are divided by it before softmax.
+    definition : str
+        What the classes mean, in a sentence that stands beside each answer: a status is no grade.
+
+    Raises
+    ------
+    ModelError
+        If a field has the wrong type or is out of range; the message names it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ordinal: bool
+    temperature: float = 1.0
+    definition: str
+
+    def __post_init__(self) -> None:
+        """Check every field, and turn a list into a tuple."""
+        if isinstance(self.classes, list):
+            object.__setattr__(self, "classes", tuple(self.classes))
+        check_fields(self, _target_requirement, f"{WHAT}, target {self.name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiomarkerCard:
+    """Everything needed to rebuild the networks and to make bags for them.
+
+    Attributes
+    ----------
+    name : str
+        How outputs call the model.
+    encoder : str
+        Name of the frozen encoder of the patches.
+    encoder_sha256 : str
+        Of its weights, 64 hexadecimal digits; empty where the bags did not tell.
+    feature_dim : int
+        Length of a patch's features.
+    patch_px : int or None
+        Side of a patch as the encoder sees it; None where the bags did not tell. Then the model
+        judges bags, but no slide.
+    mpp : float or None
+        Pixel size of a patch in um/px; None like `patch_px`.
+    targets : tuple of Target
+        What it tells, one network for each; at least one, no name twice.
+    training_data : str
+        What it was trained on.
+    notice : str
+        The sentence every output made with it must carry; empty for none.
+    created_with : str
+        Program and version that wrote the card.
+
+    Raises
+    ------
+    ModelError
+        If a field has the wrong type or is out of range; the message names it.
+    """
+
+    name: str
+    encoder: str
+    encoder_sha256: str
+    feature_dim: int
+    patch_px: int | None
+    mpp: float | None
+    targets: tuple[Target, ...]
+    training_data: str = ""
+    notice: str = ""
+    created_with: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every field, and turn a list into a tuple."""
+        if isinstance(self.targets, list):
+            object.__setattr__(self, "targets", tuple(self.targets))
+        if not self.created_with:
+            object.__setattr__(self, "created_with", created_with())
+        check_fields(self, _requirement, WHAT)
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return card_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> BiomarkerCard:
+        """Read a card.
+
+        Raises
+        ------
+        ModelError
+            If the text is no JSON object, or a field is missing, unknown or wrong.
+        """
+        data = json_object(text, WHAT)
+        check_names(data, cls, WHAT)
+        if not isinstance(data["targets"], list):
+            raise ModelError(f"{WHAT}: targets must be a list, found {data['targets']!r}")
+        return cls(**data | {"targets": tuple(map(_read_target, data["targets"]))})
+
+
+def _read_target(data: Any) -> Target:
+    if not isinstance(data, Mapping):
+        raise ModelError(f"{WHAT}: each of targets must be a JSON object, found {data!r}")
+    check_names(data, Target, f"{WHAT}, target {data.get('name')}")
+    return Target(**data)
+
+
+def _is_whole(value: Any, largest: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest
+
+
+def _target_requirement(name: str, value: Any) -> str:
+    """What a field of a target must be, or nothing if it is."""
+    match name:
+        case "name":
+            right = isinstance(value, str) and value.strip() != "" and "." not in value
+            return "" if right else "a text without a dot"
+        case "classes":
+            right = isinstance(value, tuple) and all(isinstance(x, str) and x for x in value)
+            return (
+                "" if right and len(set(value)) == len(value) > 1 else "two different texts or more"
+            )
+        case "ordinal":
+            return "" if isinstance(value, bool) else "true or false"
+        case "temperature":
+            return "" if is_number(value) and value > 0 else "a positive number"
+        case _:
+            return "" if isinstance(value, str) and value.strip() else "a sentence"
+
+
+def _requirement(name: str, value: Any) -> str:
+    """What a field of a biomarker card must be, or nothing if it is."""
+    match name:
+        case "encoder_sha256":
+            right = isinstance(value, str) and (value == "" or _SHA256.fullmatch(value))
+            return "" if right else "64 hexadecimal digits or empty"
+        case "feature_dim":
+            wanted = f"a whole number from 1 to {LARGEST_FEATURE_DIM}"
+            return "" if _is_whole(value, LARGEST_FEATURE_DIM) else wanted
+        case "patch_px":
+            right = value is None or _is_whole(value, float("inf"))
+            return "" if right else "a positive whole number or null"
+        case "mpp":
+            right = value is None or (is_number(value) and value > 0)
+            return "" if right else "a positive number or null"
+        case "targets":
+            right = isinstance(value, tuple) and all(isinstance(x, Target) for x in value)
+            different = right and len({target.name for target in value}) == len(value) > 0
+            return "" if different else "one target or more, each of another name"
+        case _:
+            return "" if isinstance(value, str) else "text"

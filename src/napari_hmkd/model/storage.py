@@ -1,0 +1,82 @@
+"""A model's two files: weights as safetensors, and the card as JSON beside them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+
+from napari_hmkd.errors import ModelError, OutputError
+
+Card = TypeVar("Card")
+
+
+def card_path(path: str | os.PathLike[str]) -> Path:
+    """Where the card of a weights file lies: the same name with ``.json``."""
+    return Path(path).with_suffix(".json")
+
+
+def write_model(path: Path, tensors: Mapping[str, torch.Tensor], card: str) -> None:
+    """Write weights and card; each file is replaced whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the files cannot be written, or the name does not end in ``.safetensors``.
+    """
+    if path.suffix != ".safetensors":
+        raise OutputError(f"asked to write weights as {path.name}: end the name in .safetensors")
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+            weights, text = Path(folder, path.name), Path(folder, card_path(path).name)
+            # Not save_file, whose files only their owner can read.
+            weights.write_bytes(serialise(plain))
+            text.write_text(card, encoding="utf-8")
+            os.replace(weights, path)
+            os.replace(text, card_path(path))
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write the model {path}: {error}") from error
+
+
+def read_tensors(path: Path, advice: str) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or of another kind; then with the advice.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no model file {path}")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is not a safetensors file ({error}). {advice}") from error
+
+
+def read_card_file(path: Path, parse: Callable[[str], Card]) -> Card:
+    """The card beside a weights file, read by `parse`.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or broken.
+    """
+    try:
+        return parse(card_path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"the model {path} needs its card {card_path(path).name} beside it, which cannot be "
+            f"read ({error}): copy both files, or make the model again"
+        ) from error
+    except ModelError as error:
+        raise ModelError(f"{card_path(path)}: {error}") from error

@@ -1,0 +1,116 @@
+"""Grading tiles with attention by blocks of rows, beside the formula's whole planes.
+
+Both are the student with the same weights on the same tiles; only `attention_form` differs. They are
+measured in a process of their own, with memory as the system has it, where each plane is fresh memory,
+and in one with memory that is kept (`keep_freed_memory`), as in our command lines. The floor is what the
+arithmetic of a form would take at the rate of a large matrix product in the same process.
+
+The suite runs a small form, whose bound leaves room for a busy machine. On one that does nothing else
+
+    HMKD_BENCHMARK=full OMP_NUM_THREADS=2 pytest -s tests/benchmarks/test_attention_speed.py
+
+holds the published size to 0.4 of the time for one tile, and to no more for a tile of a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+from tests.benchmarks.timing import FULL, TOLERANCE, interleaved, print_table, time_ratio
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.model import build_student
+from napari_hmkd.model.student import Student
+
+WIDTH = 1.0 if FULL else 0.5
+TILE_PX = 1024
+BATCHES = (1, 2, 8) if FULL else (1,)
+MEMORY = {"fresh": None, "kept": keep_freed_memory} if FULL else {"fresh": None}
+MOST = 1 / 2.5 if FULL else 1 / 1.5
+PRODUCT_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A form on a batch: seconds of each round and of the floor, all of them per tile."""
+
+    seconds: np.ndarray
+    floor_s: float
+
+
+def measure() -> dict[tuple[str, int], Measured]:
+    """Both forms on all batches, interleaved; in whatever process this is called."""
+    tiles = torch.randn(max(BATCHES), 3, TILE_PX, TILE_PX)
+    students = {form: make_student(form) for form in ("auto", "plain")}
+    jobs = {
+        (form, batch): partial(student, tiles[:batch])
+        for batch in BATCHES
+        for form, student in students.items()
+    }
+    with torch.inference_mode():
+        floors_s = {name: products(job) / product_rate() for name, job in jobs.items()}
+        seconds = interleaved({name: partial(timed, job) for name, job in jobs.items()})
+    return {name: Measured(seconds[name] / name[1], floors_s[name] / name[1]) for name in jobs}
+
+
+def make_student(form: str) -> Student:
+    torch.manual_seed(0)
+    return build_student(width=WIDTH, attention_form=form).eval()
+
+
+def timed(job: Callable[[], object], _round: int = 0) -> float:
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def product_rate() -> float:
+    """Multiplications with addition per second of a large matrix product."""
+    matrix = torch.randn(PRODUCT_SIDE, PRODUCT_SIDE)
+    return PRODUCT_SIDE**3 / min(timed(lambda: matrix @ matrix) for _ in range(20))
+
+
+def products(job: Callable[[], object]) -> float:
+    """Multiplications with addition that a job takes."""
+    with FlopCounterMode(display=False) as counter:
+        job()
+    return counter.get_total_flops() / 2
+
+
+def line(form: str, batch: int, found: Measured, plain: Measured) -> list[str]:
+    """A form's line of the table, times per tile."""
+    low, middle, high = 1e3 * np.quantile(found.seconds, (0.25, 0.5, 0.75))
+    return [
+        {"auto": "blocks of rows", "plain": "whole planes"}[form],
+        str(batch),
+        f"{middle:.0f} ms ({low:.0f} to {high:.0f})",
+        f"{1e3 * found.floor_s:.0f} ms",
+        str(time_ratio(found.seconds, plain.seconds)),
+    ]
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_blocks_of_rows_are_faster_than_whole_planes(memory: str) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn"), MEMORY[memory]) as pool:
+        found = pool.submit(measure).result()
+    print_table(
+        f"student of width {WIDTH:g}, tiles of {TILE_PX} px, {memory} memory, CPU, "
+        f"{torch.get_num_threads()} threads",
+        ["attention by", "batch", "a tile (quartiles)", "floor", "over whole planes"],
+        [line(*name, one, found["plain", name[1]]) for name, one in found.items()],
+    )
+    alone = found["auto", 1]
+    if memory == "fresh":
+        assert time_ratio(alone.seconds, found["plain", 1].seconds).low <= MOST
+    for batch in BATCHES:
+        assert time_ratio(found["auto", batch].seconds, alone.seconds).low <= TOLERANCE

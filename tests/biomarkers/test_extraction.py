@@ -1,0 +1,205 @@
+"""From slides to bags: which tiles, in which order, and going on after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_hmkd.bags.bag import read_bag, write_bag
+from napari_hmkd.biomarkers.attributes import bag_name
+from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.extraction import BagExtraction, start_extraction
+from napari_hmkd.errors import ModelError, SlideError, UnsuitableSlideError
+from napari_hmkd.planning import GradeSettings, read_tile
+from napari_hmkd.slide import Slide, open_slide
+
+SETTINGS = GradeSettings(batch_size=3, device="cpu")
+
+
+def finished(extraction: BagExtraction) -> BagExtraction:
+    for _ in extraction.run():
+        pass
+    return extraction
+
+
+def test_a_bag_holds_the_features_of_the_tissue_row_by_row(slide: Slide, encoder: Encoder) -> None:
+    extraction = start_extraction(slide, encoder, SETTINGS)
+    sizes = [len(batch.tiles) for batch in extraction.run()]
+    bag = extraction.bag()
+    assert sizes == [3, 3, 2]
+    assert bag.name == "TCGA-01"
+    assert bag.patch_px == 256
+    assert (bag.coords // 256).tolist() == extraction.plan.tiles.tolist()
+    assert [1, 1] not in (bag.coords // 256).tolist()  # the glass
+    for number in (0, 7):
+        tile = tuple(extraction.plan.tiles[number])
+        alone = encoder.encode(read_tile(slide, extraction.plan.grid, tile)[None])[0]
+        np.testing.assert_allclose(bag.features[number], alone, rtol=1e-3, atol=1e-4)
+
+
+def test_a_bag_says_what_it_was_made_from(slide: Slide, encoder: Encoder, tmp_path: Path) -> None:
+    write_bag(tmp_path / "a.h5", finished(start_extraction(slide, encoder, SETTINGS)).bag())
+    said = read_bag(tmp_path / "a.h5").attributes
+    assert (said["encoder"], said["encoder_sha256"]) == (encoder.name, encoder.sha256)
+    assert (said["mpp"], said["tile_px"], said["failed_patches"]) == (4.0, 256, 0)
+    assert said["patch_size"] * said["downsample"][0] == said["patch_size_level0"] == 256
+    ratio = said["level0_magnification"] / said["target_magnification"]
+    assert said["patch_size"] * ratio == pytest.approx(256)
+    assert str(slide.path.parent) not in str(said)
+
+
+@pytest.mark.parametrize(("level0_mpp", "patch_size", "level"), [(2.0, 256, 1), (3.1, 330, 0)])
+def test_clams_patch_size_is_that_of_a_level_that_exists(
+    level0_mpp: float,
+    patch_size: int,
+    level: int,
+    slide: Slide,
+    encoder: Encoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    halved = replace(slide.levels[0], downsample=2.0)
+    restated = slide.with_mpp(level0_mpp)
+    extraction = finished(start_extraction(restated, encoder, SETTINGS))
+    monkeypatch.setattr(restated, "levels", (slide.levels[0], halved))
+    said = extraction.bag().attributes
+    assert (said["patch_size"], said["patch_level"]) == (patch_size, level)
+    assert said["patch_size_level0"] == round(256 * 4 / level0_mpp)
+
+
+@pytest.mark.parametrize("batches_before", [0, 1, 2, 3])
+def test_what_was_cut_short_goes_on_with_the_same_numbers(
+    batches_before: int, slide: Slide, encoder: Encoder, tmp_path: Path
+) -> None:
+    whole = finished(start_extraction(slide, encoder, SETTINGS)).bag()
+    with closing(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path).run()) as batches:
+        list(islice(batches, batches_before))
+    again = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
+    assert again.resumed_tiles == min(3 * batches_before, 8)
+    assert len(again.remaining) == 8 - again.resumed_tiles
+    np.testing.assert_array_equal(finished(again).bag().features, whole.features)
+
+
+def test_features_of_another_encoder_are_not_taken_up(
+    slide: Slide, encoder: Encoder, other_student_file: Path, tmp_path: Path
+) -> None:
+    from napari_hmkd.biomarkers.encoders import find_encoder
+
+    finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path))
+    other = start_extraction(
+        slide, find_encoder(str(other_student_file)), SETTINGS, kept_in=tmp_path
+    )
+    assert other.resumed_tiles == 0
+
+
+def test_tiles_that_cannot_be_read_are_left_out_and_tried_again(
+    paint_slide: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> None:
+    path = paint_slide(tmp_path / "d.tif", [[0, 1, 2, 3]], damaged=[(0, 1)])
+    with open_slide(path) as slide:
+        first = finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path))
+        assert list(first.failed) == [(0, 1)]
+        bag = first.bag()
+        assert bag.coords[:, 1].tolist() == [0, 512, 768]
+        assert bag.attributes["failed_patches"] == 1
+        again = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
+        assert again.remaining[:, 1].tolist() == [0, 1, 2]  # the batch as it was
+        np.testing.assert_array_equal(finished(again).bag().features, bag.features)
+
+
+class Answering(nn.Module):
+    """Gives the same features for each tile."""
+
+    def __init__(self, features: torch.Tensor) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, he: torch.Tensor) -> torch.Tensor:
+        return self.features.expand(len(he), -1)
+
+
+def answering(encoder: Encoder, *features: float) -> Encoder:
+    model = replace(encoder.model, network=Answering(torch.tensor(features)))
+    return Encoder(model, 2)
+
+
+def test_a_bag_without_a_patch_is_an_error(slide: Slide, encoder: Encoder) -> None:
+    extraction = finished(start_extraction(slide, answering(encoder, 1.0, float("nan")), SETTINGS))
+    assert len(extraction.failed) == 8
+    with pytest.raises(SlideError, match=r"none of its 8 tiles.*not finite"):
+        extraction.bag()
+
+
+def test_an_encoder_of_other_features_is_an_error(slide: Slide, encoder: Encoder) -> None:
+    extraction = start_extraction(slide, answering(encoder, 1.0, 2.0, 3.0), SETTINGS)
+    with pytest.raises(ModelError, match="3 features instead of 2"):
+        finished(extraction)
+
+
+def test_a_batch_too_large_is_halved_and_told(
+    slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = encoder.model.network.forward
+
+    def hungry(he: torch.Tensor) -> torch.Tensor:
+        if len(he) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(he)
+
+    monkeypatch.setattr(encoder.model.network, "forward", hungry)
+    extraction = finished(start_extraction(slide, encoder, SETTINGS))
+    assert len(extraction.bag().features) == 8
+    assert "ran out of memory with 3 tiles" in extraction.warnings[-1]
+
+
+def test_features_that_cannot_be_kept_end_nothing(
+    slide: Slide, encoder: Encoder, impossible_folder: Path
+) -> None:
+    extraction = start_extraction(slide, encoder, SETTINGS, kept_in=impossible_folder)
+    assert len(finished(extraction).bag().features) == 8
+    assert "not kept for another time" in extraction.warnings[-1]
+
+
+def test_a_slide_without_tissue_is_refused(
+    paint_slide: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> None:
+    with (
+        open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])) as slide,
+        pytest.raises(UnsuitableSlideError),
+    ):
+        start_extraction(slide, encoder, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("slide_name", "name"),
+    [
+        ("TCGA-A1-A0SB-01Z-00-DX1.B34F.svs", "TCGA-A1-A0SB-01Z-00-DX1.B34F"),
+        ("a.OME.TIFF", "a"),
+        ("b.ome.zarr", "b"),
+        ("c.tif", "c"),
+        ("dicom folder", "dicom folder"),
+    ],
+)
+def test_a_bag_has_the_slides_name_without_its_format(slide_name: str, name: str) -> None:
+    assert bag_name(slide_name) == name
+
+
+def test_on_real_tissue_the_demo_finds_patches_that_differ(shared_data: Path) -> None:
+    from napari_hmkd.biomarkers.encoders import find_encoder
+
+    with open_slide(shared_data / "slides" / "her2st_C2.ome.tif") as slide:
+        extraction = start_extraction(slide, find_encoder(), replace(SETTINGS, batch_size=8))
+        with closing(extraction.run()) as batches:
+            next(batches)
+        bag = extraction.bag()
+    assert bag.features.shape == (8, 224)
+    assert bag.features.std(axis=0).max() > 0
+    assert (bag.coords >= 0).all()
+    assert (bag.coords < (slide.size.height, slide.size.width)).all()

@@ -1,0 +1,193 @@
+"""`napari-hmkd-grade biomarkers` as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from ome_zarr_models.v05.image import Image as OmeImage
+from PIL import Image
+
+from napari_hmkd.biomarkers.feature_store import default_folder
+from napari_hmkd.cli.grade import main
+from napari_hmkd.export.biomarkers import BIOMARKERS
+from napari_hmkd.slide import open_slide
+from napari_hmkd.wording import NO_GRADE
+
+GRADES = [[0, 1, 2], [3, -1, 1]]
+PaintSlide = Callable[..., Path]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["biomarkers", *map(str, arguments), "--device", "cpu"])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def he_file(tmp_path: Path, paint_slide: PaintSlide) -> Path:
+    return paint_slide(tmp_path / "gewebe ä.tif", GRADES)
+
+
+@pytest.fixture
+def models(biomarkers_file: Path, student_file: Path) -> tuple[object, ...]:
+    return "--model", biomarkers_file, "--encoder", student_file
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "biomarkers.json").read_text(encoding="utf-8"))
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "patches.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_written_and_agrees(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(he_file, *models, "--out", tmp_path / "out") == 0
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    assert {path.name for path in folder.iterdir()} == BIOMARKERS.entries
+    about, rows = summary(folder), table(folder)
+    assert [one["name"] for one in about["targets"]] == ["HER2", "growth"]
+    for target in about["targets"]:
+        assert sum(target["probabilities"].values()) == pytest.approx(1)
+        weights = np.array([float(row[f"attention_{target['name']}"]) for row in rows])
+        assert weights.sum() == pytest.approx(1, rel=1e-4)
+        first, best = target["top_patches"][0], rows[weights.argmax()]
+        assert (first["row"], first["column"]) == (int(best["row"]), int(best["column"]))
+        assert first["attention"] == pytest.approx(weights.max(), rel=1e-4)
+    assert about["patches"] == len(rows) == 5
+    assert about["encoder"]["sha256"] == about["model"]["card"]["encoder_sha256"]
+    assert str(he_file.parent) not in (folder / "biomarkers.json").read_text(encoding="utf-8")
+    told = capsys.readouterr()
+    assert "not the HER2 grade" in told.out
+    assert "random biomarkers, research use only" in told.err
+
+
+def test_the_heatmap_lies_over_the_slide_at_true_scale(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path
+) -> None:
+    assert run(he_file, *models, "--out", tmp_path / "out") == 0
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    group = zarr.open_group(folder / "attention.ome.zarr", mode="r")
+    image = OmeImage.from_zarr(group)
+    with open_slide(he_file) as slide:
+        mpp = np.array(slide.require_mpp())
+    (level,) = image.ome_attributes.multiscales[0].datasets
+    scale, translation = level.coordinateTransformations
+    np.testing.assert_allclose(scale.scale, [1, *(256 * mpp)], rtol=1e-6)
+    np.testing.assert_allclose(translation.translation, [0, *(127.5 * mpp)], rtol=1e-6)
+    pixels = group["0"][...]
+    assert pixels.shape == (2, 2, 3)
+    assert np.argwhere(np.isnan(pixels[0])).tolist() == [[1, 1]]
+    for row in table(folder):
+        found = pixels[0, int(row["row"]), int(row["column"])]
+        assert found == pytest.approx(5 * float(row["attention_HER2"]), rel=1e-4)
+    assert group.attrs["napari_hmkd"]["model"]["name"] == "random biomarkers"
+
+
+def test_the_page_says_what_each_status_is_and_that_it_is_no_grade(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path
+) -> None:
+    assert run(he_file, *models, "--out", tmp_path / "out") == 0
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    page = html.unescape((folder / "biomarkers.html").read_text(encoding="utf-8"))
+    for definition in ("Positive is 3+, or 2+ with positive ISH", "Growth in three steps"):
+        after = page.partition(definition)[2]
+        assert NO_GRADE[1:] in after[:400]
+    assert "andom biomarkers, research use only; random weights, research use only" in page
+    with Image.open(folder / "gallery.png") as gallery:
+        assert json.loads(gallery.text["napari_hmkd"])["notice"] in page
+        assert len(np.unique(np.asarray(gallery.convert("L")))) > 50
+
+
+def test_the_features_are_kept_and_reused(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = (he_file, *models, "--out", tmp_path / "out")
+    assert run(*command) == 0
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    before = summary(folder)["targets"]
+    assert len(list(default_folder().iterdir())) == 1
+    capsys.readouterr()
+    assert run(*command) == 0
+    assert "5 tiles were encoded before" in capsys.readouterr().err
+    assert summary(folder)["targets"] == before
+    assert run(*command, "--fresh") == 0
+    assert summary(folder)["patches_of_an_earlier_run"] == 0
+
+
+def test_one_slides_failure_is_told_and_the_others_go_on(
+    he_file: Path,
+    models: tuple[object, ...],
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    glass = paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])
+    damaged = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(0, 1)])
+    assert run(damaged, *models, "--out", tmp_path / "out") == 3
+    assert "1 tiles could not be read" in capsys.readouterr().err
+    folder = tmp_path / "out" / "damaged.tif.biomarkers"
+    assert [tile["column"] for tile in summary(folder)["unreadable_tiles"]] == [1]
+    assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
+    assert "glass.tif" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "glass.tif.biomarkers").exists()
+    assert (tmp_path / "out" / f"{he_file.name}.biomarkers").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (("--model", "nothing"), "there is no file"),
+        (("--encoder", "demo"), "name that encoder's file"),
+        (("--weights", "w.bin"), "leave them out"),
+        (("--precision", "float8"), "asked for the precision"),
+    ],
+)
+def test_what_does_not_belong_together_writes_nothing(
+    wrong: tuple[str, str],
+    reason: str,
+    he_file: Path,
+    models: tuple[object, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(he_file, *models, "--out", tmp_path / "out", *wrong) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_students_file_is_no_biomarker_model(
+    he_file: Path, student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(he_file, "--model", student_file, "--out", tmp_path / "out") == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_folder_of_others_is_left_alone(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("mine", encoding="utf-8")
+    assert run(he_file, *models, "--out", tmp_path / "out") == 2
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_where_nothing_can_be_written_it_is_told(
+    he_file: Path,
+    models: tuple[object, ...],
+    impossible_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(he_file, *models, "--out", impossible_folder) == 2
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""All folds in one run: what it finds, what it leaves, and that a cut changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra `train`")
+
+from tests.training.mkd.conftest import CohortFiles
+
+from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.model.mkd.files import load_biomarkers
+from napari_hmkd.training.mkd.baselines import BASELINES
+from napari_hmkd.training.mkd.config import (
+    AdamWSettings,
+    CaseComputeSettings,
+    CaseTrainerSettings,
+    FoldSettings,
+    GeneSettings,
+    MkdRunSettings,
+    MkdSettings,
+)
+from napari_hmkd.training.mkd.inputs import Request, read_inputs
+from napari_hmkd.training.mkd.predict import predict_bags
+from napari_hmkd.training.mkd.run import train_mkd
+
+FOLDS = 3
+SETTINGS = MkdRunSettings(
+    # So few steps would be spent on the terms between the networks.
+    mkd=MkdSettings(coral=0.1, orthogonality=0.1, similarity=0.1),
+    genes=GeneSettings(top_genes=12, token_genes=4),
+    folds=FoldSettings(folds=FOLDS),
+    optimiser=AdamWSettings(learning_rate=3e-3),
+    engine=CaseTrainerSettings(epochs=5),
+    compute=CaseComputeSettings(batch_size=8, device="cpu"),
+)
+ONE_EPOCH = replace(SETTINGS, engine=CaseTrainerSettings(epochs=1))
+ROWS = ("MKD, P (pathology alone)", "MKD, M (both)", "MKD, G (genes)", "P alone")
+
+
+def request(files: CohortFiles, **changed: Any) -> Request:
+    return replace(Request(files.bags, files.labels, ("HER2",), files.genes), **changed)
+
+
+def table(run: Path, target: str = "HER2") -> dict[str, Any]:
+    found = json.loads((run / "table.json").read_text(encoding="utf-8"))
+    return found["targets"][target]["scores"]
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def whole(cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never cut short."""
+    out = tmp_path_factory.mktemp("Läufe") / "ganz"
+    path = train_mkd(request(cohort_files), out, SETTINGS)
+    assert path == out / "biomarkers.safetensors"
+    return out
+
+
+def test_planted_signal_is_found_and_each_row_has_its_intervals(whole: Path) -> None:
+    scores = table(whole)
+    assert tuple(scores) == ROWS
+    assert all(scores[row]["auc"]["value"] > 0.9 for row in ROWS)
+    for row in scores.values():
+        assert len(row["auc"]["per_fold"]) == FOLDS
+        assert row["accuracy"]["interval_95"] or "reason" in row["accuracy"]
+        low, high = row["auc"]["interval_over_folds"]
+        assert low <= row["auc"]["value"] <= high
+    assert [line["network"] for line in lines(whole / "table.csv")] == list(scores)
+    text = (whole / "table.md").read_text(encoding="utf-8")
+    assert all(f"| {row} |" in text for row in scores)
+
+
+def test_each_case_is_tested_once_by_every_network_and_no_patient_twice(
+    whole: Path, cohort_files: CohortFiles
+) -> None:
+    tested, folds_of_patient = defaultdict(list), defaultdict(set)
+    for number in range(FOLDS):
+        for approach in ("mkd", "alone"):
+            for line in lines(whole / f"HER2/fold_{number}/{approach}/predictions.csv"):
+                tested[approach, line["network"]].append(line["case"])
+                folds_of_patient[line["patient"]].add(number)
+                assert int(line["label"]) == cohort_files.status[line["case"]]
+    assert all(sorted(names) == sorted(cohort_files.status) for names in tested.values())
+    assert tested.keys() == {("mkd", "P"), ("mkd", "M"), ("mkd", "G"), ("alone", "P")}
+    assert all(len(folds) == 1 for folds in folds_of_patient.values())
+
+
+def test_what_is_left_out_is_listed_with_its_reason(whole: Path) -> None:
+    left = {line["name"]: line["reason"] for line in lines(whole / "exclusions.csv")}
+    assert left["stray"].startswith("bag of no case")
+    assert left["without-genes"] == "no genes"
+    assert left["without-label"] == "no label for HER2"
+
+
+def test_p_is_exported_from_the_fold_that_is_best_on_validation(whole: Path) -> None:
+    networks, card = load_biomarkers(whole / "biomarkers.safetensors")
+    outcomes = [
+        json.loads((whole / f"HER2/fold_{k}/mkd/outcome.json").read_text(encoding="utf-8"))
+        for k in range(FOLDS)
+    ]
+    best = int(np.argmax([outcome["validation_auc"]["P"] for outcome in outcomes]))
+    assert f"fold {best} of {FOLDS}" in card.training_data
+    assert card.targets[0].temperature == outcomes[best]["temperature"]["P"]
+    assert (card.encoder, card.patch_px, card.mpp) == ("tiny", 256, 0.5)
+    kept = torch.load(whole / f"HER2/fold_{best}/mkd/checkpoints/best.ckpt", weights_only=True)
+    for name, weight in networks["HER2"].state_dict().items():
+        assert torch.equal(weight, kept["state_dict"][f"pathology.{name}"])
+
+
+def test_pauses_change_no_bit(whole: Path, cohort_files: CohortFiles, tmp_path: Path) -> None:
+    out = tmp_path / "in Stücken"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "HER2/fold_1")
+    for name in ("table.json", "biomarkers.safetensors"):
+        (out / name).unlink()
+    for _ in range(SETTINGS.engine.epochs + 1):  # through the fold's first piece, into its second
+        paused = train_mkd(
+            request(cohort_files), out, SETTINGS, resume=True, deadline=time.monotonic()
+        )
+        assert paused is None
+    assert not (out / "table.json").exists()
+    train_mkd(request(cohort_files), out, SETTINGS, resume=True)
+    answers = [f"HER2/fold_1/{approach}/predictions.csv" for approach in ("mkd", "alone")]
+    for name in (*answers, "biomarkers.safetensors", "table.csv", "cases.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    kept = [torch.load(run / "HER2/fold_1/mkd/checkpoints/last.ckpt") for run in (out, whole)]
+    for name, weight in kept[0]["state_dict"].items():
+        assert torch.equal(weight, kept[1]["state_dict"][name]), name
+
+
+def test_a_finished_run_trains_no_more_and_takes_baselines_in_addition(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "Lauf"
+    train_mkd(request(cohort_files), out, ONE_EPOCH)
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")}
+    capsys.readouterr()
+    train_mkd(request(cohort_files, baselines=True), out, ONE_EPOCH, resume=True)
+    assert "epoch 1/1" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert tuple(table(out)) == (*ROWS, *BASELINES)
+
+
+def test_without_genes_tissue_alone_is_learned(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    out = tmp_path / "ohne Gene"
+    train_mkd(request(cohort_files, gene_table=None), out, ONE_EPOCH)
+    assert table(out).keys() == {"P alone"}
+    assert not list(out.rglob("genes.json"))
+
+
+def test_ordinal_targets_are_learned_beside_binary_ones(
+    cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    out, classes = tmp_path / "zwei Ziele", {"grade": ("low", "middle", "high")}
+    asked = request(cohort_files, targets=("HER2", "grade"), gene_table=None, classes=classes)
+    train_mkd(asked, out, ONE_EPOCH)
+    networks, card = load_biomarkers(out / "biomarkers.safetensors")
+    assert networks.keys() == {"HER2", "grade"}
+    assert card.targets[1].ordinal
+    assert card.targets[1].classes == classes["grade"]
+    assert table(out, "grade")["P alone"]["kappa"]["value"] is not None
+
+
+def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
+    cohort_files: CohortFiles, whole: Path
+) -> None:
+    settings = replace(SETTINGS, genes=replace(SETTINGS.genes, exclude_genes="ERBB2, gene3"))
+    inputs = read_inputs(request(cohort_files), settings)
+    (data,) = inputs.targets
+    chosen = [
+        json.loads((whole / f"HER2/fold_{k}/genes.json").read_text(encoding="utf-8"))["genes"]
+        for k in range(FOLDS)
+    ]
+    assert len(set(map(tuple, chosen))) > 1
+    assert any("ERBB2" in genes for genes in chosen)
+    for fold in data.folds:
+        others = inputs.select_genes(data, fold, settings).genes
+        assert {"ERBB2", "gene3"}.isdisjoint(others)
+        assert len(others) == SETTINGS.genes.top_genes
+
+
+def test_a_loss_that_runs_away_is_named(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    wild = replace(ONE_EPOCH, optimiser=AdamWSettings(learning_rate=100, weight_decay=100))
+    wild = replace(wild, engine=CaseTrainerSettings(epochs=40, patience=0))
+    with pytest.raises(ModelError, match="answers NaN after epoch"):
+        train_mkd(request(cohort_files), tmp_path / "wild", wild)
+
+
+def test_genes_decide_case_by_case_which_network_predicts(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    rows = cohort_files.genes.read_text(encoding="utf-8").splitlines()
+    some = tmp_path / "einige.csv"
+    some.write_text("\n".join(rows[:11]) + "\n", encoding="utf-8")  # of ten cases
+    found = {}
+    for name, genes in (("P", None), ("M", some)):
+        predict_bags(whole, cohort_files.bags, genes, tmp_path / f"{name}.csv", "cpu")
+        found[name] = {
+            line["bag"]: line for line in lines(tmp_path / f"{name}.csv") if line["class"] == "1"
+        }
+    assert {line["network"] for line in found["P"].values()} == {"P"}
+    with_genes = {bag for bag, line in found["M"].items() if line["network"] == "M"}
+    assert with_genes == set(list(cohort_files.status)[:10])
+    for bag, line in found["M"].items():
+        assert (line == found["P"][bag]) == (bag not in with_genes)
+    ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
+    labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
+    assert labels == sorted(labels)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"targets": ("HER2", "HER2")}, "--target HER2 is given twice"),
+        ({"targets": ("PR",)}, "has no column PR"),
+        ({"targets": ("grade",)}, "have no order"),
+        ({"classes": {"ER": ("0", "1")}}, "--classes names ER"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_before_anything_is_written(
+    cohort_files: CohortFiles, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "Lauf"
+    with pytest.raises(DataError, match=message):
+        train_mkd(request(cohort_files, **changed), out, ONE_EPOCH)
+    assert not out.exists()
+
+
+def test_another_run_is_neither_overwritten_nor_mixed(
+    whole: Path, cohort_files: CohortFiles
+) -> None:
+    asked = request(cohort_files, baselines=True)
+    with pytest.raises(OutputError, match="--resume"):
+        train_mkd(asked, whole, SETTINGS)
+    with pytest.raises(DataError, match=r"engine\.epochs 5, now 1"):
+        train_mkd(asked, whole, ONE_EPOCH, resume=True)

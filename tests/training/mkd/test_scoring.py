@@ -1,0 +1,100 @@
+"""Scores over folds, against scikit-learn and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra `train`")
+from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, roc_auc_score
+
+from napari_hmkd.training.mkd import metrics
+from napari_hmkd.training.mkd.scoring import FoldAnswers, score_rows
+
+ONES = np.ones((1, 60))
+
+
+@pytest.fixture(params=[2, 4])
+def answers(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (60, classes), some of them equal, and labels that they tell in part."""
+    rng, classes = np.random.default_rng(0), request.param
+    labels = rng.integers(0, classes, 60)
+    found = np.round(rng.dirichlet(np.ones(classes), 60) + 0.5 * np.eye(classes)[labels], 1)
+    return found / found.sum(1, keepdims=True), labels
+
+
+def test_scores_are_those_of_scikit_learn(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    found, labels = answers
+    binary = found.shape[1] == 2
+    told, hot = found.argmax(1), np.eye(found.shape[1])[labels]
+    scores, truth = (found[:, 1], labels) if binary else (found, hot)
+    kappa = cohen_kappa_score(labels, told, weights="quadratic")
+    f1 = f1_score(labels, told, average="binary" if binary else "macro")
+    wanted = {
+        metrics.auc: roc_auc_score(truth, scores),
+        metrics.precision_area: average_precision_score(truth, scores),
+        metrics.right_share: (told == labels).mean(),
+        metrics.f1: f1,
+        metrics.kappa: kappa,
+    }
+    for score, value in wanted.items():
+        assert score(found, labels, ONES)[0] == pytest.approx(value, abs=1e-12), score.__name__
+
+
+def test_a_weight_is_worth_as_many_copies(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    found, labels = answers
+    weights = np.random.default_rng(1).integers(0, 4, (1, 60)).astype(float)
+    copies = np.repeat(np.arange(60), weights[0].astype(int))
+    same = np.ones((1, len(copies)))
+    for score in (metrics.auc, metrics.precision_area, metrics.kappa, metrics.calibration_error):
+        wanted = score(found[copies], labels[copies], same)
+        np.testing.assert_allclose(score(found, labels, weights), wanted, atol=1e-12)
+
+
+def fold(seed: int, gain: float, temperature: float = 1.0) -> FoldAnswers:
+    """30 cases of 15 patients, half of them positive."""
+    rng, labels = np.random.default_rng(seed), np.arange(30) % 2
+    logits = rng.normal(size=(30, 2)) + gain * np.eye(2)[labels]
+    names = tuple(f"{seed}-{number}" for number in range(30))
+    patients = tuple(f"{seed}-{number // 2}" for number in range(30))
+    return FoldAnswers(names, patients, labels, logits, temperature)
+
+
+def test_a_score_is_the_mean_of_the_folds_inside_both_intervals() -> None:
+    folds = [fold(seed, gain=1.0) for seed in range(4)]
+    scored = score_rows({"one": folds})["one"]["auc"]
+    own = [roc_auc_score(one.labels, one.probabilities[:, 1]) for one in folds]
+    np.testing.assert_allclose(scored["per_fold"], own, atol=1e-4)
+    assert scored["value"] == pytest.approx(np.mean(own), abs=1e-4)
+    for name in ("interval_95", "interval_over_folds"):
+        low, high = scored[name]
+        assert low < scored["value"] < high
+
+
+def test_logits_of_different_scales_are_not_ranked_across_folds() -> None:
+    ranked = fold(0, gain=1.0)
+    shifted = FoldAnswers(
+        ranked.cases, ranked.patients, ranked.labels, ranked.logits + np.array([0.0, 5.0]), 1.0
+    )
+    scored = score_rows({"one": [ranked, shifted]})["one"]["auc"]
+    own = roc_auc_score(ranked.labels, ranked.logits[:, 1] - ranked.logits[:, 0])
+    assert scored["value"] == pytest.approx(own, abs=1e-4)
+
+
+def test_differences_are_taken_over_the_same_draws() -> None:
+    rows = {"good": [fold(k, 1.5) for k in range(3)], "again": [fold(k, 1.5) for k in range(3)]}
+    found = score_rows(rows, reference="good")
+    assert "auc_difference" not in found["good"]
+    same = found["again"]["auc_difference"]
+    assert same["value"] == 0
+    assert same["interval_95"] is None  # no draw differs
+
+
+def test_a_fitting_temperature_lowers_the_calibration_error_alone() -> None:
+    boastful = [
+        FoldAnswers(one.cases, one.patients, one.labels, 20 * one.logits, 20.0)
+        for one in (fold(seed, 1.0) for seed in range(3))
+    ]
+    scored = score_rows({"one": boastful})["one"]
+    assert scored["ece"]["value"] < scored["ece_uncalibrated"]["value"] / 2
+    assert "per_fold" not in scored["ece"]

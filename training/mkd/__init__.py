@@ -1,0 +1,1 @@
+"""MKD: a pathology student that learns with gene teachers (METHOD.md section 2)."""

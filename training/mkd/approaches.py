@@ -1,0 +1,84 @@
+"""The approaches that a run compares, and what each trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_hmkd.model.mkd import (
+    build_genomic_network,
+    build_multimodal_network,
+    build_pathology_network,
+)
+from napari_hmkd.training.mkd.baselines import BASELINES, PUBLISHED_TOKENS, build_baseline
+from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
+from napari_hmkd.training.mkd.task import BaselineTask, CaseTask, G, M, MkdTask, P
+
+MKD, ALONE = "mkd", "alone"
+TITLES = {
+    (MKD, P): "MKD, P (pathology alone)",
+    (MKD, M): "MKD, M (both)",
+    (MKD, G): "MKD, G (genes)",
+    (ALONE, P): "P alone",
+}
+"""What a table calls an approach's networks; a baseline's name is its title."""
+REFERENCE = TITLES[ALONE, P]
+CROSS_ENTROPY_ALONE = MkdSettings(coral=0, orthogonality=0, similarity=0, collaborative=0)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What goes into the networks and comes out; `tokens` of genes in a case, for baselines."""
+
+    feature_dim: int
+    token_genes: int
+    classes: int
+    tokens: int = PUBLISHED_TOKENS
+
+
+def approaches(*, genes: bool, baselines: bool) -> tuple[str, ...]:
+    """Names of all approaches that can be trained, with or without genes."""
+    names = (MKD, ALONE) if genes else (ALONE,)
+    usable = [name for name in BASELINES if genes or not BASELINES[name].needs_genes]
+    return (*names, *usable) if baselines else names
+
+
+def needs_genes(approach: str) -> bool:
+    """Whether an approach is trained with genes."""
+    if approach in (MKD, ALONE):
+        return approach == MKD
+    return BASELINES[approach].needs_genes
+
+
+def title(approach: str, network: str) -> str:
+    """What a table calls a network."""
+    return TITLES.get((approach, network), approach)
+
+
+def titles(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Approach, network and title of every row of a table."""
+    own = [(approach, network, text) for (approach, network), text in TITLES.items()]
+    others = [(name, name, name) for name in names if name in BASELINES]
+    return [row for row in (*own, *others) if row[0] in names]
+
+
+def build_task(approach: str, shape: Shape, settings: MkdRunSettings) -> CaseTask:
+    """The task of an approach; P begins with the same weights in both ways to train it."""
+    size, classes = shape.feature_dim, shape.classes
+    if approach not in (MKD, ALONE):
+        baseline = build_baseline(
+            approach,
+            feature_dim=size,
+            token_genes=shape.token_genes,
+            classes=classes,
+            tokens=shape.tokens,
+        )
+        return BaselineTask(approach, baseline, settings.optimiser)
+    pathology = build_pathology_network(feature_dim=size, classes=classes)
+    if approach == ALONE:
+        return MkdTask(pathology, None, None, CROSS_ENTROPY_ALONE, settings.optimiser)
+    multimodal = build_multimodal_network(
+        feature_dim=size, token_genes=shape.token_genes, classes=classes
+    )
+    genomic = build_genomic_network(token_genes=shape.token_genes, classes=classes)
+    return MkdTask(pathology, multimodal, genomic, settings.mkd, settings.optimiser)

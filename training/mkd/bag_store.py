@@ -1,0 +1,85 @@
+"""Features of bags: in memory as far as they fit, else from their files each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_hmkd.bags.bag import BagHeader, read_features, read_header
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.mkd.config import CaseComputeSettings
+
+DEFAULTS = CaseComputeSettings()
+Features = NDArray[np.float16] | NDArray[np.float32]
+
+
+class BagStore:
+    """Bags by their files; several threads may read at once, and all folds of a run share one.
+
+    A bag that was read is kept where it still fits, in the type of its file, and is never given up
+    for another: every epoch comes back to every bag, so that the least recently used would be the
+    next one needed. A bag's values are looked at when it is read first.
+
+    Parameters
+    ----------
+    memory_gb : float
+        Most memory for bags that are kept, in GB; 0 keeps none.
+    """
+
+    def __init__(self, memory_gb: float = DEFAULTS.memory_gb) -> None:
+        self._room = int(memory_gb * 1e9)
+        self._kept: dict[Path, Features] = {}
+        self._promised: set[Path] = set()
+        self._finite: set[Path] = set()
+        self._headers: dict[Path, BagHeader] = {}
+        self._lock = Lock()
+
+    def header(self, path: Path) -> BagHeader:
+        """Patches, features of each and their type.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, damaged or no bag.
+        """
+        if path not in self._headers:
+            self._headers[path] = read_header(path)
+        return self._headers[path]
+
+    def read(self, path: Path, out: Features) -> None:
+        """Write a bag's features into (n, d) memory.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or damaged, or a feature is not finite.
+        """
+        if (kept := self._kept.get(path)) is not None:
+            out[...] = kept
+            return
+        read_features(path, out)
+        if path not in self._finite:
+            _require_finite(path, out)
+            self._finite.add(path)
+        if self._fits(path, out.nbytes):
+            self._kept[path] = out.copy()
+
+    def _fits(self, path: Path, size: int) -> bool:
+        """Whether to keep a bag; its room is taken then, as another thread may read the same."""
+        with self._lock:
+            if path in self._promised or size > self._room:
+                return False
+            self._promised.add(path)
+            self._room -= size
+            return True
+
+
+def _require_finite(path: Path, features: Features) -> None:
+    if bad := int((~np.isfinite(features)).any(axis=1).sum()):
+        raise DataError(
+            f"the bag {path} has {bad} of {len(features)} patches whose features are not finite: make "
+            "the features again, in float32 where they are too large for float16"
+        )

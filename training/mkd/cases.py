@@ -1,0 +1,184 @@
+"""Cases: bags, genes and labels joined by name, and a list of what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_hmkd.bags.bag import bag_shape
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.mkd.genes import GeneTable
+from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
+from napari_hmkd.training.mkd.names import by_case
+from napari_hmkd.training.mkd.tables import listed
+from napari_hmkd.training.parallel import side_by_side
+
+EXCLUSIONS_FILE = "exclusions.csv"
+KINDS = CASE, SLIDE, BAG, GENES = "case", "slide", "bag", "genes"
+"""Of what is left out: slides are those of the label table, genes are rows of the gene table."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case to train or test with.
+
+    Attributes
+    ----------
+    name, patient : str
+    bags : tuple of Path
+        At least one; together they are the case's bag.
+    label : int
+        Place among the classes.
+    genes : str
+        Its row in the gene table, "" where there is no table.
+    """
+
+    name: str
+    patient: str
+    bags: tuple[Path, ...]
+    label: int
+    genes: str = ""
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is left out, and why.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    name, reason : str
+    """
+
+    kind: str
+    name: str
+    reason: str
+
+
+def join_cases(
+    bags: Mapping[str, Path], genes: GeneTable | None, labels: LabelTable
+) -> tuple[list[Case], list[Exclusion]]:
+    """Cases that have all there must be, in the label table's order, and all that is left out.
+
+    A case's bags are those of the slides that the label table lists, a suffix of which does not
+    matter; where it lists none, those whose names are the case's or begin with it, see
+    `names.case_of`. Its genes are the row of its name, else the only one that begins with it. A
+    case without a label, a bag, or genes where there is a table, or with several such rows, is left
+    out; so are bags and rows of no case, and listed slides without a bag.
+
+    Parameters
+    ----------
+    bags : mapping
+        Names and files, as `find_bags` gives them.
+    genes : GeneTable, optional
+        Left out, no case needs genes.
+    labels : LabelTable
+
+    Raises
+    ------
+    DataError
+        If two cases list one slide, no case of a class is left, bags differ in dimension,
+        or a bag cannot be read.
+    """
+    found, exclusions = _bags_of_cases(bags, labels)
+    rows, more = _rows_of_cases(genes, labels)
+    exclusions += more
+    cases = []
+    for case in labels.cases:
+        missing = _without_label(case, labels)
+        if not found[case.name]:
+            missing.append("no bag")
+        if genes is not None and len(rows[case.name]) != 1:
+            several = f"several rows of genes: {listed(rows[case.name])}"
+            missing.append(several if rows[case.name] else "no genes")
+        if missing or case.label is None:
+            exclusions.append(Exclusion(CASE, case.name, "; ".join(missing)))
+        else:
+            files = tuple(bags[name] for name in found[case.name])
+            row = "" if genes is None else rows[case.name][0]
+            cases.append(Case(case.name, case.patient, files, case.label, row))
+    _require_classes(cases, labels, exclusions)
+    _require_one_dimension(cases)
+    return cases, exclusions
+
+
+def _bags_of_cases(
+    bags: Mapping[str, Path], labels: LabelTable
+) -> tuple[dict[str, list[str]], list[Exclusion]]:
+    """Names of bags by case, and bags and slides that have no partner."""
+    found: dict[str, list[str]] = {case.name: [] for case in labels.cases}
+    exclusions: list[Exclusion] = []
+    owner: dict[str, str] = {}
+    for case in labels.cases:
+        for slide in case.slides:
+            name = slide if slide in bags else slide.rpartition(".")[0] or slide
+            if owner.setdefault(name, case.name) != case.name:
+                raise DataError(
+                    f"the slide {slide} is listed for the cases {owner[name]} and {case.name}: one "
+                    "slide cannot have two labels, and would be on two sides of a split"
+                )
+            if name not in bags:
+                exclusions.append(
+                    Exclusion(SLIDE, slide, f"slide of case {case.name} without a bag")
+                )
+            elif name not in found[case.name]:
+                found[case.name].append(name)
+    open_cases = {case.name for case in labels.cases if not case.slides}
+    named, others = by_case((name for name in bags if name not in owner), open_cases)
+    exclusions += [Exclusion(BAG, name, "bag of no case in the label table") for name in others]
+    return found | named, exclusions
+
+
+def _rows_of_cases(
+    genes: GeneTable | None, labels: LabelTable
+) -> tuple[dict[str, list[str]], list[Exclusion]]:
+    """Rows of the gene table by case, and rows of no case."""
+    names = [case.name for case in labels.cases]
+    found, others = by_case(() if genes is None else genes.cases, set(names))
+    # A row of the very name needs no other.
+    rows = {name: [name] if name in found[name] else found[name] for name in names}
+    unused = [row for name in names for row in found[name] if row not in rows[name]]
+    exclusions = [Exclusion(GENES, row, "genes of no case in the label table") for row in others]
+    exclusions += [
+        Exclusion(GENES, row, "genes of a case that has a row of its very name") for row in unused
+    ]
+    return rows, exclusions
+
+
+def _without_label(case: LabelledCase, labels: LabelTable) -> list[str]:
+    if case.label is not None:
+        return []
+    if not case.value:
+        return [f"no label for {labels.target}"]
+    return [f"{labels.target} is {case.value!r}, which is none of {', '.join(labels.classes)}"]
+
+
+def _require_classes(
+    cases: Sequence[Case], labels: LabelTable, exclusions: Sequence[Exclusion]
+) -> None:
+    left = {case.label for case in cases}
+    if len(left) == len(labels.classes):
+        return
+    lost = [name for label, name in enumerate(labels.classes) if label not in left]
+    examples = {one.kind: one for one in reversed(exclusions)}
+    shown = "; ".join(f"{one.name} ({one.reason})" for one in examples.values())
+    raise DataError(
+        f"target {labels.target}: of {len(labels.cases)} labelled cases {len(cases)} have all that is "
+        f"needed, and none of them is {' or '.join(lost)}. Left out are, for example, {shown}: look "
+        "whether bags, genes and labels name cases alike"
+    )
+
+
+def _require_one_dimension(cases: Sequence[Case]) -> None:
+    files = [path for case in cases for path in case.bags]
+    sizes = [size for _, size in side_by_side(bag_shape, files)]
+    usual = max(set(sizes), key=sizes.count)
+    if other := [
+        f"{file} ({size})" for file, size in zip(files, sizes, strict=True) if size != usual
+    ]:
+        raise DataError(
+            f"{len(files) - len(other)} bags have {usual} features a patch, and {len(other)} have "
+            f"another number: {listed(other)}. Bags of one training come from one encoder"
+        )

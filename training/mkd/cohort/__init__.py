@@ -1,0 +1,1 @@
+"""Procedural patients with slides and genes."""

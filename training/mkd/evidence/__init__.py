@@ -1,0 +1,1 @@
+"""Evidence: what MKD buys on drawn patients and on real spots of tissue."""

@@ -1,0 +1,119 @@
+"""Train one piece of the evidence, and keep what its networks make of the test patients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from napari_hmkd.bags.bag import find_bags
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.mkd.cases import Case, join_cases
+from napari_hmkd.training.mkd.cohort.writing import CohortFiles, case_name
+from napari_hmkd.training.mkd.config import (
+    CaseComputeSettings,
+    CaseTrainerSettings,
+    GeneSettings,
+    MkdRunSettings,
+)
+from napari_hmkd.training.mkd.evidence.approaches import divide, make_run
+from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
+from napari_hmkd.training.mkd.fold_run import FoldRun
+from napari_hmkd.training.mkd.genes import GeneTable, read_genes
+from napari_hmkd.training.mkd.labels import read_labels
+from napari_hmkd.training.mkd.task import MkdTask
+from napari_hmkd.training.piecework import own_words
+
+EMBEDDINGS_FILE = "embeddings.safetensors"
+Embeddings = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the evidence lives and computes; `threads` is each process's share of the CPU."""
+
+    folder: Path
+    cohort: Path
+    device: str
+    threads: int
+
+    @property
+    def files(self) -> CohortFiles:
+        """The cohort's."""
+        return CohortFiles(self.cohort)
+
+    def embeddings(self, piece: Piece) -> Path:
+        """What a finished piece writes last, empty where it has no embeddings to ask."""
+        return self.folder / "runs" / piece.name / EMBEDDINGS_FILE
+
+
+def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
+    """Train a piece, or go on with it; False where the clock (`time.time`) said stop first."""
+    if time.time() >= stop_at:
+        return False
+    with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
+        run = run_of(piece, size, place)
+        if not run.finished and not run.train(time.monotonic() + stop_at - time.time()):
+            return False
+        content = save(embed(run) if piece.approach in EMBEDDED else {})
+    write_whole(place.embeddings(piece), content)
+    return True
+
+
+def run_of(piece: Piece, size: Size, place: Place) -> FoldRun:
+    """A piece's run, which is one of `napari-hmkd-train mkd` with the same settings."""
+    cases, genes = _cases(place.files, piece.target), _genes(place.files)
+    settings = MkdRunSettings(
+        mkd=piece.approach.terms,
+        genes=GeneSettings(top_genes=size.design.genes),
+        engine=CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed),
+        compute=CaseComputeSettings(device=place.device, workers=1),
+    )
+    fold = divide(cases, test_indices(cases, size), piece.seed)
+    folder = place.embeddings(piece).parent
+    return make_run(
+        folder, piece.approach, cases, fold, genes, settings, torch.device(place.device)
+    )
+
+
+def test_indices(cases: Sequence[Case], size: Size) -> list[int]:
+    """Where the test patients stand among the cases."""
+    count = size.design.patients
+    names = {case_name(number) for number in range(count - size.test_patients, count)}
+    return [index for index, case in enumerate(cases) if case.name in names]
+
+
+def embed(run: FoldRun) -> Embeddings:
+    """(test cases, 256) of each network of a finished run, in the order of its answers."""
+    task = run.trained_task()
+    assert isinstance(task, MkdTask)
+    task.to(run.device).eval()
+    with torch.inference_mode():
+        batches = [task.outputs(batch.to(run.device)) for batch in run.open_data().part("test")]
+    return {
+        name: torch.cat([batch[name].embedding.float().cpu() for batch in batches]).numpy()
+        for name in batches[0]
+    }
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """What `train_piece` wrote."""
+    return load(path.read_bytes())
+
+
+@lru_cache(maxsize=8)
+def _cases(files: CohortFiles, target: str) -> list[Case]:
+    labels = read_labels(files.labels, target)
+    return join_cases(find_bags(files.bags), _genes(files), labels)[0]
+
+
+@lru_cache(maxsize=1)
+def _genes(files: CohortFiles) -> GeneTable:
+    return read_genes(files.genes)

@@ -1,0 +1,101 @@
+"""The evidence on drawn patients in resumable pieces: draw, train what is missing, score once."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from napari_hmkd import bags, model, sample, training
+from napari_hmkd.device import choose_device
+from napari_hmkd.training.claim import claim
+from napari_hmkd.training.console import say
+from napari_hmkd.training.experiment.provenance import provenance, source_digest
+from napari_hmkd.training.mkd.cohort.writing import write_cohort
+from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
+from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, Piece, pieces
+from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
+from napari_hmkd.training.piecework import run_pieces
+
+PLAN = "plan.json"
+NOT_TRAINING = (
+    *(
+        "cli.py",
+        "command.py",
+        "experiment",
+        "features.py",
+        "methods",
+        "options.py",
+        "scores",
+        "sources",
+    ),
+    *(
+        "her2st.py",
+        "markdown.py",
+        "results.py",
+        "scoring.py",
+        "spot_bags.py",
+        "spots.py",
+        "table.py",
+    ),
+)
+"""Parts of the packages that have no say in what a network learns of the drawn cohort."""
+
+
+def run_evidence(
+    folder: Path, *, quick: bool, jobs: int, minutes: float, device: str, cohort: Path | None = None
+) -> bool:
+    """Train and score what is missing in `folder`; False where `minutes` were not enough.
+
+    Parameters
+    ----------
+    folder : Path
+        New, or one in which the evidence of the same size was begun.
+    quick : bool
+        The size for two CPU cores.
+    jobs : int
+        Processes at once.
+    minutes : float
+        No epoch is begun after so many; drawing the cohort is not counted. A later call goes on.
+    device : str
+        As for training.
+    cohort : Path, optional
+        Where the size's cohort was drawn before; default: within the folder.
+
+    Raises
+    ------
+    HmkdError
+        If a folder holds something else or was begun by another version of the program, or a
+        network cannot be trained.
+    """
+    size = QUICK if quick else FULL
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), threads)
+    program = training_digest()
+    claim(folder, PLAN, {"size": asdict(size), "program": program}, "evidence")
+    if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
+        say(f"finished: see {folder / TABLE}")
+        return True
+    write_cohort(place.cohort, size.design, jobs=jobs)
+    stop_at = time.time() + 60 * minutes
+    every = pieces(size)
+    missing = [piece for piece in every if not place.embeddings(piece).is_file()]
+    say(f"{len(every) - len(missing)} of {len(every)} runs are done")
+    work = partial(train_piece, size=size, place=place, stop_at=stop_at)
+    if not run_pieces(missing, work, jobs, _name):
+        return False
+    command = f"napari-hmkd-train mkd-evidence FOLDER{' --quick' if quick else ''}"
+    about = {**provenance(place.device), "program": program, "command": command}
+    write_results(size, place, about)
+    return True
+
+
+def training_digest() -> str:
+    """A digest of the source that decides what is drawn and learned."""
+    return source_digest(bags, model, sample, training, without=NOT_TRAINING)
+
+
+def _name(piece: Piece) -> str:
+    return piece.name

@@ -1,0 +1,197 @@
+"""What a run is given, read and joined: bags, genes and labels, and what was left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_hmkd.bags.bag import bag_shape, find_bags
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.mkd.cases import CASE, EXCLUSIONS_FILE, Case, Exclusion, join_cases
+from napari_hmkd.training.mkd.config import MkdRunSettings
+from napari_hmkd.training.mkd.folds import Fold, nested_folds
+from napari_hmkd.training.mkd.genes import GeneTable, read_genes
+from napari_hmkd.training.mkd.labels import LabelTable, read_labels
+from napari_hmkd.training.mkd.ranking import read_ranking
+from napari_hmkd.training.mkd.selection import GeneSelection
+from napari_hmkd.training.mkd.sources import BagSource, bag_source
+from napari_hmkd.training.run import file_digest, text_digest
+
+CASES_FILE = "cases.csv"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run learns from what.
+
+    Attributes
+    ----------
+    bags : Path
+        Folder of bags.
+    labels, gene_table : Path
+        Tables; without genes only networks that see tissue alone are trained.
+    targets : tuple of str
+        Columns of the labels.
+    classes : mapping of target to tuple of str
+        The order of classes, where the table does not show it.
+    baselines : bool
+        Whether to train the baselines, too.
+    """
+
+    bags: Path
+    labels: Path
+    targets: tuple[str, ...]
+    gene_table: Path | None = None
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baselines: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class TargetData:
+    """The cases of one target, their folds, and all that was left out: cases, slides, bags, genes."""
+
+    labels: LabelTable
+    cases: Sequence[Case]
+    exclusions: Sequence[Exclusion]
+    folds: Sequence[Fold]
+
+    @property
+    def name(self) -> str:
+        """The target's."""
+        return self.labels.target
+
+    @property
+    def feature_dim(self) -> int:
+        """Features of a patch, the same in all bags."""
+        return bag_shape(self.cases[0].bags[0])[1]
+
+    @property
+    def cases_left_out(self) -> int:
+        """How many cases of the label table could not be used."""
+        return sum(one.kind == CASE for one in self.exclusions)
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """How many cases are of each class, by its name."""
+        counts = np.bincount(
+            [case.label for case in self.cases], minlength=len(self.labels.classes)
+        )
+        return dict(zip(self.labels.classes, counts.tolist(), strict=True))
+
+    @property
+    def summary(self) -> str:
+        """The target and its cases in words."""
+        counts = ", ".join(f"{count} of class {name}" for name, count in self.class_counts.items())
+        return f"{self.name}: {len(self.cases)} cases, {counts}"
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """All that was read; `identity` says of each part whether it is the same as before."""
+
+    targets: Sequence[TargetData]
+    genes: GeneTable | None
+    ranking: Sequence[str] | None
+    source: BagSource
+    identity: dict[str, str | None]
+
+    def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
+        """The genes of a fold, chosen and scaled on its training cases."""
+        assert self.genes is not None
+        return GeneSelection.fit(
+            self.genes,
+            [data.cases[index].genes for index in fold.train],
+            top=settings.genes.top_genes,
+            ranking=self.ranking,
+            exclude=settings.genes.excluded,
+            token_genes=settings.genes.token_genes,
+        )
+
+
+def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
+    """Read and join everything that a run is given.
+
+    Raises
+    ------
+    DataError
+        If something cannot be read or used, or a target or a fold of it has no two classes.
+    """
+    if twice := sorted({name for name in request.targets if request.targets.count(name) > 1}):
+        raise DataError(f"--target {twice[0]} is given twice: name each target once")
+    if unknown := sorted(request.classes.keys() - set(request.targets)):
+        raise DataError(f"--classes names {unknown[0]}, which is no --target of this run")
+    bags = find_bags(request.bags)
+    genes = None if request.gene_table is None else read_genes(request.gene_table)
+    path = settings.genes.ranking
+    targets = [_target(name, request, bags, genes, settings) for name in request.targets]
+    used = {file for data in targets for case in data.cases for file in case.bags}
+    return Inputs(
+        targets=targets,
+        genes=genes,
+        ranking=None if path is None else read_ranking(path),
+        source=bag_source(sorted(used)),
+        identity={
+            "bags": text_digest("\n".join(f"{n} {p.stat().st_size}" for n, p in bags.items())),
+            "labels": file_digest(request.labels),
+            "genes": None if request.gene_table is None else file_digest(request.gene_table),
+            "ranking": None if path is None else file_digest(path),
+        },
+    )
+
+
+def _target(
+    name: str,
+    request: Request,
+    bags: Mapping[str, Path],
+    genes: GeneTable | None,
+    settings: MkdRunSettings,
+) -> TargetData:
+    if "." in name:
+        raise DataError(
+            f"--target {name}: a model's tensors are named TARGET.rest, so that a target has no dot: "
+            f"rename the column of {request.labels}"
+        )
+    labels = read_labels(request.labels, name, request.classes.get(name, ()))
+    if len(labels.classes) > 2 and not labels.ordinal:
+        raise DataError(
+            f"{request.labels}, target {name}: the classes {', '.join(labels.classes)} have no order. "
+            f"Say it, from low to high, as --classes {name}={','.join(labels.classes)}"
+        )
+    cases, exclusions = join_cases(bags, genes, labels)
+    folds = nested_folds(cases, settings.folds.folds, settings.folds.fold_seed)
+    return TargetData(labels, cases, exclusions, folds)
+
+
+def write_cases(run: Path, inputs: Inputs) -> None:
+    """Write `cases.csv`, which says where each case is tested, and `exclusions.csv`.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    cases, exclusions = [], []
+    for data in inputs.targets:
+        tested = {int(case): k for k, fold in enumerate(data.folds) for case in fold.test}
+        for number, case in enumerate(data.cases):
+            bags = ";".join(path.name for path in case.bags)
+            shown = data.labels.classes[case.label]
+            cases.append((data.name, case.name, case.patient, shown, tested[number], bags))
+        exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
+    _write(run / CASES_FILE, ("target", "case", "patient", "class", "test_fold", "bags"), cases)
+    _write(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())

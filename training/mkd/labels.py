@@ -1,0 +1,202 @@
+"""Label tables: one class of a target for each case, with its patient and slides where they are told."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.mkd.tables import listed, place, read_table, require_unique
+
+CASE, PATIENT, SLIDE = "case", "patient", "slide"
+BETWEEN_SLIDES = ";"
+MOST_CLASSES = 10
+TCGA_PATIENT = re.compile(r"TCGA-\w\w-\w{4}(?=-|$)")
+"""Of https://docs.gdc.cancer.gov/Encyclopedia/pages/TCGA_Barcode: project, site and participant."""
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """What a label table says of a case.
+
+    Attributes
+    ----------
+    name, patient : str
+    slides : tuple of str
+        Empty where the table does not tell.
+    value : str
+        As written; "" where there is none.
+    label : int or None
+        Place among the classes; None without a value, or with one that is no class.
+    """
+
+    name: str
+    patient: str
+    slides: tuple[str, ...]
+    value: str
+    label: int | None
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The cases of a label table, those without a label among them.
+
+    Attributes
+    ----------
+    target : str
+    classes : tuple of str
+        In order.
+    ordinal : bool
+        Whether there are more than two and their order means something.
+    cases : tuple of LabelledCase
+    """
+
+    target: str
+    classes: tuple[str, ...]
+    ordinal: bool
+    cases: tuple[LabelledCase, ...]
+
+
+def read_labels(path: Path, target: str, classes: Sequence[str] = ()) -> LabelTable:
+    """Read the column of a target from a table of cases.
+
+    The table has the column `case` and one for each target; `patient` and `slide` may be there. A
+    case without a patient is a patient of its own, except that TCGA barcodes begin with theirs.
+    Slides stand in one cell with ";" between them, or in several rows of a case, which must agree.
+    Only an empty cell or a spelling of NA is no label; every other text is a class.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, TSV or Parquet, plain or gzip.
+    target : str
+        A column, such as HER2.
+    classes : sequence of str, optional
+        The classes in order; cases of other values are then without a label. Left out, all values
+        that occur: numbers by value, texts by the alphabet and without an order.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read or lacks a column, rows of a case do not agree, or there are
+        fewer than two classes or more than `MOST_CLASSES`.
+    """
+    frame = _table(path, target)
+    values = frame[target]
+    if numeric := all(map(_is_number, values[values != ""])):
+        # Integers become floats beside empty cells: 1 and 1.0 are one class.
+        values = values.map(_plain)
+        classes = list(map(_plain, classes))
+    found = sorted(set(values) - {""}, key=float if numeric else str)
+    ordered = tuple(classes or found)
+    _require_classes(path, target, ordered, found)
+    number = {name: label for label, name in enumerate(ordered)}
+    merged = _merged(path, frame.assign(**{target: values}), target)
+    cases = tuple(
+        LabelledCase(name, patient, slides, value, number.get(value))
+        for name, patient, slides, value in merged
+    )
+    return LabelTable(target, ordered, len(ordered) > 2 and bool(numeric or classes), cases)
+
+
+def _table(path: Path, target: str) -> pd.DataFrame:
+    """Columns in texts; those of cases, patients and slides in small letters."""
+    if target.lower() in (CASE, PATIENT, SLIDE):
+        raise DataError(f"{path}: the column {target} is no target: name one of the others")
+    frame = read_table(path, text=list)
+    plain = {name: name.lower() for name in frame.columns if name != target}
+    frame = frame.rename(columns={k: v for k, v in plain.items() if v in (CASE, PATIENT, SLIDE)})
+    for name in (CASE, target):
+        if name not in frame.columns:
+            raise DataError(
+                f"{path} has no column {name}; its columns are {', '.join(frame.columns)}. A label "
+                f"table has the column {CASE} and one for each target"
+            )
+    try:
+        require_unique(frame.columns, "columns")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    for row in frame.index[frame[CASE] == ""]:
+        raise DataError(f"{place(path, row)}: the cell {CASE} is empty")
+    return frame
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _plain(text: str) -> str:
+    """A number without an ending .0, and any other text as it is."""
+    return f"{float(text):.15g}" if _is_number(text) else text
+
+
+def _require_classes(path: Path, target: str, classes: Sequence[str], found: Sequence[str]) -> None:
+    said = f"{path}, target {target}"
+    if not found:
+        raise DataError(f"{said}: no case has a label. Look whether it is the right column")
+    if len(classes) > MOST_CLASSES:
+        raise DataError(
+            f"{said}: {len(classes)} classes, of which {MOST_CLASSES} are the most: {listed(classes)}. "
+            "It is probably a continuous column: cut it into classes in the table first"
+        )
+    try:
+        require_unique(classes, "classes")
+    except DataError as error:
+        raise DataError(f"{said}: {error}") from None
+    if absent := [name for name in classes if name not in found]:
+        raise DataError(
+            f"{said}: no case is {listed(absent)}; the values are {listed(found)}. Give the classes "
+            "as the table spells them"
+        )
+    if len(classes) < 2:
+        raise DataError(
+            f"{said}: {classes[0]} is the only class, and a network needs two to tell apart"
+        )
+
+
+def _merged(
+    path: Path, frame: pd.DataFrame, target: str
+) -> list[tuple[str, str, tuple[str, ...], str]]:
+    """(case, patient, slides, value) of each case, from all its rows, in the table's order."""
+    by_rows = SLIDE in frame.columns
+    found = []
+    for name, rows in frame.groupby(CASE, sort=False):
+        if len(rows) > 1 and not by_rows:
+            raise DataError(
+                f"{place(path, rows.index[1])}: the case {name} has a row already: "
+                f"only a table with the column {SLIDE} may have several"
+            )
+        value = _agreed(path, rows, target)
+        patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
+        slides = _slides(rows[SLIDE]) if by_rows else ()
+        found.append((name, patient or _patient(name), slides, value))
+    return found
+
+
+def _agreed(path: Path, rows: pd.DataFrame, column: str) -> str:
+    """What the rows of a case say in a column."""
+    values = rows[column]
+    for row in rows.index[values != values.iloc[0]]:
+        raise DataError(
+            f"{place(path, row)}: {column} of the case {rows.at[row, CASE]} is {values[row]!r}, but "
+            f"{values.iloc[0]!r} in an earlier row: rows of one case must agree"
+        )
+    return str(values.iloc[0])
+
+
+def _slides(cells: Iterable[str]) -> tuple[str, ...]:
+    names = (name.strip() for cell in cells for name in cell.split(BETWEEN_SLIDES))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _patient(case: str) -> str:
+    barcode = TCGA_PATIENT.match(case)
+    return barcode.group() if barcode else case

@@ -1,0 +1,146 @@
+"""Batches of whole bags, packed, with genes and labels, prepared ahead of the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_hmkd.bags.packing import PackedBags
+from napari_hmkd.training.data import BatchLoader
+from napari_hmkd.training.mkd.bag_store import DEFAULTS, BagStore
+from napari_hmkd.training.mkd.cases import Case
+from napari_hmkd.training.mkd.sampling import BalancedSampler
+
+Genes = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CaseBatch:
+    """Some cases, whole.
+
+    Attributes
+    ----------
+    bags : PackedBags
+        Features (sum n, d) float32; as the loader gives it, float16 where all files hold that.
+    genes : (b, tokens, token_genes) float32 or None
+    label : (b,) int64
+    cases : tuple of str
+        Names.
+    """
+
+    bags: PackedBags
+    genes: torch.Tensor | None
+    label: torch.Tensor
+    cases: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> CaseBatch:
+        """The batch on a device in float32, made there of float16: half the bytes on the way."""
+        bags = self.bags.to(device)
+        genes = None if self.genes is None else self.genes.to(device, non_blocking=True)
+        label = self.label.to(device, non_blocking=True)
+        return CaseBatch(PackedBags(bags.features.float(), bags.offsets), genes, label, self.cases)
+
+    def pinned(self) -> CaseBatch:
+        """Itself: bags are read into memory that a GPU copies from by itself."""
+        return self
+
+
+CaseLoader = BatchLoader[CaseBatch]
+
+
+class CaseDataset:
+    """Some cases, whose bags a store reads into a batch's memory, side by side and once.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        All cases.
+    indices : (n,) int
+        Which of them, in which order.
+    genes : (cases, tokens, token_genes) float32 or None
+        Of all cases.
+    store : BagStore
+    workers : int
+        Threads that read the bags of a batch.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        indices: NDArray[np.integer],
+        genes: Genes | None,
+        store: BagStore,
+        workers: int,
+    ) -> None:
+        self.epoch = 0
+        self._cases = [cases[i] for i in indices]
+        self._genes = None if genes is None else genes[indices]
+        self._store, self._workers = store, workers
+        self.labels = np.array([case.label for case in self._cases], np.int64)
+        """(n,) labels in the order of the indices."""
+
+    def __len__(self) -> int:
+        """Number of cases."""
+        return len(self._cases)
+
+    def load(self, epoch: int, positions: list[int]) -> CaseBatch:
+        """The batch of the cases at these positions, the same in every epoch."""
+        cases = [self._cases[position] for position in positions]
+        genes = None if self._genes is None else torch.from_numpy(self._genes[positions])
+        label = torch.from_numpy(self.labels[positions])
+        return CaseBatch(self._packed(cases), genes, label, tuple(case.name for case in cases))
+
+    def _packed(self, cases: Sequence[Case]) -> PackedBags:
+        files = [path for case in cases for path in case.bags]
+        with ThreadPoolExecutor(self._workers, "bags") as pool:
+            headers = list(pool.map(self._store.header, files))
+            ends = np.cumsum([header.patches for header in headers])
+            small = all(header.dtype == np.float16 for header in headers)
+            features = torch.empty(
+                (int(ends[-1]), headers[0].features),
+                dtype=torch.float16 if small else torch.float32,
+                pin_memory=torch.cuda.is_available(),
+            )
+            list(pool.map(self._store.read, files, np.split(features.numpy(), ends[:-1])))
+        files_before = np.cumsum([0, *(len(case.bags) for case in cases)])
+        offsets = np.concatenate(([0], ends))[files_before]
+        return PackedBags(features, torch.from_numpy(offsets))
+
+
+def case_loader(
+    cases: Sequence[Case],
+    indices: NDArray[np.integer],
+    genes: Genes | None,
+    *,
+    batch_size: int = DEFAULTS.batch_size,
+    balanced: bool = False,
+    seed: int = 0,
+    workers: int = DEFAULTS.workers,
+    store: BagStore | None = None,
+) -> CaseLoader:
+    """Batches of some cases, which a thread prepares while the networks compute.
+
+    Parameters
+    ----------
+    cases, indices, genes, workers
+        As `CaseDataset` has them.
+    batch_size : int
+        Cases in a batch; fewer where there are fewer cases.
+    balanced : bool
+        For training: draw classes equally often, see `BalancedSampler`, and drop the incomplete
+        last batch, which may have too few cases for a covariance. Otherwise each case comes once,
+        in order.
+    seed : int
+        Of the draws.
+    store : BagStore, optional
+        Shared by loaders of the same bags, so that these are read once; left out, one of its own.
+    """
+    found = BagStore() if store is None else store
+    dataset = CaseDataset(cases, indices, genes, found, workers)
+    sampler = BalancedSampler(dataset, seed) if balanced else None
+    return BatchLoader(dataset, min(batch_size, len(dataset)), sampler, drop_last=balanced)

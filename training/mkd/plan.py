@@ -1,0 +1,98 @@
+"""The pieces of a run: each approach on each fold of each target, in the order of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from urllib.parse import quote
+
+import torch
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.training.mkd.approaches import Shape, approaches
+from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.config import MkdRunSettings
+from napari_hmkd.training.mkd.fold_run import CaseData, FoldRun
+from napari_hmkd.training.mkd.inputs import Inputs, TargetData
+from napari_hmkd.training.run import write_json
+
+GENES_FILE = "genes.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TargetRuns:
+    """A target and its pieces: by fold, one for each approach."""
+
+    data: TargetData
+    folds: Sequence[Sequence[FoldRun]]
+
+
+class RunPlan:
+    """All pieces of a run; what they need is opened when one of them is trained.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    inputs : Inputs
+    settings : MkdRunSettings
+    device : torch.device
+    baselines : bool
+        Whether baselines belong to it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        inputs: Inputs,
+        settings: MkdRunSettings,
+        device: torch.device,
+        *,
+        baselines: bool,
+    ) -> None:
+        self._folder, self._inputs, self._settings, self._device = folder, inputs, settings, device
+        self._store = BagStore(settings.compute.memory_gb)
+        names = approaches(genes=inputs.genes is not None, baselines=baselines)
+        # The pieces of a fold, which come one after the other, share its genes.
+        self._open = lru_cache(maxsize=1)(self._open_fold)
+        self.targets = [
+            TargetRuns(
+                data,
+                [[self._piece(data, number, name) for name in names] for number in range(len(data.folds))],
+            )
+            for data in inputs.targets
+        ]  # fmt: skip
+
+    def _piece(self, data: TargetData, number: int, approach: str) -> FoldRun:
+        token_genes, classes = self._settings.genes.token_genes, len(data.labels.classes)
+        shape = Shape(data.feature_dim, token_genes, classes)
+        return FoldRun(
+            fold_folder(self._folder, data.name, number) / approach,
+            approach,
+            shape,
+            self._settings,
+            self._device,
+            partial(self._open, data, number),
+        )
+
+    def _open_fold(self, data: TargetData, number: int) -> CaseData:
+        """The cases of a fold, with its genes, whose choice is kept beside what learns from it."""
+        inputs, fold = self._inputs, data.folds[number]
+        tokens = None
+        if inputs.genes is not None:
+            chosen = inputs.select_genes(data, fold, self._settings)
+            tokens = chosen.tokens(inputs.genes, [case.genes for case in data.cases])
+            folder = fold_folder(self._folder, data.name, number)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+            write_json(folder / GENES_FILE, chosen.to_json())
+        return CaseData(data.cases, fold, tokens, self._settings, self._store)
+
+
+def fold_folder(run: Path, target: str, number: int) -> Path:
+    """Where a run keeps a fold of a target."""
+    return run / quote(target, safe=" ") / f"fold_{number}"

@@ -1,0 +1,39 @@
+"""Rankings of genes, such as by the p-value of a Cox model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.mkd.genes import SYMBOL
+from napari_hmkd.training.mkd.tables import read_lines, require_unique
+
+HEADINGS = ("gene", "genes", "symbol", SYMBOL.lower())
+"""First lines that are no gene, in small letters."""
+
+
+def read_ranking(path: Path) -> list[str]:
+    """The genes of a ranking, one a line, the most telling first.
+
+    What follows a comma, semicolon or tab is not looked at, so that a table of genes and p-values
+    that is sorted will do. A heading such as `gene` may come first.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, has no gene, or one twice.
+    """
+    names = [
+        line.partition(",")[0].partition(";")[0].partition("\t")[0] for line in read_lines(path)
+    ]
+    genes = [name.strip().strip('"') for name in names]
+    if genes and genes[0].lower() in HEADINGS:
+        del genes[0]
+    genes = [gene for gene in genes if gene]
+    if not genes:
+        raise DataError(f"{path} ranks no gene: it needs one a line, the most telling first")
+    try:
+        require_unique(genes, "ranked genes")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return genes

@@ -1,0 +1,60 @@
+"""What a finished run found: scores of every network, and what a reader has to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari_hmkd.training.mkd.approaches import REFERENCE, titles
+from napari_hmkd.training.mkd.fold_run import FoldRun
+from napari_hmkd.training.mkd.plan import TargetRuns
+from napari_hmkd.training.mkd.scoring import INTERVALS, FoldAnswers, score_rows
+
+NOTES = (
+    "Means over the folds of the scores of each fold's test cases; calibration errors (ECE) of all "
+    "test cases together.",
+    f"{INTERVALS}.",
+    "The epoch of each approach is the best on validation; MKD's is that of P, for M and G too. The "
+    "temperature is fitted on the same validation cases; test cases decide nothing.",
+    "Research use only: a status read off features of tissue is no test result, and no HER2 grade.",
+)
+
+
+def results(targets: Sequence[TargetRuns]) -> dict[str, Any]:
+    """Scores as `write_table` takes them.
+
+    Raises
+    ------
+    OutputError
+        If what a piece has written cannot be read.
+    """
+    return {"targets": {runs.data.name: _of_target(runs) for runs in targets}, "notes": list(NOTES)}
+
+
+def _of_target(runs: TargetRuns) -> dict[str, Any]:
+    rows: dict[str, list[FoldAnswers]] = {}
+    fits: dict[str, list[dict[str, Any]]] = {}
+    pieces: dict[str, list[FoldRun]] = {}
+    for fold in runs.folds:
+        for piece in fold:
+            pieces.setdefault(piece.approach, []).append(piece)
+    answers = {name: [piece.answers() for piece in own] for name, own in pieces.items()}
+    outcomes = {name: [piece.outcome() for piece in own] for name, own in pieces.items()}
+    notes = []
+    for approach, network, title in titles(list(pieces)):
+        rows[title] = [found[network] for found in answers[approach]]
+        fits[title] = outcomes[approach]
+        notes += [
+            f"{title}, fold {number}: {remark}"
+            for number, outcome in enumerate(outcomes[approach])
+            for remark in outcome["remarks"][network]
+        ]
+    return {
+        "summary": runs.data.summary,
+        "cases": runs.data.class_counts,
+        "left_out": runs.data.cases_left_out,
+        "reference": REFERENCE,
+        "scores": score_rows(rows, REFERENCE),
+        "fits": fits,
+        "notes": [f"AUC less reference: less that of {REFERENCE!r}, over the same cases", *notes],
+    }

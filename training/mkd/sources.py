@@ -1,0 +1,57 @@
+"""What made the bags: one encoder, one kind of patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_hmkd.bags.bag import read_attributes
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.parallel import side_by_side
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class BagSource:
+    """What bags say of the encoder that made them, in the fields of a biomarker card.
+
+    Attributes
+    ----------
+    encoder, encoder_sha256 : str
+        "unknown" and "" where they do not tell, as CLAM's and TRIDENT's.
+    patch_px : int or None
+        Side of what the encoder saw.
+    mpp : float or None
+        Its pixel size in um/px.
+    """
+
+    encoder: str = UNKNOWN
+    encoder_sha256: str = ""
+    patch_px: int | None = None
+    mpp: float | None = None
+
+
+def bag_source(paths: Sequence[Path]) -> BagSource:
+    """The one source of bags; those that do not tell are taken to be of the same.
+
+    Raises
+    ------
+    DataError
+        If they tell of two, which equal dimensions hide.
+    """
+    told: dict[BagSource, list[Path]] = {}
+    for path, said in zip(paths, side_by_side(read_attributes, paths), strict=True):
+        if "encoder_sha256" in said:  # written by this program
+            source = BagSource(
+                *(said[name] for name in ("encoder", "encoder_sha256", "tile_px", "mpp"))
+            )
+            told.setdefault(source, []).append(path)
+    if len(told) > 1:
+        shown = "; ".join(f"{of} for {found[0].name}" for of, found in told.items())
+        raise DataError(
+            f"the bags were not made alike: {shown}. Bags of one training come from one encoder, "
+            "with patches of one size: make them again"
+        )
+    return next(iter(told), BagSource())

@@ -1,0 +1,119 @@
+"""The table of a run: CSV, Markdown and JSON, and on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.run import write_json
+from napari_hmkd.training.scores.report import footnotes, with_interval
+
+TITLES = {
+    "auc": "AUC",
+    "auc_difference": "AUC less reference",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "kappa": "kappa",
+    "ece": "ECE",
+    "ece_uncalibrated": "ECE at T = 1",
+}
+OVER_FOLDS = "AUC, interval over folds"
+TABLE_STEM = "table"
+ENDS = ("", "_low", "_high", "_folds_low", "_folds_high")
+_NARROWEST, _COLUMN = 80, 24
+
+
+def write_table(run: Path, found: Mapping[str, Any]) -> None:
+    """Write `table.csv`, `table.md` and, last, `table.json`.
+
+    Parameters
+    ----------
+    run : Path
+        The folder.
+    found : mapping
+        `targets`: by target its `summary`, `scores` as `score_rows` gives them, and `notes`; `notes`
+        about all of them.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    """
+    write_whole(run / f"{TABLE_STEM}.csv", _csv(found).encode())
+    write_whole(run / f"{TABLE_STEM}.md", markdown(found).encode())
+    write_json(run / f"{TABLE_STEM}.json", found)
+
+
+def print_table(found: Mapping[str, Any]) -> None:
+    """Print one table for each target, and what goes with it."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(_NARROWEST, 40 + _COLUMN * len(TITLES))
+    for about in found["targets"].values():
+        table = Table(title=escape(about["summary"]))
+        for column in ("", *TITLES.values(), OVER_FOLDS):
+            table.add_column(column)
+        for title, cells in _cells(about):
+            table.add_row(escape(title), *map(escape, cells))
+        console.print(table)
+        for note in _notes(about):
+            console.print(note, soft_wrap=True, highlight=False, markup=False)
+    for note in found["notes"]:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The tables and their notes."""
+    lines: list[str] = []
+    for about in found["targets"].values():
+        columns = ("", *TITLES.values(), OVER_FOLDS)
+        lines += [f"### {about['summary']}", "", f"| {' | '.join(columns)} |"]
+        lines.append("|---" * len(columns) + "|")
+        lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in _cells(about)]
+        lines += ["", *(f"- {note}" for note in _notes(about)), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in found["notes"])]) + "\n"
+
+
+def _cells(about: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for title, scores in about["scores"].items():
+        shown = [with_interval(scores[key]) if key in scores else "" for key in TITLES]
+        ends = scores["auc"]["interval_over_folds"]
+        yield title, [*shown, f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""]
+
+
+def _notes(about: Mapping[str, Any]) -> list[str]:
+    scored = {
+        f"{TITLES[key]} of {title}": score
+        for title, scores in about["scores"].items()
+        for key, score in scores.items()
+    }
+    return [*about["notes"], *footnotes(scored)]
+
+
+def _csv(found: Mapping[str, Any]) -> str:
+    """One line for each target and network; cells of what is undefined are empty."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["target", "network", *(f"{key}{end}" for key in TITLES for end in ENDS)])
+    for target, about in found["targets"].items():
+        for title, scores in about["scores"].items():
+            numbers = [number for key in TITLES for number in _numbers(scores.get(key, {}))]
+            writer.writerow([target, title, *numbers])
+    return text.getvalue()
+
+
+def _numbers(score: Mapping[str, Any]) -> list[Any]:
+    """Value, both ends over patients, both ends over folds."""
+    none = ("", "")
+    ends = [score.get(name) or none for name in ("interval_95", "interval_over_folds")]
+    value = score.get("value")
+    return ["" if value is None else value, *ends[0], *ends[1]]

@@ -1,0 +1,178 @@
+"""Tables of cases: CSV or TSV, plain or gzip, or Parquet; errors name the file, its line and cell."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+import pyarrow as pa
+
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.manifest import SEPARATORS
+
+PARQUET = ".parquet"
+MISSING = ("", "NA", "na", "N/A", "n/a", "NaN", "nan", "<NA>")
+"""How a table says that a value is not known; every other text is a value."""
+SHOWN = 5
+_GZIP = b"\x1f\x8b"
+
+
+def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.DataFrame:
+    """A table whose columns are named once each; rows without any value are left out.
+
+    Commas, semicolons or tabs separate the cells of a text, which is UTF-8 and begins with a line
+    of names. Parquet may hold its first column as pandas' index.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet where its name ends so, else text, plain or gzip.
+    text : callable
+        Given the names of all columns, those to keep as text; others become numbers where all
+        their cells are numbers.
+
+    Returns
+    -------
+    DataFrame
+        Texts are stripped, and "" where `MISSING`; missing numbers are NaN. The index counts the
+        rows of the file from 0, see `place`.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read as such a table, or two columns have one name.
+    """
+    with _reading(path):
+        frame, texts = (_parquet if path.suffix == PARQUET else _text_table)(path, text)
+    frame = frame.dropna(how="all")
+    for name in texts:
+        cells = frame[name].astype("string").fillna("").str.strip()
+        frame[name] = cells.mask(cells.isin(MISSING), "")
+    return frame
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text, plain or gzip.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    with _reading(path), _open(path) as file:
+        return file.read().splitlines()
+
+
+def place(path: Path, row: int) -> str:
+    """Where a row of `read_table`'s index stands, counted from 1 and with the header of a text."""
+    return f"{path} row {row + 1}" if path.suffix == PARQUET else f"{path} line {row + 2}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def require_unique(names: Iterable[str], what: str) -> None:
+    """Refuse names that are there more than once, naming them.
+
+    Parameters
+    ----------
+    names : iterable of str
+    what : str
+        What they name, in the plural.
+
+    Raises
+    ------
+    DataError
+        If a name is there twice.
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(
+            f"{len(twice)} {what} are there more than once: {listed(twice)}. Give each one its own "
+            "name, or keep one of them"
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    # pandas' own errors are ValueErrors; so are those of text that is not UTF-8.
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} cannot be read as a table: {str(error).strip()}. Give CSV or TSV in UTF-8, plain "
+            "or gzip, or Parquet"
+        ) from error
+
+
+def _text_table(
+    path: Path, text: Callable[[list[str]], Sequence[str]]
+) -> tuple[pd.DataFrame, Sequence[str]]:
+    with _open(path) as file, warnings.catch_warnings():
+        first = file.readline()
+        separator = max(SEPARATORS, key=first.count)
+        header = _header(path, next(csv.reader([first], delimiter=separator), []))
+        texts = text(header)
+        file.seek(0)  # pandas counts lines from where it begins
+        # pandas only warns where the first row is longer than the header, and drops its end.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(
+                file,
+                sep=separator,
+                header=0,
+                names=header,
+                index_col=False,
+                dtype=dict.fromkeys(texts, str),
+                keep_default_na=False,
+                na_values=list(MISSING),
+                skip_blank_lines=False,
+                low_memory=False,
+            )
+        except pd.errors.ParserWarning as warning:
+            raise ValueError(f"line 2 has more cells than the {len(header)} of line 1") from warning
+    return frame, texts
+
+
+def _parquet(
+    path: Path, text: Callable[[list[str]], Sequence[str]]
+) -> tuple[pd.DataFrame, Sequence[str]]:
+    frame = pd.read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    frame.columns = _header(path, [str(name) for name in frame.columns])
+    return frame, text(list(frame.columns))
+
+
+def _open(path: Path) -> TextIO:
+    """The text, without a byte order mark."""
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+    raw = gzip.open(path) if packed else path.open("rb")
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+
+
+def _header(path: Path, cells: Sequence[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    if len(header) < 2:
+        raise DataError(
+            f"{path} has fewer than two columns in its first line: it must name the columns, "
+            "separated by commas, semicolons or tabs"
+        )
+    try:
+        require_unique(header, "columns")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return header

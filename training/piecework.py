@@ -1,0 +1,65 @@
+"""Pieces of work in processes of their own, each with its words in a file, until time is up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.training.console import say
+from napari_hmkd.training.parallel import processes
+
+Piece = TypeVar("Piece")
+
+
+@contextlib.contextmanager
+def own_words(log: Path, threads: int) -> Iterator[None]:
+    """What a piece says goes to the end of its log; it computes with its share of the CPU."""
+    torch.set_num_threads(threads)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stderr(file),
+        threadpool_limits(threads),
+    ):
+        yield
+
+
+def run_pieces(
+    pieces: Sequence[Piece],
+    work: Callable[[Piece], bool],
+    jobs: int,
+    outcome: Callable[[Piece], str],
+) -> bool:
+    """Work on all pieces; False where time was up before the last.
+
+    Parameters
+    ----------
+    pieces : sequence
+        What can be sent to a process.
+    work : callable
+        Finishes a piece, or returns False where it had no time to.
+    jobs : int
+        Processes at once.
+    outcome : callable
+        What to say of a finished piece.
+    """
+    done = 0
+    with processes(jobs, keep_freed_memory) as pool:
+        running = {pool.submit(work, piece): piece for piece in pieces}
+        try:
+            for future in as_completed(running):
+                if future.result():
+                    done += 1
+                    say(f"{done}/{len(pieces)}  {outcome(running[future])}")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if done < len(pieces):
+        say(f"time is up with {len(pieces) - done} left in this stage: the same command goes on")
+    return done == len(pieces)
