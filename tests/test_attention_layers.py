@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from napari_hmkd.attention_layers import (
+    BAG_LIMITS,
     IMPORTANCE,
     QUERY,
     TOKEN,
     agreement_layer,
+    bag_layer,
     importance_layers,
     mosaic_layer,
     query_layers,
@@ -59,6 +61,7 @@ def all_layers(inspection: TileInspection) -> list[LayerData]:
     return [
         mosaic_layer(Mosaic((0, 1), (2, 2), 8), MapKind.DIFFERENCE, 0, GRID, ABOUT),
         agreement_layer(np.full((GRID.rows, GRID.columns), 0.5, np.float32), GRID, ABOUT),
+        bag_layer(np.ones((GRID.rows, GRID.columns), np.float32), "HER2", GRID, ABOUT),
         *query_layers(inspection, GRID, TILE, 0, (3, 4), ABOUT),
         *importance_layers(Faithfulness(0, maps, {}), GRID, TILE, ABOUT),
         tile_layer(GRID, TILE, ABOUT),
@@ -84,6 +87,18 @@ def test_agreement_has_a_pixel_a_tile() -> None:
     _, kwargs, _ = agreement_layer(agreement, GRID, ABOUT)
     assert kwargs["scale"] == pytest.approx((TILE_UM, TILE_UM))
     assert corner_um(kwargs) == pytest.approx(of_tile_um((0, 0)))
+
+
+@pytest.mark.parametrize("most", [0.5, 30.0])
+def test_a_bags_attention_has_a_pixel_a_tile_and_the_same_limits_for_all(most: float) -> None:
+    attention = np.linspace(0, most, GRID.rows * GRID.columns, dtype=np.float32)
+    data, kwargs, _ = bag_layer(attention.reshape(GRID.rows, -1), "ER", GRID, ABOUT)
+    assert data.shape == (GRID.rows, GRID.columns)
+    assert kwargs["scale"] == pytest.approx((TILE_UM, TILE_UM))
+    assert corner_um(kwargs) == pytest.approx(of_tile_um((0, 0)))
+    assert kwargs["contrast_limits"] == BAG_LIMITS
+    assert BAG_LIMITS[0] < 1 < BAG_LIMITS[1], "an even share is told from either end"
+    assert "ER" in kwargs["name"]
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -1,4 +1,4 @@
-"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, features, mkd, mkd-predict, convert."""
+"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, features, mkd, mkd-predict, mkd-cohort, mkd-evidence, mkd-her2st, convert."""
 
 from __future__ import annotations
 

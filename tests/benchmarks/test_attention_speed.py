@@ -5,7 +5,8 @@ measured in a process of their own, with memory as the system has it, where each
 and in one with memory that is kept (`keep_freed_memory`), as in our command lines. The floor is what the
 arithmetic of a form would take at the rate of a large matrix product in the same process.
 
-The suite runs a small form, whose bound leaves room for a busy machine. On one that does nothing else
+The suite runs a small form in one thread, as threads of a busy machine wait for each other, and with a
+bound that leaves room. On a machine that does nothing else
 
     HMKD_BENCHMARK=full OMP_NUM_THREADS=2 pytest -s tests/benchmarks/test_attention_speed.py
 
@@ -36,6 +37,7 @@ TILE_PX = 1024
 BATCHES = (1, 2, 8) if FULL else (1,)
 MEMORY = {"fresh": None, "kept": keep_freed_memory} if FULL else {"fresh": None}
 MOST = 1 / 2.5 if FULL else 1 / 1.5
+THREADS = torch.get_num_threads() if FULL else 1
 PRODUCT_SIDE = 1024
 
 
@@ -49,6 +51,7 @@ class Measured:
 
 def measure() -> dict[tuple[str, int], Measured]:
     """Both forms on all batches, interleaved; in whatever process this is called."""
+    torch.set_num_threads(THREADS)
     tiles = torch.randn(max(BATCHES), 3, TILE_PX, TILE_PX)
     students = {form: make_student(form) for form in ("auto", "plain")}
     jobs = {
@@ -81,8 +84,10 @@ def product_rate() -> float:
 
 def products(job: Callable[[], object]) -> float:
     """Multiplications with addition that a job takes."""
+    torch.set_num_threads(1)  # the counter sees what its own thread does
     with FlopCounterMode(display=False) as counter:
         job()
+    torch.set_num_threads(THREADS)
     return counter.get_total_flops() / 2
 
 
@@ -105,7 +110,7 @@ def test_blocks_of_rows_are_faster_than_whole_planes(memory: str) -> None:
         found = pool.submit(measure).result()
     print_table(
         f"student of width {WIDTH:g}, tiles of {TILE_PX} px, {memory} memory, CPU, "
-        f"{torch.get_num_threads()} threads",
+        f"{THREADS} threads",
         ["attention by", "batch", "a tile (quartiles)", "floor", "over whole planes"],
         [line(*name, one, found["plain", name[1]]) for name, one in found.items()],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -22,6 +22,15 @@ CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
 DTYPES = sorted(CLOSE, key=str)
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many torch may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 def assert_same(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> None:
@@ -128,7 +137,7 @@ def test_networks_answer_as_with_whole_planes(
 
 @pytest.mark.parametrize("query_maps", [1, MAPS])
 @pytest.mark.parametrize(("grid", "batch"), [(1, 1), (4, 3), (8, 20), (16, 2), (32, 1)])
-def test_blocks_agree_at_every_level(grid: int, batch: int, query_maps: int) -> None:
+def test_blocks_agree_at_every_level(grid: int, batch: int, query_maps: int, threads: int) -> None:
     assert_blocks_agree(make_planes(), make_inputs(batch, grid, grid, 6, query_maps))
 
 
@@ -249,8 +258,11 @@ class Sizes(TorchDispatchMode):
         return result
 
 
+@pytest.mark.parametrize("threads", [1], indirect=True)  # a mode sees its own thread
 @pytest.mark.parametrize("keep", [False, True])
-def test_nothing_as_large_as_a_plane_is_made_but_the_matrix_asked_for(keep: bool) -> None:
+def test_nothing_as_large_as_a_plane_is_made_but_the_matrix_asked_for(
+    keep: bool, threads: int
+) -> None:
     planes, inputs = make_planes(), make_inputs(1, 32, 32, 6)
     with torch.no_grad(), Sizes() as sizes:
         gather(planes, *inputs, keep)

@@ -85,7 +85,7 @@ def forked(pairs: Path, teacher: tuple[Path, str]) -> list[list[int]]:
     guide = teacher[0] / "teacher.safetensors"
     again = arguments("teacher", pairs, "wieder", "--name", "teacher")
     jobs = [
-        {"arguments": arguments("student", pairs, "student", "--teacher", guide)},
+        {"arguments": arguments("student", pairs, "student", "--teacher", guide, "--epochs", 1)},
         {"arguments": again, "killed_after": 1},
         {"arguments": [*again, "--resume"]},
     ]

@@ -33,7 +33,7 @@ COHORT = (
     "procedural --cohort-seed 2 --patients 4 --tiles-per-patient 4 --tile-px 256 --mpp 0.92 "
     "--test-share 0"
 ).split()
-QUICK = "--epochs 1 --batch-size 4 --width 0.5 --device cpu".split()
+QUICK = "--epochs 1 --batch-size 4 --width 0.25 --device cpu".split()
 # Of 20 tiles, so that each part has one of each grade.
 SHARES = "--validation-share 0.2 --calibration-share 0.2 --test-share 0".split()
 PROCEDURAL_NOTICE = "trained on procedural tissue, not for real tissue, research use only"
@@ -70,7 +70,7 @@ def metrics(run_folder: Path) -> set[str]:
 def test_a_run_leaves_a_model_that_loads(folder: Path, role: str) -> None:
     network, card = load(folder / role / f"{role}.safetensors")
     assert not network.training
-    assert (card.role, card.width, card.tile_px, card.mpp) == (role, 0.5, 256, 0.92)
+    assert (card.role, card.width, card.tile_px, card.mpp) == (role, 0.25, 256, 0.92)
     assert card.notice == PROCEDURAL_NOTICE
     assert card.training_data.startswith("procedural tissue, seed 2, 4 patients, 16 tiles")
     assert 0.05 <= card.temperature <= 20

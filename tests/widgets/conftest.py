@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ import pytest
 from napari_hmkd.sample import ProceduralTissue, write_slide
 
 if TYPE_CHECKING:
+    from napari_hmkd.biomarkers.slide import SlideBiomarkers
     from napari_hmkd.widgets.attention_widget import AttentionWidget
+    from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
     from napari_hmkd.widgets.grade_widget import GradeWidget
 
 MPP = 0.92
@@ -38,6 +41,26 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return pair
 
 
+@pytest.fixture(scope="session")
+def cheap_windows() -> Iterator[None]:
+    """Spare each of some hundred windows what no test is about.
+
+    napari would look for the plugins of all packages anew, write its settings at each change, and go
+    through all that was ever imported when it looks for leaks.
+    """
+    from napari.settings import NapariSettings
+    from npe2 import PluginManifest
+
+    plugins = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", staticmethod(lambda *_, **__: iter(plugins)))
+        patch.setattr(NapariSettings, "save", lambda *_, **__: None)
+        gc.collect()
+        gc.freeze()
+        yield
+        gc.unfreeze()
+
+
 @pytest.fixture
 def viewer(request: pytest.FixtureRequest):
     """A napari viewer; skipped where there is no napari or no screen."""
@@ -46,6 +69,7 @@ def viewer(request: pytest.FixtureRequest):
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
         pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
+    request.getfixturevalue("cheap_windows")
     viewer = request.getfixturevalue("make_napari_viewer")()
     yield viewer
     # A layer that is still read in the background keeps the window, which napari calls a leak.
@@ -123,6 +147,50 @@ def open_inspector(
         return panel
 
     return open_panel
+
+
+@pytest.fixture
+def open_biomarkers(
+    viewer,
+    paint_slide: Callable[..., Path],
+    biomarkers_file: Path,
+    student_file: Path,
+    tmp_path: Path,
+) -> Callable[..., BiomarkerWidget]:
+    """Dock Predict biomarkers in a window with a painted slide of 3 x 4 tiles, two of them glass."""
+    from napari_hmkd.reader import read_slides
+    from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
+    from napari_hmkd.widgets.viewing import add_layers
+
+    def open_panel(
+        path: Path | None = None, damaged: tuple[tuple[int, int], ...] = ()
+    ) -> BiomarkerWidget:
+        grades = [[0, 1, 2, -1], [3, 0, 1, 2], [-1, 1, 3, 0]]
+        path = path or paint_slide(tmp_path / "gewebe ä.tif", grades, damaged)
+        add_layers(viewer, read_slides(path))
+        panel = BiomarkerWidget(viewer)
+        viewer.window.add_dock_widget(panel, name="Predict biomarkers")
+        panel.form.model.value, panel.form.encoder.value = biomarkers_file, student_file
+        panel.form.device.value = "cpu"
+        return panel
+
+    return open_panel
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[SlideBiomarkers]:
+    """Bags are made in batches of three tiles, so that there is something to stop; what was started."""
+    from napari_hmkd.widgets import biomarker_run
+
+    started: list[SlideBiomarkers] = []
+    plain = biomarker_run.start_biomarkers
+
+    def start(slide, model, encoder, settings, *more) -> SlideBiomarkers:
+        started.append(plain(slide, model, encoder, replace(settings, batch_size=3), *more))
+        return started[-1]
+
+    monkeypatch.setattr(biomarker_run, "start_biomarkers", start)
+    return started
 
 
 @pytest.fixture

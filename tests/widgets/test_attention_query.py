@@ -21,6 +21,10 @@ from napari_hmkd.widgets.side_by_side import grid_of
 pytestmark = pytest.mark.gui
 TILE_PX = 256
 SIDES = (8, 4, 2)
+OFF_UM = (
+    16.0,
+    -24.0,
+)  # of the IHC's layer: the mottle of both slides is the same, and is found again
 Opening = Callable[..., AttentionWidget]
 
 
@@ -155,11 +159,12 @@ def test_beside_the_slide_nothing_is_asked(
     assert len(viewer.layers) == 2
 
 
-def test_side_by_side_the_same_token_is_outlined_in_both_panes(
+def test_side_by_side_the_same_token_is_outlined_where_it_was_read_in_both_panes(
     viewer, qtbot, open_inspector: Opening, move_to
 ) -> None:
     panel = open_inspector()
-    ihc_layer = viewer.layers["ihc.tif"]
+    he_layer, ihc_layer = viewer.layers["he.tif"], viewer.layers["ihc.tif"]
+    ihc_layer.translate = OFF_UM
     press_and_wait(panel, qtbot)
     panel.beside.native.click()
     panel.follow.value = True
@@ -170,7 +175,7 @@ def test_side_by_side_the_same_token_is_outlined_in_both_panes(
     assert panes[1] == {"ihc.tif", "token on the IHC"}
     assert {"he.tif", TOKEN, *QUERY.values()} <= panes[0]
     twin = outlined(viewer, ihc_layer, "token on the IHC")
-    np.testing.assert_allclose(twin, outlined(viewer, ihc_layer), atol=1e-6)
+    np.testing.assert_allclose(twin, outlined(viewer, he_layer), atol=0.05)
     panel.beside.native.click()
     assert not grid.enabled
     assert "token on the IHC" not in layers

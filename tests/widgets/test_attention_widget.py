@@ -267,6 +267,9 @@ def test_a_tile_that_cannot_be_inspected_is_told_and_not_painted(
         panel = open_inspector()
     else:
         panel = open_inspector(**{damaged: ((1, 1),)})
+        panel.form.refine.value = (
+            False  # moved by a fraction of a px, its neighbours touch the damage
+        )
     press_and_wait(panel, qtbot)
     (failed,) = panel.scene.findings.failed
     reason = panel.scene.findings.failed[failed]

@@ -257,7 +257,7 @@ def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> 
     add_layers(viewer, read_slides(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs"))
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    assert widget.asks_for_pixel_size
+    assert widget.mpp.asked
     widget.grade()
     assert not widget.run.running
     assert "pixel size" in widget.status.value
@@ -310,7 +310,7 @@ def test_a_stated_pixel_size_is_no_other_slides_and_a_stopped_run_goes_on(
 
     (measured,) = add_layers(viewer, read_slides(pair.he))
     widget.slide.value = measured
-    assert not widget.asks_for_pixel_size
+    assert not widget.mpp.asked
     widget.slide.value = unmeasured
     assert widget.mpp.value == 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,17 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 import napari.layers
 
+from napari_hmkd.alignment import align_by_matrix, save_alignment
+from napari_hmkd.attention_report import AttentionRequest, plan_report
 from napari_hmkd.errors import AlignmentError, SlideError
+from napari_hmkd.inspection.pair import StainPair
 from napari_hmkd.planning import read_tile
 from napari_hmkd.reader import read_slides
 from napari_hmkd.tiling import TileGrid
-from napari_hmkd.widgets.ihc_reading import ihc_reader
+from napari_hmkd.widgets.aligned_layers import LayerPair, he_to_ihc
+from napari_hmkd.widgets.attention_form import AttentionForm
+from napari_hmkd.widgets.attention_subject import subject_of
+from napari_hmkd.widgets.ihc_reading import aligned_ihc
 from napari_hmkd.widgets.viewing import slide_of
 
 Layers = tuple[napari.layers.Image, napari.layers.Image]
@@ -39,6 +46,12 @@ def tiles_of(layer: napari.layers.Image) -> TileGrid:
     return TileGrid(slide.size, slide.mpp, 256, 4.0)
 
 
+def reader(he: napari.layers.Image, ihc: napari.layers.Image) -> Callable[..., np.ndarray]:
+    """Reads tiles of the IHC as it lies now."""
+    pair = StainPair(slide_of(he), tiles_of(he), aligned_ihc(he, ihc, refine=False))
+    return lambda tile: pair.read_ihc(tile).pixels
+
+
 def affine(linear: npt.ArrayLike, moved_um: npt.ArrayLike) -> np.ndarray:
     return np.vstack([np.column_stack([linear, moved_um]), (0, 0, 1)])
 
@@ -54,19 +67,20 @@ def test_tiles_are_read_where_the_ihc_was_moved_to(layers: Layers, way: str) -> 
     if way == "affine":
         ihc.translate = (0, 0)
         ihc.affine = affine(np.eye(2), moved)
-    read = ihc_reader(he, ihc, grid)
+    read = reader(he, ihc)
     np.testing.assert_array_equal(read((1, 1)), read_tile(slide_of(ihc), grid, (0, 1)))
     assert (read((0, 0)) == 255).all(), "beside the IHC it is white"
-    assert read.placement == pytest.approx((1, 0, -1024, 0, 1, 0))
+    matrix = aligned_ihc(he, ihc, refine=False).alignment.affine
+    np.testing.assert_allclose(matrix, affine(np.eye(2), (-1024, 0)), atol=1e-9)
 
 
 def test_what_was_read_once_is_read_from_where_it_lay_then(layers: Layers) -> None:
     he, ihc = layers
-    read = ihc_reader(he, ihc, tiles_of(he))
+    read = reader(he, ihc)
     before = read((0, 0))
     ihc.translate = (500, 0)
     np.testing.assert_array_equal(read((0, 0)), before)
-    assert read.placement != ihc_reader(he, ihc, tiles_of(he)).placement
+    assert (reader(he, ihc)((0, 0)) != before).any()
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -87,7 +101,7 @@ def test_an_ihc_that_was_scanned_turned_is_read_upright(
     back = np.linalg.matrix_power([[0, -1], [1, 0]], quarters)
     middle_um = np.array([255.5, 255.5]) * 4
     turned.affine = affine(back, middle_um - back @ middle_um)
-    read = ihc_reader(he, turned, tiles_of(he))
+    read = reader(he, turned)
     for row, column in tiles_of(he).tiles().tolist():
         shown = upright[256 * row : 256 * (row + 1), 256 * column : 256 * (column + 1)]
         np.testing.assert_array_equal(read((row, column)), shown)
@@ -100,13 +114,39 @@ def test_an_ihc_that_lies_as_no_tissue_does_is_refused(layers: Layers, way: str,
     he, ihc = layers
     linear = {"scale": [[3, 0], [0, 3]], "mirror": [[1, 0], [0, -1]]}[way]
     ihc.affine = he.affine = affine(linear, (0, 0))
-    ihc_reader(he, ihc, tiles_of(he))
+    aligned_ihc(he, ihc, refine=True)
     he.affine = np.eye(3)
     with pytest.raises(AlignmentError, match=says):
-        ihc_reader(he, ihc, tiles_of(he))
+        aligned_ihc(he, ihc, refine=True)
 
 
 def test_the_he_is_no_ihc_of_its_own(layers: Layers) -> None:
     he, _ = layers
     with pytest.raises(SlideError, match="choose the IHC's layer"):
-        ihc_reader(he, he, tiles_of(he))
+        aligned_ihc(he, he, refine=True)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_panel_and_the_command_line_read_the_same_pixels(
+    layers: Layers, tmp_path: Path, student_file: Path, teacher_file: Path, refine: bool
+) -> None:
+    he, ihc = layers
+    turn = np.deg2rad(0.2)
+    ihc.affine = affine([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], (20, -30))
+    slides = slide_of(he), slide_of(ihc)
+    save_alignment(tmp_path / "a.json", align_by_matrix(*slides, he_to_ihc(LayerPair(he, ihc))))
+    in_panel = subject_of(he, ihc, str(student_file), str(teacher_file), refine).pair
+    request = AttentionRequest(
+        slides[0], str(student_file), slides[1], str(teacher_file), tmp_path / "a.json", refine
+    )
+    headless = plan_report(request).pair
+    for tile in [(0, 0), (1, 1)]:
+        one, other = in_panel.read_ihc(tile), headless.read_ihc(tile)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert one.moved_um == pytest.approx(other.moved_um)
+        assert (np.hypot(*one.moved_um) > 1) == refine, "the mottle of both lies about 36 um apart"
+
+
+def test_tiles_are_moved_unless_the_user_wants_otherwise_in_the_panel_and_headless(viewer) -> None:
+    assert AttentionForm(viewer).refine.value
+    assert signature(AttentionRequest).parameters["refine"].default

@@ -124,7 +124,7 @@ def test_a_restated_pixel_size_leaves_every_tile_over_its_pixels(
     above = [layer for layer in viewer.layers if layer is not slide_layer]
     before = [on_slide(layer, slide_layer) for layer in above]
     widget.mpp.value = 0.5
-    widget._require_slide()
+    widget.mpp.require_slide()
     assert tuple(slide_layer.scale) == (0.5, 0.5)
     assert len({str(layer.units) for layer in viewer.layers}) == 1
     for layer, place in zip(above, before, strict=True):

@@ -17,9 +17,12 @@ from napari_hmkd.widgets.tile_table import COLUMNS, TileTable
 pytestmark = pytest.mark.gui
 NAMES = ("0", "1+", "2+", "3+")
 HEADS = [column.head for column in COLUMNS]
-ROW = TileRow(2, 10, 512.0, 2560.0, 1, 3, 1.2, 2.7, 1.5, 0.9, 0.6, 0.3, 9.25, 0.5, 0.125)
+ROW = TileRow(
+    2, 10, 512.0, 2560.0, 1, 3, 1.2, 2.7, 1.5, 0.9, 0.6, 0.3, 9.25, 0.5, 0.125,
+    0.0, 0.0, (0.1, 1.5, 0.2, -3.0), (0.0, -1.0, 0.5, 2.25),
+)  # fmt: skip
 SMALLER = replace(ROW, row=10, column=2, attention_loss=1.5, agreement_0=0.3, student_grade=3)
-ALONE = TileRow(7, 7, 0.0, 0.0, 2, None, 2.0, *(None,) * 8)
+ALONE = TileRow(7, 7, 0.0, 0.0, 2, None, 2.0, *(None,) * 10, (0.0, 1.0, 7.5, 2.0), None)
 
 
 @pytest.fixture

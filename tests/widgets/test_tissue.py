@@ -15,6 +15,7 @@ from PIL import Image
 from qtpy.QtCore import QTimer
 
 from napari_hmkd.errors import SlideReadError
+from napari_hmkd.grading import SlideGrading
 from napari_hmkd.reader import read_slides
 from napari_hmkd.slide import find_tissue, open_slide
 from napari_hmkd.widgets import grade_run, tissue_run
@@ -135,6 +136,26 @@ def test_grading_shows_the_tissue_that_it_found(viewer, widget: GradeWidget, qtb
     assert viewer.layers.selection.active is widget.run.heatmap_layer
 
 
+def test_the_first_grades_are_painted_before_the_tissue(widget: GradeWidget, qtbot) -> None:
+    def look() -> None:
+        painted = np.isfinite(widget.run.heatmap_layer.data).any()
+        seen.append((painted, widget.tissue.layer_of(widget.slide.chosen) is None))
+
+    seen: list[tuple[bool, bool]] = []
+    widget.run.painted.connect(look)
+    grade(widget, qtbot)
+    assert seen == [(True, True)]
+
+
+def test_without_any_grade_the_tissue_is_shown_at_the_end(
+    widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setattr(SlideGrading, "run", lambda *_: iter(()))
+    grading = grade(widget, qtbot)
+    assert not grading.heatmap.graded.any()
+    assert widget.tissue.layer_of(widget.slide.chosen) is not None
+
+
 def test_a_stopped_run_starts_anew_with_other_tissue_and_goes_on_with_the_same(
     widget: GradeWidget, qtbot, monkeypatch, stop_early
 ) -> None:
@@ -201,7 +222,7 @@ def test_a_restated_pixel_size_takes_the_painted_tissue_along(
     layer.data[:, :50] = 1
     painted = layer.data.copy()
     widget.mpp.value = 4.0
-    slide = widget._require_slide()
+    slide = widget.mpp.require_slide()
     mask = widget.tissue.mask_of(slide)
     np.testing.assert_array_equal(mask.mask, painted != 0)
     assert mask.mpp == pytest.approx(np.array(mask.downsample) * 4.0)

@@ -53,6 +53,13 @@ def mkd(
         list[str] | None,
         typer.Option("--classes", help="Order of a target's classes: HER2=0,1+,2+,3+; repeatable."),
     ] = None,
+    definition: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--definition",
+            help="What a target means, shown with each prediction: HER2=TEXT; repeatable.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Train the baselines on the same folds, too.")
     ] = False,
@@ -68,7 +75,12 @@ def mkd(
     from napari_hmkd.training.mkd.inputs import Request
     from napari_hmkd.training.mkd.run import train_mkd
 
-    request = Request(bags, labels, tuple(target), genes, _classes(classes or ()), baselines)
+    orders, meanings = (
+        _by_target("classes", classes or ()),
+        _by_target("definition", definition or ()),
+    )
+    order = {name: _class_names(text) for name, text in orders.items()}
+    request = Request(bags, labels, tuple(target), genes, order, meanings, baselines)
     settings = MkdRunSettings(terms, selection, folds, optimiser, engine, compute)
     if (path := train_mkd(request, out, settings, resume=resume)) is not None:
         typer.echo(f"{path}")
@@ -88,13 +100,19 @@ def mkd_predict(
     typer.echo(f"{out}")
 
 
-def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The order of classes by target."""
-    found: dict[str, tuple[str, ...]] = {}
+def _by_target(option: str, given: Sequence[str]) -> dict[str, str]:
+    """What an option says of each target."""
+    found: dict[str, str] = {}
     for text in given:
-        target, _, names = text.partition("=")
-        order = tuple(name.strip() for name in names.split(",") if name.strip())
-        if not (target and order):
-            raise DataError(f"--classes takes TARGET=LOWEST,...,HIGHEST, got {text!r}")
-        found[target] = order
+        target, _, value = (part.strip() for part in text.partition("="))
+        if not (target and value):
+            raise DataError(f"--{option} takes TARGET=..., got {text!r}")
+        found[target] = value
     return found
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    names = tuple(name for part in text.split(",") if (name := part.strip()))
+    if not names:
+        raise DataError(f"--classes takes TARGET=LOWEST,...,HIGHEST, got no class in {text!r}")
+    return names

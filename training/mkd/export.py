@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from napari_hmkd.training.mkd.task import MkdTask, P
 from napari_hmkd.training.run import write_json
 
 MODEL_FILE, CHOICE_FILE = "biomarkers.safetensors", "exported.json"
-NOTICE = "Research use only; a status predicted from tissue is no test result, and no HER2 grade."
+NOTICE = "research use only; a status predicted from tissue is no test result, and no HER2 grade"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,7 @@ def export_students(targets: Sequence[TargetRuns], source: BagSource, out: Path)
         feature_dim=targets[0].data.feature_dim,
         targets=tuple(_target(runs, chosen[runs.data.name]) for runs in targets),
         training_data="; ".join(_about(runs, chosen[runs.data.name]) for runs in targets),
-        notice=NOTICE,
-        **asdict(source),
+        **asdict(replace(source, notice="; ".join(filter(None, (NOTICE, source.notice))))),
     )
     path = out / MODEL_FILE
     save_biomarkers(networks, card, path)
@@ -76,16 +75,12 @@ def _student(piece: FoldRun) -> PathologyNetwork:
 
 def _target(runs: TargetRuns, choice: Choice) -> Target:
     labels = runs.data.labels
-    order = ", from low to high" if labels.ordinal else ""
     return Target(
         name=labels.target,
         classes=labels.classes,
         ordinal=labels.ordinal,
         temperature=choice.outcome["temperature"][P],
-        definition=(
-            f"{labels.target} as the label table of the training cases has it "
-            f"({' or '.join(labels.classes)}{order}), predicted from H&E alone"
-        ),
+        definition=runs.data.definition,
     )
 
 

@@ -41,6 +41,8 @@ class Request:
         Columns of the labels.
     classes : mapping of target to tuple of str
         The order of classes, where the table does not show it.
+    definitions : mapping of target to str
+        What a target means, for the model card.
     baselines : bool
         Whether to train the baselines, too.
     """
@@ -50,14 +52,19 @@ class Request:
     targets: tuple[str, ...]
     gene_table: Path | None = None
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    definitions: Mapping[str, str] = field(default_factory=dict)
     baselines: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class TargetData:
-    """The cases of one target, their folds, and all that was left out: cases, slides, bags, genes."""
+    """The cases of one target, their folds, and all that was left out: cases, slides, bags, genes.
+
+    `definition` is what the target means, in the words of who asked for it, or of the label table.
+    """
 
     labels: LabelTable
+    definition: str
     cases: Sequence[Case]
     exclusions: Sequence[Exclusion]
     folds: Sequence[Fold]
@@ -125,8 +132,9 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     """
     if twice := sorted({name for name in request.targets if request.targets.count(name) > 1}):
         raise DataError(f"--target {twice[0]} is given twice: name each target once")
-    if unknown := sorted(request.classes.keys() - set(request.targets)):
-        raise DataError(f"--classes names {unknown[0]}, which is no --target of this run")
+    for option, given in (("classes", request.classes), ("definition", request.definitions)):
+        if unknown := sorted(given.keys() - set(request.targets)):
+            raise DataError(f"--{option} names {unknown[0]}, which is no --target of this run")
     bags = find_bags(request.bags)
     genes = None if request.gene_table is None else read_genes(request.gene_table)
     path = settings.genes.ranking
@@ -166,7 +174,16 @@ def _target(
         )
     cases, exclusions = join_cases(bags, genes, labels)
     folds = nested_folds(cases, settings.folds.folds, settings.folds.fold_seed)
-    return TargetData(labels, cases, exclusions, folds)
+    definition = request.definitions.get(name) or _definition(labels)
+    return TargetData(labels, definition, cases, exclusions, folds)
+
+
+def _definition(labels: LabelTable) -> str:
+    order = ", from low to high" if labels.ordinal else ""
+    return (
+        f"{labels.target} as the label table of the training cases has it "
+        f"({' or '.join(labels.classes)}{order}), predicted from H&E alone"
+    )
 
 
 def write_cases(run: Path, inputs: Inputs) -> None:

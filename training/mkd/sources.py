@@ -25,12 +25,15 @@ class BagSource:
         Side of what the encoder saw.
     mpp : float or None
         Its pixel size in um/px.
+    notice : str
+        What must be said wherever the encoder's features are used.
     """
 
     encoder: str = UNKNOWN
     encoder_sha256: str = ""
     patch_px: int | None = None
     mpp: float | None = None
+    notice: str = ""
 
 
 def bag_source(paths: Sequence[Path]) -> BagSource:
@@ -45,7 +48,8 @@ def bag_source(paths: Sequence[Path]) -> BagSource:
     for path, said in zip(paths, side_by_side(read_attributes, paths), strict=True):
         if "encoder_sha256" in said:  # written by this program
             source = BagSource(
-                *(said[name] for name in ("encoder", "encoder_sha256", "tile_px", "mpp"))
+                *(said[name] for name in ("encoder", "encoder_sha256", "tile_px", "mpp")),
+                notice=said.get("notice", ""),
             )
             told.setdefault(source, []).append(path)
     if len(told) > 1:

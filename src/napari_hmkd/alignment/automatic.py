@@ -32,12 +32,12 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
         Nothing of a slide can be read, or it does not answer.
     """
     he, ihc = read_picture(he_slide), read_picture(ihc_slide)
-    upright, mirrored = placements(he, ihc, mirrored=False), placements(he, ihc, mirrored=True)
     asked = f"asked to align '{ihc_slide.name}' to '{he_slide.name}', but "
-    score = margin(upright[0], upright, mirrored)
-    if score < LEAST_SCORE:
-        raise AlignmentError(asked + _why_not(upright, mirrored))
-    fit = _refined(he, ihc, upright[0].affine)
+    try:
+        best, score = best_placement(he, ihc)
+    except AlignmentError as error:
+        raise AlignmentError(f"{asked}{error}") from error
+    fit = _refined(he, ihc, best.affine)
     if not fit.holds:
         raise AlignmentError(
             f"{asked}only {fit.agreeing} of {fit.parts} parts of the tissue agree on one map: choose the IHC of "
@@ -46,6 +46,21 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
     return align_by_matrix(
         he_slide, ihc_slide, fit.affine, Method.AUTOMATIC, fit.residual_um, score
     )
+
+
+def best_placement(he: Picture, ihc: Picture) -> tuple[Placement, float]:
+    """Where all of the tissue fits best, and how many times better than by chance.
+
+    Raises
+    ------
+    AlignmentError
+        It does not fit much better than by chance; the message goes on from "but".
+    """
+    upright, mirrored = placements(he, ihc, mirrored=False), placements(he, ihc, mirrored=True)
+    score = margin(upright[0], upright, mirrored)
+    if score < LEAST_SCORE:
+        raise AlignmentError(_why_not(upright, mirrored))
+    return upright[0], score
 
 
 def _refined(he: Picture, ihc: Picture, affine: np.ndarray) -> Fit:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
+
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes
 from napari_hmkd.model.precision import float32_island, widened
+from napari_hmkd.model.sharing import share_out
 
 BLOCK_ELEMENTS = 2**18
 """Of each of a block's planes. The 1 MB they take in float32 was fastest with 1 MB of L2 cache a core;
@@ -54,18 +58,20 @@ def attend_by_blocks(
         k = widened(key).unflatten(1, (MAPS, channels)).flatten(3)
         v = widened(value).flatten(2)  # (B, C, N)
         q = q.expand_as(k).transpose(2, 3)
-        tiles, rows = _block_size(len(k), k.shape[3])
-        block = _Block(planes, tiles, rows, k)
         out = torch.empty_like(v)
         kept = v.new_empty(len(v), k.shape[3], k.shape[3]) if keep else None
-        for tile in range(0, len(k), tiles):
-            some = slice(tile, tile + tiles)
-            for first in range(0, k.shape[3], rows):
+        tiles, rows = _block_size(len(k), k.shape[3])
+
+        def compute(parts: Iterable[tuple[int, int]]) -> None:
+            block = _Block(planes, tiles, rows, k)
+            for tile, first in parts:
+                some, these = slice(tile, tile + tiles), slice(first, first + rows)
                 attention = block.attention(q[some], k[some], first)
-                these = slice(first, first + rows)
                 torch.bmm(v[some], attention.transpose(1, 2), out=out[some, :, these])
                 if kept is not None:
                     kept[some, these] = attention
+
+        share_out(compute, product(range(0, len(k), tiles), range(0, k.shape[3], rows)))
     return out.unflatten(2, value.shape[2:]), kept
 
 
@@ -87,9 +93,10 @@ class _Block:
 
     def __init__(self, planes: AttentionPlanes, tiles: int, rows: int, key: torch.Tensor) -> None:
         tokens, norm = key.shape[3], planes.norm
+        statistics = (norm.get_buffer("running_mean"), norm.get_buffer("running_var"), norm.eps)
         weight, bias = fuse_conv_bn_weights(
-            planes.mix.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )  # fmt: skip
+            planes.mix.weight, None, *statistics, norm.weight, norm.bias
+        )
         self._rows, self._tokens = rows, tokens
         held = rows + 2 * HALO
         computed = tiles * held - 2  # what lies between two tiles means nothing

@@ -18,6 +18,7 @@ from napari_hmkd.widgets.alignment_words import alignment_words, residual_words
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.landmark_layers import LandmarkLayers
 from napari_hmkd.widgets.notice import wrap
+from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
 
@@ -46,6 +47,7 @@ class AlignmentWidget(Container):
         self.load = PushButton(text="Load alignment ...")
         self.undo = PushButton(text="Undo")
         self.opacity = FloatSlider(label="IHC opacity", value=1, min=0, max=1)
+        self.beside = SideBySideChoice(napari_viewer, self.ihc)
         self.status, self.residuals = Label(value=_HINT), Label(value="")
         self.run = AlignmentRun()
         self.landmarks = LandmarkLayers(napari_viewer)
@@ -62,6 +64,7 @@ class AlignmentWidget(Container):
                 self.ihc,
                 *(Container(widgets=row, layout="horizontal", labels=False) for row in rows),
                 self.opacity,
+                self.beside,
                 Container(widgets=[self.status, self.residuals], labels=False),
             ]
         )
@@ -78,11 +81,12 @@ class AlignmentWidget(Container):
         self.load.clicked.connect(self.choose_file_and_load)
         self.undo.clicked.connect(self.take_back)
         self.opacity.changed.connect(self.fade)
+        self.beside.panes.changed.connect(self._take_landmarks_along)
         self.run.found.connect(self._on_found)
         self.run.saved.connect(lambda file: self._say(f"Saved to {file}"))
         self.run.failed.connect(self._say)
         self.run.ended.connect(self._on_ended)
-        WhenClosed(self.native, self.end)
+        WhenClosed(self.native, self._on_closed)
         self.native.destroyed.connect(self._on_destroyed)
 
     def align_automatically(self) -> None:
@@ -96,10 +100,12 @@ class AlignmentWidget(Container):
         """Turn to the slide with fewer landmarks, as the button does."""
         if (pair := self._asked()) is None:
             return
-        chosen = self.landmarks.mark(pair)
+        chosen = self.landmarks.mark(pair, hide_other=not self.beside.value)
+        self._take_landmarks_along()
         he, ihc = (len(self.landmarks.positions_um(layer)) for layer in pair)
+        other = "" if self.beside.value else "; the other slide is hidden meanwhile"
         self._say(
-            f"Click places on {chosen.name}; the other slide is hidden meanwhile. By now {he} are "
+            f"Click places on {chosen.name}{other}. By now {he} are "
             f"marked on the H&E and {ihc} on the IHC: the same places, in the same order. "
             "Press again to turn to the slide with fewer."
         )
@@ -219,6 +225,15 @@ class AlignmentWidget(Container):
 
     def _say(self, message: str) -> None:
         self.status.value = message
+
+    def _take_landmarks_along(self) -> None:
+        """Where the IHC has a pane of its own, its landmarks are there, too."""
+        if self.beside.value and (layer := self.landmarks.layer_of(self.ihc.value)) is not None:
+            self.beside.panes.add(layer)
+
+    def _on_closed(self) -> None:
+        self.beside.leave()
+        self.end()
 
     def _on_destroyed(self, _widget: object = None) -> None:
         self.run.close()

@@ -9,7 +9,7 @@ from psygnal import Signal
 from napari_hmkd.attention_layers import importance_layers
 from napari_hmkd.inspection.faithfulness import Faithfulness
 from napari_hmkd.inspection.importance import PartialImportance
-from napari_hmkd.inspection.slide import Tile
+from napari_hmkd.inspection.tile import Tile
 from napari_hmkd.widgets.attention_run import LatestRun, check_tile
 from napari_hmkd.widgets.attention_scene import AttentionScene
 from napari_hmkd.widgets.attention_subject import Subject

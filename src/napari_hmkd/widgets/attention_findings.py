@@ -7,8 +7,8 @@ import numpy as np
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.cache import InspectionCache
 from napari_hmkd.inspection.maps import MapKind, Mosaic, kinds_of, tokens_of
-from napari_hmkd.inspection.slide import InspectedTile, Tile, TileRow, row_of
-from napari_hmkd.inspection.tile import LEVELS, TileInspection, token_side_px
+from napari_hmkd.inspection.slide import InspectedTile, TileRow, row_of
+from napari_hmkd.inspection.tile import LEVELS, Tile, TileInspection, token_side_px
 from napari_hmkd.widgets.attention_subject import Subject
 
 MOST_TILES = 64
@@ -26,9 +26,13 @@ class Findings:
 
     Attributes
     ----------
-    key, about
+    key, about, class_names
         The subject's.
     grid : TileGrid
+    warnings : list of str
+        What speaks against the slides.
+    judged : bool
+        Whether there is no IHC that is to be looked at for that.
     rows : dict
         From each tile that was inspected to its `TileRow`.
     failed : dict
@@ -43,6 +47,9 @@ class Findings:
 
     def __init__(self, subject: Subject, cache: InspectionCache) -> None:
         self.key, self.about, self.grid = subject.key, subject.about, subject.grid
+        self.class_names = subject.class_names
+        self.warnings: list[str] = []
+        self.judged = subject.ihc is None
         self.rows: dict[Tile, TileRow] = {}
         self.failed: dict[Tile, str] = {}
         self.agreement = np.full((self.grid.rows, self.grid.columns), np.nan, np.float32)
@@ -53,7 +60,8 @@ class Findings:
 
     def inspection(self, tile: Tile) -> TileInspection | None:
         """What was seen in a tile, as long as it is kept."""
-        return self._cache.find((self.key, tile))
+        kept = self._cache.find((self.key, tile))
+        return None if kept is None else kept.inspection
 
     def cover(self, tiles: np.ndarray) -> None:
         """Have the map reach over the rectangle around tiles (n, 2)."""

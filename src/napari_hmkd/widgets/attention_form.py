@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import napari.layers
 import napari.viewer
-from magicgui.widgets import ComboBox, FileEdit, Label
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from psygnal import Signal
 
 from napari_hmkd.errors import HmkdError, SlideError
@@ -12,7 +12,7 @@ from napari_hmkd.inspection.maps import ALONE, MapKind
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
 from napari_hmkd.widgets.attention_subject import Subject, card_of, model_file, subject_of
 from napari_hmkd.widgets.blinding import blinding
-from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
 
 _WEIGHTS = "*.safetensors"
 _FINENESS = ("finest", "middle", "coarsest")
@@ -34,6 +34,8 @@ class AttentionForm:
     slide, ihc : SlideChoice
     student, teacher : FileEdit
         Empty for the demo's.
+    refine : CheckBox
+        Whether the IHC is moved at each tile, as `AlignedIhc.refine`.
     kind, level : ComboBox
         A `MapKind` that can be had, and 0 to 2.
     asked, fields : list of magicgui widgets
@@ -57,10 +59,16 @@ class AttentionForm:
         self.ihc = SlideChoice(viewer, label="IHC slide", nullable=True)
         self.student = FileEdit(label="Student file", mode="r", filter=_WEIGHTS, nullable=True)
         self.teacher = FileEdit(label="Teacher file", mode="r", filter=_WEIGHTS, nullable=True)
+        self.refine = CheckBox(
+            value=True,
+            visible=False,
+            text="Move the IHC at each tile",
+            tooltip="By up to 50 um, to where its nuclei fit those of the H&E, as the command line does.",
+        )
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)
         self.missing = Label(value=_WITHOUT_IHC)
-        self.asked = [self.slide, self.ihc, self.student, self.teacher]
+        self.asked = [self.slide, self.ihc, self.refine, self.student, self.teacher]
         self.fields = [*self.asked, self.kind, self.level]
         for field, name in ((self.student, "demo student"), (self.teacher, "demo teacher")):
             field.line_edit.native.setPlaceholderText(name)
@@ -89,21 +97,20 @@ class AttentionForm:
         """
         slide = self.slide.chosen
         if slide is None:
-            raise SlideError(
-                "Open a slide first: drop its file on the window, or File > Open Sample."
-            )
+            raise SlideError(NO_SLIDE)
         if blinding.hides(slide.path):
             raise SlideError(
                 f"The networks' answers to {slide.name} are hidden until you have scored it: see the "
                 "panel Reader study."
             )
         names = str(self.student.value or "demo"), str(self.teacher.value or "demo-teacher")
-        return subject_of(self.slide.value, self.ihc.value, *names)
+        return subject_of(self.slide.value, self.ihc.value, *names, refine=self.refine.value)
 
     def _on_asked_other(self, _value: object = None) -> None:
         self.kind.reset_choices()
         self.level.reset_choices()
         self.missing.visible = not self.with_ihc
+        self.refine.visible = self.with_ihc
         self.asked_other.emit()
 
     def _kinds(self, _widget: object = None) -> tuple[MapKind, ...]:

@@ -9,8 +9,7 @@ from psygnal import Signal
 
 from napari_hmkd.attention_layers import query_layers, token_at
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.inspection.slide import Tile
-from napari_hmkd.inspection.tile import token_side_px
+from napari_hmkd.inspection.tile import Tile, token_side_px
 from napari_hmkd.widgets.attention_form import AttentionForm
 from napari_hmkd.widgets.attention_run import LatestRun, Step, inspect_tiles
 from napari_hmkd.widgets.attention_scene import AttentionScene
@@ -71,7 +70,8 @@ class TokenQuery:
         tile = subject.grid.tile_at(y_px, x_px)
         if tile is None:
             return
-        self._tile = self._scene.tile = tile
+        self._tile = tile
+        self._scene.turn_to(tile)
         self._place_px = y_px, x_px
         asked, findings = (subject.key, tile), self._scene.findings
         known = self._show()

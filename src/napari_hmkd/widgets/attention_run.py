@@ -11,13 +11,16 @@ from typing import Any
 
 from psygnal import Signal
 
+from napari_hmkd.attention_report import doubts_of_ihc
+from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.cache import InspectionCache
 from napari_hmkd.inspection.faithfulness import Faithfulness, check_faithfulness
 from napari_hmkd.inspection.importance import PartialImportance
-from napari_hmkd.inspection.slide import InspectedTile, Tile, inspect_slide
-from napari_hmkd.inspection.tile import inspect_tile
+from napari_hmkd.inspection.slide import InspectedTile, inspect_slide
+from napari_hmkd.inspection.tile import Tile, inspect_tile
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.background import BackgroundRun
 
@@ -27,9 +30,33 @@ Work = Callable[..., Generator[Any, None, None]]
 
 @dataclass(frozen=True, slots=True)
 class PlannedTiles:
-    """How many tiles will come."""
+    """What will come of a whole slide.
+
+    Attributes
+    ----------
+    count : int
+        Tiles.
+    tissue : TissueMask or None
+        As `GradePlan.tissue`.
+    """
 
     count: int
+    tissue: TissueMask | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What speaks against the slides.
+
+    Attributes
+    ----------
+    words : tuple of str
+    of_ihc : bool
+        Whether the IHC was looked at.
+    """
+
+    words: tuple[str, ...]
+    of_ihc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +142,61 @@ def inspect_tiles(
         if kept is None:
             missing.append(tile)
         else:
-            yield InspectedTile(tile, kept)
+            yield kept
     if not missing:
         return
     student, teacher = subject.open_student(), subject.open_teacher()
     with closing(inspect_slide(subject.pair, student, teacher, missing)) as steps:
         for step in steps:
             if isinstance(step, InspectedTile):
-                cache.put((subject.key, step.tile), step.inspection)
+                cache.put((subject.key, step.tile), step)
             yield step
 
 
 def inspect_whole_slide(
-    subject: Subject, known: Container[Tile]
-) -> Generator[PlannedTiles | Step, None, None]:
+    subject: Subject, known: Container[Tile], tissue: TissueMask | None, force: bool
+) -> Generator[PlannedTiles | Doubts | UnsuitableSlideError | Step, None, None]:
     """Inspect all tiles with tissue that are not known yet; nothing of them is kept.
 
-    First comes how many these are.
+    First comes what is planned. Where the slide is unsuitable, the error is the only step and not
+    raised: that is a question to the user, no failure.
+
+    Parameters
+    ----------
+    subject : Subject
+    known : container of (row, column)
+    tissue : TissueMask or None
+        Is obeyed; None for it to be found.
+    force : bool
+        As `GradeSettings.force`.
     """
     student, teacher = subject.open_student(), subject.open_teacher()
-    # Who asks where networks look asks it of any slide: no stain is refused.
-    plan = plan_grading(subject.he, student.card, GradeSettings(force=True))
+    try:
+        plan = plan_grading(subject.he, student.card, GradeSettings(force=force), tissue)
+    except UnsuitableSlideError as doubt:
+        yield doubt
+        return
     tiles = [(row, column) for row, column in plan.tiles.tolist() if (row, column) not in known]
-    yield PlannedTiles(len(tiles))
-    yield from inspect_slide(subject.pair, student, teacher, tiles)
+    yield PlannedTiles(len(tiles), plan.tissue)
+    yield Doubts(plan.warnings)
+    with closing(inspect_slide(subject.pair, student, teacher, tiles)) as steps:
+        yield from steps
+
+
+def doubting(
+    work: Work, subject: Subject, *arguments: object
+) -> Generator[Step | PlannedTiles | UnsuitableSlideError | Doubts, None, None]:
+    """Do some work, and then look whether the IHC is one and lies over its H&E.
+
+    Not where a question is the only step: the run ends, so that it can be answered.
+    """
+    with closing(work(subject, *arguments)) as steps:
+        for step in steps:
+            yield step
+            if isinstance(step, UnsuitableSlideError):
+                return
+    if subject.ihc is not None:
+        yield Doubts(tuple(doubts_of_ihc(subject.he, subject.ihc)), of_ihc=True)
 
 
 def check_tile(
@@ -147,5 +205,6 @@ def check_tile(
     """Compare where the student looks in a tile with what its answer hangs on."""
     student = subject.open_student()
     he = subject.he.in_time(partial(read_tile, subject.he, subject.grid, tile))
-    inspection = cache.find((subject.key, tile)) or inspect_tile(student, he)
+    kept = cache.find((subject.key, tile))
+    inspection = inspect_tile(student, he) if kept is None else kept.inspection
     yield from check_faithfulness(student, he, inspection, level)

@@ -22,24 +22,25 @@ from napari_hmkd.attention_layers import (
     tile_layer,
 )
 from napari_hmkd.inspection.cache import InspectionCache
-from napari_hmkd.inspection.slide import Tile
+from napari_hmkd.inspection.slide import TileRow
+from napari_hmkd.inspection.tile import Tile
 from napari_hmkd.layers import LayerData
 from napari_hmkd.widgets.attention_findings import Findings
 from napari_hmkd.widgets.attention_form import AttentionForm
 from napari_hmkd.widgets.attention_run import Step
 from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.drawn_layers import DrawnLayers
+from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import show_notice
-from napari_hmkd.widgets.side_by_side import SideBySide
+from napari_hmkd.widgets.side_by_side import side_by_side
 from napari_hmkd.widgets.tile_table import TileTable
-from napari_hmkd.widgets.viewing import camera, canvas_px
+from napari_hmkd.widgets.viewing import go_to
 
 _REPAINT_MS = 100
 _MAP = "map"
 _TWIN = "token on the IHC"
 _QUERY = (*QUERY.values(), TOKEN, _TWIN)
 _ROLES = (_TWIN, AGREEMENT, _MAP, *IMPORTANCE.values(), TILE, *QUERY.values(), TOKEN)
-_SHARE = 0.4  # of the canvas: as large as a tile is at least that one has gone to
 
 
 class AttentionScene:
@@ -52,6 +53,8 @@ class AttentionScene:
         Where it is asked.
     table : TileTable
         Where the rows of tiles go.
+    logits : LogitsTable
+        Where the answers to the tile at hand are shown.
 
     Attributes
     ----------
@@ -69,13 +72,19 @@ class AttentionScene:
 
     forgotten = Signal()
 
-    def __init__(self, viewer: napari.viewer.Viewer, form: AttentionForm, table: TileTable) -> None:
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        form: AttentionForm,
+        table: TileTable,
+        logits: LogitsTable,
+    ) -> None:
         self.cache = InspectionCache()
         self.findings: Findings | None = None
         self.tile: Tile | None = None
-        self._viewer, self._form, self._table = viewer, form, table
+        self._viewer, self._form, self._table, self._logits = viewer, form, table, logits
         self._drawn = DrawnLayers(viewer, _ROLES)
-        self._beside = SideBySide(viewer)
+        self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
         self._agreement_seen = False
         self._repaint = QTimer()
@@ -83,6 +92,7 @@ class AttentionScene:
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self.paint)
         form.map_chosen.connect(self._on_map_chosen)
+        self._panes.changed.connect(self._on_panes_changed)
 
     @property
     def slide_layer(self) -> napari.layers.Image | None:
@@ -114,6 +124,7 @@ class AttentionScene:
         self._drawn.remove(*_ROLES)
         self._table.clear()
         self.findings = self.tile = self._slide_layer = None
+        self._logits.show_tile(None)
         self.forgotten.emit()
 
     def take(self, key: Hashable, step: Step) -> bool:
@@ -123,6 +134,7 @@ class AttentionScene:
         row = self.findings.take(step)
         if row is not None:
             self._table.put(row)
+            self._show_logits()
         if not self._repaint.isActive():
             self._repaint.start()
         return True
@@ -150,21 +162,20 @@ class AttentionScene:
                 if seen:
                     self._viewer.layers.selection.active = layer
 
-    def show_beside(self, ihc_layer: napari.layers.Image | None) -> None:
-        """Show the IHC in a pane of its own, or with None no pane of its own any more."""
-        self._drawn.remove(_TWIN)
-        self._beside.end()
-        if ihc_layer is not None:
-            ihc_layer.visible = True  # the sample's is hidden at first
-            self._beside.show(ihc_layer)
+    def turn_to(self, tile: Tile) -> None:
+        """Have a tile be the one at hand."""
+        self.tile = tile
+        self._show_logits()
 
     def draw_query(self, layers: Sequence[LayerData]) -> None:
         """Draw where a token attends; the last of the layers, its outline, in either pane."""
         self.draw(layers)
-        if self._beside.on:
+        if self._panes.shows(self._form.ihc.value):
             outline, look, kind = layers[-1]
-            self.draw([(outline, look | {"name": _TWIN}, kind)])
-            self._beside.show(self._drawn.get(_TWIN))
+            moved = np.add(look["translate"], self._ihc_moved_um())
+            self.draw([(outline, look | {"name": _TWIN, "translate": tuple(moved)}, kind)])
+            if (twin := self._drawn.get(_TWIN)) is not None:
+                self._panes.add(twin)
 
     def draw_importance(self, layers: Sequence[LayerData]) -> None:
         """Draw a tile's importance, and take away where a token attends, which would lie on it."""
@@ -182,14 +193,29 @@ class AttentionScene:
         findings, layer = self.findings, self.slide_layer
         if findings is None or layer is None:
             return
-        self.tile = tile
-        view, middle = (
-            camera(self._viewer),
-            layer.data_to_world(findings.grid.centers(tile)[0] - 0.5),
-        )
-        view.center = (*view.center[:-2], *middle[-2:])
-        view.zoom = max(view.zoom, _SHARE * min(canvas_px(self._viewer)) / findings.grid.tile_um)
+        self.turn_to(tile)
+        go_to(self._viewer, layer, findings.grid.centers(tile)[0], findings.grid.tile_um)
         self.draw([tile_layer(findings.grid, tile, findings.about)])
+
+    def _row(self) -> TileRow | None:
+        """What is known of the tile at hand."""
+        if self.findings is None or self.tile is None:
+            return None
+        return self.findings.rows.get(self.tile)
+
+    def _show_logits(self) -> None:
+        findings = self.findings
+        self._logits.show_tile(self._row(), () if findings is None else findings.class_names)
+
+    def _ihc_moved_um(self) -> tuple[float, float]:
+        """How far from the tile at hand its tissue was found on the IHC."""
+        row = self._row()
+        if row is None or row.moved_y_um is None or row.moved_x_um is None:
+            return 0.0, 0.0
+        return row.moved_y_um, row.moved_x_um
+
+    def _on_panes_changed(self) -> None:
+        self._drawn.remove(_TWIN)
 
     def _on_map_chosen(self) -> None:
         if self.findings is not None:

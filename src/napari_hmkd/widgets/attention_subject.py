@@ -11,12 +11,12 @@ from weakref import ref
 import napari.layers
 
 from napari_hmkd.grading import OpenModel, open_model
-from napari_hmkd.inspection.slide import StainPair
+from napari_hmkd.inspection.pair import AlignedIhc, StainPair
 from napari_hmkd.model import ModelCard, find_model, read_card
 from napari_hmkd.planning import tile_grid
 from napari_hmkd.slide import Slide
 from napari_hmkd.tiling import TileGrid
-from napari_hmkd.widgets.ihc_reading import IhcReader, ihc_reader
+from napari_hmkd.widgets.ihc_reading import aligned_ihc
 from napari_hmkd.widgets.viewing import slide_of
 
 
@@ -61,20 +61,19 @@ class Subject:
     student : ModelFile
     teacher : ModelFile or None
         It needs the IHC.
-    ihc : IhcReader or None
+    ihc : AlignedIhc or None
     """
 
     he: Slide
     grid: TileGrid
     student: ModelFile
     teacher: ModelFile | None = None
-    ihc: IhcReader | None = None
+    ihc: AlignedIhc | None = None
 
     @property
     def key(self) -> Hashable:
         """What all that is found depends on; it keeps nothing open."""
-        files = None if self.ihc is None else (ref(self.ihc.slide.reader), self.ihc.placement)
-        return ref(self.he.reader), self.he.mpp, files, self.student, self.teacher
+        return ref(self.he.reader), self.he.mpp, _key_of(self.ihc), self.student, self.teacher
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -112,8 +111,9 @@ def subject_of(
     ihc_layer: napari.layers.Image | None,
     student: str,
     teacher: str,
+    refine: bool = True,
 ) -> Subject:
-    """The tiles of an H&E layer, with the IHC where its layer lies now.
+    """The tiles of an H&E layer, with the IHC where its layer lies now; see `AlignedIhc` of `refine`.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def subject_of(
     PixelSizeError
         If a slide's pixel size is unknown.
     SlideError
-        See `ihc_reader`.
+        See `aligned_ihc`.
     """
     he = slide_of(he_layer)
     if he is None:
@@ -131,4 +131,17 @@ def subject_of(
     grid = tile_grid(he, card_of(of_student))
     if ihc_layer is None:
         return Subject(he, grid, of_student)
-    return Subject(he, grid, of_student, model_file(teacher), ihc_reader(he_layer, ihc_layer, grid))
+    ihc = aligned_ihc(he_layer, ihc_layer, refine)
+    return Subject(he, grid, of_student, model_file(teacher), ihc)
+
+
+def _key_of(ihc: AlignedIhc | None) -> Hashable:
+    """Which tissue is read as IHC: equal where the layers lie alike."""
+    if ihc is None:
+        return None
+    return (
+        ref(ihc.slide.reader),
+        ihc.slide.mpp,
+        ihc.refine,
+        tuple(ihc.alignment.affine.ravel().tolist()),
+    )

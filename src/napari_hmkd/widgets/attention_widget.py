@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 import napari.viewer
 from magicgui.widgets import CheckBox, Container, Label, PushButton
 
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, UnsuitableSlideError
 from napari_hmkd.inference import FailedTile
-from napari_hmkd.inspection.slide import Tile, TileRow
+from napari_hmkd.inspection.slide import TileRow
+from napari_hmkd.inspection.tile import Tile
 from napari_hmkd.widgets.attention_check import TileCheck
 from napari_hmkd.widgets.attention_findings import most_tiles
 from napari_hmkd.widgets.attention_form import AttentionForm
 from napari_hmkd.widgets.attention_query import TokenQuery
 from napari_hmkd.widgets.attention_run import (
+    Doubts,
     LatestRun,
     PlannedTiles,
     Step,
+    Work,
+    doubting,
     inspect_tiles,
     inspect_whole_slide,
 )
@@ -26,8 +31,12 @@ from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.attention_words import extent_words, progress_words, tile_words
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
-from napari_hmkd.widgets.notice import wrap
+from napari_hmkd.widgets.logits_table import LogitsTable
+from napari_hmkd.widgets.notice import tell, wrap
+from napari_hmkd.widgets.question import DoubtQuestion
+from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
 from napari_hmkd.widgets.tile_table import TileTable
+from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
 _HINT = "Inspect what is in view, or switch on 'Follow the cursor' and point at a token."
@@ -51,26 +60,31 @@ class AttentionWidget(Container):
         self.whole_slide = PushButton(text="Agreement of the whole slide")
         self.stop = PushButton(text="Stop", enabled=False)
         self.follow = CheckBox(text="Follow the cursor")
-        self.beside = CheckBox(text="Side by side with the IHC")
+        self.beside = SideBySideChoice(napari_viewer, self.form.ihc)
         self.check = PushButton(text="How far is it importance?")
-        self.status, self.verdict = Label(value=_HINT), Label(value="")
-        self.table = TileTable()
-        self.scene = AttentionScene(napari_viewer, self.form, self.table)
+        self.status, self.warnings, self.verdict = (
+            Label(value=said, visible=bool(said)) for said in (_HINT, "", "")
+        )
+        self.question = DoubtQuestion("Inspect")
+        self.table, self.logits = TileTable(), LogitsTable()
+        self.scene = AttentionScene(napari_viewer, self.form, self.table, self.logits)
+        self.tissue = TissueRun(napari_viewer)
         self.run = LatestRun()
         self.query = TokenQuery(napari_viewer, self.form, self.scene)
         self.checking = TileCheck(self.scene)
         self._done, self._planned, self._extent = 0, 0, ""
         self._failed: dict[Tile, str] = {}
-        texts = [self.form.missing, self.status, self.verdict]
+        texts = [self.form.missing, self.status, self.warnings, self.verdict]
         super().__init__(
             widgets=[
                 *self.form.fields,
                 Container(widgets=[self.inspect, self.stop], layout="horizontal", labels=False),
                 self.whole_slide, self.follow, self.beside, self.check,
-                Container(widgets=texts, labels=False),
+                Container(widgets=texts, labels=False), self.question,
             ]
         )  # fmt: skip
         self.native.layout().addWidget(self.table, 1)
+        self.native.layout().addWidget(self.logits)
         for label in texts:
             wrap(label)
         self.check.tooltip = (
@@ -84,7 +98,7 @@ class AttentionWidget(Container):
         self.whole_slide.clicked.connect(self.inspect_whole_slide)
         self.stop.clicked.connect(self.end)
         self.follow.changed.connect(self.query.follow)
-        self.beside.changed.connect(self._on_beside_chosen)
+        self.question.insisted.connect(self.inspect_whole_slide)
         self.check.clicked.connect(self.check_tile)
         self.table.chosen.connect(self._on_row_chosen)
         self.form.asked_other.connect(self._on_asked_other)
@@ -116,8 +130,7 @@ class AttentionWidget(Container):
         self.scene.show(agreement=False)
         self._begin(len(chosen), extent_words(len(chosen), len(in_view)))
         tiles = [(row, column) for row, column in chosen.tolist()]
-        self.run.start("inspecting tiles", inspect_tiles, subject, tiles, self.scene.cache)
-        self._set_enabled()
+        self._start("inspecting tiles", inspect_tiles, subject, tiles, self.scene.cache)
 
     def inspect_whole_slide(self) -> None:
         """Find the agreement of all tiles with tissue, as the button does; their maps are not kept."""
@@ -125,11 +138,14 @@ class AttentionWidget(Container):
         findings = self.scene.findings
         if subject is None or findings is None or self.run.running:
             return
+        self.question.hide()
         self.scene.show(agreement=True)
         self._begin(0)
         self._say("Opening the models, finding the tissue ...")
-        self.run.start("inspecting the slide", inspect_whole_slide, subject, set(findings.rows))
-        self._set_enabled()
+        self._start(
+            "inspecting the slide", inspect_whole_slide, subject, set(findings.rows),
+            self.tissue.mask_of(subject.he), self.question.insists_on(subject.he),
+        )  # fmt: skip
 
     def check_tile(self) -> None:
         """Compare attention with importance in the tile that was pointed at or chosen last."""
@@ -158,20 +174,55 @@ class AttentionWidget(Container):
             self._say(str(error))
             return None
 
+    def _start(self, what: str, work: Work, subject: Subject, *arguments: object) -> None:
+        if self.scene.findings is None or self.scene.findings.judged:
+            self.run.start(what, work, subject, *arguments)
+        else:
+            self.run.start(what, partial(doubting, work), subject, *arguments)
+        self._set_enabled()
+
     def _begin(self, planned: int, extent: str = "") -> None:
         self._done, self._planned, self._extent = 0, planned, extent
         self._failed = {}
         self._tell()
 
-    def _on_step(self, key: Hashable, step: PlannedTiles | Step) -> None:
-        if isinstance(step, PlannedTiles):
-            self._planned = step.count
+    def _on_step(
+        self, key: Hashable, step: PlannedTiles | Doubts | UnsuitableSlideError | Step
+    ) -> None:
+        findings = self.scene.findings
+        if findings is None or key != findings.key:
+            return
+        if isinstance(step, UnsuitableSlideError):
+            self._on_doubted(str(step))
+        elif isinstance(step, Doubts):
+            findings.judged |= step.of_ihc
+            findings.warnings += [one for one in step.words if one not in findings.warnings]
+            tell(self.warnings, "\n".join(findings.warnings))
+        elif isinstance(step, PlannedTiles):
+            self._on_planned(step)
         elif self.scene.take(key, step):
-            if isinstance(step, FailedTile):
-                self._failed[step.row, step.column] = step.message
-            else:
-                self._done += 1
+            self._on_tile(step)
+
+    def _on_tile(self, step: Step) -> None:
+        if isinstance(step, FailedTile):
+            self._failed[step.row, step.column] = step.message
+        else:
+            self._done += 1
         self._tell()
+
+    def _on_planned(self, planned: PlannedTiles) -> None:
+        self._planned = planned.count
+        self._tell()
+        layer, slide = self.scene.slide_layer, self.form.slide.chosen
+        if layer is None or slide is None or planned.tissue is None:
+            return
+        if self.tissue.layer_of(slide) is None:
+            self.tissue.show(layer, planned.tissue)
+
+    def _on_doubted(self, reason: str) -> None:
+        self._say(reason)
+        if (slide := self.form.slide.chosen) is not None:
+            self.question.doubt(slide)
 
     def _tell(self) -> None:
         self._say(progress_words(self._done, self._planned, self._failed) + self._extent)
@@ -190,16 +241,13 @@ class AttentionWidget(Container):
         self.end()
         if self.scene.slide_layer is None:
             self.scene.forget()
-        self.beside.value &= self.form.with_ihc
-        self._on_beside_chosen(self.beside.value)
+        self.question.hide()
         self._set_enabled()
-
-    def _on_beside_chosen(self, on: bool) -> None:
-        self.scene.show_beside(self.form.ihc.value if on else None)
 
     def _on_forgotten(self) -> None:
         self.run.stop()
-        self.verdict.value = ""
+        for label in (self.verdict, self.warnings):
+            tell(label, "")
 
     def _on_blinding(self) -> None:
         """The table's grades are results, too."""
@@ -214,7 +262,6 @@ class AttentionWidget(Container):
             field.enabled = not busy
         self.inspect.enabled = not self.run.running
         self.whole_slide.enabled = self.form.with_ihc and not self.run.running
-        self.beside.enabled = self.form.with_ihc
         self.check.enabled = not self.checking.run.running
         self.stop.enabled = busy
 
@@ -222,15 +269,16 @@ class AttentionWidget(Container):
         self.status.value = message
 
     def _on_judged(self, verdict: str) -> None:
-        self.verdict.value = verdict
+        tell(self.verdict, verdict)
 
     def _on_closed(self) -> None:
         """Nobody sees the panel any more: it looks at no further tile."""
-        self.follow.value = self.beside.value = False
+        self.follow.value = False
+        self.beside.leave()
         self.end()
 
     def _on_destroyed(self, _widget: object = None) -> None:
         self.query.follow(False)
         blinding.changed.disconnect(self._on_blinding)
-        for run in self._runs:
+        for run in (*self._runs, self.tissue):
             run.close()

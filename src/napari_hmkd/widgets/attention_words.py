@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from napari_hmkd.inspection.faithfulness import RECEIVED, Faithfulness
 from napari_hmkd.inspection.importance import Method
-from napari_hmkd.inspection.slide import Tile
-from napari_hmkd.inspection.tile import Token
+from napari_hmkd.inspection.tile import Tile, Token
 
 
 def tile_words(tile: Tile) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from psygnal import Signal
 from upath import UPath
 
+HIDDEN = "hidden until you have scored the slide"
+
 
 class Blinding:
     """One for all windows and panels of a session, so that no result shows anywhere.

@@ -59,6 +59,8 @@ class GradeRun(BackgroundRun):
         A grading is about to start, or to go on.
     doubted(message)
         Nothing was graded, as the slide does not look like one to grade; force would.
+    painted()
+        The first of a run's results are on the heatmap.
     progressed(tried, planned, tiles_per_second)
     ended(complete)
         The worker has stopped; `complete` says whether every tile was tried and nothing failed.
@@ -66,6 +68,7 @@ class GradeRun(BackgroundRun):
 
     planned = Signal(object, object)
     doubted = Signal(str)
+    painted = Signal()
     progressed = Signal(int, int, float)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -75,7 +78,7 @@ class GradeRun(BackgroundRun):
         self.slide_layer: napari.layers.Image | None = None
         self._viewer, self._hiding = viewer, result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
-        self._opacity = 0.5
+        self._opacity, self._awaited = 0.5, False
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
         self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
@@ -102,6 +105,7 @@ class GradeRun(BackgroundRun):
             return
         resumed = self.grading if request.goes_on(self._request) and self.unfinished else None
         self._begun = request, layer  # they are this run's once it has a plan
+        self._awaited = True
         self._stop, self._queue = Event(), TileQueue(view, only_in_view)
         self._begin(
             f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
@@ -165,7 +169,12 @@ class GradeRun(BackgroundRun):
         planned = len(self.grading.plan.tiles)
         tried = planned - len(self.grading.heatmap.remaining)
         speed = tried / self.grading.seconds if self.grading.seconds else 0.0
-        if not self._repaint.isActive():
+        if self._awaited and tried:
+            self._awaited = False
+            self._paint()
+            self._repaint.start()  # anew: what comes next waits its turn
+            self.painted.emit()
+        elif not self._repaint.isActive():
             self._repaint.start()
         self.progressed.emit(tried, planned, speed)
 

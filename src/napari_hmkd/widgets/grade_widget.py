@@ -11,7 +11,6 @@ from magicgui.widgets import (
     CheckBox,
     ComboBox,
     Container,
-    FloatSpinBox,
     Label,
     ProgressBar,
     PushButton,
@@ -19,14 +18,14 @@ from magicgui.widgets import (
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
-from upath import UPath
 
 from napari_hmkd.device import available_devices
-from napari_hmkd.errors import HmkdError, SlideError
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import INVASIVE_TUMOUR
-from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
@@ -37,16 +36,17 @@ from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.map_controls import MapControls
 from napari_hmkd.widgets.model_choice import ModelChoice
 from napari_hmkd.widgets.notice import BY_AREA
+from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
-from napari_hmkd.widgets.question import Question
+from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_layers import add_region_layer, marked_regions
 from napari_hmkd.widgets.saving import OriginChoice, SaveRun
-from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
-from napari_hmkd.widgets.viewing import state_pixel_size, unwrapped, visible_region
+from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
 _STRIDES = [("side by side", 1.0), ("half a side apart", 0.5), ("a quarter of a side apart", 0.25)]
-_NO_SLIDE = "Open a slide first: drop its file on the window, or File > Open Sample."
+_DRAWING_MS = 100
 
 
 class GradeWidget(Container):
@@ -64,10 +64,9 @@ class GradeWidget(Container):
         self.tissue = TissueRun(napari_viewer)
         self.saving = SaveRun()
         self._failure = ""
-        self._insisted: Path | UPath | None = None
         self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
-        self.mpp = FloatSpinBox(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
+        self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
         self.model = ModelChoice()
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.stride = ComboBox(label="Tiles", choices=_STRIDES)
@@ -79,7 +78,7 @@ class GradeWidget(Container):
         self.stop = PushButton(text="Stop", enabled=False)
         self.progress = ProgressBar(min=0, max=1, value=0, label=" ")
         self.status = Label(value="")
-        self.question = Question("Grade all the same", "Leave it")
+        self.question = DoubtQuestion("Grade")
         self.map = MapControls(self.run)
         self.geojson_origin = OriginChoice()
         self.save = PushButton(text="Save results ...", enabled=False)
@@ -122,10 +121,11 @@ class GradeWidget(Container):
             field.changed.connect(self._follow_no_more)
         self._following.resumed.connect(self._on_resumed)
         self.stop.clicked.connect(self.end)
-        self.question.answered.connect(self._on_answered)
+        self.question.insisted.connect(self.grade)
         self.save.clicked.connect(self.choose_folder_and_save)
         self.run.planned.connect(self._on_planned)
         self.run.doubted.connect(self._on_doubted)
+        self.run.painted.connect(self._on_painted)
         self.run.progressed.connect(self._on_progress)
         self.run.ended.connect(self._on_ended)
         self.tissue.found.connect(self._on_tissue_found)
@@ -157,7 +157,7 @@ class GradeWidget(Container):
         if self._busy:
             return
         try:
-            slide = self._require_slide()
+            slide = self.mpp.require_slide()
             model = self.model.name
             regions = marked_regions(self._viewer, layer)
         except HmkdError as error:
@@ -167,7 +167,7 @@ class GradeWidget(Container):
             device=self.device.value,
             stride=self.stride.value,
             only_regions=self.only_regions.value,
-            force=slide.path == self._insisted,
+            force=self.question.insists_on(slide),
         )
         self._failure, self._following.on = "", self.follow.value
         self.question.hide()
@@ -182,7 +182,7 @@ class GradeWidget(Container):
         if self._busy:
             return
         try:
-            self._require_slide()
+            self.mpp.require_slide()
         except HmkdError as error:
             self._say(str(error))
             return
@@ -193,7 +193,7 @@ class GradeWidget(Container):
     def mark_region(self) -> None:
         """Add a layer to draw a region in, as the button does."""
         if self.slide.value is None:
-            self._say(_NO_SLIDE)
+            self._say(NO_SLIDE)
             return
         add_region_layer(self._viewer, self.slide.value)
         self._say(
@@ -201,38 +201,11 @@ class GradeWidget(Container):
             f"one called '{INVASIVE_TUMOUR}' a grade by area is stated."
         )
 
-    @property
-    def asks_for_pixel_size(self) -> bool:
-        """Whether the chosen slide's file has no pixel size, so that the user states one."""
-        slide = self.slide.chosen
-        return slide is not None and slide.mpp_source in (None, "user")
-
-    def _require_slide(self) -> Slide:
-        """The chosen slide, with the pixel size that the user states for it."""
-        slide = self.slide.chosen
-        if slide is None:
-            raise SlideError(_NO_SLIDE)
-        if self.asks_for_pixel_size and slide.mpp != (self.mpp.value, self.mpp.value):
-            slide = state_pixel_size(self._viewer, self.slide.value, self.mpp.value)
-            self.tissue.follow_pixel_size(self.slide.value)
-        return slide
-
     def _on_slide_chosen(self, _value: object = None) -> None:
-        slide = self.slide.chosen
-        self.mpp.visible = self.asks_for_pixel_size
-        # Another slide's pixel size must not be taken for this one's.
-        self.mpp.value = slide.mpp[0] if slide is not None and slide.mpp is not None else 0
-        if self._busy:
-            return
-        self.question.hide()
-        if slide is None:
-            self._say(_NO_SLIDE)
-        elif slide.mpp is None:
-            guess = slide.guess_mpp()
-            likely = "" if guess is None else f" Its objective suggests about {guess:.3g}."
-            self._say(f"{slide.name} has no pixel size: state it above.{likely}")
-        else:
-            self._say(f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}")
+        self.mpp.turn_to_chosen()
+        if not self._busy:
+            self.question.hide()
+            self._say(self.mpp.about)
 
     def _on_tissue_found(self, tissue: TissueMask) -> None:
         area_mm2 = tissue.mask.sum() * tissue.mpp[0] * tissue.mpp[1] / 1e6
@@ -243,7 +216,11 @@ class GradeWidget(Container):
         self.map.write_legend()
         self._write_notice(grading)
         if plan.tissue is not None and self.tissue.layer_of(plan.slide) is None:
-            self.tissue.show(slide_layer, plan.tissue)
+            self.tissue.show_later(slide_layer, plan.tissue)
+
+    def _on_painted(self) -> None:
+        """Leave the window the time to draw the first grades before it draws the tissue."""
+        QTimer.singleShot(_DRAWING_MS, self.tissue.show_waiting)
 
     def _on_follow_chosen(self, on: bool) -> None:
         """In the middle of a run it counts at once; otherwise with the next press of the button."""
@@ -264,13 +241,8 @@ class GradeWidget(Container):
 
     def _on_doubted(self, reason: str) -> None:
         self._on_failed(reason)
-        self.question.ask("Grade it all the same?")
-
-    def _on_answered(self, yes: bool) -> None:
-        if yes:
-            slide = self.slide.chosen
-            self._insisted = None if slide is None else slide.path
-            self.grade()
+        if (slide := self.slide.chosen) is not None:
+            self.question.doubt(slide)
 
     def _on_progress(self, tried: int, planned: int, tiles_per_second: float) -> None:
         self.progress.max, self.progress.value = planned, tried
@@ -283,6 +255,7 @@ class GradeWidget(Container):
         self.run.stop()
 
     def _on_ended(self, complete: bool) -> None:
+        self.tissue.show_waiting()
         grading = self.run.grading
         if grading is None:
             self.progress.value = 0
@@ -338,7 +311,7 @@ class GradeWidget(Container):
             self._say("There is no finished or stopped grading to save.")
             return
         folder = out / grading.plan.slide.name
-        self.saving.start(grading, folder, self.geojson_origin.value)
+        self.saving.start(write_results, grading, folder, self.geojson_origin.value)
         self._set_enabled()
 
     def _on_failed(self, message: str) -> None:

@@ -31,8 +31,14 @@ class LandmarkLayers:
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = viewer
 
-    def mark(self, pair: LayerPair) -> napari.layers.Image:
-        """Turn to the slide with fewer landmarks, to set some by clicks; the other is hidden.
+    def mark(self, pair: LayerPair, hide_other: bool = True) -> napari.layers.Image:
+        """Turn to the slide with fewer landmarks, to set some by clicks.
+
+        Parameters
+        ----------
+        pair : LayerPair
+        hide_other : bool
+            Not where both lie side by side.
 
         Returns
         -------
@@ -43,7 +49,7 @@ class LandmarkLayers:
         chosen = int(np.argmin(counts))  # the H&E where they are as many
         for number, (slide_layer, layer) in enumerate(zip(pair, layers, strict=True)):
             lay_over(layer, slide_layer)  # it may be another layer of the slide than before
-            slide_layer.visible = layer.visible = number == chosen
+            slide_layer.visible = layer.visible = number == chosen or not hide_other
         self._viewer.layers.selection.active = layers[chosen]
         layers[chosen].mode = "add"
         return pair[chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicgui.widgets import ComboBox, FloatSlider, Label
 
 from napari_hmkd.map_modes import MapMode
-from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.blinding import HIDDEN, blinding
 from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.notice import legend_html
 
@@ -43,7 +43,7 @@ class MapControls:
         if (grading := self._run.grading) is None:
             return
         if blinding.hides(grading.plan.slide.path):
-            self.legend.value = "hidden until you have scored the slide"
+            self.legend.value = HIDDEN
         else:
             area_mm2 = grading.heatmap.summary().area_mm2
             names = grading.plan.card.class_names

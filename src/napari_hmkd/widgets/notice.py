@@ -37,6 +37,11 @@ def wrap(label: Label) -> None:
     label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
 
+def tell(label: Label, text: str) -> None:
+    """Have a label say something, or with nothing to say take no room."""
+    label.value, label.visible = text, bool(text)
+
+
 def legend_html(class_names: tuple[str, ...], area_mm2: Sequence[float], mode: MapMode) -> str:
     """What the colours of a map mean, with the area of each grade, as rich text."""
     if mode not in IN_GRADE_COLOURS:

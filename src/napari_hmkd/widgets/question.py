@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from magicgui.widgets import Container, Label, PushButton
 from psygnal import Signal
+from upath import UPath
+
+from napari_hmkd.slide import Slide
 
 
 class Question(Container):
@@ -38,3 +43,41 @@ class Question(Container):
     def _answer(self, yes: bool) -> None:
         self.hide()
         self.answered.emit(yes)
+
+
+class DoubtQuestion(Question):
+    """Asks whether to go on with a slide that does not look like one to grade; a yes counts for that slide.
+
+    Parameters
+    ----------
+    what : str
+        What is to be done with it: a verb.
+
+    Signals
+    -------
+    insisted()
+        It is to be done.
+    """
+
+    insisted = Signal()
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} all the same", "Leave it")
+        self._what = what
+        self._doubted: Path | UPath | None = None
+        self._insisted: Path | UPath | None = None
+        self.answered.connect(self._on_answered)
+
+    def doubt(self, slide: Slide) -> None:
+        """Ask about a slide."""
+        self._doubted = slide.path
+        self.ask(f"{self._what} it all the same?")
+
+    def insists_on(self, slide: Slide) -> bool:
+        """Whether the last slide that the user insisted on is this one."""
+        return slide.path == self._insisted
+
+    def _on_answered(self, yes: bool) -> None:
+        if yes:
+            self._insisted = self._doubted
+            self.insisted.emit()

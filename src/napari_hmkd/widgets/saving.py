@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from magicgui.widgets import ComboBox
 from psygnal import Signal
 
-from napari_hmkd.export import write_results
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.widgets.background import BackgroundRun
@@ -31,7 +30,7 @@ class OriginChoice(ComboBox):
 
 
 class SaveRun(BackgroundRun):
-    """Writes the results of one grading at a time.
+    """Writes the results of one slide at a time.
 
     Signals
     -------
@@ -40,14 +39,18 @@ class SaveRun(BackgroundRun):
 
     saved = Signal(Path)
 
-    def start(self, grading: SlideGrading, folder: Path, geojson_origin: Origin) -> None:
-        """Write to a folder; the grading must not be run meanwhile."""
-        self._begin(f"writing results to {folder}", _write, grading, folder, geojson_origin)
+    def start(
+        self, write: Callable[..., None], results: object, folder: Path, *options: object
+    ) -> None:
+        """Do `write(results, folder, *options)`; the results must not change meanwhile."""
+        self._begin(f"writing results to {folder}", _write, write, results, folder, *options)
 
     def _on_step(self, folder: Path) -> None:
         self.saved.emit(folder)
 
 
-def _write(grading: SlideGrading, folder: Path, geojson_origin: Origin) -> Iterator[Path]:
-    write_results(grading, folder, geojson_origin)
+def _write(
+    write: Callable[..., None], results: object, folder: Path, *options: object
+) -> Iterator[Path]:
+    write(results, folder, *options)
     yield folder

@@ -12,6 +12,8 @@ from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_layers, slide_of
 
+NO_SLIDE = "Open a slide first: drop its file on the window, or File > Open Sample."
+
 
 class SlideChoice(ComboBox):
     """A choice among the viewer's slide layers that follows them as they come and go.

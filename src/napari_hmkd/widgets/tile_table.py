@@ -10,7 +10,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel,
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView
 
-from napari_hmkd.inspection.slide import Tile, TileRow
+from napari_hmkd.inspection.slide import TileRow
+from napari_hmkd.inspection.tile import Tile
 from napari_hmkd.widgets.attention_findings import mean_agreement
 
 _UNKNOWN = ""

@@ -35,6 +35,7 @@ class TissueRun(BackgroundRun):
         super().__init__()
         self._viewer = viewer
         self._slide_layer: napari.layers.Image | None = None
+        self._waiting: tuple[napari.layers.Image, TissueMask] | None = None
 
     def find(self, slide_layer: napari.layers.Image) -> None:
         """Find the tissue of a slide layer anew; does nothing while a search runs."""
@@ -75,6 +76,24 @@ class TissueRun(BackgroundRun):
             _place(layer, one[1])
         lay_over(layer, slide_layer)
         return layer
+
+    def show_later(self, slide_layer: napari.layers.Image, tissue: TissueMask) -> None:
+        """Keep a mask for `show_waiting`: drawing one holds the window."""
+        self._waiting = slide_layer, tissue
+
+    def show_waiting(self) -> None:
+        """Draw the mask that waits, where its slide is still there and has no other."""
+        if self._waiting is None:
+            return
+        (slide_layer, tissue), self._waiting = self._waiting, None
+        slide = slide_of(slide_layer)
+        if slide is not None and slide_layer in self._viewer.layers and not self.layer_of(slide):
+            self.show(slide_layer, tissue)
+
+    def close(self) -> None:
+        """End everything, and draw nothing any more."""
+        super().close()
+        self._waiting = None
 
     def follow_pixel_size(self, slide_layer: napari.layers.Image) -> None:
         """Bring a slide's tissue layer to the pixel size that the user has stated for the slide."""

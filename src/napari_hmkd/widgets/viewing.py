@@ -8,11 +8,14 @@ from typing import Any
 import napari.layers
 import napari.viewer
 import numpy as np
+import numpy.typing as npt
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
 from napari_hmkd.queueing import View
 from napari_hmkd.slide import Slide
+
+_SHARE = 0.4  # of the canvas: as large as something is at least that one has gone to
 
 
 def unwrapped(viewer: napari.viewer.Viewer) -> napari.viewer.Viewer:
@@ -116,6 +119,29 @@ def visible_region(viewer: napari.viewer.Viewer, layer: napari.layers.Image) -> 
     bottom, right = np.ceil(np.max(corners, axis=0)).astype(int).tolist()
     region = Region(top, left, bottom - top, right - left).clip(slide.size)
     return to_level0(layer, tuple(center)), region
+
+
+def go_to(
+    viewer: napari.viewer.Viewer,
+    layer: napari.layers.Image,
+    place_px: npt.ArrayLike,
+    side_um: float,
+) -> None:
+    """Bring a place of a slide to the middle of the view, large enough to be looked at.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    layer : napari.layers.Image
+        The slide's layer.
+    place_px : array_like
+        (y, x) in level-0 px, where (0, 0) is the slide's top-left corner.
+    side_um : float
+        Side of what is there, um.
+    """
+    view, middle = camera(viewer), layer.data_to_world(np.subtract(place_px, 0.5))
+    view.center = (*view.center[:-2], *middle[-2:])
+    view.zoom = max(view.zoom, _SHARE * min(canvas_px(viewer)) / side_um)
 
 
 def canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:

@@ -35,8 +35,8 @@ def test_each_setting_is_an_option_with_the_same_default() -> None:
             flag = "--" + (item.metadata["name"] or item.name).replace("_", "-")
             assert parameters.pop(flag) == getattr(settings, item.name), flag
     assert parameters.keys() == {
-        *("--bags", "--labels", "--genes", "--target", "--classes", "--out"),
-        *("--baselines", "--resume"),
+        *("--bags", "--labels", "--genes", "--target", "--classes", "--definition"),
+        *("--out", "--baselines", "--resume"),
     }  # fmt: skip
 
 
@@ -83,7 +83,9 @@ def test_one_class_in_a_fold_is_named(
         (["--target", "HER2", "--folds", "2"], "--folds must be at least 3, got 2"),
         (["--target", "HER2", "--coral", "-1"], "--coral must be 0 to"),
         (["--target", "HER2", "--batch-size", "1"], "--batch-size must be at least 2"),
-        (["--target", "HER2", "--classes", "HER2"], "--classes takes TARGET=LOWEST,...,HIGHEST"),
+        (["--target", "HER2", "--classes", "HER2"], "--classes takes TARGET=..."),
+        (["--target", "HER2", "--classes", "HER2=,"], "got no class in ','"),
+        (["--target", "HER2", "--definition", "ER=oestrogen"], "--definition names ER"),
         (["--target", "HER2", "--ranking", "missing.txt"], "missing.txt cannot be read"),
         (["--target", "HER2", "--genes", "missing.csv"], "missing.csv cannot be read"),
     ],

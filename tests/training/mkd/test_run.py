@@ -168,11 +168,19 @@ def test_ordinal_targets_are_learned_beside_binary_ones(
     cohort_files: CohortFiles, tmp_path: Path
 ) -> None:
     out, classes = tmp_path / "zwei Ziele", {"grade": ("low", "middle", "high")}
-    asked = request(cohort_files, targets=("HER2", "grade"), gene_table=None, classes=classes)
+    asked = request(
+        cohort_files,
+        targets=("HER2", "grade"),
+        gene_table=None,
+        classes=classes,
+        definitions={"grade": "of nothing"},
+    )
     train_mkd(asked, out, ONE_EPOCH)
     networks, card = load_biomarkers(out / "biomarkers.safetensors")
     assert networks.keys() == {"HER2", "grade"}
     assert card.targets[1].ordinal
+    assert card.targets[1].definition == "of nothing"
+    assert card.targets[0].definition.startswith("HER2 as the label table")
     assert card.targets[1].classes == classes["grade"]
     assert table(out, "grade")["P alone"]["kappa"]["value"] is not None
 

@@ -30,6 +30,7 @@ from napari_hmkd.training.mkd.cohort.tissue import Section, draw_patient
 from napari_hmkd.training.parallel import in_order, processes
 
 RECORD = "cohort.json"
+STATUS = ("negative", "positive")
 NOT_DRAWING = ("__init__.py", "slides.py", "writing.py")
 """Files of the packages that draw, without any say in what a tile shows."""
 
@@ -57,7 +58,7 @@ class CohortFiles:
 
     @property
     def labels(self) -> Path:
-        """Case, patient, and 0 or 1 for each target."""
+        """Case, patient, and negative or positive for each target."""
         return self.folder / "labels.csv"
 
     @property
@@ -130,6 +131,7 @@ def make_bag(design: CohortDesign, factors: Factors, number: int, encoder: Encod
         PATCH_MPP: encoder.mpp,
         "level0_mpp": encoder.mpp,
         "tile_px": encoder.patch_px,
+        "notice": encoder.model.card.notice,
     }
     return Bag(case_name(number), np.concatenate(features), corners, encoder.patch_px, said)
 
@@ -155,7 +157,8 @@ def _write_tables(files: CohortFiles, design: CohortDesign) -> None:
     # Without a time, so that the same cohort is the same bytes.
     packed = gzip.compress(_csv(("case", *plan_genes(design).names), genes), mtime=0)
     write_whole(files.genes, packed)
-    labels = zip(cases, cases, *draw_labels(design, factors).T.tolist(), strict=True)
+    status = np.array(STATUS)[draw_labels(design, factors)]
+    labels = zip(cases, cases, *status.T.tolist(), strict=True)
     names = (target.name for target in design.targets)
     write_whole(files.labels, _csv(("case", "patient", *names), labels))
     truth = zip(cases, *factors.hidden.T.tolist(), *factors.shown.T.tolist(), strict=True)

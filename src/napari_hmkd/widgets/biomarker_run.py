@@ -1,0 +1,246 @@
+"""One slide's biomarkers predicted in the background of a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import napari.layers
+import napari.viewer
+import numpy as np
+from psygnal import Signal
+
+from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.extraction import EncodedBatch
+from napari_hmkd.biomarkers.feature_store import default_folder
+from napari_hmkd.biomarkers.prediction import (
+    BiomarkerModel,
+    Prediction,
+    encoder_of,
+    open_biomarkers,
+)
+from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
+from napari_hmkd.errors import ModelError, UnsuitableSlideError
+from napari_hmkd.model.timm_networks import PREFIX
+from napari_hmkd.planning import GradeSettings, read_tile
+from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.widgets.background import BackgroundRun
+
+_SHOWN = 12  # patches of each target
+
+
+@dataclass(frozen=True)
+class BiomarkerRequest:
+    """What is to be predicted, and how.
+
+    Attributes
+    ----------
+    slide : Slide
+    model : str
+        Name or file of a biomarker model.
+    encoder : pathlib.Path or None
+        File of the encoder of its bags, weights if that is a network of timm; None for the demo's.
+    settings : GradeSettings
+    tissue : TissueMask or None
+        None is found first.
+    """
+
+    slide: Slide
+    model: str
+    encoder: Path | None
+    settings: GradeSettings
+    tissue: TissueMask | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopPatches:
+    """The patches with most attention for a target, the first the most.
+
+    Attributes
+    ----------
+    target : str
+    tiles : numpy.ndarray
+        Their (row, column): int64 (n, 2).
+    attention : numpy.ndarray
+        As a multiple of an even share: float32 (n,).
+    pictures : numpy.ndarray
+        As the encoder saw them: uint8 (n, s, s, 3).
+    """
+
+    target: str
+    tiles: np.ndarray
+    attention: np.ndarray
+    pictures: np.ndarray
+
+
+Step = SlideBiomarkers | EncodedBatch | TopPatches | UnsuitableSlideError
+
+
+class BiomarkerRun(BackgroundRun):
+    """Predicts the biomarkers of one slide layer at a time.
+
+    What is encoded is kept on disk: a run that was stopped goes on there when it is started again. The
+    result keeps its slide open, and is forgotten once the slide's layer is removed.
+
+    Attributes
+    ----------
+    result : SlideBiomarkers or None
+        The last one that ran to its end.
+    patches : dict
+        From the names of its targets to their `TopPatches`.
+    slide_layer : napari.layers.Image or None
+        Whose it is, or is to be.
+
+    Signals
+    -------
+    planned(SlideBiomarkers, slide layer)
+        Encoding is about to start, or to go on.
+    doubted(message)
+        Nothing was done, as the slide does not look like one to judge; force would.
+    progressed(tried, planned, tiles_per_second)
+    forgotten()
+        There is no result any more.
+    ended(complete)
+        The worker has stopped; `complete` says whether there is a result and nothing failed.
+    """
+
+    planned = Signal(object, object)
+    doubted = Signal(str)
+    progressed = Signal(int, int, float)
+    forgotten = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.result: SlideBiomarkers | None = None
+        self.patches: dict[str, TopPatches] = {}
+        self.slide_layer: napari.layers.Image | None = None
+        self._viewer = viewer
+        self._under_way: SlideBiomarkers | None = None
+        self._begun: napari.layers.Image | None = None
+        self._encoded = self._left = 0
+        self._stop = Event()
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def start(self, layer: napari.layers.Image, request: BiomarkerRequest) -> None:
+        """Predict the biomarkers of a slide layer; not while another prediction runs."""
+        if self.running:
+            return
+        self._begun, self._stop = layer, Event()
+        what = f"predicting biomarkers of {request.slide.name}"
+        self._begin(what, predict_slide, request, self._stop)
+
+    def stop(self) -> None:
+        """Ask the worker to end; it does after the batch it is at."""
+        self._stop.set()
+
+    def forget(self) -> None:
+        """Let go of result and slide."""
+        self.result = self._under_way = self.slide_layer = None
+        self.patches = {}
+        self.forgotten.emit()
+
+    def close(self) -> None:
+        """End everything: the viewer is going away."""
+        self.stop()
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        super().close()
+
+    def _on_step(self, step: Step) -> None:
+        if isinstance(step, UnsuitableSlideError):
+            self._failed = True
+            self.doubted.emit(str(step))
+        elif isinstance(step, SlideBiomarkers):
+            self._take_up(step)
+        elif isinstance(step, TopPatches):
+            self.patches[step.target] = step
+        else:
+            self._encoded += len(step.tiles)
+            self._left -= len(step.tiles) + len(step.failed)
+            self._tell()
+
+    def _take_up(self, biomarkers: SlideBiomarkers) -> None:
+        """The former result gives way to the one to come, unless that is not wanted any more."""
+        if self._stop.is_set():
+            return
+        self.forget()
+        self._under_way, self.slide_layer = biomarkers, self._begun
+        self._encoded, self._left = 0, len(biomarkers.extraction.remaining)
+        self.planned.emit(biomarkers, self.slide_layer)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._under_way is None:
+            return
+        planned, seconds = len(self._under_way.extraction.plan.tiles), self._under_way.seconds
+        self.progressed.emit(
+            planned - self._left, planned, self._encoded / seconds if seconds else 0.0
+        )
+
+    def _on_finished(self) -> None:
+        done, self._under_way, self._begun = self._under_way, None, None
+        if done is not None and done.predictions:
+            self.result = done
+        else:
+            self._failed = True
+        super()._on_finished()
+
+    def _on_layer_removed(self, event: object) -> None:
+        removed = getattr(event, "value", None)
+        if removed is None:
+            return
+        if removed is self._begun:
+            self.stop()
+        if removed is self.slide_layer:
+            self.forget()
+
+
+def predict_slide(request: BiomarkerRequest, stop: Event) -> Generator[Step, None, None]:
+    """Open the models, plan, encode and judge: the plan, then its batches, then the patches of each target.
+
+    Where the slide is unsuitable, the error is a step and not raised: that is a question to the user,
+    no failure. It ends by itself once `stop` is set, so that readers are put away in the worker's thread.
+    """
+    try:
+        model = open_biomarkers(request.model)
+        biomarkers = start_biomarkers(
+            request.slide,
+            model,
+            _encoder(model, request.encoder),
+            request.settings,
+            request.tissue,
+            default_folder(),
+        )
+    except UnsuitableSlideError as doubt:
+        yield doubt
+        return
+    yield biomarkers
+    if stop.is_set():
+        return
+    for batch in biomarkers.run():
+        yield batch
+        if stop.is_set():
+            return
+    for prediction in biomarkers.predictions:
+        yield _top_patches(biomarkers, prediction)
+
+
+def _encoder(model: BiomarkerModel, file: Path | None) -> Encoder:
+    if not model.card.encoder.startswith(PREFIX):
+        return encoder_of(model, None if file is None else str(file))
+    if file is None:
+        raise ModelError(
+            f"{model.card.name} judges bags of {model.card.encoder}, whose weights are not part of this "
+            "program: choose their file as the encoder's"
+        )
+    return encoder_of(model, weights=file)
+
+
+def _top_patches(biomarkers: SlideBiomarkers, prediction: Prediction) -> TopPatches:
+    top, plan = prediction.top(_SHOWN), biomarkers.extraction.plan
+    tiles = biomarkers.extraction.encoded_tiles()[top]
+    pictures = [read_tile(plan.slide, plan.grid, (row, column)) for row, column in tiles.tolist()]
+    return TopPatches(
+        prediction.target.name, tiles, prediction.relative_attention[top], np.stack(pictures)
+    )

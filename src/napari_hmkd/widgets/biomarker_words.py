@@ -1,0 +1,60 @@
+"""What the panel of biomarkers says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from napari_hmkd.attention_layers import BAG_LIMITS
+from napari_hmkd.biomarkers.prediction import Prediction
+from napari_hmkd.biomarkers.slide import SlideBiomarkers
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+
+MEANING = f"Each number is the calibrated probability of {NO_GRADE}; {RESEARCH_ONLY}."
+LEGEND = (
+    f"Dark violet 0, blue 1 (an even share), yellow {BAG_LIMITS[1]:g} and more, on every slide."
+)
+
+
+def numbers_html(slide_name: str, predictions: Sequence[Prediction]) -> str:
+    """A table of a slide: the probability of each class of each target, and below what that means."""
+    head = _row_html(f"<b>{escape(slide_name)}</b>", "<b>probability</b>")
+    return f'<table width="100%">{head}{"".join(map(_target_html, predictions))}</table>'
+
+
+def _target_html(prediction: Prediction) -> str:
+    target = prediction.target
+    rows = (
+        _row_html(f"{escape(target.name)} {escape(name)}", f"<b>{probability:.3f}</b>")
+        for name, probability in zip(target.classes, prediction.probabilities, strict=True)
+    )
+    definition = f"<i>{escape(target.name)}: {escape(target.definition)}</i>"
+    return f'{"".join(rows)}<tr><td colspan="2">{definition}</td></tr>'
+
+
+def _row_html(left: str, right: str) -> str:
+    return f'<tr><td width="65%">{left}</td><td align="right">{right}</td></tr>'
+
+
+def progress_words(tried: int, planned: int, speed: float) -> str:
+    """How far the encoding is, at `speed` tiles a second."""
+    return f"{tried} of {planned} tiles encoded, {speed:.1f} tiles/s"
+
+
+def end_words(biomarkers: SlideBiomarkers) -> str:
+    """What a prediction that ran to its end rests on."""
+    extraction = biomarkers.extraction
+    patches, failed = len(extraction.encoded_tiles()), len(extraction.failed)
+    before = f", {extraction.resumed_tiles} encoded before" if extraction.resumed_tiles else ""
+    unread = f", {failed} tiles could not be read" if failed else ""
+    return f"Done: {patches} patches in {biomarkers.seconds:.0f} s{before}{unread}"
+
+
+def stop_words(tried: int, planned: int) -> str:
+    """How far it came, and that it goes on from there; 0 of 0 where nothing was planned."""
+    if not planned:
+        return "Stopped."
+    return (
+        f"Stopped at {tried} of {planned} tiles, which are kept: press the button to go on. A status is predicted "
+        "from all of them."
+    )

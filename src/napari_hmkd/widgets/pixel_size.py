@@ -1,0 +1,71 @@
+"""The pixel size of a slide whose file has none, as a panel asks for it."""
+
+from __future__ import annotations
+
+import napari.viewer
+from magicgui.widgets import FloatSpinBox
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.slide import Slide
+from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
+from napari_hmkd.widgets.tissue_run import TissueRun
+from napari_hmkd.widgets.viewing import state_pixel_size
+
+
+class PixelSizeField(FloatSpinBox):
+    """Asks for the pixel size of the chosen slide where its file has none; hidden for any other slide.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    slide : SlideChoice
+    tissue : TissueRun
+        Its layer is brought to the pixel size that is stated.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, slide: SlideChoice, tissue: TissueRun) -> None:
+        super().__init__(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
+        self._viewer, self._slide, self._tissue = viewer, slide, tissue
+
+    @property
+    def asked(self) -> bool:
+        """Whether the chosen slide's file has no pixel size, so that the user states one."""
+        slide = self._slide.chosen
+        return slide is not None and slide.mpp_source in (None, "user")
+
+    @property
+    def about(self) -> str:
+        """What a panel says of the chosen slide's pixel size."""
+        slide = self._slide.chosen
+        if slide is None:
+            return NO_SLIDE
+        if slide.mpp is not None:
+            return f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}"
+        guess = slide.guess_mpp()
+        likely = "" if guess is None else f" Its objective suggests about {guess:.3g}."
+        return f"{slide.name} has no pixel size: state it above.{likely}"
+
+    def turn_to_chosen(self) -> None:
+        """Show the pixel size of the slide that is chosen now."""
+        slide = self._slide.chosen
+        self.visible = self.asked
+        # Another slide's pixel size must not be taken for this one's.
+        self.value = slide.mpp[0] if slide is not None and slide.mpp is not None else 0
+
+    def require_slide(self) -> Slide:
+        """The chosen slide, with the pixel size that the user states for it.
+
+        Raises
+        ------
+        SlideError
+            If no slide is chosen.
+        PixelSizeError
+            If the size is implausible.
+        """
+        slide = self._slide.chosen
+        if slide is None:
+            raise SlideError(NO_SLIDE)
+        if self.asked and slide.mpp != (self.value, self.value):
+            slide = state_pixel_size(self._viewer, self._slide.value, self.value)
+            self._tissue.follow_pixel_size(self._slide.value)
+        return slide

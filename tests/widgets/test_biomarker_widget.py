@@ -1,0 +1,230 @@
+"""Predict biomarkers: the button, what it asks and says, and that it agrees with the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari", reason="needs the napari extra")
+
+from napari_hmkd.biomarkers.slide import SlideBiomarkers
+from napari_hmkd.cli.grade import main
+from napari_hmkd.errors import UnsuitableSlideError
+from napari_hmkd.export.biomarkers import BIOMARKERS
+from napari_hmkd.widgets import biomarker_form, biomarker_run
+from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
+from napari_hmkd.widgets.notice import text_overlay
+from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.wording import NO_GRADE
+
+pytestmark = pytest.mark.gui
+PATIENCE_MS = 60_000
+TILES = 10  # with tissue
+AT_STOP = 6  # encoded by then: the second batch is under way when the first is told
+OpenPanel = Callable[..., BiomarkerWidget]
+
+
+def press_and_wait(panel: BiomarkerWidget, qtbot, button: object = None) -> bool:
+    complete: list[bool] = []
+    panel.run.ended.connect(complete.append)
+    (button or panel.start).native.click()
+    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
+    panel.run.ended.disconnect(complete.append)
+    return complete[0]
+
+
+def stop_after_first_batch(panel: BiomarkerWidget, monkeypatch, stop: Callable[[], None]) -> None:
+    """The worker is held until it was stopped, so that it cannot be faster."""
+    plain = SlideBiomarkers.run
+
+    def run(self: SlideBiomarkers):
+        for batch in plain(self):
+            yield batch
+            panel.run._stop.wait(30)
+
+    def press(tried: int, _planned: int, _speed: float) -> None:
+        if tried:
+            panel.run.progressed.disconnect(press)
+            monkeypatch.setattr(SlideBiomarkers, "run", plain)
+            stop()
+
+    monkeypatch.setattr(SlideBiomarkers, "run", run)
+    panel.run.progressed.connect(press)
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "biomarkers.json").read_text(encoding="utf-8"))
+
+
+def test_button_and_command_line_give_the_same_numbers_and_the_same_table(
+    open_biomarkers: OpenPanel, qtbot, tmp_path: Path, biomarkers_file: Path, student_file: Path
+) -> None:
+    panel = open_biomarkers()
+    assert press_and_wait(panel, qtbot)
+    slide = panel.form.slide.chosen
+    models = ["--model", str(biomarkers_file), "--encoder", str(student_file)]
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["biomarkers", str(slide.path), *models, "--out", str(tmp_path / "command"), "--device", "cpu", "--fresh"]
+        )  # fmt: skip
+    assert ended.value.code == 0
+    panel.save_results(tmp_path / "button")
+    qtbot.waitUntil(lambda: panel.status.value.startswith("Saved"), timeout=PATIENCE_MS)
+
+    by_command, by_button = (
+        tmp_path / where / f"{slide.name}.biomarkers" for where in ("command", "button")
+    )
+    assert {path.name for path in by_button.iterdir()} == BIOMARKERS.entries
+    assert summary(by_button)["targets"] == summary(by_command)["targets"]
+    assert (by_button / "patches.csv").read_bytes() == (by_command / "patches.csv").read_bytes()
+    for target in summary(by_command)["targets"]:
+        for status, probability in target["probabilities"].items():
+            row = f"{target['name']} {status}\n{probability:.3f}\n"
+            assert row in panel.results.numbers.toPlainText()
+    with (by_command / "patches.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    attention = panel.run.result.attention_map(panel.run.result.predictions[0])
+    assert len(rows) == np.isfinite(attention).sum() == TILES
+    for row in rows:
+        found = attention[int(row["row"]), int(row["column"])]
+        assert found == pytest.approx(TILES * float(row["attention_HER2"]), rel=1e-4)
+
+
+def test_numbers_never_stand_without_definition_and_what_they_are_not(
+    viewer, open_biomarkers: OpenPanel, qtbot, show_window: Callable[[], None]
+) -> None:
+    panel = open_biomarkers()
+    show_window()
+    viewer.window.resize(1200, 760)
+    meaning, gallery = panel.results.meaning, panel.results.gallery
+    assert press_and_wait(panel, qtbot)
+    qtbot.waitUntil(lambda: panel.results.numbers.isVisible())
+    assert NO_GRADE in meaning.value
+    label = meaning.native
+    assert label.isVisible()
+    assert label.height() >= label.heightForWidth(label.width()), "no line of it is cut"
+    assert label.geometry().bottom() < panel.results.numbers.geometry().top()
+    for prediction in panel.run.result.predictions:
+        assert prediction.target.definition in panel.results.numbers.toPlainText()
+    assert gallery.viewport().height() >= gallery.visualItemRect(gallery.item(0)).height()
+    notice = "random biomarkers, research use only; random weights, research use only"
+    assert notice in panel.warnings.value
+    assert text_overlay(viewer).text.replace("\n", " ") == notice
+
+
+def test_stop_keeps_what_is_encoded_and_the_next_press_goes_on_from_there(
+    open_biomarkers: OpenPanel, qtbot, monkeypatch, small_batches: list[SlideBiomarkers]
+) -> None:
+    panel = open_biomarkers()
+    stop_after_first_batch(panel, monkeypatch, panel.stop.native.click)
+    assert not press_and_wait(panel, qtbot)
+    assert panel.status.value.startswith(f"Stopped at {AT_STOP} of {TILES} tiles")
+    assert panel.run.result is None
+    assert panel.results.gallery.count() == 0
+    assert not panel.save.enabled
+
+    assert press_and_wait(panel, qtbot)
+    assert small_batches[-1].extraction.resumed_tiles == AT_STOP
+    assert panel.status.value.startswith(f"Done: {TILES} patches")
+    assert f"{AT_STOP} encoded before" in panel.status.value
+
+
+def test_a_painted_tissue_layer_is_obeyed(open_biomarkers: OpenPanel, qtbot) -> None:
+    panel = open_biomarkers()
+    assert press_and_wait(panel, qtbot)
+    tissue = panel.tissue.layer_of(panel.form.slide.chosen)
+    erased = np.array(tissue.data)
+    erased[len(erased) // 3 :] = 0
+    tissue.data = erased
+    assert press_and_wait(panel, qtbot)
+    assert panel.run.result.extraction.plan.tiles.tolist() == [[0, 0], [0, 1], [0, 2]]
+
+
+def test_a_missing_pixel_size_is_asked_for(
+    open_biomarkers: OpenPanel, qtbot, without_pixel_size: Path
+) -> None:
+    panel = open_biomarkers(without_pixel_size)
+    assert "has no pixel size" in panel.status.value
+    panel.start.native.click()
+    assert not panel.run.running
+    panel.form.mpp.value = 4.0
+    assert press_and_wait(panel, qtbot)
+    assert tuple(panel.form.slide.value.scale[:2]) == (4.0, 4.0)
+
+
+def test_a_slide_that_does_not_look_like_he_is_asked_about(
+    open_biomarkers: OpenPanel, qtbot, monkeypatch
+) -> None:
+    plain = biomarker_run.start_biomarkers
+
+    def start(slide, model, encoder, settings, *more) -> SlideBiomarkers:
+        if not settings.force:
+            raise UnsuitableSlideError("which looks like IHC, brown as it is")
+        return plain(slide, model, encoder, settings, *more)
+
+    monkeypatch.setattr(biomarker_run, "start_biomarkers", start)
+    panel = open_biomarkers()
+    assert not press_and_wait(panel, qtbot)
+    assert "looks like IHC" in panel.status.value
+    assert not panel.question.native.isHidden()
+    assert press_and_wait(panel, qtbot, panel.question.yes)
+    assert panel.question.native.isHidden()
+
+
+def test_without_a_demo_model_it_says_so_and_asks_for_a_file(
+    open_biomarkers: OpenPanel, monkeypatch, biomarkers_file: Path
+) -> None:
+    monkeypatch.setattr(biomarker_form, "_demo_is_here", lambda: False)
+    panel = open_biomarkers()
+    assert panel.form.missing.native.isHidden()
+    panel.form.model.value = None
+    assert not panel.form.missing.native.isHidden()
+    panel.start.native.click()
+    assert not panel.run.running
+    assert "choose the file" in panel.status.value
+    panel.form.model.value = biomarkers_file
+    assert panel.form.missing.native.isHidden()
+
+
+def test_another_encoder_than_the_models_is_an_error_and_the_button_is_free_again(
+    open_biomarkers: OpenPanel, qtbot, other_student_file: Path
+) -> None:
+    panel = open_biomarkers()
+    panel.form.encoder.value = other_student_file
+    with qtbot.captureExceptions():
+        assert not press_and_wait(panel, qtbot)
+    assert "name that encoder's file" in panel.status.value
+    assert panel.start.enabled
+    assert panel.run.result is None
+
+
+def test_tiles_that_cannot_be_read_are_told(open_biomarkers: OpenPanel, qtbot) -> None:
+    panel = open_biomarkers(damaged=((1, 1),))
+    assert press_and_wait(panel, qtbot)
+    assert f"Done: {TILES - 1} patches" in panel.status.value
+    assert "1 tiles could not be read" in panel.status.value
+
+
+def test_models_and_device_are_remembered(
+    viewer, open_biomarkers: OpenPanel, biomarkers_file: Path, student_file: Path
+) -> None:
+    panel = open_biomarkers()
+    panel.native.parent().title.close_button.click()
+    again = BiomarkerWidget(viewer)
+    viewer.window.add_dock_widget(again)
+    assert again.form.model.value == biomarkers_file
+    assert again.form.encoder.value == student_file
+    assert again.form.device.value == "cpu"
+
+
+def test_a_key_presses_the_button(open_biomarkers: OpenPanel, qtbot, press_key) -> None:
+    panel = open_biomarkers()
+    press_key("B")
+    assert panel.run.running
+    qtbot.waitUntil(lambda: not panel.run.running, timeout=PATIENCE_MS)
+    assert slide_of(panel.run.slide_layer) is panel.run.result.extraction.plan.slide
