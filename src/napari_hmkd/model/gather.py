@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_hmkd.model.planes import AttentionForm, AttentionPlanes, attend
+from napari_hmkd.model.planes import MAPS, AttentionForm, AttentionPlanes, attend
 from napari_hmkd.model.row_blocks import attend_by_blocks
+from napari_hmkd.model.row_gradients import attend_by_rows
+
+TOKENS_PER_CHANNEL = 12
+"""From so many on, products of tokens with tokens, from which `attend_by_rows` has the scores'
+statistics, cost less than the planes."""
 
 
 def gather(
@@ -36,6 +41,8 @@ def gather(
     """
     if planes.form == "auto" and _by_blocks(planes, key):
         return attend_by_blocks(planes, query, key, value, keep)
+    if planes.form == "auto" and not keep and _by_rows(planes, key):
+        return attend_by_rows(planes, query, key, value), None
     attention = planes(query, key)
     return attend(attention, value), attention if keep else None
 
@@ -50,7 +57,8 @@ def set_attention_form(network: nn.Module, form: AttentionForm) -> None:
     form : {"auto", "plain"}
         "plain" computes whole planes, as the formula reads. "auto" does so only where nothing faster is
         known: on a CPU, in evaluation and without gradients, it goes by blocks of rows
-        (`attend_by_blocks`).
+        (`attend_by_blocks`), and in training, where planes are to be computed twice and no A is asked
+        for, by such blocks with gradients (`attend_by_rows`).
     """
     for module in network.modules():
         if isinstance(module, AttentionPlanes):
@@ -63,10 +71,15 @@ def _by_blocks(planes: AttentionPlanes, key: torch.Tensor) -> bool:
     On a CPU, where they stay in the cache. They have no gradients, and their loop would be unrolled by
     those who record what a network does.
     """
+    return not planes.training and not torch.is_grad_enabled() and _loops_on_cpu(key)
+
+
+def _by_rows(planes: AttentionPlanes, key: torch.Tensor) -> bool:
+    """Whether training is to save memory, and does so faster without planes."""
+    channels, tokens = key.shape[1] // MAPS, key.shape[2] * key.shape[3]
+    return planes.again and tokens >= TOKENS_PER_CHANNEL * channels and _loops_on_cpu(key)
+
+
+def _loops_on_cpu(key: torch.Tensor) -> bool:
     recorded = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return (
-        key.device.type == "cpu"
-        and not planes.training
-        and not torch.is_grad_enabled()
-        and not recorded
-    )
+    return key.device.type == "cpu" and not recorded

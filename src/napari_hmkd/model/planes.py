@@ -58,10 +58,14 @@ class AttentionPlanes(nn.Module):
         torch.Tensor
             float32 (B, N, N) with N = h w, rows the queries.
         """
-        again = self.recompute and self.training and torch.is_grad_enabled()
         with float32_island(key):
-            mixed = self._kept(self._mixed, query, key) if again else self._mixed(query, key)
-            return self._kept(self._merged, mixed) if again else self._merged(mixed)
+            mixed = self._kept(self._mixed, query, key) if self.again else self._mixed(query, key)
+            return self._kept(self._merged, mixed) if self.again else self._merged(mixed)
+
+    @property
+    def again(self) -> bool:
+        """Whether a step of training is under way that computes planes again for the gradient."""
+        return self.recompute and self.training and torch.is_grad_enabled()
 
     def _mixed(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         """Scores of queries with keys, convolved: (B, 4, N, N)."""

@@ -107,9 +107,9 @@ class _Block:
         self._weighted_rows = self._weighted.flatten(0, 1)[:computed]
         self._attention = key.new_empty(tiles, held, tokens)
         self._merged = self._attention.flatten(0, 1)[:computed, None]
-        self._mix = _columns(weight * key.shape[2] ** -0.5, self._scores)
+        self._mix = columns(weight * key.shape[2] ** -0.5, self._scores)
         self._mix_bias = bias[:, None].expand_as(self._mixed)
-        self._merge = _columns(planes.merge.weight, self._weighted)
+        self._merge = columns(planes.merge.weight, self._weighted)
         self._merge_bias = key.new_zeros(1).expand_as(self._merged)
 
     def attention(self, query: torch.Tensor, key: torch.Tensor, first: int) -> torch.Tensor:
@@ -128,13 +128,13 @@ class _Block:
             (t, rows that the plane has, N), overwritten by the next call.
         """
         self._score(query, key, first - HALO)
-        _convolve(self._mix, self._mix_bias, self._mixed)
+        convolve(self._mix, self._mix_bias, self._mixed)
         self._mixed.clamp_(-SCORE_LIMIT, SCORE_LIMIT)
         self._edges.fill_(_NOTHING)
         torch.softmax(self._mixed, dim=-1, out=self._weighted_rows)
         self._weighted_rows.mul_(self._mixed)
         self._clear_outside(self._weighted, first - 1)
-        _convolve(self._merge, self._merge_bias, self._merged)
+        convolve(self._merge, self._merge_bias, self._merged)
         return self._attention[: len(key), : min(self._rows, self._tokens - first)]
 
     def _score(self, query: torch.Tensor, key: torch.Tensor, first: int) -> None:
@@ -151,7 +151,7 @@ class _Block:
         rows[:, self._tokens - first :] = 0
 
 
-def _columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each column of a 3 x 3 kernel, and what it meets.
 
     Parameters
@@ -179,7 +179,7 @@ def _columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Ten
     ]
 
 
-def _convolve(
+def convolve(
     columns: list[tuple[torch.Tensor, torch.Tensor]], bias: torch.Tensor, out: torch.Tensor
 ) -> None:
     """Sum what the columns of a kernel give, and its bias."""

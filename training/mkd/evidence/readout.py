@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from napari_hmkd.grade_tables import ratio
 
@@ -30,9 +28,11 @@ def read_out(embedding: NDArray[np.floating], factors: Floats) -> Floats:
     -------
     (n, factors)
     """
-    ridge = make_pipeline(StandardScaler(), RidgeCV(_ALPHAS, alpha_per_target=True))
+    # One scale for all columns: one that is 0 in nearly all patients must not be blown up in the rest.
+    scaled = embedding.astype(np.float64) / (np.std(embedding, dtype=np.float64) or 1.0)
+    ridge = RidgeCV(_ALPHAS, alpha_per_target=True)
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
-    return cross_val_predict(ridge, np.asarray(embedding, np.float64), factors, cv=folds)
+    return cross_val_predict(ridge, scaled, factors, cv=folds)
 
 
 def r_squared(factor: Floats, predicted: Floats, weights: Floats) -> Floats:

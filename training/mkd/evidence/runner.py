@@ -34,6 +34,7 @@ NOT_TRAINING = (
     *(
         "her2st.py",
         "markdown.py",
+        "readout.py",
         "results.py",
         "scoring.py",
         "spot_bags.py",

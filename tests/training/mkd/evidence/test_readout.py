@@ -25,6 +25,13 @@ def test_what_an_embedding_holds_is_read_off_and_what_it_lacks_is_not() -> None:
     assert lacking < 0.1
 
 
+def test_a_column_that_is_zero_in_all_patients_but_one_spoils_no_prediction() -> None:
+    rare = np.zeros((120, 1))
+    rare[7] = 1e-2
+    predicted = read_out(np.hstack([MIXED, rare]), FACTORS)
+    assert r_squared(FACTORS[:, 0], predicted[:, 0], ONCE)[0] > 0.95
+
+
 def test_r_squared_is_that_of_scikit_learn_with_and_without_weights() -> None:
     from sklearn.metrics import r2_score
 
