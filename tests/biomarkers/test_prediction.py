@@ -11,7 +11,7 @@ import torch
 
 from napari_hmkd.bags.bag import Bag
 from napari_hmkd.bags.packing import pack
-from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
 from napari_hmkd.biomarkers.prediction import (
     BiomarkerModel,
     encoder_of,
@@ -24,6 +24,22 @@ from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide
 
 SETTINGS = GradeSettings(batch_size=3, device="cpu")
+
+
+def test_the_demo_belongs_to_the_demo_student_and_says_that_it_is_drawn() -> None:
+    model, encoder = open_biomarkers("demo"), find_encoder("demo")
+    assert [target.name for target in model.card.targets] == ["ER", "PR", "HER2"]
+    assert all("means nothing clinically" in target.definition for target in model.card.targets)
+    assert "procedural" in model.card.notice
+    drawn = np.random.default_rng(0).normal(size=(4, encoder.feature_dim)).astype(np.float32)
+    said = {
+        "encoder": encoder.name,
+        "encoder_sha256": encoder.sha256,
+        "mpp": encoder.mpp,
+        "tile_px": encoder.patch_px,
+    }
+    found = predict(Bag("a", drawn, np.zeros((4, 2)), encoder.patch_px, said), model, "cpu")
+    assert [sum(one.probabilities) for one in found] == pytest.approx([1, 1, 1])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 
 import pytest
@@ -10,10 +10,16 @@ import torch
 from torch.autograd import gradcheck
 
 from napari_hmkd.model import build_student, score_rows
-from napari_hmkd.model import gather as choices
 from napari_hmkd.model.gather import gather
-from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes, attend, set_recompute
-from napari_hmkd.model.row_gradients import attend_by_rows
+from napari_hmkd.model.planes import (
+    MAPS,
+    SCORE_LIMIT,
+    AttentionForm,
+    AttentionPlanes,
+    attend,
+    set_recompute,
+)
+from napari_hmkd.model.row_gradients import attend_by_rows, attention_by_rows
 from napari_hmkd.model.score_moments import score_moments
 
 CLOSE = {torch.float64: 1e-12, torch.float32: 3e-5}
@@ -57,29 +63,51 @@ def make_inputs(
     ]
 
 
-def trained(planes: AttentionPlanes, inputs: Inputs, by_rows: bool) -> dict[str, torch.Tensor]:
+def by_plane(planes: AttentionPlanes, inputs: Inputs) -> torch.Tensor:
+    return attend(planes(*inputs[:2]), inputs[2])
+
+
+def by_rows(planes: AttentionPlanes, inputs: Inputs) -> torch.Tensor:
+    return attend_by_rows(planes, *inputs)
+
+
+def by_rows_of_a(planes: AttentionPlanes, inputs: Inputs) -> torch.Tensor:
+    return attend(attention_by_rows(planes, *inputs[:2]), inputs[2])
+
+
+WAYS = (by_rows, by_rows_of_a)
+Way = Callable[[AttentionPlanes, Inputs], torch.Tensor]
+
+
+def trained(planes: AttentionPlanes, inputs: Inputs, way: Way) -> dict[str, torch.Tensor]:
     """The result of a step, all gradients, and the statistics that it leaves."""
-    if by_rows:
-        out = attend_by_rows(planes, *inputs)
-    else:
-        out = attend(planes(*inputs[:2]), inputs[2])
+    out = way(planes, inputs)
     out.backward(torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out))
-    named = dict(zip(("query", "key", "value"), inputs, strict=True)) | dict(
-        planes.named_parameters()
-    )
+    named = {
+        "query": inputs[0],
+        "key": inputs[1],
+        "value": inputs[2],
+        **dict(planes.named_parameters()),
+    }
     found = {name: tensor.grad for name, tensor in named.items()}
     return {"out": out.detach(), **found, **dict(planes.named_buffers())}  # type: ignore[dict-item]
 
 
 def assert_steps_agree(planes: AttentionPlanes, inputs: Inputs, slack: float = 1) -> None:
+    """A step of each way, from where `planes` is now; it takes the step itself, too."""
     planes.zero_grad()
-    other, copies = deepcopy(planes), [x.detach().clone().requires_grad_() for x in inputs]
-    found, wanted = trained(planes, inputs, True), trained(other, copies, False)
-    for name, one in wanted.items():
-        close = slack * CLOSE[inputs[0].dtype] * one.abs().max().item()
-        torch.testing.assert_close(
-            found[name], one, rtol=0, atol=close, msg=lambda m, name=name: f"{name}: {m}"
-        )
+    others = [deepcopy((planes, [x.detach() for x in inputs])) for _ in WAYS]
+    wanted = trained(planes, inputs, by_plane)
+    for way, (other, copies) in zip(WAYS, others, strict=True):
+        found = trained(other, [x.requires_grad_() for x in copies], way)
+        for name, one in wanted.items():
+            close = (
+                slack * CLOSE[one.dtype] * one.abs().max().item() if one.is_floating_point() else 0
+            )
+            torch.testing.assert_close(
+                found[name], one, rtol=0, atol=close,
+                msg=lambda text, name=name, way=way: f"{way.__name__}, {name}: {text}",
+            )  # fmt: skip
 
 
 @pytest.mark.usefixtures("few_rows")
@@ -94,12 +122,13 @@ def test_steps_are_those_of_whole_planes(
 
 
 @pytest.mark.usefixtures("few_rows")
-def test_its_own_differences_confirm_the_gradients() -> None:
-    planes, inputs = make_planes(), make_inputs(2, 2, 3, 2)
+@pytest.mark.parametrize("way", WAYS)
+def test_its_own_differences_confirm_the_gradients(way: Way) -> None:
+    planes, inputs = make_planes(), make_inputs(1, 1, 4, 1)
     weights = tuple(planes.parameters())
 
     def run(*tensors: torch.Tensor) -> torch.Tensor:
-        return attend_by_rows(planes, *tensors[:3])
+        return way(planes, list(tensors[:3]))
 
     assert gradcheck(run, (*inputs, *weights))
 
@@ -136,16 +165,18 @@ def test_moments_of_alike_scores_hold_in_float32() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_the_same_step_twice_is_bitwise_the_same(threads: int) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_step_twice_is_bitwise_the_same(way: Way, threads: int) -> None:
     steps = [
-        trained(make_planes(torch.float32), make_inputs(3, 16, 16, 6, dtype=torch.float32), True)
+        trained(make_planes(torch.float32), make_inputs(3, 16, 16, 6, dtype=torch.float32), way)
         for _ in range(2)
     ]
     for name, one in steps[0].items():
         assert torch.equal(steps[1][name], one), name
 
 
-def test_no_plane_is_kept() -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_no_plane_is_kept_but_the_matrix_asked_for(keep: bool) -> None:
     planes, inputs = make_planes(torch.float32), make_inputs(1, 32, 32, 6, dtype=torch.float32)
     sizes: list[int] = []
 
@@ -154,35 +185,33 @@ def test_no_plane_is_kept() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        gather(planes, *inputs)
+        gather(planes, *inputs, keep)
     plane_bytes = 4 * (32 * 32) ** 2
-    assert 0 < sum(sizes) < plane_bytes
+    assert sizes.count(plane_bytes) == keep
+    assert sum(sizes) < (1 + keep) * plane_bytes
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize(
-    ("recompute", "training", "keep", "channels", "by_rows"),
+    ("recompute", "training", "channels", "form", "used"),
     [
-        (True, True, False, 5, True),
-        (False, True, False, 5, False),  # memory is no concern
-        (True, False, False, 5, False),
-        (True, True, True, 5, False),  # A is asked for
-        (True, True, False, 6, False),  # more channels than pay
+        (True, True, 5, "auto", True),
+        (False, True, 5, "auto", False),  # memory is no concern
+        (True, False, 5, "auto", False),
+        (True, True, 6, "auto", False),  # more channels than pay
+        (True, True, 5, "plain", False),
     ],
 )
 def test_it_is_used_where_training_saves_memory(
-    monkeypatch: pytest.MonkeyPatch, recompute: bool, training: bool, keep: bool, channels: int,
-    by_rows: bool,
-) -> None:  # fmt: skip
-    used: list[int] = []
-    monkeypatch.setattr(choices, "attend_by_rows", lambda *_: used.append(1))
+    recompute: bool, training: bool, channels: int, form: AttentionForm, used: bool, keep: bool
+) -> None:
     planes, inputs = make_planes().train(training), make_inputs(1, 8, 8, channels)
-    planes.recompute = recompute
-    gather(planes, *inputs, keep)
-    assert bool(used) == by_rows
-    used.clear()
-    planes.form = "plain"
-    gather(planes, *inputs, keep)
-    assert not used
+    planes.recompute, planes.form = recompute, form
+    whole: list[torch.Tensor] = []
+    planes.norm.register_forward_hook(lambda *seen: whole.append(seen[2]))
+    _, attention = gather(planes, *inputs, keep)
+    assert bool(whole) != used
+    assert (attention is not None) == keep
 
 
 def test_a_network_trains_as_with_whole_planes() -> None:
@@ -191,8 +220,9 @@ def test_a_network_trains_as_with_whole_planes() -> None:
         torch.manual_seed(0)
         student = build_student(width=0.25, attention_form=form).double().train()  # type: ignore[arg-type]
         set_recompute(student, recompute=True)
-        tiles = torch.randn(2, 3, 512, 512, dtype=torch.float64)
-        student(tiles).logits.square().sum().backward()
+        output = student(torch.randn(2, 3, 512, 512, dtype=torch.float64), attention=True)
+        loss = output.logits.square().sum() + sum(a.pow(4).mean() for a in output.attention)
+        loss.backward()
         steps.append({name: w.grad for name, w in student.named_parameters()})
     for name, gradient in steps[1].items():
         torch.testing.assert_close(steps[0][name], gradient, rtol=1e-7, atol=1e-9, msg=name)

@@ -48,7 +48,10 @@ def bag_source(paths: Sequence[Path]) -> BagSource:
     for path, said in zip(paths, side_by_side(read_attributes, paths), strict=True):
         if "encoder_sha256" in said:  # written by this program
             source = BagSource(
-                *(said[name] for name in ("encoder", "encoder_sha256", "tile_px", "mpp")),
+                encoder=said["encoder"],
+                encoder_sha256=said["encoder_sha256"],
+                patch_px=said["tile_px"],
+                mpp=said["mpp"],
                 notice=said.get("notice", ""),
             )
             told.setdefault(source, []).append(path)

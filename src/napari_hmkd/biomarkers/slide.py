@@ -62,7 +62,8 @@ class SlideBiomarkers:
     def notice(self) -> str:
         """The sentences that every output of model and encoder must carry."""
         cards = self.model.card, self.extraction.encoder.model.card
-        return "; ".join(dict.fromkeys(card.notice for card in cards if card.notice))
+        said = "; ".join(card.notice for card in cards if card.notice)
+        return "; ".join(dict.fromkeys(said.split("; ")))  # a model repeats its encoder's
 
     def attention_map(self, prediction: Prediction) -> np.ndarray:
         """Relative attention of the tiles: float32 (rows, columns), NaN where there is no patch."""

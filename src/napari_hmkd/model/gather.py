@@ -7,10 +7,10 @@ from torch import nn
 
 from napari_hmkd.model.planes import MAPS, AttentionForm, AttentionPlanes, attend
 from napari_hmkd.model.row_blocks import attend_by_blocks
-from napari_hmkd.model.row_gradients import attend_by_rows
+from napari_hmkd.model.row_gradients import attend_by_rows, attention_by_rows
 
 TOKENS_PER_CHANNEL = 12
-"""From so many on, products of tokens with tokens, from which `attend_by_rows` has the scores'
+"""From so many on, products of channels with channels, from which `attend_by_rows` has the scores'
 statistics, cost less than the planes."""
 
 
@@ -41,9 +41,10 @@ def gather(
     """
     if planes.form == "auto" and _by_blocks(planes, key):
         return attend_by_blocks(planes, query, key, value, keep)
-    if planes.form == "auto" and not keep and _by_rows(planes, key):
+    by_rows = planes.form == "auto" and _by_rows(planes, key)
+    if by_rows and not keep:
         return attend_by_rows(planes, query, key, value), None
-    attention = planes(query, key)
+    attention = attention_by_rows(planes, query, key) if by_rows else planes(query, key)
     return attend(attention, value), attention if keep else None
 
 
@@ -57,8 +58,8 @@ def set_attention_form(network: nn.Module, form: AttentionForm) -> None:
     form : {"auto", "plain"}
         "plain" computes whole planes, as the formula reads. "auto" does so only where nothing faster is
         known: on a CPU, in evaluation and without gradients, it goes by blocks of rows
-        (`attend_by_blocks`), and in training, where planes are to be computed twice and no A is asked
-        for, by such blocks with gradients (`attend_by_rows`).
+        (`attend_by_blocks`), and in training, where planes are to be computed twice, by such blocks
+        with gradients (`attend_by_rows`).
     """
     for module in network.modules():
         if isinstance(module, AttentionPlanes):

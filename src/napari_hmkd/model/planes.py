@@ -98,7 +98,7 @@ class AttentionPlanes(nn.Module):
 def set_recompute(network: nn.Module, recompute: bool) -> None:
     """Choose for all attention of a network whether training computes its planes twice.
 
-    Numbers stay the same; memory per tile and speed change. Evaluation is not touched.
+    Numbers stay the same but for rounding; memory per tile and speed change. Evaluation is not touched.
     """
     for module in network.modules():
         if isinstance(module, AttentionPlanes):

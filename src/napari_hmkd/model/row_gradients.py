@@ -1,6 +1,7 @@
 """Attention that is trained without its N x N planes: what a gradient needs is computed again by rows.
 
-Nothing is kept but queries, keys and values. Of the operator's three parts only one is N x N:
+Nothing is kept but queries, keys and values, and A where it is asked for. Where it is not, only one
+of the operator's three parts is N x N:
 
 - mean and variance of the mixed scores, from products of tokens with tokens (`score_moments`);
 - softmax and its product with the scores, a block of rows at a time (`_Weighed`);
@@ -212,7 +213,9 @@ class _Merged(torch.autograd.Function):
         """Each tile by itself, and what they share is added up in their order."""
         q, k, weight, bias, merge = ctx.saved_tensors
         of_q, of_k = torch.zeros_like(q.contiguous()), torch.zeros_like(k.contiguous())
-        of_weight, of_bias, of_merge = (x.new_zeros(len(k), *x.shape) for x in (weight, bias, merge))
+        of_weight, of_bias, of_merge = (
+            x.new_zeros(len(k), *x.shape) for x in (weight, bias, merge)
+        )
 
         def compute(tiles: Iterable[int]) -> None:
             rows = ScoreRows(k, weight, bias, gradients=True)
