@@ -74,7 +74,9 @@ def test_the_wheel_holds_code_manifest_and_weights(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("napari_hmkd-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    weights = {f"napari_hmkd/model/weights/demo_{role}" for role in ("student", "teacher", "biomarkers")}
+    weights = {
+        f"napari_hmkd/model/weights/demo_{role}" for role in ("student", "teacher", "biomarkers")
+    }
     assert {f"{stem}{end}" for stem in weights for end in (".safetensors", ".json")} <= names
     assert "napari_hmkd_manifest/napari.yaml" in names
     training = [path for end in ("py", "html") for path in ROOT.glob(f"training/**/*.{end}")]
