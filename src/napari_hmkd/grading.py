@@ -163,7 +163,7 @@ class SlideGrading:
         try:
             kept = self._planned(store.read())
         except OutputError as error:
-            self._without_store(error)
+            self._without_store(store, error)
         else:
             self.heatmap.update(kept)
             self.store, self.resumed_tiles = store, len(kept.tiles)
@@ -186,16 +186,17 @@ class SlideGrading:
         return GradedBatch(kept.tiles[wanted], kept.probabilities[wanted], evidence=evidence)
 
     def _keep(self, batch: GradedBatch) -> None:
-        if self.store is None:
+        store = self.store
+        if store is None:
             return
         try:
-            self.store.add(batch)
+            store.add(batch)
         except OutputError as error:
             self.store = None
-            self._without_store(error)
+            self._without_store(store, error)
 
-    def _without_store(self, error: OutputError) -> None:
-        self.notes.append(f"results are not kept for another time: {error}")
+    def _without_store(self, store: ResultStore, error: OutputError) -> None:
+        self.notes.append(f"results are not kept for another time: {store.without_folder(error)}")
 
     def _require_a_grade(self) -> None:
         failed = list(self.heatmap.failed.values())

@@ -100,6 +100,10 @@ class TileStore:
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
 
+    def without_folder(self, error: OutputError) -> str:
+        """What an error of this store says, fit for results, which no folder belongs in."""
+        return str(error).replace(str(self.path), self.path.name)
+
     def _unusable(self, error: Exception) -> OutputError:
         return OutputError(
             f"asked to keep tiles in {self.path}, but: {error}; look at the free space and "

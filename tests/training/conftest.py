@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from napari_hmkd.model import ModelCard, build_teacher, save
+from napari_hmkd.model.shapes import answer_shapes
+from napari_hmkd.training.methods import registry
 from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 
 WriteFolder = Callable[..., Path]
@@ -53,6 +57,23 @@ def tiles_of_patients(*grades: Sequence[int]) -> list[Tile]:
         for patient, ofpatient in enumerate(grades)
         for number, grade in enumerate(ofpatient)
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shapes_found_once() -> Iterator[None]:
+    """Half a second in each run of training goes into shapes that are those of the run before."""
+    found: dict[tuple[object, ...], Any] = {}
+
+    def answer(network: nn.Module, tile_px: int) -> Any:
+        weights = ((name, *weight.shape) for name, weight in network.named_parameters())
+        key = (type(network), tile_px, *weights)
+        if key not in found:
+            found[key] = answer_shapes(network, tile_px)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "answer_shapes", answer)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_hmkd.bags.bag import bag_shape
+from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.mkd.genes import GeneTable
 from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
@@ -113,7 +114,7 @@ def _bags_of_cases(
     owner: dict[str, str] = {}
     for case in labels.cases:
         for slide in case.slides:
-            name = slide if slide in bags else slide.rpartition(".")[0] or slide
+            name = slide if slide in bags else bag_name(slide)
             if owner.setdefault(name, case.name) != case.name:
                 raise DataError(
                     f"the slide {slide} is listed for the cases {owner[name]} and {case.name}: one "

@@ -15,13 +15,14 @@ from napari_hmkd.bags.bag import bag_shape, find_bags
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import CASE, EXCLUSIONS_FILE, Case, Exclusion, join_cases
-from napari_hmkd.training.mkd.config import MkdRunSettings
+from napari_hmkd.training.mkd.config import GeneSettings, MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
-from napari_hmkd.training.mkd.genes import GeneTable, read_genes
+from napari_hmkd.training.mkd.genes import GeneTable, read_genes, symbol
 from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
 from napari_hmkd.training.mkd.selection import GeneSelection
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
+from napari_hmkd.training.mkd.tables import listed
 from napari_hmkd.training.run import file_digest, text_digest
 
 CASES_FILE = "cases.csv"
@@ -109,6 +110,26 @@ class Inputs:
     source: BagSource
     identity: dict[str, str | None]
 
+    def gene_notes(self, settings: GeneSettings) -> list[str]:
+        """What a reader of the scores has to know of the genes."""
+        if self.genes is None:
+            return []
+        symbols, out = set(map(symbol, self.genes.genes)) | set(self.genes.genes), settings.excluded
+        order = (
+            "of the largest variance in each fold's training cases"
+            if self.ranking is None
+            else "that a ranking has first, which must not come from the cases tested here"
+        )
+        left = listed([name for name in out if name in symbols]) if out else "none"
+        notes = [f"Genes: at most {settings.top_genes} {order}; left out: {left}."]
+        if absent := [name for name in out if name not in symbols]:
+            notes.append(f"To be left out, but not in the table: {listed(absent)}.")
+        if "ERBB2" in symbols and "ERBB2" not in out:
+            notes.append(
+                "ERBB2 is among the genes that could be chosen: HER2 status can be read off it."
+            )
+        return notes
+
     def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
         """The genes of a fold, chosen and scaled on its training cases."""
         assert self.genes is not None
@@ -140,13 +161,15 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     path = settings.genes.ranking
     targets = [_target(name, request, bags, genes, settings) for name in request.targets]
     used = {file for data in targets for case in data.cases for file in case.bags}
+    source = bag_source(sorted(used))
     return Inputs(
         targets=targets,
         genes=genes,
         ranking=None if path is None else read_ranking(path),
-        source=bag_source(sorted(used)),
+        source=source,
         identity={
             "bags": text_digest("\n".join(f"{n} {p.stat().st_size}" for n, p in bags.items())),
+            "encoder": f"{source.encoder} {source.encoder_sha256} {source.patch_px} {source.mpp}",
             "labels": file_digest(request.labels),
             "genes": None if request.gene_table is None else file_digest(request.gene_table),
             "ranking": None if path is None else file_digest(path),

@@ -177,7 +177,7 @@ def _merged(
         value = _agreed(path, rows, target)
         patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
         slides = _slides(rows[SLIDE]) if by_rows else ()
-        found.append((name, patient or _patient(name), slides, value))
+        found.append((name, patient or patient_of(name), slides, value))
     return found
 
 
@@ -197,6 +197,7 @@ def _slides(cells: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _patient(case: str) -> str:
-    barcode = TCGA_PATIENT.match(case)
-    return barcode.group() if barcode else case
+def patient_of(name: str) -> str:
+    """The patient that a TCGA barcode begins with; any other name as it is."""
+    barcode = TCGA_PATIENT.match(name)
+    return barcode.group() if barcode else name

@@ -6,15 +6,16 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-# "-" in TCGA's barcodes, "." before a UUID or suffix.
-_ENDS = re.compile(r"[-_. ]")
+# "-" in TCGA's barcodes, "." before a UUID or suffix; a TCGA sample also ends before its vial's letter.
+_ENDS = re.compile(r"[-_. ]|(?<=^TCGA-\w\w-\w{4}-\d\d)(?=[A-Z])")
 
 
 def case_of(name: str, cases: Collection[str]) -> str | None:
     """The case of this name, else the longest one that it begins with, else None.
 
     A case's name must end in it before "-", "_", "." or a space: TCGA-A1-A0SB-01Z-00-DX1 belongs to
-    TCGA-A1-A0SB-01Z before TCGA-A1-A0SB, and P10 does not belong to P1.
+    TCGA-A1-A0SB-01Z before the sample TCGA-A1-A0SB-01 and the patient TCGA-A1-A0SB, and P10 does not
+    belong to P1.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_hmkd.bags.bag import bag_shape, find_bags
+from napari_hmkd.bags.bag import bag_shape, find_bags, read_attributes
+from napari_hmkd.biomarkers.prediction import require_bag
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
@@ -28,6 +29,7 @@ from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import CHOICE_FILE, MODEL_FILE
 from napari_hmkd.training.mkd.fold_run import predict
 from napari_hmkd.training.mkd.genes import GeneTable, read_genes
+from napari_hmkd.training.mkd.labels import patient_of
 from napari_hmkd.training.mkd.loader import case_loader
 from napari_hmkd.training.mkd.names import by_case
 from napari_hmkd.training.mkd.plan import GENES_FILE, fold_folder
@@ -89,8 +91,9 @@ class FinishedRun:
 def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: str) -> None:
     """Write the probabilities of every bag, target and class.
 
-    A bag's genes are those of the row that its name is or begins with. Bags with a row are
-    predicted by M, the others by P; the column `network` says by which.
+    A bag's genes are those of the row that its name is or begins with, or that is its TCGA patient's
+    only one. Bags with a row are predicted by M, the others by P; the column `network` says by which.
+    Each bag is judged by itself, also where a case has several.
 
     Parameters
     ----------
@@ -114,7 +117,7 @@ def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: s
         raise OutputError(f"{out} exists: name a new file with --out")
     chosen_device, finished = choose_device(device), FinishedRun.open(run)
     table = None if genes is None else read_genes(genes)
-    cases = _cases(find_bags(bags), table, finished.card.feature_dim)
+    cases = _cases(find_bags(bags), table, finished.card)
     rows: list[tuple[str, ...]] = []
     for target in finished.card.targets:
         can_use = table is not None and finished.chosen[target.name]["approach"] == MKD
@@ -129,26 +132,33 @@ def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: s
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(sorted(rows))
+    rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
+    writer.writerows(rows)
     write_whole(out, text.getvalue().encode())
 
 
-def _cases(bags: Mapping[str, Path], table: GeneTable | None, feature_dim: int) -> list[Case]:
+def _cases(bags: Mapping[str, Path], table: GeneTable | None, card: BiomarkerCard) -> list[Case]:
     """Every bag as a case, with its row of genes where there is one."""
     rows: dict[str, str] = {}
     if table is not None:
         of_row, without = by_case(bags, set(table.cases))
         rows = {name: row for row, names in of_row.items() for name in names}
-        say(f"{len(rows)} bags with genes, {len(without)} without")
+        rows |= _rows_of_patients(without, table)
+        say(f"{len(rows)} bags with genes, {len(bags) - len(rows)} without")
     for path in bags.values():
-        if (found := bag_shape(path)[1]) != feature_dim:
-            raise DataError(
-                f"{path} has {found} features a patch, and the run was trained on {feature_dim}: give "
-                "bags of the same encoder"
-            )
+        require_bag(path.name, bag_shape(path)[1], read_attributes(path), card)
     return [
         Case(name, name, (path,), UNLABELLED, rows.get(name, "")) for name, path in bags.items()
     ]
+
+
+def _rows_of_patients(names: Iterable[str], table: GeneTable) -> dict[str, str]:
+    """The rows of bags by the patient that TCGA's barcodes begin with, where a patient has one row."""
+    of_patient: dict[str, list[str]] = {}
+    for row in table.cases:
+        of_patient.setdefault(patient_of(row), []).append(row)
+    found = {name: of_patient.get(patient_of(name), ()) for name in names}
+    return {name: rows[0] for name, rows in found.items() if len(rows) == 1}
 
 
 def _rows(

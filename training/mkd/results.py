@@ -20,15 +20,22 @@ NOTES = (
 )
 
 
-def results(targets: Sequence[TargetRuns]) -> dict[str, Any]:
+def results(targets: Sequence[TargetRuns], gene_notes: Sequence[str]) -> dict[str, Any]:
     """Scores as `write_table` takes them.
+
+    Parameters
+    ----------
+    targets : sequence of TargetRuns
+    gene_notes : sequence of str
+        What `Inputs.gene_notes` says.
 
     Raises
     ------
     OutputError
         If what a piece has written cannot be read.
     """
-    return {"targets": {runs.data.name: _of_target(runs) for runs in targets}, "notes": list(NOTES)}
+    scores = {runs.data.name: _of_target(runs) for runs in targets}
+    return {"targets": scores, "notes": [*gene_notes, *NOTES]}
 
 
 def _of_target(runs: TargetRuns) -> dict[str, Any]:

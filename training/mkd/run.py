@@ -87,7 +87,7 @@ def train_mkd(
     for runs in plan.targets:
         if not _train(runs, deadline):
             return None
-    found = results(plan.targets)
+    found = results(plan.targets, inputs.gene_notes(settings.genes))
     write_table(out, found)
     print_table(found)
     return export_students(plan.targets, inputs.source, out)

@@ -73,11 +73,17 @@ class GeneSelection:
         Raises
         ------
         DataError
-            If no gene is left, a training case is not in the table, or `top` is below 1.
+            If no gene is left, none of those to leave out or a training case is in the table, or `top` is
+            below 1.
         """
         if top < 1 or token_genes < 1:
             raise DataError(f"asked for {top} genes in tokens of {token_genes}: ask for 1 or more")
         places = _places(table.genes)
+        if exclude and not any(name in places for name in exclude):
+            raise DataError(
+                f"asked to leave out {listed(exclude)}, none of which the gene table has; its names are like "
+                f"{listed(table.genes[:3])}: spell them as the table does"
+            )
         out = {place for name in exclude for place in places.get(name, ())}
         scaler = StandardScaler().fit(table.rows(cases).astype(np.float64))
         if ranking is None:

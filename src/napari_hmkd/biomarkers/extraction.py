@@ -143,7 +143,10 @@ class BagExtraction:
             for batch in batches:
                 encoded = self._encoded(batch)
                 self._enter(encoded.tiles, encoded.features)
-                self.failed |= {(one.row, one.column): one for one in encoded.failed}
+                failed = self.failed | {(one.row, one.column): one for one in encoded.failed}
+                self.failed = {
+                    at: one for at, one in failed.items() if not self._done[self._at[at]]
+                }
                 self._keep(encoded)
                 yield encoded
 
@@ -152,7 +155,7 @@ class BagExtraction:
         try:
             tiles, features = store.read()
         except OutputError as error:
-            self._without_store(error)
+            self._without_store(store, error)
         else:
             planned = np.array([tuple(tile) in self._at for tile in tiles.tolist()], dtype=bool)
             self._enter(tiles[planned], features[planned])
@@ -204,16 +207,17 @@ class BagExtraction:
         self._features[where], self._done[where] = features if where else 0, True
 
     def _keep(self, encoded: EncodedBatch) -> None:
-        if self.store is None:
+        store = self.store
+        if store is None:
             return
         try:
-            self.store.add(encoded.tiles, encoded.features)
+            store.add(encoded.tiles, encoded.features)
         except OutputError as error:
             self.store = None
-            self._without_store(error)
+            self._without_store(store, error)
 
-    def _without_store(self, error: OutputError) -> None:
-        self.notes.append(f"features are not kept for another time: {error}")
+    def _without_store(self, store: FeatureStore, error: OutputError) -> None:
+        self.notes.append(f"features are not kept for another time: {store.without_folder(error)}")
 
 
 def start_extraction(

@@ -141,8 +141,7 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
                 pass
             bag = extraction.bag()
             write_bag(job.path, bag)
-            if extraction.store is not None:
-                extraction.store.remove()
+            _clear(extraction)
     except HmkdError as error:
         return BagOutcome(BagStatus.FAILED, str(error))
     except Exception as error:
@@ -151,6 +150,16 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
     return BagOutcome(
         BagStatus.WRITTEN, "", len(bag.features), len(extraction.failed), extraction.warnings
     )
+
+
+def _clear(extraction: BagExtraction) -> None:
+    """Remove what a finished bag went on from; it harms nothing where it stays."""
+    store = extraction.store
+    if store is not None:
+        try:
+            store.remove()
+        except OutputError as error:
+            extraction.notes.append(store.without_folder(error))
 
 
 def _finished(job: BagJob, slide: Slide) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,7 +146,7 @@ def predict(bag: Bag, model: BiomarkerModel, device: str = "auto") -> tuple[Pred
     DeviceError
         If torch fails.
     """
-    require_bag(bag, model.card)
+    require_bag(bag.name, bag.features.shape[1], bag.attributes, model.card)
     place = choose_device(device)
     found = []
     with device_errors(place), torch.inference_mode():
@@ -163,19 +164,27 @@ def predict(bag: Bag, model: BiomarkerModel, device: str = "auto") -> tuple[Pred
     return tuple(found)
 
 
-def require_bag(bag: Bag, card: BiomarkerCard) -> None:
+def require_bag(name: str, feature_dim: int, said: Mapping[str, Any], card: BiomarkerCard) -> None:
     """Check that a model may judge a bag; what the bag does not tell, as CLAM's do not, cannot be checked.
+
+    Parameters
+    ----------
+    name : str
+    feature_dim : int
+        Features of a patch.
+    said : mapping
+        The bag's attributes.
+    card : BiomarkerCard
 
     Raises
     ------
     ModelError
         If its features have another dimension, encoder, pixel size or side of tiles.
     """
-    said = bag.attributes
     mpp, side, sha256 = said.get(PATCH_MPP), said.get(TILE_PX), said.get(ENCODER_SHA256)
     found = ""
-    if bag.features.shape[1] != card.feature_dim:
-        found = f"{bag.features.shape[1]} features instead of {card.feature_dim}"
+    if feature_dim != card.feature_dim:
+        found = f"{feature_dim} features instead of {card.feature_dim}"
     elif sha256 and card.encoder_sha256 and sha256 != card.encoder_sha256:
         found = f"features of {said.get(ENCODER)}, SHA-256 {sha256[:12]}..., instead of {card.encoder_sha256[:12]}..."
     elif mpp and card.mpp and abs(mpp / card.mpp - 1) > _SAME_MPP:
@@ -184,6 +193,6 @@ def require_bag(bag: Bag, card: BiomarkerCard) -> None:
         found = f"patches of {side} px instead of {card.patch_px}"
     if found:
         raise ModelError(
-            f"{card.name} judges bags of {card.encoder}, but the bag {bag.name} has {found}; make it again by that "
+            f"{card.name} judges bags of {card.encoder}, but the bag {name} has {found}; make it again by that "
             "encoder"
         )

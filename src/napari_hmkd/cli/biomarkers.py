@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from napari_hmkd.cli.options import BackendOption, ExitCode, complain
 from napari_hmkd.cli.progress import tile_progress
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, SlideError
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
 if TYPE_CHECKING:  # --help must not wait for what computes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.slide import Slide
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_LOG = logging.getLogger(__name__)
 _WORSE = list(ExitCode)  # from best to worst
 
 
@@ -121,6 +123,10 @@ def _predict(
             write_biomarkers(run, folder)
     except HmkdError as error:
         complain(error)
+        return ExitCode.FAILED
+    except Exception as error:  # whatever it is, it is this slide's: the others go on
+        _LOG.exception("predicting biomarkers of %s", path)
+        complain(SlideError(f"{path}: {error!r}"))
         return ExitCode.FAILED
     return _tell(run, folder)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -161,6 +162,7 @@ class _Weighed(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Each tile by itself, and what they share is added up in their order."""
         q, k, weight, bias, values = ctx.saved_tensors
@@ -209,6 +211,7 @@ class _Merged(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Each tile by itself, and what they share is added up in their order."""
         q, k, weight, bias, merge = ctx.saved_tensors

@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
 
 Part = TypeVar("Part")
+
+_making = Lock()
+"""Of a pool, which for a moment changes what new threads begin with."""
 
 
 def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> None:
@@ -43,7 +46,9 @@ def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> 
             work(_taken(waiting))
         return
     inference = torch.is_inference_mode_enabled()
-    running = [_pool(threads).submit(_alone, work, waiting, inference) for _ in range(count)]
+    with _making:
+        pool = _pool(threads)
+    running = [pool.submit(_alone, work, waiting, inference) for _ in range(count)]
     errors = [one.exception() for one in running]
     for error in filter(None, errors):
         raise error
@@ -82,5 +87,12 @@ def _stay_alone() -> None:
     torch.set_num_threads(1)
 
 
+def _begin_anew() -> None:
+    """In the child of a fork: threads do not survive it, and a lock may be held by one of them."""
+    global _making
+    _making = Lock()
+    _pool.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_begin_anew)

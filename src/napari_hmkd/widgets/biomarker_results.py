@@ -88,8 +88,11 @@ class BiomarkerResults:
             field.visible = result is not None
         self.target.reset_choices()
         self._on_target_chosen()
+
+    def select(self) -> None:
+        """Make the attention the active layer, whose numbers are in the status bar."""
         if (layer := self._drawn.get(_ATTENTION)) in self._viewer.layers:
-            self._viewer.layers.selection.active = layer  # its numbers are in the status bar
+            self._viewer.layers.selection.active = layer
 
     def go_to(self, tile: tuple[int, int]) -> None:
         """Bring a patch to the middle of the view, and outline it."""

@@ -161,6 +161,7 @@ class BiomarkerWidget(Container):
 
     def _on_ended(self, complete: bool) -> None:
         self.results.show()
+        self.results.select()
         if (result := self.run.result) is not None:
             self._warn(result)
         if self._failure:

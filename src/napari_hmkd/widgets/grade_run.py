@@ -169,6 +169,7 @@ class GradeRun(BackgroundRun):
         planned = len(self.grading.plan.tiles)
         tried = planned - len(self.grading.heatmap.remaining)
         speed = tried / self.grading.seconds if self.grading.seconds else 0.0
+        self.progressed.emit(tried, planned, speed)
         if self._awaited and tried:
             self._awaited = False
             self._paint()
@@ -176,7 +177,6 @@ class GradeRun(BackgroundRun):
             self.painted.emit()
         elif not self._repaint.isActive():
             self._repaint.start()
-        self.progressed.emit(tried, planned, speed)
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; the old result of the same slide gives way to a new one."""

@@ -64,6 +64,11 @@ def test_a_name_belongs_to_the_longest_case_that_it_begins_with(
     assert case_of(name, {"TCGA-A1-A0SB", "TCGA-A1-A0SC", "TCGA-A1-A0SC-01Z", "P1"}) == case
 
 
+def test_a_slide_belongs_to_its_tcga_sample_whatever_the_vial() -> None:
+    assert case_of("TCGA-A1-A0SB-01Z-00-DX1.uuid", {"TCGA-A1-A0SB-01"}) == "TCGA-A1-A0SB-01"
+    assert case_of("TCGA-A1-A0SB-11A-01-TS1", {"TCGA-A1-A0SB-01"}) is None
+
+
 def test_cases_get_all_their_bags_and_the_row_of_their_genes(write_bags: WriteBags) -> None:
     bags = write_bags("A-2", "A-1", "B")
     cases, exclusions = join_cases(bags, genes_of("B-06", "A"), labels_of(A=(), B=()))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -230,6 +231,36 @@ def test_genes_decide_case_by_case_which_network_predicts(
     ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
     labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
     assert labels == sorted(labels)
+
+
+def test_bags_find_the_genes_of_their_tcga_patient(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    bags, genes = tmp_path / "bags", tmp_path / "genes.csv"
+    bags.mkdir()
+    name = next(iter(cohort_files.status))
+    for slide in ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SC-01Z-00-DX1"):
+        shutil.copy(cohort_files.bags / f"{name}.h5", bags / f"{slide}.h5")
+    header, *rows = cohort_files.genes.read_text(encoding="utf-8").splitlines()
+    aliquots = ("TCGA-A1-A0SB-01A-11R", "TCGA-A1-A0SC-01A-11R", "TCGA-A1-A0SC-06A-11R")
+    named = [f"{new},{row.partition(',')[2]}" for new, row in zip(aliquots, rows, strict=False)]
+    genes.write_text("\n".join([header, *named]) + "\n", encoding="utf-8")
+    predict_bags(whole, bags, genes, tmp_path / "out.csv", "cpu")
+    found = {
+        line["bag"][:12]: (line["network"], line["genes"]) for line in lines(tmp_path / "out.csv")
+    }
+    assert found == {"TCGA-A1-A0SB": ("M", aliquots[0]), "TCGA-A1-A0SC": ("P", "")}
+
+
+def test_bags_of_another_encoder_are_not_predicted(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(cohort_files.bags, bags)
+    with h5py.File(next(bags.glob("*.h5")), "r+") as file:
+        file["coords"].attrs["encoder_sha256"] = "0" * 64
+    with pytest.raises(ModelError, match="has features of"):
+        predict_bags(whole, bags, None, tmp_path / "out.csv", "cpu")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,11 @@ def test_genes_are_left_out_before_the_top_is_taken_and_unknown_ones_are_told(
     assert selection.not_excluded == ("MISSING",)
 
 
+def test_leaving_out_genes_of_which_the_table_has_none_is_refused(table: GeneTable) -> None:
+    with pytest.raises(DataError, match="asked to leave out erbb2, ENSG00000141736, none of which"):
+        GeneSelection.fit(table, TRAINED, exclude=["erbb2", "ENSG00000141736"])
+
+
 def test_a_ranking_takes_the_place_of_variance_and_unknown_genes_are_told(
     table: GeneTable,
 ) -> None:
@@ -94,7 +99,7 @@ def test_equal_variances_keep_the_tables_order() -> None:
 def test_a_saved_selection_gives_the_same_tokens_of_any_table_with_its_genes(
     table: GeneTable,
 ) -> None:
-    selection = GeneSelection.fit(table, TRAINED, top=4, exclude=["NONE"], token_genes=2)
+    selection = GeneSelection.fit(table, TRAINED, top=4, exclude=["NONE", "CALM"], token_genes=2)
     again = GeneSelection.from_json(json.loads(json.dumps(selection.to_json())))
     assert again.to_json() == selection.to_json()
     turned = GeneTable(table.cases[::-1], GENES[::-1], table.values[::-1, ::-1])

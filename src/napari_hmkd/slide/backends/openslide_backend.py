@@ -113,7 +113,9 @@ class OpenSlideBackend:
         try:
             return self._open()
         except SlideError as error:
-            raise SlideReadError(str(error)) from error
+            # It is listed with the tile in results, which no folder belongs in.
+            words = str(error).replace(str(self._path), self._path.name)
+            raise SlideReadError(words) from error
 
     def _replace(self, broken: openslide.OpenSlide, sound: openslide.OpenSlide) -> None:
         """Swap the handle, unless another thread has done so or the slide was closed.
