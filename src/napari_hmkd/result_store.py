@@ -102,6 +102,9 @@ class TileStore:
 
     def without_folder(self, error: OutputError) -> str:
         """What an error of this store says, fit for results, which no folder belongs in."""
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror  # the rest of its words names folders
         return str(error).replace(str(self.path), self.path.name)
 
     def _unusable(self, error: Exception) -> OutputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -165,6 +166,29 @@ def test_features_that_cannot_be_kept_end_nothing(
     extraction = start_extraction(slide, encoder, SETTINGS, kept_in=impossible_folder)
     assert len(finished(extraction).bag().features) == 8
     assert "not kept for another time" in extraction.warnings[-1]
+    assert str(impossible_folder) not in extraction.warnings[-1], "results carry no folder"
+
+
+def test_a_damaged_store_of_features_ends_nothing(
+    slide: Slide, encoder: Encoder, tmp_path: Path
+) -> None:
+    first = finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path))
+    assert first.store is not None
+    with closing(sqlite3.connect(first.store.path)) as database, database:
+        database.execute("UPDATE tiles SET features = substr(features, 1, 6)")
+    again = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
+    assert (again.resumed_tiles, again.store) == (0, None)
+    np.testing.assert_array_equal(finished(again).bag().features, first.bag().features)
+
+
+def test_a_tile_that_is_read_the_second_time_is_no_longer_failed(
+    slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extraction = start_extraction(slide, answering(encoder, 1.0, float("nan")), SETTINGS)
+    assert len(finished(extraction).failed) == 8
+    monkeypatch.setattr(extraction.runner.network, "features", torch.tensor([1.0, 2.0]))
+    assert not finished(extraction).failed
+    assert len(extraction.bag().features) == 8
 
 
 def test_a_slide_without_tissue_is_refused(

@@ -19,9 +19,9 @@ Features = NDArray[np.float16] | NDArray[np.float32]
 class BagStore:
     """Bags by their files; several threads may read at once, and all folds of a run share one.
 
-    A bag that was read is kept where it still fits, in the type of the batch it was read for, and is never given up
-    for another: every epoch comes back to every bag, so that the least recently used would be the
-    next one needed. A bag's values are looked at when it is read first.
+    A bag that was read is kept where it still fits, in the type of the batch it was read for, and is
+    never given up for another: every epoch comes back to every bag, so that the least recently used
+    would be the next one needed. A bag's values are looked at when it is read first.
 
     Parameters
     ----------

@@ -17,10 +17,10 @@ from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import CASE, EXCLUSIONS_FILE, Case, Exclusion, join_cases
 from napari_hmkd.training.mkd.config import GeneSettings, MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
-from napari_hmkd.training.mkd.genes import GeneTable, read_genes, symbol
+from napari_hmkd.training.mkd.genes import GeneTable, read_genes
 from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import GeneSelection
+from napari_hmkd.training.mkd.selection import GeneSelection, gene_places
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
 from napari_hmkd.training.mkd.tables import listed
 from napari_hmkd.training.run import file_digest, text_digest
@@ -114,17 +114,17 @@ class Inputs:
         """What a reader of the scores has to know of the genes."""
         if self.genes is None:
             return []
-        symbols, out = set(map(symbol, self.genes.genes)) | set(self.genes.genes), settings.excluded
+        names, out = gene_places(self.genes.genes), settings.excluded
         order = (
             "of the largest variance in each fold's training cases"
             if self.ranking is None
             else "that a ranking has first, which must not come from the cases tested here"
         )
-        left = listed([name for name in out if name in symbols]) if out else "none"
+        left = listed([name for name in out if name in names]) if out else "none"
         notes = [f"Genes: at most {settings.top_genes} {order}; left out: {left}."]
-        if absent := [name for name in out if name not in symbols]:
+        if absent := [name for name in out if name not in names]:
             notes.append(f"To be left out, but not in the table: {listed(absent)}.")
-        if "ERBB2" in symbols and "ERBB2" not in out:
+        if "ERBB2" in names and "ERBB2" not in out:
             notes.append(
                 "ERBB2 is among the genes that could be chosen: HER2 status can be read off it."
             )

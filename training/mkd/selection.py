@@ -78,7 +78,7 @@ class GeneSelection:
         """
         if top < 1 or token_genes < 1:
             raise DataError(f"asked for {top} genes in tokens of {token_genes}: ask for 1 or more")
-        places = _places(table.genes)
+        places = gene_places(table.genes)
         if exclude and not any(name in places for name in exclude):
             raise DataError(
                 f"asked to leave out {listed(exclude)}, none of which the gene table has; its names are like "
@@ -174,7 +174,7 @@ class GeneSelection:
         return found
 
 
-def _places(genes: Sequence[str]) -> dict[str, list[int]]:
+def gene_places(genes: Sequence[str]) -> dict[str, list[int]]:
     """Where the genes of each name stand, and those of each symbol."""
     places: dict[str, list[int]] = {}
     for place, gene in enumerate(genes):

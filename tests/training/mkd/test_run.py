@@ -198,6 +198,8 @@ def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
     ]
     assert len(set(map(tuple, chosen))) > 1
     assert any("ERBB2" in genes for genes in chosen)
+    assert "ERBB2 is among the genes" in inputs.gene_notes(SETTINGS.genes)[-1]
+    assert inputs.gene_notes(settings.genes)[-1].endswith("left out: ERBB2, gene3.")
     for fold in data.folds:
         others = inputs.select_genes(data, fold, settings).genes
         assert {"ERBB2", "gene3"}.isdisjoint(others)
