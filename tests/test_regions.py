@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Size
-from napari_hmkd.regions import MarkedRegion, read_regions, regions_of_shapes
+from napari_hmkd.regions import MarkedRegion, read_regions, regions_of_shapes, tiles_inside
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.tiling import TileGrid
 
@@ -37,6 +37,14 @@ def test_each_tile_has_the_share_that_lies_inside(tissue: TissueMask | None) -> 
     rows = np.array([512 - 100, 700 - 512]) / 512
     columns = np.array([512 - 200, 900 - 512, 0]) / 512
     np.testing.assert_allclose(shares(region, tissue), np.outer(rows, columns), atol=0.005)
+
+
+def test_tiles_are_inside_where_they_share_area_with_any_region() -> None:
+    corner = [(0, 0), (0, 512), (512, 512), (512, 0)]  # the first tile, whose neighbours it touches
+    speck = [(600, 1200), (600, 1201), (601, 1201), (601, 1200)]
+    marked = regions_of_shapes([("a", [("polygon", corner)]), ("b", [("polygon", speck)])])
+    np.testing.assert_array_equal(tiles_inside(marked, GRID), [[1, 0, 0], [0, 0, 1]])
+    assert not tiles_inside((), GRID).any()
 
 
 def test_what_is_no_tissue_does_not_count() -> None:

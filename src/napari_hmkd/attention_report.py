@@ -31,6 +31,7 @@ from napari_hmkd.inspection.slide import inspect_slide
 from napari_hmkd.inspection.tile import require_pair
 from napari_hmkd.model import Student
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
+from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, StainKind
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.slide.fingerprint import fingerprint
@@ -65,6 +66,10 @@ class AttentionRequest:
         In how many of the worst tiles importance is measured, and its rank correlation with attention.
     force : bool
         Go on with a slide that does not look like sharp H&E.
+    regions : tuple of MarkedRegion
+        Parts of the H&E to sum up by themselves.
+    only_regions : bool
+        Leave the tiles that lie outside all of them.
     """
 
     he: Slide
@@ -76,6 +81,8 @@ class AttentionRequest:
     device: str = "auto"
     check: int = 0
     force: bool = False
+    regions: tuple[MarkedRegion, ...] = ()
+    only_regions: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +122,9 @@ class AttentionReport:
         """
         tiles = [(row, column) for row, column in self.plan.tiles.tolist()]
         steps = inspect_slide(self.pair, self.student, self.teacher, tiles)
-        return write_attention(self.pair, steps, folder, self.about, self.alignment, self.check)
+        return write_attention(
+            self.pair, steps, folder, self.about, self.alignment, self.check, self.plan.regions
+        )
 
 
 def plan_report(request: AttentionRequest) -> AttentionReport:
@@ -139,8 +148,10 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
         )
     if teacher is not None:
         require_pair(student, teacher)
-    settings = GradeSettings(device=request.device, force=request.force)
-    plan = plan_grading(request.he, student.card, settings)
+    settings = GradeSettings(
+        device=request.device, force=request.force, only_regions=request.only_regions
+    )
+    plan = plan_grading(request.he, student.card, settings, regions=request.regions)
     alignment = _alignment(request)
     ihc = None
     if request.ihc is not None and alignment is not None:

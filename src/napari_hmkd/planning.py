@@ -191,15 +191,15 @@ def plan_grading(
     settings = settings or GradeSettings()
     if settings.only_regions and not regions:
         raise SlideError(
-            f"asked to grade {slide.name} inside marked regions alone, but none is marked; draw one, or "
-            "grade the whole slide"
+            f"asked to analyse {slide.name} inside marked regions alone, but none is marked; draw one, or "
+            "take the whole slide"
         )
     grid = tile_grid(slide, card, settings.overlap)
     enlargement = slide.enlargement(card.mpp)
     stain, tissue = examine(slide, tissue)
     if not (stain.gradable or settings.force):
         raise UnsuitableSlideError(
-            f"asked to grade {slide.name}, which looks like {stain.reason}; to grade it all the same, press the "
+            f"asked to analyse {slide.name}, which looks like {stain.reason}; to go on all the same, press the "
             "button for it in napari, or use --force or GradeSettings(force=True)"
         )
     plan = GradePlan(
@@ -217,7 +217,7 @@ def plan_grading(
     if not len(plan.tiles):
         inside = " and in a marked region" if settings.only_regions else ""
         raise SlideError(
-            f"asked to grade {slide.name}, but none of its {plan.tissue_fraction.size} tiles is at least "
+            f"asked to analyse {slide.name}, but none of its {plan.tissue_fraction.size} tiles is at least "
             f"{settings.min_tissue_fraction:.0%} tissue{inside}; look whether the slide is very faint, or paint "
             "its tissue in the viewer"
         )
@@ -242,11 +242,11 @@ def _warnings(
     if enlargement > ENLARGEMENT_WARNING:
         found.append(
             f"the slide's pixels ({max(slide.require_mpp()):.3f} um) are coarser than the model's "
-            f"({card.mpp:.3f} um): it was enlarged {enlargement:.2f} times, and the grades may suffer"
+            f"({card.mpp:.3f} um): it was enlarged {enlargement:.2f} times, and the answers may suffer"
         )
     if not stain.gradable:
         every = "" if tissue else ", every tile of it: tissue could not be told from background"
-        found.append(f"the slide looks like {stain.reason}; it was graded by force{every}")
+        found.append(f"the slide looks like {stain.reason}; it was analysed by force{every}")
     elif stain.kind is StainKind.UNKNOWN:
         found.append(f"the slide has {stain.reason}: make sure that it is H&E")
     return (*found, *stain.warnings)

@@ -79,6 +79,14 @@ class MarkedRegion:
         return filled
 
 
+def tiles_inside(regions: Iterable[MarkedRegion], grid: TileGrid) -> np.ndarray:
+    """Which tiles share area with a region: bool (rows, columns)."""
+    inside = np.zeros((grid.rows, grid.columns), bool)
+    for one in regions:
+        inside |= one.tissue_fraction(grid, None) > 0
+    return inside
+
+
 def same_region(name: str) -> str:
     """What the names of one region have in common; napari numbers a second layer, "tumour [1]"."""
     return re.sub(r"\s*\[\d+\]$", "", name.strip()).casefold()

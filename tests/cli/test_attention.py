@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 
 from napari_hmkd.alignment import align_by_matrix, save_alignment
@@ -114,6 +115,74 @@ def test_without_ihc_the_student_is_looked_into_alone(
     left_out = {"agreement.ome.zarr", ALIGNMENT_FILE}
     assert {path.name for path in folder.iterdir()} == ATTENTION.entries - left_out
     assert {row["teacher_grade"] for row in table(folder)} == {""}
+
+
+REGIONS_PX = {"tumour ä": (0, 0, 256, 600), "other": (300, 700, 500, 720)}  # 3 tiles and 1
+
+
+@pytest.fixture
+def regions_file(tmp_path: Path) -> Path:
+    """As QuPath exports annotations."""
+    marked = [
+        {
+            "type": "Feature",
+            "properties": {"name": name},
+            "geometry": shapely.geometry.mapping(shapely.box(left, top, right, bottom)),
+        }
+        for name, (top, left, bottom, right) in REGIONS_PX.items()
+    ]
+    text = json.dumps({"type": "FeatureCollection", "features": marked})
+    (tmp_path / "marked.geojson").write_text(text, encoding="utf-8")
+    return tmp_path / "marked.geojson"
+
+
+@pytest.mark.parametrize("only", [False, True], ids=["whole slide", "only regions"])
+def test_marked_regions_are_named_and_summed_up(
+    only: bool,
+    he_file: Path,
+    ihc_file: Path,
+    alignment_file: Path,
+    student_file: Path,
+    teacher_file: Path,
+    regions_file: Path,
+    tmp_path: Path,
+) -> None:
+    models = ["--student", student_file, "--teacher", teacher_file]
+    stains = [he_file, "--ihc", ihc_file, "--alignment", alignment_file]
+    marked = ["--regions", regions_file] + ["--only-regions"] * only
+    assert run(*stains, *models, *marked, "--out", tmp_path / "out") == 0
+    folder = tmp_path / "out" / f"{he_file.name}.attention"
+    inside = {(int(row["row"]), int(row["column"])): row["regions"] for row in table(folder)}
+    tumour, other = REGIONS_PX
+    outside = {} if only else {(1, 0): "", (1, 1): ""}
+    assert inside == dict.fromkeys([(0, 0), (0, 1), (0, 2)], tumour) | {(1, 2): other} | outside
+    said = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
+    assert said["tiles"]["only_in_regions"] is only
+    for entry, tiles in zip(said["regions"], (3, 1), strict=True):
+        rows = [row for row in table(folder) if row["regions"] == entry["name"]]
+        assert entry["inspected_tiles"] == len(rows) == tiles
+        for name in ("disagreement", "agreement_1", "attention_loss"):
+            mean = np.mean([float(row[name]) for row in rows])
+            assert entry[name] == pytest.approx(mean, rel=1e-6)
+
+
+def test_a_region_has_no_agreement_without_a_teacher(
+    he_file: Path, student_file: Path, regions_file: Path, tmp_path: Path
+) -> None:
+    marked = ["--regions", regions_file, "--only-regions"]
+    assert run(he_file, "--student", student_file, *marked, "--out", tmp_path / "out") == 0
+    (summary,) = (tmp_path / "out").glob("*/attention.json")
+    said = json.loads(summary.read_text(encoding="utf-8"))["regions"]
+    assert [(one["inspected_tiles"], one["agreement_0"]) for one in said] == [(3, None), (1, None)]
+
+
+def test_only_regions_without_any_is_refused(
+    he_file: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    options = ["--student", student_file, "--only-regions", "--out", tmp_path / "out"]
+    assert run(he_file, *options) == 2
+    assert "none is marked" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_tiles_that_fail_are_told(

@@ -89,7 +89,7 @@ def test_the_table_and_agreement_tell_of_each_tile(written) -> None:
     folder, inspected = written
     with (folder / "attention.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [*TileRow.names(), "notice"]
+    assert list(rows[0]) == [*TileRow.names(), "regions", "notice"]
     assert {row["notice"] for row in rows} == {"random weights"}
     agreement = zarr.open_group(folder / "agreement.ome.zarr", mode="r")["0"]
     for row, one in zip(rows, inspected, strict=True):
@@ -109,7 +109,7 @@ def test_what_failed_is_told_with_its_reason(written) -> None:
     assert (row, column) == ("1", "0")
     assert "ihc.tif" in reason
     about = json.loads((folder / "attention.json").read_text(encoding="utf-8"))
-    assert about == ABOUT | {"inspected_tiles": 3, "failed_tiles": 1}
+    assert about == ABOUT | {"inspected_tiles": 3, "failed_tiles": 1, "regions": []}
 
 
 def test_a_run_that_is_left_leaves_no_file(

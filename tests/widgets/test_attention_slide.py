@@ -29,11 +29,11 @@ def doubtful(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     forced: list[bool] = []
     plain = attention_run.plan_grading
 
-    def plan(slide, card, settings, tissue):
+    def plan(slide, card, settings, *rest):
         forced.append(settings.force)
         if not settings.force:
             raise UnsuitableSlideError("which looks like IHC, brown as it is")
-        return plain(slide, card, settings, tissue)
+        return plain(slide, card, settings, *rest)
 
     monkeypatch.setattr(attention_run, "plan_grading", plan)
     return forced

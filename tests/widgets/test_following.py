@@ -110,13 +110,13 @@ def test_stop_ends_the_following(viewer, widget: GradeWidget, zoomed_in, qtbot) 
 def test_a_marked_region_is_graded_alone_and_named_by_its_layer(
     viewer, widget: GradeWidget, qtbot
 ) -> None:
-    widget.mark.native.click()
+    widget.region.mark.native.click()
     layer = viewer.layers.selection.active
     assert layer.name == "invasive tumour"
     assert str(layer.mode) == "add_polygon"
     box = np.array([(10, 10), (10, 500), (500, 500), (500, 10)])  # within the first tile
     layer.add_polygons(box)
-    widget.only_regions.value = True
+    widget.region.only.value = True
     assert press_and_wait(widget, qtbot)
     grading = widget.run.grading
     grid = grading.plan.grid
@@ -130,7 +130,7 @@ def test_a_marked_region_is_graded_alone_and_named_by_its_layer(
 
 
 def test_only_inside_regions_without_one_says_so(widget: GradeWidget, qtbot) -> None:
-    widget.only_regions.value = True
+    widget.region.only.value = True
     with qtbot.captureExceptions():
         assert not press_and_wait(widget, qtbot)
     assert "none is marked" in widget.status.value

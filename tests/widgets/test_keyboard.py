@@ -110,5 +110,5 @@ def test_from_the_sample_to_its_saved_results(
 
 
 def test_a_button_is_pressed_by_the_space_bar(widget: GradeWidget, qtbot) -> None:
-    qtbot.keyClick(widget.mark.native, Qt.Key.Key_Space)
+    qtbot.keyClick(widget.region.mark.native, Qt.Key.Key_Space)
     assert widget.status.value.startswith("Draw round the region")

@@ -43,7 +43,7 @@ def test_all_that_lies_over_a_slide_moves_with_it_at_once(
     viewer, widget: GradeWidget, qtbot
 ) -> None:
     slide_layer = widget.slide.value
-    widget.mark_region()
+    widget.region.add()
     assert press_and_wait(widget, qtbot)
     kinds = {layer.name.split(" ")[0] for layer in viewer.layers if layer is not slide_layer}
     assert kinds == {"invasive", "tissue", "HER2", "undecided"}
@@ -65,7 +65,7 @@ def test_all_that_lies_over_a_slide_moves_with_it_at_once(
 def test_a_region_follows_in_a_panel_that_napari_has_opened(viewer, pair) -> None:
     (slide_layer,) = add_layers(viewer, read_slides(pair.he))
     _, panel = viewer.window.add_plugin_dock_widget("napari-hmkd", "Grade HER2")
-    panel.mark_region()
+    panel.region.add()
     region = viewer.layers[-1]
     gc.collect()
     slide_layer.translate = (7, 8)
@@ -117,7 +117,7 @@ def test_a_restated_pixel_size_leaves_every_tile_over_its_pixels(
     (slide_layer,) = add_layers(viewer, read_slides(without_pixel_size))
     widget = GradeWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    widget.mark_region()
+    widget.region.add()
     widget.mpp.value = 0.92
     assert press_and_wait(widget, qtbot)
     heatmap, centers = widget.run.heatmap_layer, widget.run.grading.plan.grid.centers([(1, 2)])

@@ -59,6 +59,16 @@ def attention(
             help="In the N worst tiles, correlate attention with what the student's answer hangs on.",
         ),
     ] = 0,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            help="GeoJSON of regions marked on the H&E, as QuPath exports annotations: attention.csv names them, "
+            "attention.json has their means."
+        ),
+    ] = None,
+    only_regions: Annotated[
+        bool, typer.Option("--only-regions", help="Look inside --regions alone.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
     backend: BackendOption = None,
     force: Annotated[
@@ -75,17 +85,21 @@ def attention(
     from napari_hmkd.attention_report import AttentionRequest, plan_report
     from napari_hmkd.export.attention import ATTENTION
     from napari_hmkd.inference import FailedTile
+    from napari_hmkd.regions import read_regions
 
     folder = out / f"{Path(os.path.abspath(slide)).name}.attention"
     failed = 0
     try:
         ATTENTION.check_replaceable(folder)
+        marked = () if regions is None else read_regions(regions)
         with ExitStack() as files:
             he = files.enter_context(_opened(slide, backend, mpp))
             other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
             models = student, other, teacher or "demo-teacher"
             report = plan_report(
-                AttentionRequest(he, *models, alignment, refine, device, check, force)
+                AttentionRequest(
+                    he, *models, alignment, refine, device, check, force, marked, only_regions
+                )
             )
             for line in report.about["warnings"]:
                 typer.echo(f"warning: {line}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -30,6 +30,7 @@ from napari_hmkd.inspection.pair import StainPair
 from napari_hmkd.inspection.slide import InspectedTile, TileRow, row_of
 from napari_hmkd.inspection.tile import LEVELS, Tile, token_side_px
 from napari_hmkd.output_folder import FolderKind, replaced_folder
+from napari_hmkd.planning import PlannedRegion
 from napari_hmkd.tiling import TileGrid
 
 SUMMARY_FILE = "attention.json"
@@ -61,10 +62,11 @@ def write_attention(
     about: dict[str, Any],
     alignment: Alignment | None = None,
     check: ImportanceCheck | None = None,
+    regions: Sequence[PlannedRegion] = (),
 ) -> Generator[Step, None, None]:
     """Write what comes of tiles, row by row of the grid, as it comes; all files appear, or none.
 
-    - `attention.csv`: a `TileRow` a tile, and the model's notice; `failed.csv`: the others, with why.
+    - `attention.csv`: a `TileRow` a tile, the regions it is in, and the models' notice; `failed.csv`: the others, with why.
     - `attention_level_0.ome.zarr` to `_2`: a pixel per token, float32 (kinds, y, x), NaN where there is
       none; the channels are `MapKind`s.
     - `agreement.ome.zarr`: a pixel per tile, float32 (3, rows, columns), one channel a level; where the
@@ -72,7 +74,8 @@ def write_attention(
     - `figure.png`: agreement over the slide, and the maps of the three tiles with the greatest attention
       loss; of the highest expected grade, without a teacher.
     - `alignment.json`: what the IHC was read through.
-    - `attention.json`: `about`, how many tiles there are, and what came of the check.
+    - `attention.json`: `about`, how many tiles there are, means over each region's, and what came of the
+      check.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ def write_attention(
         To be kept beside.
     check : ImportanceCheck, optional
         Of the worst tiles.
+    regions : sequence of PlannedRegion
+        Marked on the H&E.
 
     Yields
     ------
@@ -108,7 +113,7 @@ def write_attention(
     to_check = _Worst[Tile](0 if check is None else check.tiles)
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
         maps = _MapWriter(part, pair.grid, kinds, about)
-        tables = TileTables(part, files, about["notice"])
+        tables = TileTables(part, files, about["notice"], regions)
         for one in inspected:
             if isinstance(one, FailedTile):
                 tables.put_failed(one)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_hmkd.errors import SlideError
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.pair import StainPair
 from napari_hmkd.inspection.slide import TileRow
+from napari_hmkd.planning import PlannedRegion
 
 TABLE_FILE, FAILED_FILE = "attention.csv", "failed.csv"
+_OF_REGIONS = ("disagreement", "agreement_0", "agreement_1", "agreement_2", "attention_loss")
 
 
 class TileTables:
@@ -26,20 +31,30 @@ class TileTables:
         Closes both.
     notice : str
         The models', for the last column.
+    regions : sequence of PlannedRegion
+        A tile with tissue of one is named as being in it, and counts in its means.
     """
 
-    def __init__(self, folder: Path, files: ExitStack, notice: str) -> None:
-        self._notice = notice
+    def __init__(
+        self, folder: Path, files: ExitStack, notice: str, regions: Sequence[PlannedRegion] = ()
+    ) -> None:
+        self._notice, self._regions = notice, regions
+        self._tiles_in = np.zeros((len(regions), 1), int)
+        self._sums = np.zeros((len(regions), len(_OF_REGIONS)))
         self._tiles = self._failed = 0
         self._first_failure = ""
-        names = (*TileRow.names(), "notice")
+        names = (*TileRow.names(), "regions", "notice")
         self._rows = _new_table(folder / TABLE_FILE, files, names)
         self._lost = _new_table(folder / FAILED_FILE, files, ("row", "column", "reason"))
 
     def put(self, row: TileRow) -> None:
         """Write a tile that was looked into."""
         self._tiles += 1
-        self._rows.writerow((*row.cells(), self._notice))
+        inside = [one.tissue_fraction[row.row, row.column] > 0 for one in self._regions]
+        self._tiles_in[inside] += 1
+        self._sums[inside] += np.array([getattr(row, name) for name in _OF_REGIONS], float)
+        names = (one.region.name for one, here in zip(self._regions, inside, strict=True) if here)
+        self._rows.writerow((*row.cells(), "; ".join(names), self._notice))
 
     def put_failed(self, one: FailedTile) -> None:
         """Write a tile that could not be."""
@@ -62,8 +77,26 @@ class TileTables:
             )
 
     def counts(self) -> dict[str, object]:
-        """What `attention.json` says of them."""
-        return {"inspected_tiles": self._tiles, "failed_tiles": self._failed}
+        """What `attention.json` says of them, and of the means over each region's tiles."""
+        return {
+            "inspected_tiles": self._tiles,
+            "failed_tiles": self._failed,
+            "regions": [
+                {"name": one.region.name, "inspected_tiles": int(tiles)} | _means(sums, tiles)
+                for one, tiles, sums in zip(
+                    self._regions, self._tiles_in[:, 0], self._sums, strict=True
+                )
+            ],
+        }
+
+
+def _means(sums: np.ndarray, tiles: int) -> dict[str, float | None]:
+    """None where there is no tile, or no teacher."""
+    means = (float(one) / tiles if tiles else math.nan for one in sums)
+    return {
+        name: None if math.isnan(mean) else mean
+        for name, mean in zip(_OF_REGIONS, means, strict=True)
+    }
 
 
 def _new_table(path: Path, files: ExitStack, heads: Sequence[str]) -> Any:

@@ -12,6 +12,7 @@ from napari_hmkd.inspection.maps import ALONE, MapKind
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
 from napari_hmkd.widgets.attention_subject import Subject, card_of, model_file, subject_of
 from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.region_fields import RegionFields
 from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
 
 _WEIGHTS = "*.safetensors"
@@ -36,6 +37,8 @@ class AttentionForm:
         Empty for the demo's.
     refine : CheckBox
         Whether the IHC is moved at each tile, as `AlignedIhc.refine`.
+    region : RegionFields
+        Of the H&E; not among `fields`.
     kind, level : ComboBox
         A `MapKind` that can be had, and 0 to 2.
     asked, fields : list of magicgui widgets
@@ -65,6 +68,7 @@ class AttentionForm:
             text="Move the IHC at each tile",
             tooltip="By up to 50 um, to where its nuclei fit those of the H&E, as the command line does.",
         )
+        self.region = RegionFields(viewer, self.slide)
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)
         self.missing = Label(value=_WITHOUT_IHC)

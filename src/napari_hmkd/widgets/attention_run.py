@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Hashable, Iterable
+from collections.abc import Callable, Container, Generator, Hashable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from napari_hmkd.inspection.importance import PartialImportance
 from napari_hmkd.inspection.slide import InspectedTile, inspect_slide
 from napari_hmkd.inspection.tile import Tile, inspect_tile
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.background import BackgroundRun
@@ -154,7 +155,11 @@ def inspect_tiles(
 
 
 def inspect_whole_slide(
-    subject: Subject, known: Container[Tile], tissue: TissueMask | None, force: bool
+    subject: Subject,
+    known: Container[Tile],
+    tissue: TissueMask | None,
+    regions: Sequence[MarkedRegion],
+    settings: GradeSettings,
 ) -> Generator[PlannedTiles | Doubts | UnsuitableSlideError | Step, None, None]:
     """Inspect all tiles with tissue that are not known yet; nothing of them is kept.
 
@@ -167,12 +172,14 @@ def inspect_whole_slide(
     known : container of (row, column)
     tissue : TissueMask or None
         Is obeyed; None for it to be found.
-    force : bool
-        As `GradeSettings.force`.
+    regions : sequence of MarkedRegion
+        As `plan_grading` takes them.
+    settings : GradeSettings
+        Which of the tiles, and whether by force.
     """
     student, teacher = subject.open_student(), subject.open_teacher()
     try:
-        plan = plan_grading(subject.he, student.card, GradeSettings(force=force), tissue)
+        plan = plan_grading(subject.he, student.card, settings, tissue, regions)
     except UnsuitableSlideError as doubt:
         yield doubt
         return

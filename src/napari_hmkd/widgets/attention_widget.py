@@ -6,12 +6,16 @@ from collections.abc import Hashable
 from functools import partial
 
 import napari.viewer
+import numpy as np
 from magicgui.widgets import CheckBox, Container, Label, PushButton
 
 from napari_hmkd.errors import HmkdError, UnsuitableSlideError
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.slide import TileRow
 from napari_hmkd.inspection.tile import Tile
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.regions import tiles_inside
+from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets.attention_check import TileCheck
 from napari_hmkd.widgets.attention_findings import most_tiles
 from napari_hmkd.widgets.attention_form import AttentionForm
@@ -79,7 +83,8 @@ class AttentionWidget(Container):
             widgets=[
                 *self.form.fields,
                 Container(widgets=[self.inspect, self.stop], layout="horizontal", labels=False),
-                self.whole_slide, self.follow, self.beside, self.check,
+                self.whole_slide, self.form.region.only, self.form.region.mark,
+                self.follow, self.beside, self.check,
                 Container(widgets=texts, labels=False), self.question,
             ]
         )  # fmt: skip
@@ -102,6 +107,7 @@ class AttentionWidget(Container):
         self.check.clicked.connect(self.check_tile)
         self.table.chosen.connect(self._on_row_chosen)
         self.form.asked_other.connect(self._on_asked_other)
+        self.form.region.said.connect(self._say)
         self.scene.forgotten.connect(self._on_forgotten)
         self.run.stepped.connect(self._on_step)
         self.run.ended.connect(self._on_ended)
@@ -119,11 +125,10 @@ class AttentionWidget(Container):
         findings = self.scene.findings
         if subject is None or findings is None or self.run.running:
             return
-        focus, view = visible_region(self._viewer, self.form.slide.value)
-        every = subject.grid.tiles()
-        in_view = subject.grid.nearest_first(every[subject.grid.meets(every, view)], focus)
+        in_view = self._tiles_in_view(subject.grid)
         if not len(in_view):
-            self._say("Nothing of the slide is in view.")
+            what = "a marked region" if self.form.region.only.value else "the slide"
+            self._say(f"Nothing of {what} is in view.")
             return
         chosen = in_view[: most_tiles(subject, self.scene.cache)]
         findings.cover(chosen)
@@ -142,9 +147,12 @@ class AttentionWidget(Container):
         self.scene.show(agreement=True)
         self._begin(0)
         self._say("Opening the models, finding the tissue ...")
+        settings = GradeSettings(
+            only_regions=self.form.region.only.value, force=self.question.insists_on(subject.he)
+        )
         self._start(
             "inspecting the slide", inspect_whole_slide, subject, set(findings.rows),
-            self.tissue.mask_of(subject.he), self.question.insists_on(subject.he),
+            self.tissue.mask_of(subject.he), self.form.region.marked(), settings,
         )  # fmt: skip
 
     def check_tile(self) -> None:
@@ -173,6 +181,15 @@ class AttentionWidget(Container):
         except HmkdError as error:
             self._say(str(error))
             return None
+
+    def _tiles_in_view(self, grid: TileGrid) -> np.ndarray:
+        """Those to be inspected, the nearest to the middle of the view first: (n, 2)."""
+        focus, view = visible_region(self._viewer, self.form.slide.value)
+        tiles = grid.tiles()
+        wanted = grid.meets(tiles, view)
+        if self.form.region.only.value:
+            wanted &= tiles_inside(self.form.region.marked(), grid).ravel()
+        return grid.nearest_first(tiles[wanted], focus)
 
     def _start(self, what: str, work: Work, subject: Subject, *arguments: object) -> None:
         if self.scene.findings is None or self.scene.findings.judged:

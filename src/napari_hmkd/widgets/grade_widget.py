@@ -39,9 +39,9 @@ from napari_hmkd.widgets.notice import BY_AREA
 from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
-from napari_hmkd.widgets.region_layers import add_region_layer, marked_regions
+from napari_hmkd.widgets.region_fields import RegionFields
 from napari_hmkd.widgets.saving import OriginChoice, SaveRun
-from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
+from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
@@ -71,9 +71,12 @@ class GradeWidget(Container):
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.stride = ComboBox(label="Tiles", choices=_STRIDES)
         self.find_tissue = PushButton(text="Find tissue")
-        self.mark = PushButton(text="Mark a region")
+        self.region = RegionFields(
+            napari_viewer,
+            self.slide,
+            f"for one called '{INVASIVE_TUMOUR}' a grade by area is stated",
+        )
         self.follow = CheckBox(text="Only what is in view, wherever I look")
-        self.only_regions = CheckBox(text="Only inside marked regions")
         self.start = PushButton(text="Grade HER2")
         self.stop = PushButton(text="Stop", enabled=False)
         self.progress = ProgressBar(min=0, max=1, value=0, label=" ")
@@ -87,8 +90,10 @@ class GradeWidget(Container):
         super().__init__(
             widgets=[
                 self.slide, self.mpp, *self.model.fields, self.device, self.stride,
-                Container(widgets=[self.find_tissue, self.mark], layout="horizontal", labels=False),
-                self.follow, self.only_regions,
+                Container(
+                    widgets=[self.find_tissue, self.region.mark], layout="horizontal", labels=False
+                ),
+                self.follow, self.region.only,
                 Container(widgets=[self.start, self.stop], layout="horizontal", labels=False),
                 self.progress, self.status, self.question,
                 *self.map.fields, self.geojson_origin, self.save,
@@ -114,7 +119,7 @@ class GradeWidget(Container):
         self.slide.changed.connect(self._on_slide_chosen)
         blinding.changed.connect(self._on_blinding)
         self.find_tissue.clicked.connect(self.show_tissue)
-        self.mark.clicked.connect(self.mark_region)
+        self.region.said.connect(self._say)
         self.start.clicked.connect(self.grade)
         self.follow.changed.connect(self._on_follow_chosen)
         for field in self._asked:
@@ -141,7 +146,7 @@ class GradeWidget(Container):
                 "Control-Alt-G": self.grade,
                 "Control-Alt-X": self.end,
                 "Control-Alt-F": self.show_tissue,
-                "Control-Alt-R": self.mark_region,
+                "Control-Alt-R": self.region.add,
                 "Control-Alt-M": self.show_next,
                 "Control-Alt-S": self.choose_folder_and_save,
             },
@@ -159,14 +164,14 @@ class GradeWidget(Container):
         try:
             slide = self.mpp.require_slide()
             model = self.model.name
-            regions = marked_regions(self._viewer, layer)
+            regions = self.region.marked()
         except HmkdError as error:
             self._say(str(error))
             return
         settings = GradeSettings(
             device=self.device.value,
             stride=self.stride.value,
-            only_regions=self.only_regions.value,
+            only_regions=self.region.only.value,
             force=self.question.insists_on(slide),
         )
         self._failure, self._following.on = "", self.follow.value
@@ -189,17 +194,6 @@ class GradeWidget(Container):
         self._say("Finding the tissue ...")
         self.tissue.find(self.slide.value)
         self._set_enabled()
-
-    def mark_region(self) -> None:
-        """Add a layer to draw a region in, as the button does."""
-        if self.slide.value is None:
-            self._say(NO_SLIDE)
-            return
-        add_region_layer(self._viewer, self.slide.value)
-        self._say(
-            "Draw round the region; a double click ends the polygon. The layer's name is the region's: for "
-            f"one called '{INVASIVE_TUMOUR}' a grade by area is stated."
-        )
 
     def _on_slide_chosen(self, _value: object = None) -> None:
         self.mpp.turn_to_chosen()

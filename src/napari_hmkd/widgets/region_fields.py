@@ -1,0 +1,58 @@
+"""The fields with which a panel has regions marked on its slide, and keeps inside them."""
+
+from __future__ import annotations
+
+import napari.viewer
+from magicgui.widgets import CheckBox, PushButton
+from psygnal import Signal
+
+from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.widgets.region_layers import add_region_layer, marked_regions
+from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
+
+_HOW = "Draw round the region; a double click ends the polygon. The layer's name is the region's"
+
+
+class RegionFields:
+    """Fields to be laid out in a panel.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    slide : SlideChoice
+        Whose regions they are.
+    purpose : str
+        What a name is good for, to be told when a region is to be drawn; a sentence's second half.
+
+    Attributes
+    ----------
+    mark : PushButton
+        Adds a layer to draw in.
+    only : CheckBox
+        Whether to keep inside what is marked.
+
+    Signals
+    -------
+    said(message)
+        What the user is to know.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, viewer: napari.viewer.Viewer, slide: SlideChoice, purpose: str = "") -> None:
+        self._viewer, self._slide, self._purpose = viewer, slide, purpose
+        self.mark = PushButton(text="Mark a region")
+        self.only = CheckBox(text="Only inside marked regions")
+        self.mark.clicked.connect(self.add)
+
+    def add(self) -> None:
+        """Add a layer to draw a region in, as the button does."""
+        if self._slide.value is None:
+            self.said.emit(NO_SLIDE)
+            return
+        add_region_layer(self._viewer, self._slide.value)
+        self.said.emit(f"{_HOW}{f': {self._purpose}' if self._purpose else ''}.")
+
+    def marked(self) -> tuple[MarkedRegion, ...]:
+        """What is marked on the slide now, in its level-0 px; there has to be a slide."""
+        return marked_regions(self._viewer, self._slide.value)
