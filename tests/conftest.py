@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a CPU each thread runs the network on a part of the batch: with this, there is one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real slides beside the checkout; it is never part of the repository."""

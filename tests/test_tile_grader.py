@@ -14,6 +14,7 @@ from napari_hmkd.grading import open_model
 from napari_hmkd.model import ModelCard, build_student
 from napari_hmkd.tile_grader import TileGrader, grade_tiles
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, GPU = torch.device("cpu"), torch.device("meta")  # "meta" stands for a device that is no CPU
 CARD = ModelCard(name="small", role="student", width=0.25, mpp=0.5, tile_px=256, temperature=2.0)
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -88,6 +89,19 @@ def test_another_failure_is_not_taken_for_want_of_memory(tiles: list[np.ndarray]
     with pytest.raises(DeviceError, match="shapes differ"):
         TileGrader(network, CARD, CPU).grade(tiles)
     assert network.asked == [7]
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_threads_give_the_answers_of_one_in_the_tiles_order(
+    tiles: list[np.ndarray], count: int
+) -> None:
+    torch.manual_seed(0)
+    student = build_student(width=0.25).eval()
+    alone = grade_tiles(student, CARD, tiles[:count], CPU)
+    torch.set_num_threads(3)
+    shared = grade_tiles(student, CARD, tiles[:count], CPU)
+    np.testing.assert_allclose(shared.probabilities, alone.probabilities, atol=1e-6)
+    np.testing.assert_allclose(shared.evidence, alone.evidence, atol=1e-5)
 
 
 def test_no_tiles_are_no_work() -> None:

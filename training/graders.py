@@ -13,8 +13,9 @@ from torch import nn
 from napari_hmkd.device import device_errors
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, find_model, load
+from napari_hmkd.model.sharing import in_threads
 from napari_hmkd.training.console import tracked
-from napari_hmkd.training.data import Batch, PairDataset, batches
+from napari_hmkd.training.data import PairDataset, batches
 from napari_hmkd.training.tiles import TileSource
 
 MPP_TOLERANCE = 0.01
@@ -27,11 +28,11 @@ class Grader:
     network: nn.Module
     card: ModelCard
 
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, 4): the teacher sees both stains, the student H&E alone."""
-        he = self.card.normalise(batch.he)
+    def logits(self, he: torch.Tensor, ihc: torch.Tensor) -> torch.Tensor:
+        """Tiles of both stains, uint8 -> (B, 4): the student sees H&E alone."""
+        he = self.card.normalise(he)
         if self.card.role == "teacher":
-            return self.network(he, self.card.normalise(batch.ihc)).logits
+            return self.network(he, self.card.normalise(ihc)).logits
         return self.network(he).logits
 
     def require_same_tiles(self, source: TileSource) -> None:
@@ -82,9 +83,9 @@ def predict_logits(
     with torch.inference_mode(), device_errors(device):
         network = grader.network.to(device).eval()
         for batch in tracked(loader, f"Grading batches ({grader.card.role})", len(loader)):
-            found.append(grader.logits(batch.to(device)).float().cpu().numpy())
+            found += in_threads(grader.logits, batch.he.to(device), batch.ihc.to(device))
         network.cpu()
-    logits = np.concatenate(found)
+    logits = torch.cat(found).float().cpu().numpy()
     if bad := int((~np.isfinite(logits)).any(1).sum()):
         raise ModelError(
             f"{grader.card.name} answers {bad} of {len(logits)} tiles with values that are not "

@@ -13,6 +13,7 @@ from torch import nn
 from napari_hmkd.device import choose_precision, device_errors, is_out_of_memory, mixed_precision
 from napari_hmkd.errors import DeviceError, ModelError
 from napari_hmkd.model import ModelCard
+from napari_hmkd.model.sharing import in_threads
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.model.student import Student
 
@@ -48,7 +49,7 @@ def grade_tiles(
     device: torch.device,
     precision: str = "auto",
 ) -> Answer:
-    """Grade tiles, each uint8 (s, s, 3), in one run of the network.
+    """Grade tiles, each uint8 (s, s, 3), in one run of the network, or one in each thread of a CPU.
 
     Parameters
     ----------
@@ -71,13 +72,20 @@ def grade_tiles(
     if not tiles:
         return Answer(np.empty((0, GRADES), dtype=np.float32))
     chosen = choose_precision(device, precision)
-    with device_errors(device), torch.inference_mode(), mixed_precision(device, chosen):
-        output = student(card.normalise(torch.from_numpy(np.stack(tiles)).to(device)))
-        logits = output.logits.float().cpu()
-        evidence = None
-        if isinstance(student, Student):
+
+    def answer(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        with mixed_precision(device, chosen):
+            output = student(card.normalise(pixels))
+            if not isinstance(student, Student):
+                return output.logits.float().cpu(), None
             cells = student.head.evidence(output.maps[-1]).permute(0, 2, 3, 1)  # (n, k, k, 4)
-            evidence = (cells.float() / card.temperature).cpu().numpy()
+            return output.logits.float().cpu(), (cells.float() / card.temperature).cpu()
+
+    with device_errors(device), torch.inference_mode():
+        answers = in_threads(answer, torch.from_numpy(np.stack(tiles)).to(device))
+    logits = torch.cat([one for one, _ in answers])
+    cells = [of_cells for _, of_cells in answers if of_cells is not None]
+    evidence = torch.cat(cells).numpy() if cells else None
     if logits.shape != (len(tiles), GRADES):
         raise ModelError(
             f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
@@ -178,6 +186,8 @@ class SparingNetwork:
         self.device, self.precision = device, choose_precision(device, self._asked)
         with device_errors(device):
             self.network = self.network.to(device).eval()
+            if device == _CPU:  # as tiles come: a tile of 256 px takes 10 % less time
+                self.network = self.network.to(memory_format=torch.channels_last)
 
 
 class TileGrader(SparingNetwork):

@@ -103,6 +103,7 @@ def test_it_is_the_same_each_time_and_leaves_the_network_alone(
     assert all(weight.grad is None for weight in student.network.parameters())
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_it_can_be_stopped_between_steps(watching: Watch) -> None:
     model = watching(mean_of_square)
     steps = measure_importance(model, HE, Method.OCCLUSION, level=0)

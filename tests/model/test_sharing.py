@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from napari_hmkd.model.sharing import share_out
+from napari_hmkd.model.sharing import in_threads, share_out
 
 THREADS = 3
 
@@ -59,6 +59,63 @@ def test_a_single_part_stays_with_the_caller_and_torchs_threads() -> None:
     assert squares.names == {threading.current_thread().name}
     assert squares.modes == {(False, False, THREADS)}
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_a_batch_is_answered_in_order_by_threads_that_torch_leaves_alone(count: int) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.is_inference_mode_enabled(), torch.get_num_threads()))
+        return x + y
+
+    x, y = torch.arange(2 * count).view(2, count, 1)
+    with torch.inference_mode():
+        found = in_threads(forward, x, y)
+    torch.testing.assert_close(torch.cat(found), x + y)
+    assert seen == [(True, 1)] * len(found)
+    assert 1 <= len(found) <= min(count, THREADS)
+
+
+def test_where_torch_has_one_thread_the_caller_answers() -> None:
+    torch.set_num_threads(1)
+    (name,) = in_threads(lambda _: threading.current_thread().name, torch.zeros(5, 1))
+    assert name == threading.current_thread().name
+
+
+def test_within_a_part_those_help_who_have_nothing_to_do() -> None:
+    squares = Squares(THREADS)  # each waits for the others
+    in_threads(lambda _: share_out(squares.work, range(THREADS)), torch.zeros(1))
+    assert squares.found.tolist() == [0, 1, 4]
+    assert len(squares.names) == THREADS
+    assert squares.modes == {(False, False, 1)}
+
+
+def test_nobody_waits_for_help_that_does_not_come() -> None:
+    """All are busy with parts of their own, of which each shares out work, too."""
+    begun = threading.Barrier(THREADS)
+
+    def forward(part: torch.Tensor) -> list[int]:
+        begun.wait(timeout=30)
+        done: list[int] = []
+        share_out(lambda parts: done.extend(parts), range(20))
+        return done
+
+    assert [sorted(done) for done in in_threads(forward, torch.zeros(THREADS, 1))] == (
+        [list(range(20))] * THREADS
+    )
+
+
+def test_an_error_of_a_helper_is_raised() -> None:
+    everyone = threading.Barrier(THREADS)
+
+    def work(parts: Iterator[int]) -> None:
+        everyone.wait(timeout=30)
+        if 1 in parts:
+            raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        in_threads(lambda _: share_out(work, range(THREADS)), torch.zeros(1))
 
 
 def test_nothing_to_do_is_no_error() -> None:

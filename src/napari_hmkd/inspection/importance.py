@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -21,6 +22,7 @@ from napari_hmkd.device import device_errors, device_of
 from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inspection.tile import token_side_px
+from napari_hmkd.model.sharing import in_threads
 from napari_hmkd.model.stages import GRADES
 
 _AT_ONCE = 8  # tokens hidden per step, each in a tile of its own
@@ -126,7 +128,8 @@ def _occlusion(
     while some := list(islice(waiting, _AT_ONCE)):
         hidden = [_without(he, token, colours[token], token_px) for token in some]
         with device_errors(device), torch.inference_mode():  # none stays open over a yield
-            moved = _log_odds(_logits(student, _as_input(student, hidden)), grade) - answer
+            logits = torch.cat(in_threads(partial(_logits, student), _as_input(student, hidden)))
+            moved = _log_odds(logits, grade) - answer
             tokens[tuple(zip(*some, strict=True))] = moved.abs().cpu().numpy()
         yield PartialImportance(Method.OCCLUSION, tokens.copy())
 

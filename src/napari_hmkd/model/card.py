@@ -120,7 +120,7 @@ class ModelCard:
         Returns
         -------
         torch.Tensor
-            float32 (B, 3, s, s), in the memory order of the input.
+            float32 (B, 3, s, s), in memory channels last.
 
         Raises
         ------
@@ -134,12 +134,14 @@ class ModelCard:
                 "tiles must be uint8 (B, side, side, 3), "
                 f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}"
             )
+        # Of a whole row at once: by threes it takes seven times as long.
         mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=pixels.device)
+            torch.tensor(values, dtype=torch.float32, device=pixels.device).repeat(pixels.shape[2])
             for values in (self.mean, self.std)
         )
-        # (B, s, s, 3) -> (B, 3, s, s) without moving the pixels
-        return pixels.float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
+        found = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+        found.div_(255).flatten(2).sub_(mean).div_(std)
+        return found.permute(0, 3, 1, 2)  # (B, s, s, 3) -> (B, 3, s, s) without moving the pixels
 
 
 def _requirement(name: str, value: Any) -> str:

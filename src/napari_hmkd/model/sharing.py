@@ -1,7 +1,7 @@
 """Work shared out among threads, each of which computes its parts alone.
 
 torch shares out each operation by itself, and all threads meet at its end. Where operations are small,
-and others want the cores, too, most of the time goes into waiting for each other.
+most of the time goes into waiting for each other, and where others want the cores, too, far more.
 """
 
 from __future__ import annotations
@@ -9,21 +9,35 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from threading import Barrier, Lock
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
+from threading import Barrier, Lock, local
 from typing import TypeVar
 
 import torch
 
 Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 _making = Lock()
 """Of a pool, which for a moment changes what new threads begin with."""
 
 
+class _Here(local):
+    """What a thread knows of itself."""
+
+    pool: ThreadPoolExecutor | None = None
+    threads = 1
+    """Of the pool that this one belongs to."""
+
+
+_here = _Here()
+
+
 def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> None:
     """Work off parts in as many threads as torch may use, without gradients.
+
+    Within a part of other work, those threads help that have nothing to do, or come to be so.
 
     Parameters
     ----------
@@ -39,23 +53,47 @@ def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> 
         What `work` raised, after all threads have ended.
     """
     waiting = deque(parts)
-    threads = torch.get_num_threads()
-    count = min(threads, len(waiting))
-    if count < 2:
-        with torch.no_grad():
-            work(_taken(waiting))
+    job = partial(_work_off, work, waiting)
+    if _here.pool is not None:
+        _with_help(job, _here.pool, min(_here.threads, len(waiting)) - 1)
         return
-    inference = torch.is_inference_mode_enabled()
-    with _making:
-        pool = _pool(threads)
-    running = [pool.submit(_alone, work, waiting, inference) for _ in range(count)]
-    errors = [one.exception() for one in running]
-    for error in filter(None, errors):
-        raise error
+    count = min(torch.get_num_threads(), len(waiting))
+    if count < 2:
+        job()
+    else:
+        _results(_submit(_pool_of_torch(), [job] * count))
 
 
-def _alone(work: Callable[[Iterator[Part]], None], waiting: deque[Part], inference: bool) -> None:
-    with torch.inference_mode(inference), torch.no_grad():  # each thread has modes of its own
+def in_threads(forward: Callable[..., Result], *batches: torch.Tensor) -> list[Result]:
+    """A network's answers to a batch: on a CPU a part of it for each thread, elsewhere all at once.
+
+    Parameters
+    ----------
+    forward : callable
+        Runs the network on parts (b, ...), for evaluation; autocast, which each thread has for itself,
+        is its own matter.
+    *batches : torch.Tensor
+        Its inputs, (B, ...), B at least 1, on one device.
+
+    Returns
+    -------
+    list
+        The answers to parts of the batch in their order.
+
+    Raises
+    ------
+    Exception
+        What `forward` raised, after all threads have ended.
+    """
+    threads = torch.get_num_threads()
+    if batches[0].device.type != "cpu" or threads < 2:
+        return [forward(*batches)]
+    parts = zip(*(one.chunk(threads) for one in batches), strict=True)
+    return _results(_submit(_pool_of_torch(), [partial(forward, *part) for part in parts]))
+
+
+def _work_off(work: Callable[[Iterator[Part]], None], waiting: deque[Part]) -> None:
+    with torch.no_grad():
         work(_taken(waiting))
 
 
@@ -69,22 +107,57 @@ def _taken(waiting: deque[Part]) -> Iterator[Part]:
         yield part
 
 
+def _with_help(job: Callable[[], None], pool: ThreadPoolExecutor, most: int) -> None:
+    """Do a job that others of the pool may join; nobody waits for one that has not begun."""
+    helping = _submit(pool, [job] * most)
+    try:
+        job()
+    finally:
+        _results([one for one in helping if not one.cancel()])
+
+
+def _submit(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], Result]]) -> list[Future[Result]]:
+    """Each thread has modes of its own, and is to have the caller's."""
+    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    return [pool.submit(_in_mode, one, inference, gradients) for one in jobs]
+
+
+def _in_mode(job: Callable[[], Result], inference: bool, gradients: bool) -> Result:
+    with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+        return job()
+
+
+def _results(running: Iterable[Future[Result]]) -> list[Result]:
+    """What all have found, once all have ended."""
+    running = list(running)
+    for error in filter(None, [one.exception() for one in running]):
+        raise error
+    return [one.result() for one in running]
+
+
+def _pool_of_torch() -> ThreadPoolExecutor:
+    with _making:
+        return _pool(torch.get_num_threads())
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """So many threads, in which torch does not start others."""
-    pool = ThreadPoolExecutor(threads, "share", _stay_alone)
+    pool = ThreadPoolExecutor(threads, "share")
     started = Barrier(threads + 1)
     for _ in range(threads):
-        pool.submit(started.wait)
+        pool.submit(_begin, pool, threads, started)
     started.wait()
     # The number is each thread's own, but new threads begin with the one that was set last.
     torch.set_num_threads(threads)
     return pool
 
 
-def _stay_alone() -> None:
+def _begin(pool: ThreadPoolExecutor, threads: int, started: Barrier) -> None:
+    _here.pool, _here.threads = pool, threads
     torch.get_num_threads()  # else a thread's first operation sets what torch begins with
     torch.set_num_threads(1)
+    started.wait()
 
 
 def _begin_anew() -> None:
@@ -92,6 +165,7 @@ def _begin_anew() -> None:
     global _making
     _making = Lock()
     _pool.cache_clear()
+    _here.pool = None
 
 
 if hasattr(os, "register_at_fork"):
