@@ -58,6 +58,8 @@ def test_of_the_slide_the_marked_tiles_alone_are_compared(
     assert inspected(panel) == MARKED
     known = np.argwhere(np.isfinite(viewer.layers[AGREEMENT].data)).tolist()
     assert {tuple(tile) for tile in known} == MARKED
+    press_and_wait(panel, qtbot, "whole_slide")
+    assert panel.status.value == "All of it was inspected before."
     panel.form.region.only.value = False
     press_and_wait(panel, qtbot, "whole_slide")
     assert inspected(panel) == EVERY_TILE

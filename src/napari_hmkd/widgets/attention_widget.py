@@ -78,13 +78,14 @@ class AttentionWidget(Container):
         self.checking = TileCheck(self.scene)
         self._done, self._planned, self._extent = 0, 0, ""
         self._failed: dict[Tile, str] = {}
+        region = self.form.region
         texts = [self.form.missing, self.status, self.warnings, self.verdict]
         super().__init__(
             widgets=[
                 *self.form.fields,
+                Container(widgets=[region.mark, region.only], layout="horizontal", labels=False),
                 Container(widgets=[self.inspect, self.stop], layout="horizontal", labels=False),
-                self.whole_slide, self.form.region.only, self.form.region.mark,
-                self.follow, self.beside, self.check,
+                self.whole_slide, self.follow, self.beside, self.check,
                 Container(widgets=texts, labels=False), self.question,
             ]
         )  # fmt: skip

@@ -26,6 +26,8 @@ def extent_words(chosen: int, in_view: int) -> str:
 
 def progress_words(done: int, planned: int, failed: Mapping[Tile, str]) -> str:
     """How far it is, and what could not be inspected."""
+    if not planned:
+        return "All of it was inspected before."
     text = f"{done} of {planned} {_tiles(planned)} inspected."
     if failed:
         tile, reason = next(iter(failed.items()))
