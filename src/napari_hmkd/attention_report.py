@@ -14,7 +14,7 @@ from napari_hmkd.alignment import (
     doubt_alignment,
     load_alignment,
 )
-from napari_hmkd.device import choose_device, device_errors, device_of
+from napari_hmkd.device import device_of
 from napari_hmkd.errors import ModelError
 from napari_hmkd.export.attention import Step, write_attention
 from napari_hmkd.export.attention_check import ImportanceCheck
@@ -139,8 +139,10 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     """
     if request.check:
         saliency()
-    student = _opened(request.student, "student", request.device)
-    teacher = None if request.ihc is None else _opened(request.teacher, "teacher", request.device)
+    student = open_model(request.student, "student").move_to(request.device)
+    teacher = None
+    if request.ihc is not None:
+        teacher = open_model(request.teacher, "teacher").move_to(request.device)
     if not isinstance(student.network, Student):
         raise ModelError(
             f"asked where {student.card.name} looks, but a network of its kind has no such attention; choose a "
@@ -160,13 +162,6 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     about = _about(request, plan, student, teacher, ihc)
     check = ImportanceCheck(student, request.check)
     return AttentionReport(plan, pair, student, teacher, alignment, check, about)
-
-
-def _opened(name: str, role: str, device: str) -> OpenModel:
-    model, place = open_model(name, role), choose_device(device)
-    with device_errors(place):
-        model.network.to(place)
-    return model
 
 
 def _alignment(request: AttentionRequest) -> Alignment | None:

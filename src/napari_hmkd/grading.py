@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_hmkd.device import choose_device, choose_precision
+from napari_hmkd.device import choose_device, choose_precision, device_errors
 from napari_hmkd.errors import ModelError, OutputError, SlideError
 from napari_hmkd.heatmap import Heatmap
 from napari_hmkd.inference import GradedBatch, grade_slide
@@ -43,6 +43,19 @@ class OpenModel:
     def sha256(self) -> str:
         """Hash of the weights' file, to name it beyond doubt in results."""
         return file_sha256(self.path)
+
+    def move_to(self, device: str) -> OpenModel:
+        """Itself, with the network on a device, named as `choose_device` takes it.
+
+        Raises
+        ------
+        DeviceError
+            If there is no such device, or it has no room.
+        """
+        place = choose_device(device)
+        with device_errors(place):
+            self.network.to(place)
+        return self
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
@@ -362,3 +363,18 @@ def test_who_must_score_first_sees_neither_maps_nor_grades(
         assert len(panel.table.rows) == 6
     finally:
         blinding.switch(False)
+
+
+def test_the_networks_run_on_the_device_that_is_chosen(
+    qtbot, open_inspector: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "napari_hmkd.grading.choose_device", lambda name: asked.append(name) or torch.device("cpu")
+    )
+    panel = open_inspector()
+    press_and_wait(panel, qtbot)
+    panel.form.device.value = "cpu"
+    press_and_wait(panel, qtbot, "whole_slide")
+    assert asked[-2:] == ["cpu"] * 2, "student and teacher; for auto others may have opened them"
+    assert set(asked[:-2]) <= {"auto"}

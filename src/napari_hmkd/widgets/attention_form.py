@@ -7,6 +7,7 @@ import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from psygnal import Signal
 
+from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError, SlideError
 from napari_hmkd.inspection.maps import ALONE, MapKind
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
@@ -37,6 +38,8 @@ class AttentionForm:
         Empty for the demo's.
     refine : CheckBox
         Whether the IHC is moved at each tile, as `AlignedIhc.refine`.
+    device : ComboBox
+        Where the networks run.
     region : RegionFields
         Of the H&E; not among `fields`.
     kind, level : ComboBox
@@ -69,10 +72,11 @@ class AttentionForm:
             tooltip="By up to 50 um, to where its nuclei fit those of the H&E, as the command line does.",
         )
         self.region = RegionFields(viewer, self.slide)
+        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)
         self.missing = Label(value=_WITHOUT_IHC)
-        self.asked = [self.slide, self.ihc, self.refine, self.student, self.teacher]
+        self.asked = [self.slide, self.ihc, self.refine, self.student, self.teacher, self.device]
         self.fields = [*self.asked, self.kind, self.level]
         for field, name in ((self.student, "demo student"), (self.teacher, "demo teacher")):
             field.line_edit.native.setPlaceholderText(name)
@@ -108,7 +112,9 @@ class AttentionForm:
                 "panel Reader study."
             )
         names = str(self.student.value or "demo"), str(self.teacher.value or "demo-teacher")
-        return subject_of(self.slide.value, self.ihc.value, *names, refine=self.refine.value)
+        return subject_of(
+            self.slide.value, self.ihc.value, *names, self.refine.value, self.device.value
+        )
 
     def _on_asked_other(self, _value: object = None) -> None:
         self.kind.reset_choices()

@@ -39,8 +39,8 @@ def model_file(name: str) -> ModelFile:
 
 
 @lru_cache(maxsize=4)
-def _opened(file: ModelFile, role: str) -> OpenModel:
-    return open_model(file.name, role)
+def _opened(file: ModelFile, role: str, device: str) -> OpenModel:
+    return open_model(file.name, role).move_to(device)
 
 
 @lru_cache(maxsize=4)
@@ -62,6 +62,8 @@ class Subject:
     teacher : ModelFile or None
         It needs the IHC.
     ihc : AlignedIhc or None
+    device : str
+        Where the networks run, as `choose_device` takes it.
     """
 
     he: Slide
@@ -69,6 +71,7 @@ class Subject:
     student: ModelFile
     teacher: ModelFile | None = None
     ihc: AlignedIhc | None = None
+    device: str = "auto"
 
     @property
     def key(self) -> Hashable:
@@ -98,12 +101,14 @@ class Subject:
         ------
         ModelError
             If it cannot be loaded or is no student.
+        DeviceError
+            If it cannot run there.
         """
-        return _opened(self.student, "student")
+        return _opened(self.student, "student", self.device)
 
     def open_teacher(self) -> OpenModel | None:
         """The same of the teacher, where it takes part."""
-        return None if self.teacher is None else _opened(self.teacher, "teacher")
+        return None if self.teacher is None else _opened(self.teacher, "teacher", self.device)
 
 
 def subject_of(
@@ -112,6 +117,7 @@ def subject_of(
     student: str,
     teacher: str,
     refine: bool = True,
+    device: str = "auto",
 ) -> Subject:
     """The tiles of an H&E layer, with the IHC where its layer lies now; see `AlignedIhc` of `refine`.
 
@@ -130,9 +136,9 @@ def subject_of(
     of_student = model_file(student)
     grid = tile_grid(he, card_of(of_student))
     if ihc_layer is None:
-        return Subject(he, grid, of_student)
+        return Subject(he, grid, of_student, device=device)
     ihc = aligned_ihc(he_layer, ihc_layer, refine)
-    return Subject(he, grid, of_student, model_file(teacher), ihc)
+    return Subject(he, grid, of_student, model_file(teacher), ihc, device)
 
 
 def _key_of(ihc: AlignedIhc | None) -> Hashable:
