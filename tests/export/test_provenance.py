@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ import zarr
 from PIL import Image
 
 from napari_hmkd.export import write_results
+from napari_hmkd.export.cohort import cohort_row, write_cohort
+from napari_hmkd.export.provenance import provenance_json
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.slide import open_slide
 
@@ -93,6 +96,19 @@ def test_each_file_carries_what_the_summary_says(results: Path, file: str) -> No
     assert found == {name: summary[name] for name in found}
     missing = [name for name in PROMISED if at(found, name) in (None, "", [])]
     assert missing == []
+
+
+def test_the_table_of_many_slides_carries_it_in_each_row(
+    grading: SlideGrading, results: Path, tmp_path: Path
+) -> None:
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    graded = cohort_row("Gewebe ü.tif", "graded", "", summary)
+    write_cohort([graded, cohort_row("broken.tif", "failed", "no slide", {})], tmp_path / "cohort")
+    with (tmp_path / "cohort" / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert json.loads(first["provenance"]) == json.loads(provenance_json(grading))
+    assert PATIENT not in first["provenance"]
+    assert second["provenance"] == ""
 
 
 def test_the_page_shows_it(results: Path) -> None:

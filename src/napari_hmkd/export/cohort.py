@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.export.pages import render
+from napari_hmkd.export.provenance import FIELDS
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
@@ -51,7 +53,15 @@ def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]
         "warnings": "; ".join(summary.get("warnings", [])),
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
+        "provenance": _provenance(summary) if summary else None,
     }
+
+
+def _provenance(summary: Mapping[str, Any]) -> str:
+    """`provenance` out of a summary, as JSON text."""
+    found = {name: summary[name] for name in FIELDS if name in summary}
+    found["slide"] = {name: said for name, said in found["slide"].items() if name != "path"}
+    return json.dumps(found, ensure_ascii=False)
 
 
 def write_cohort(rows: Sequence[Mapping[str, Any]], out: Path) -> None:

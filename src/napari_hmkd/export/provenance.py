@@ -18,6 +18,12 @@ from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 KEY = "napari_hmkd"
 """Under which name a file carries it."""
 
+FIELDS = (
+    "use", "meaning", "notice", "slide", "stain", "tissue", "tiles", "model", "complete", "forced",
+    "key", "device", "precision", "batch_size", "versions",
+)  # fmt: skip
+"""What `provenance` tells of."""
+
 _PACKAGES = (
     "napari-hmkd",
     "torch",
