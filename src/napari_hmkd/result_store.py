@@ -22,7 +22,8 @@ from napari_hmkd.output_folder import is_there
 
 Result = TypeVar("Result")
 
-_WAIT_S = 30.0  # for another run that writes
+WAIT_S = 30.0
+"""For another run that writes."""
 _NAME_BYTES = 200  # most file systems take 255, and SQLite adds some
 _ABOUT = "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)"
 _TILES = (
@@ -94,7 +95,7 @@ class TileStore:
         """Work on the open file in one transaction."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as database, database:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_S)) as database, database:
                 self._require_own(database)
                 return work(database)
         except (OSError, sqlite3.Error) as error:

@@ -28,10 +28,18 @@ def test_a_student_gives_its_pooled_features(student_file: Path) -> None:
         expected = student(card.normalise(TILES)).pooled.numpy()
     found = encoder.encode(TILES)
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert (encoder.name, encoder.patch_px, encoder.mpp) == (card.name, 256, 4.0)
     assert encoder.feature_dim == expected.shape[1]
     assert encoder.sha256 == hashlib.sha256(student_file.read_bytes()).hexdigest()
+
+
+def test_features_in_bfloat16_are_nearly_those_in_float32(student_file: Path) -> None:
+    encoder = find_encoder(str(student_file))
+    exact, found = encoder.encode(TILES), encoder.encode(TILES, "bfloat16")
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, exact)
+    assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize(("width", "features"), [(1.0, 448), (0.5, 224)])

@@ -144,6 +144,7 @@ def test_an_encoder_of_other_features_is_an_error(slide: Slide, encoder: Encoder
         finished(extraction)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_batch_too_large_is_halved_and_told(
     slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

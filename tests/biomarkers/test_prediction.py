@@ -31,6 +31,7 @@ def test_the_demo_belongs_to_the_demo_student_and_says_that_it_is_drawn() -> Non
     assert [target.name for target in model.card.targets] == ["ER", "PR", "HER2"]
     assert all("means nothing clinically" in target.definition for target in model.card.targets)
     assert "procedural" in model.card.notice
+    assert model.path.stat().st_size < 4e6
     drawn = np.random.default_rng(0).normal(size=(4, encoder.feature_dim)).astype(np.float32)
     said = {
         "encoder": encoder.name,

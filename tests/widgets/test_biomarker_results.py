@@ -80,6 +80,21 @@ def test_another_target_is_shown_in_the_same_layer_and_the_same_colours(
 
 
 @pytest.mark.parametrize("target", ["HER2", "growth"])
+def test_the_status_bar_tells_a_tiles_attention_and_nothing_off_the_tiles(
+    viewer, panel: BiomarkerWidget, target: str
+) -> None:
+    panel.results.target.value = target
+    (layer,) = attention_layers(viewer)
+    found = {}
+    for tile in [(0, 0), (0, 3), (-1, 0)]:  # tissue, glass, beside the slide
+        status = layer.get_status(layer.data_to_world(tile), world=True)
+        assert status["coordinates"] == f"{status['coords']}: {status['value']}"
+        found[tile] = status["value"]
+    assert float(found.pop((0, 0))) == pytest.approx(layer.data[0, 0], rel=0.01)
+    assert set(found.values()) == {""}
+
+
+@pytest.mark.parametrize("target", ["HER2", "growth"])
 def test_the_gallery_shows_the_patches_with_most_attention_first(
     panel: BiomarkerWidget, target: str
 ) -> None:

@@ -105,6 +105,7 @@ def test_numbers_never_stand_without_definition_and_what_they_are_not(
     assert press_and_wait(panel, qtbot)
     qtbot.waitUntil(lambda: panel.results.numbers.isVisible())
     assert NO_GRADE in meaning.value
+    assert "after the model's temperature" in meaning.value
     label = meaning.native
     assert label.isVisible()
     assert label.height() >= label.heightForWidth(label.width()), "no line of it is cut"

@@ -19,14 +19,14 @@ Features = NDArray[np.float16] | NDArray[np.float32]
 class BagStore:
     """Bags by their files; several threads may read at once, and all folds of a run share one.
 
-    A bag that was read is kept where it still fits, in the type of the batch it was read for, and is
-    never given up for another: every epoch comes back to every bag, so that the least recently used
+    A bag that was read is kept where it still fits, float16 as that and what is wider as float32, and
+    is never given up for another: every epoch comes back to every bag, so that the least recently used
     would be the next one needed. A bag's values are looked at when it is read first.
 
     Parameters
     ----------
     memory_gb : float
-        Most memory for bags that are kept, in GB; 0 keeps none.
+        Most memory for bags that are kept, in GB of 1e9 bytes; 0 keeps none.
     """
 
     def __init__(self, memory_gb: float = DEFAULTS.memory_gb) -> None:
@@ -50,7 +50,7 @@ class BagStore:
         return self._headers[path]
 
     def read(self, path: Path, out: Features) -> None:
-        """Write a bag's features into (n, d) memory.
+        """Write a bag's features into (n, d) memory, float32 unless the file's type is float16.
 
         Raises
         ------
@@ -60,12 +60,16 @@ class BagStore:
         if (kept := self._kept.get(path)) is not None:
             out[...] = kept
             return
-        read_features(path, out)
+        widened = self.header(path).dtype == np.float16 and out.dtype != np.float16
+        found = np.empty(out.shape, np.float16) if widened else out
+        read_features(path, found)
         if path not in self._finite:
-            _require_finite(path, out)
+            _require_finite(path, found)
             self._finite.add(path)
-        if self._fits(path, out.nbytes):
-            self._kept[path] = out.copy()
+        if widened:
+            out[...] = found
+        if self._fits(path, found.nbytes):
+            self._kept[path] = found if widened else out.copy()
 
     def _fits(self, path: Path, size: int) -> bool:
         """Whether to keep a bag; its room is taken then, as another thread may read the same."""

@@ -63,11 +63,9 @@ def join_cases(
 ) -> tuple[list[Case], list[Exclusion]]:
     """Cases that have all there must be, in the label table's order, and all that is left out.
 
-    A case's bags are those of the slides that the label table lists, a suffix of which does not
-    matter; where it lists none, those whose names are the case's or begin with it, see
-    `names.case_of`. Its genes are the row of its name, else the only one that begins with it. A
-    case without a label, a bag, or genes where there is a table, or with several such rows, is left
-    out; so are bags and rows of no case, and listed slides without a bag.
+    A case's bags are those of `bags_of_cases`, its genes the row of its name, else the only one that
+    begins with it. A case without a label, a bag, or genes where there is a table, or with several
+    such rows, is left out; so are bags and rows of no case, and listed slides without a bag.
 
     Parameters
     ----------
@@ -83,8 +81,8 @@ def join_cases(
         If two cases list one slide, no case of a class is left, bags differ in dimension,
         or a bag cannot be read.
     """
-    found, exclusions = _bags_of_cases(bags, labels)
-    rows, more = _rows_of_cases(genes, labels)
+    found, exclusions = bags_of_cases(bags, {case.name: case.slides for case in labels.cases})
+    rows, more = rows_of_cases(genes, [case.name for case in labels.cases])
     exclusions += more
     cases = []
     for case in labels.cases:
@@ -105,38 +103,54 @@ def join_cases(
     return cases, exclusions
 
 
-def _bags_of_cases(
-    bags: Mapping[str, Path], labels: LabelTable
+def bags_of_cases(
+    bags: Mapping[str, Path], slides: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, list[str]], list[Exclusion]]:
-    """Names of bags by case, and bags and slides that have no partner."""
-    found: dict[str, list[str]] = {case.name: [] for case in labels.cases}
+    """Names of the bags of every case, and bags and slides that have no partner.
+
+    A case's bags are those of the slides that are listed for it, a suffix of which does not matter;
+    where none is listed, those whose names are the case's or begin with it, see `names.case_of`.
+
+    Parameters
+    ----------
+    bags : mapping
+        Names and files, as `find_bags` gives them.
+    slides : mapping
+        Those listed for each case.
+
+    Raises
+    ------
+    DataError
+        If two cases list one slide.
+    """
+    found: dict[str, list[str]] = {case: [] for case in slides}
     exclusions: list[Exclusion] = []
     owner: dict[str, str] = {}
-    for case in labels.cases:
-        for slide in case.slides:
+    for case, listed_slides in slides.items():
+        for slide in listed_slides:
             name = slide if slide in bags else bag_name(slide)
-            if owner.setdefault(name, case.name) != case.name:
+            if owner.setdefault(name, case) != case:
                 raise DataError(
-                    f"the slide {slide} is listed for the cases {owner[name]} and {case.name}: one "
-                    "slide cannot have two labels, and would be on two sides of a split"
+                    f"the slide {slide} is listed for the cases {owner[name]} and {case}: one slide "
+                    "cannot have two labels, and would be on two sides of a split"
                 )
             if name not in bags:
-                exclusions.append(
-                    Exclusion(SLIDE, slide, f"slide of case {case.name} without a bag")
-                )
-            elif name not in found[case.name]:
-                found[case.name].append(name)
-    open_cases = {case.name for case in labels.cases if not case.slides}
+                exclusions.append(Exclusion(SLIDE, slide, f"slide of case {case} without a bag"))
+            elif name not in found[case]:
+                found[case].append(name)
+    open_cases = {case for case, listed_slides in slides.items() if not listed_slides}
     named, others = by_case((name for name in bags if name not in owner), open_cases)
     exclusions += [Exclusion(BAG, name, "bag of no case in the label table") for name in others]
     return found | named, exclusions
 
 
-def _rows_of_cases(
-    genes: GeneTable | None, labels: LabelTable
+def rows_of_cases(
+    genes: GeneTable | None, names: Sequence[str]
 ) -> tuple[dict[str, list[str]], list[Exclusion]]:
-    """Rows of the gene table by case, and rows of no case."""
-    names = [case.name for case in labels.cases]
+    """Rows of the gene table of every case, and rows that are not used.
+
+    They are the one of the case's very name, else all that begin with it.
+    """
     found, others = by_case(() if genes is None else genes.cases, set(names))
     # A row of the very name needs no other.
     rows = {name: [name] if name in found[name] else found[name] for name in names}

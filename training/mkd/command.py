@@ -91,12 +91,19 @@ def mkd_predict(
     bags: Bags,
     out: Annotated[Path, typer.Option("--out", help="New CSV file.")],
     genes: GeneTableFile = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases",
+            help="Table of cases, as --labels of `mkd`: bags of one are judged together.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="As for training.")] = "auto",
 ) -> None:
-    """Predict new bags: with P from tissue alone, with M where the table has a bag's genes."""
+    """Predict new cases: with P from tissue alone, with M where the table has genes of them."""
     from napari_hmkd.training.mkd.predict import predict_bags
 
-    predict_bags(run, bags, genes, out, device)
+    predict_bags(run, bags, genes, out, device, cases)
     typer.echo(f"{out}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,15 +104,37 @@ def read_labels(path: Path, target: str, classes: Sequence[str] = ()) -> LabelTa
     return LabelTable(target, ordered, len(ordered) > 2 and bool(numeric or classes), cases)
 
 
-def _table(path: Path, target: str) -> pd.DataFrame:
+def read_slides(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read which slides a table lists for each case; a label table will do.
+
+    Parameters
+    ----------
+    path : Path
+        As of `read_labels`; of its columns `case` and `slide` count.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        By case, in the table's order; empty where it does not tell.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read, lacks the column `case`, or has several rows of a case and no
+        column `slide`.
+    """
+    return {name: slides for name, _, slides in _cases(path, _table(path))}
+
+
+def _table(path: Path, target: str | None = None) -> pd.DataFrame:
     """Columns in texts; those of cases, patients and slides in small letters."""
-    if target.lower() in (CASE, PATIENT, SLIDE):
+    if target is not None and target.lower() in (CASE, PATIENT, SLIDE):
         raise DataError(f"{path}: the column {target} is no target: name one of the others")
     frame = read_table(path, text=list)
     plain = {name: name.lower() for name in frame.columns if name != target}
     frame = frame.rename(columns={k: v for k, v in plain.items() if v in (CASE, PATIENT, SLIDE)})
     for name in (CASE, target):
-        if name not in frame.columns:
+        if name is not None and name not in frame.columns:
             raise DataError(
                 f"{path} has no column {name}; its columns are {', '.join(frame.columns)}. A label "
                 f"table has the column {CASE} and one for each target"
@@ -166,19 +188,24 @@ def _merged(
     path: Path, frame: pd.DataFrame, target: str
 ) -> list[tuple[str, str, tuple[str, ...], str]]:
     """(case, patient, slides, value) of each case, from all its rows, in the table's order."""
-    by_rows = SLIDE in frame.columns
     found = []
+    for name, rows, slides in _cases(path, frame):
+        value = _agreed(path, rows, target)
+        patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
+        found.append((name, patient or patient_of(name), slides, value))
+    return found
+
+
+def _cases(path: Path, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple[str, ...]]]:
+    """Name, rows and slides of each case, in the table's order."""
+    by_rows = SLIDE in frame.columns
     for name, rows in frame.groupby(CASE, sort=False):
         if len(rows) > 1 and not by_rows:
             raise DataError(
                 f"{place(path, rows.index[1])}: the case {name} has a row already: "
                 f"only a table with the column {SLIDE} may have several"
             )
-        value = _agreed(path, rows, target)
-        patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
-        slides = _slides(rows[SLIDE]) if by_rows else ()
-        found.append((name, patient or patient_of(name), slides, value))
-    return found
+        yield name, rows, _slides(rows[SLIDE]) if by_rows else ()
 
 
 def _agreed(path: Path, rows: pd.DataFrame, column: str) -> str:

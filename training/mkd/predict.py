@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,15 @@ from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import CHOICE_FILE, MODEL_FILE
 from napari_hmkd.training.mkd.fold_run import predict
 from napari_hmkd.training.mkd.genes import GeneTable, read_genes
-from napari_hmkd.training.mkd.labels import patient_of
+from napari_hmkd.training.mkd.labels import BETWEEN_SLIDES
 from napari_hmkd.training.mkd.loader import case_loader
-from napari_hmkd.training.mkd.names import by_case
 from napari_hmkd.training.mkd.plan import GENES_FILE, fold_folder
 from napari_hmkd.training.mkd.selection import GeneSelection
 from napari_hmkd.training.mkd.task import M, P
+from napari_hmkd.training.mkd.unlabelled import unlabelled_cases
 from napari_hmkd.training.scores.calibration import probabilities
 
-COLUMNS = ("bag", "target", "class", "probability", "network", "genes")
-UNLABELLED = -1
+COLUMNS = ("bag", "target", "class", "probability", "network", "genes", "case")
 Floats = NDArray[np.float64]
 
 
@@ -88,12 +87,19 @@ class FinishedRun:
         return probabilities(logits[network], choice["temperature"][network])
 
 
-def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: str) -> None:
-    """Write the probabilities of every bag, target and class.
+def predict_bags(
+    run: Path,
+    bags: Path,
+    genes: Path | None,
+    out: Path,
+    device: str,
+    case_table: Path | None = None,
+) -> None:
+    """Write the probabilities of every case, target and class.
 
-    A bag's genes are those of the row that its name is or begins with, or that is its TCGA patient's
-    only one. Bags with a row are predicted by M, the others by P; the column `network` says by which.
-    Each bag is judged by itself, also where a case has several.
+    The bags of a case are judged together, as in training; `bag` names them, with ";" between, and
+    `case` the case. A bag of no case, as all are without a table, is judged by itself. Those with
+    genes are predicted by M, the others by P; the column `network` says by which.
 
     Parameters
     ----------
@@ -107,17 +113,21 @@ def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: s
         CSV file that is not there yet.
     device : str
         As for training.
+    case_table : Path, optional
+        Table of cases; it may list their slides, and lack bags.
 
     Raises
     ------
     HmkdError
-        If the run is not finished, or bags or genes do not fit it.
+        If the run is not finished, or bags, genes or cases do not fit it.
     """
     if out.exists():
         raise OutputError(f"{out} exists: name a new file with --out")
     chosen_device, finished = choose_device(device), FinishedRun.open(run)
     table = None if genes is None else read_genes(genes)
-    cases = _cases(find_bags(bags), table, finished.card)
+    cases = unlabelled_cases(find_bags(bags), case_table, table)
+    for path in (path for case in cases for path in case.bags):
+        require_bag(path.name, bag_shape(path)[1], read_attributes(path), finished.card)
     rows: list[tuple[str, ...]] = []
     for target in finished.card.targets:
         can_use = table is not None and finished.chosen[target.name]["approach"] == MKD
@@ -128,7 +138,7 @@ def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: s
                 continue
             found = finished.predict(target, group, given, chosen_device)
             rows += _rows(target, network, group, found)
-        say(f"{target.name}: {len(with_genes)} bags by M, {len(without)} by P")
+        say(f"{target.name}: {len(with_genes)} by M, {len(without)} by P")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -137,35 +147,15 @@ def predict_bags(run: Path, bags: Path, genes: Path | None, out: Path, device: s
     write_whole(out, text.getvalue().encode())
 
 
-def _cases(bags: Mapping[str, Path], table: GeneTable | None, card: BiomarkerCard) -> list[Case]:
-    """Every bag as a case, with its row of genes where there is one."""
-    rows: dict[str, str] = {}
-    if table is not None:
-        of_row, without = by_case(bags, set(table.cases))
-        rows = {name: row for row, names in of_row.items() for name in names}
-        rows |= _rows_of_patients(without, table)
-        say(f"{len(rows)} bags with genes, {len(bags) - len(rows)} without")
-    for path in bags.values():
-        require_bag(path.name, bag_shape(path)[1], read_attributes(path), card)
-    return [
-        Case(name, name, (path,), UNLABELLED, rows.get(name, "")) for name, path in bags.items()
-    ]
-
-
-def _rows_of_patients(names: Iterable[str], table: GeneTable) -> dict[str, str]:
-    """The rows of bags by the patient that TCGA's barcodes begin with, where a patient has one row."""
-    of_patient: dict[str, list[str]] = {}
-    for row in table.cases:
-        of_patient.setdefault(patient_of(row), []).append(row)
-    found = {name: of_patient.get(patient_of(name), ()) for name in names}
-    return {name: rows[0] for name, rows in found.items() if len(rows) == 1}
-
-
 def _rows(
     target: Target, network: str, cases: Sequence[Case], found: Floats
 ) -> list[tuple[str, ...]]:
     return [
-        (case.name, target.name, name, f"{p:.7g}", network, case.genes if network == M else "")
+        (
+            BETWEEN_SLIDES.join(path.stem for path in case.bags),
+            *(target.name, name, f"{p:.7g}", network),
+            *(case.genes if network == M else "", case.name),
+        )
         for case, of_case in zip(cases, found, strict=True)
         for name, p in zip(target.classes, of_case, strict=True)
     ]

@@ -155,7 +155,7 @@ class BagExtraction:
         try:
             tiles, features = store.read()
         except OutputError as error:
-            self._without_store(store, error)
+            self.notes.append(store.not_kept(error))
         else:
             planned = np.array([tuple(tile) in self._at for tile in tiles.tolist()], dtype=bool)
             self._enter(tiles[planned], features[planned])
@@ -214,10 +214,7 @@ class BagExtraction:
             store.add(encoded.tiles, encoded.features)
         except OutputError as error:
             self.store = None
-            self._without_store(store, error)
-
-    def _without_store(self, store: FeatureStore, error: OutputError) -> None:
-        self.notes.append(f"features are not kept for another time: {store.without_folder(error)}")
+            self.notes.append(store.not_kept(error))
 
 
 def start_extraction(
@@ -226,7 +223,6 @@ def start_extraction(
     settings: GradeSettings | None = None,
     tissue: TissueMask | None = None,
     kept_in: Path | None = None,
-    hidden: bool = False,
 ) -> BagExtraction:
     """Check slide, encoder and device, find the tissue, and get ready to run.
 
@@ -240,9 +236,8 @@ def start_extraction(
     tissue : TissueMask, optional
         Where the slide's tissue was found or painted already: it is obeyed.
     kept_in : pathlib.Path, optional
-        Folder where features are kept; those of an earlier run are not made again.
-    hidden : bool
-        Keep them in a file whose name begins with a dot.
+        Folder where features are kept, in a file whose name begins with a dot; those of an earlier
+        run are not made again.
 
     Raises
     ------
@@ -259,6 +254,5 @@ def start_extraction(
     runner = TileEncoder(encoder, device, settings.precision)
     extraction = BagExtraction(plan, encoder, runner, key)
     if kept_in is not None:
-        name = f".{slide.name}" if hidden else slide.name
-        extraction.take_up(FeatureStore(kept_in, name, key))
+        extraction.take_up(FeatureStore(kept_in, f".{slide.name}", key))
     return extraction

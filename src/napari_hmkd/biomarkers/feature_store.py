@@ -60,6 +60,16 @@ class FeatureStore(TileStore):
             The file cannot be removed.
         """
         try:
-            self.path.unlink(missing_ok=True)
+            remove_store(self.path)
         except OSError as error:
             raise OutputError(f"asked to remove {self.path}, but: {error}") from error
+
+    def not_kept(self, error: OutputError) -> str:
+        """What to note where an error of this store has features not kept."""
+        return f"features are not kept for another time: {self.without_folder(error)}"
+
+
+def remove_store(path: Path) -> None:
+    """Remove a store's file, and what a run that was killed has left beside it."""
+    for one in (path, path.with_name(f"{path.name}-journal")):
+        one.unlink(missing_ok=True)

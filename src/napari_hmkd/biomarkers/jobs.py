@@ -134,9 +134,7 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
             if not job.fresh and (patches := _finished(job, slide)):
                 return BagOutcome(BagStatus.SKIPPED, patches=patches)
             kept_in = None if job.fresh else job.path.parent
-            extraction = start_extraction(
-                slide, job.encoder, job.settings, kept_in=kept_in, hidden=True
-            )
+            extraction = start_extraction(slide, job.encoder, job.settings, kept_in=kept_in)
             for _ in watch(extraction):
                 pass
             bag = extraction.bag()

@@ -11,7 +11,9 @@ import numpy as np
 
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
+from napari_hmkd.biomarkers.kept_features import MOST_KEPT_BYTES, KeptFeatures
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, Prediction, predict
+from napari_hmkd.errors import OutputError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide, TissueMask
 
@@ -25,6 +27,8 @@ class SlideBiomarkers:
     extraction : BagExtraction
         Makes the slide's bag.
     model : BiomarkerModel
+    kept : KeptFeatures or None
+        Where features are kept for another time; in use until it has run to the end.
     predictions : tuple of Prediction
         One for each target, when it has run to the end; else none.
     seconds : float
@@ -33,6 +37,7 @@ class SlideBiomarkers:
 
     extraction: BagExtraction
     model: BiomarkerModel
+    kept: KeptFeatures | None = None
     predictions: tuple[Prediction, ...] = ()
     seconds: float = 0.0
 
@@ -51,6 +56,8 @@ class SlideBiomarkers:
             started = time.perf_counter()
         device = str(self.extraction.runner.device)  # it may have run out of memory before
         self.predictions = predict(self.extraction.bag(), self.model, device)
+        if self.kept is not None:
+            self.kept.end()
         self.seconds += time.perf_counter() - started
 
     @property
@@ -85,16 +92,27 @@ def start_biomarkers(
 
     Parameters
     ----------
-    slide, encoder, settings, tissue, kept_in
+    slide, encoder, settings, tissue
         As in `start_extraction`.
     model : BiomarkerModel
         Of bags by that encoder, see `encoder_of`.
+    kept_in : pathlib.Path, optional
+        Folder where features of slides are kept, see `KeptFeatures`; those of an earlier run are not
+        made again.
 
     Raises
     ------
     DeviceError, PixelSizeError, UnsuitableSlideError, SlideError
         As in `start_extraction`.
     """
-    return SlideBiomarkers(
-        start_extraction(slide, encoder, settings, tissue, kept_in=kept_in), model
-    )
+    extraction = start_extraction(slide, encoder, settings, tissue)
+    if kept_in is None:
+        return SlideBiomarkers(extraction, model)
+    kept = KeptFeatures(kept_in, slide.name, extraction.key)
+    try:
+        kept.begin(MOST_KEPT_BYTES)
+    except OutputError as error:
+        extraction.notes.append(kept.not_kept(error))
+        return SlideBiomarkers(extraction, model)
+    extraction.take_up(kept)
+    return SlideBiomarkers(extraction, model, kept)

@@ -10,7 +10,7 @@ from napari_hmkd.biomarkers.prediction import Prediction
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
-MEANING = f"Each number is the probability of {NO_GRADE}; {RESEARCH_ONLY}."
+MEANING = f"Each number is the probability, after the model's temperature, of {NO_GRADE}; {RESEARCH_ONLY}."
 LEGEND = (
     f"Dark violet 0, blue 1 (an even share), yellow {BAG_LIMITS[1]:g} and more, on every slide."
 )

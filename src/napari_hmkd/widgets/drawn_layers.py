@@ -12,6 +12,7 @@ import numpy as np
 from napari_hmkd.layers import LayerData
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.result_hiding import result_hiding
+from napari_hmkd.widgets.tile_status import leave_out_nan
 
 _PLACE = ("name", "scale", "translate")
 _IMAGE = (*_PLACE, "colormap", "contrast_limits_range", "contrast_limits")
@@ -50,6 +51,8 @@ class DrawnLayers:
         layer = self.get(role)
         if layer is None:
             layer = self._layers[role] = napari.layers.Layer.create(*one)
+            if isinstance(layer, napari.layers.Image):
+                leave_out_nan(layer)
             self._add(role, layer)
         else:
             _refill(layer, one)

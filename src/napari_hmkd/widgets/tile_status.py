@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -11,9 +12,26 @@ import numpy.typing as npt
 
 from napari_hmkd.heatmap import Heatmap
 
+Value = Callable[[napari.layers.Image, npt.ArrayLike, str], str]
+"""What to say of a layer at a world position, given what napari would say."""
+
 
 def tell_tile(layer: napari.layers.Image, heatmap: Heatmap) -> None:
     """Have a heatmap's layer answer with grade and probabilities where napari asks for its value."""
+
+    def value(own: napari.layers.Image, position: npt.ArrayLike, said: str) -> str:
+        square = _square_at(own, heatmap, position)
+        return said if square is None else heatmap.describe(square)
+
+    _tell(layer, value)
+
+
+def leave_out_nan(layer: napari.layers.Image) -> None:
+    """Have a layer say nothing where it has no value."""
+    _tell(layer, lambda _own, _position, said: "" if said == "nan" else said)
+
+
+def _tell(layer: napari.layers.Image, value: Value) -> None:
     plain = type(layer).get_status
     seen = ref(layer)
 
@@ -22,9 +40,8 @@ def tell_tile(layer: napari.layers.Image, heatmap: Heatmap) -> None:
         if own is None:
             return {}
         status: dict[str, str] = plain(own, position, **options)
-        square = None if position is None else _square_at(own, heatmap, position)
-        if square is not None:
-            status["value"] = heatmap.describe(square)
+        if position is not None:
+            status["value"] = value(own, position, status["value"])
             status["coordinates"] = f"{status.get('coords', '')}: {status['value']}"
         return status
 

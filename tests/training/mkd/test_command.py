@@ -57,12 +57,16 @@ def test_a_run_and_its_predictions(
     assert left == {"stray", "without-genes", "without-label"}
     kept = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     assert kept["genes"]["exclude_genes"] == "ERBB2,GRB7"
+    predict = ["mkd-predict", "--run", str(out), "--bags", str(cohort_files.bags)]
     with pytest.raises(SystemExit) as ended:
-        cli.main(
-            ["mkd-predict", "--run", str(out), "--bags", str(cohort_files.bags), "--out", str(predicted)]
-        )  # fmt: skip
+        cli.main([*predict, "--cases", str(cohort_files.labels), "--out", str(predicted)])
     assert ended.value.code == 0
     assert predicted.read_text(encoding="utf-8").startswith("bag,target,class,probability,network")
+    with predicted.open(newline="", encoding="utf-8") as file:
+        cases = {row["bag"]: row["case"] for row in csv.DictReader(file)}
+    assert cases.pop("stray") == ""
+    assert all(bag == case for bag, case in cases.items())
+    assert "1 bags of no case, each judged by itself: stray" in capsys.readouterr().err
 
 
 def test_one_class_in_a_fold_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,6 +124,51 @@ def test_a_batch_has_the_type_of_its_files_and_float32_on_the_device(
         assert batch.to("cpu").bags.features.dtype == torch.float32
         for number, bag in enumerate(bags_of(batch.to("cpu"))):
             np.testing.assert_array_equal(bag, features_of(number, 4))
+
+
+def bag_of(folder: Path, number: int, features: np.ndarray) -> Case:
+    """A case whose only bag is a file of these features, (n, d), in their type."""
+    path = folder / f"{number}.h5"
+    with h5py.File(path, "w") as file:
+        file["features"], file["coords"] = features, np.zeros((len(features), 2), np.int64)
+    return Case(str(number), str(number), (path,), number % 2)
+
+
+def test_every_float16_is_widened_to_the_same_number_in_a_mixed_batch(
+    tmp_path: Path, readings: list[Path]
+) -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    every = every[np.isfinite(every)].reshape(-1, 16)
+    single = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    cases = [bag_of(tmp_path, n, features) for n, features in enumerate((every, single))]
+    store = BagStore()
+    for _ in range(2):  # from the files, and from memory
+        (batch,) = case_loader(cases, np.arange(2), None, store=store)
+        for bag, features in zip(bags_of(batch), (every, single), strict=True):
+            wide = features.astype(np.float32)
+            np.testing.assert_array_equal(bag.numpy().view(np.uint32), wide.view(np.uint32))
+    assert len(readings) == 2
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_memory_is_counted_as_the_bytes_that_are_kept(
+    order: tuple[int, ...], tmp_path: Path, readings: list[Path]
+) -> None:
+    rng, types = np.random.default_rng(0), ("float16", "float32", "float64")
+    bags = [rng.normal(size=(1000, 64)).astype(dtype) for dtype in types]
+    cases = [bag_of(tmp_path, number, bags[number]) for number in order]
+    kept_bytes = 64_000 * (2 + 4 + 4)  # no batch has float64
+    for memory_bytes, again in ((kept_bytes, 0), (kept_bytes - 1, 1)):
+        store = BagStore(memory_gb=memory_bytes / 1e9)
+        loader = case_loader(cases, np.arange(3), None, batch_size=3, workers=1, store=store)
+        tracemalloc.start()
+        assert len(list(loader)) == 1
+        grown_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert grown_bytes <= memory_bytes + 64_000, "besides, small objects"
+        readings.clear()
+        assert len(list(loader)) == 1
+        assert len(readings) == again
 
 
 def drawn(cases: list[Case], seed: int, epochs: Sequence[int], count: int = 7) -> list[list[str]]:

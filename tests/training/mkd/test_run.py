@@ -20,6 +20,7 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from tests.training.mkd.conftest import CohortFiles
 
+from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.model.mkd.files import load_biomarkers
 from napari_hmkd.training.mkd.baselines import BASELINES
@@ -78,10 +79,13 @@ def test_planted_signal_is_found_and_each_row_has_its_intervals(whole: Path) -> 
     assert tuple(scores) == ROWS
     assert all(scores[row]["auc"]["value"] > 0.9 for row in ROWS)
     for row in scores.values():
-        assert len(row["auc"]["per_fold"]) == FOLDS
-        assert row["accuracy"]["interval_95"] or "reason" in row["accuracy"]
-        low, high = row["auc"]["interval_over_folds"]
-        assert low <= row["auc"]["value"] <= high
+        assert "value" in row["ece"]  # of all folds together: one has too few cases
+        for name in ("auc", "average_precision", "accuracy", "f1", "kappa"):
+            score = row[name]
+            assert len(score["per_fold"]) == FOLDS
+            assert score["interval_95"] or "reason" in score
+            low, high = score["interval_over_folds"]
+            assert low <= score["value"] <= high
     assert [line["network"] for line in lines(whole / "table.csv")] == list(scores)
     text = (whole / "table.md").read_text(encoding="utf-8")
     assert all(f"| {row} |" in text for row in scores)
@@ -100,6 +104,33 @@ def test_each_case_is_tested_once_by_every_network_and_no_patient_twice(
     assert all(sorted(names) == sorted(cohort_files.status) for names in tested.values())
     assert tested.keys() == {("mkd", "P"), ("mkd", "M"), ("mkd", "G"), ("alone", "P")}
     assert all(len(folds) == 1 for folds in folds_of_patient.values())
+
+
+def test_a_fold_is_kept_as_the_other_runs_are(whole: Path) -> None:
+    assert (whole / "settings.json").is_file()
+    for fold in range(FOLDS):
+        folder = whole / f"HER2/fold_{fold}/mkd"
+        assert {"best.ckpt", "last.ckpt"} <= {
+            path.name for path in (folder / "checkpoints").iterdir()
+        }
+        assert any((folder / "tensorboard").rglob("events.*"))
+        epochs = [line for line in lines(folder / "metrics.csv") if line["validation_auc"]]
+        assert len(epochs) == SETTINGS.engine.epochs
+
+
+def test_training_stops_when_validation_gets_no_better(
+    cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    still = replace(
+        SETTINGS,
+        optimiser=AdamWSettings(learning_rate=1e-9),
+        engine=CaseTrainerSettings(epochs=9, patience=2),
+    )
+    train_mkd(request(cohort_files, gene_table=None), tmp_path / "still", still)
+    for fold in range(FOLDS):
+        path = tmp_path / f"still/HER2/fold_{fold}/alone/outcome.json"
+        fit = json.loads(path.read_text(encoding="utf-8"))["fit"]
+        assert (fit["best_epoch"], fit["epochs"]) == (1, 3)
 
 
 def test_what_is_left_out_is_listed_with_its_reason(whole: Path) -> None:
@@ -233,6 +264,39 @@ def test_genes_decide_case_by_case_which_network_predicts(
     ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
     labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
     assert labels == sorted(labels)
+
+
+@pytest.mark.parametrize("with_genes", [False, True])
+def test_slides_of_a_case_are_judged_together(
+    with_genes: bool, whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    names, genes = list(cohort_files.status)[:4], cohort_files.genes if with_genes else None
+    for name in names:
+        bag = read_bag(cohort_files.bags / f"{name}.h5")
+        for part, own in enumerate((slice(None, 2), slice(2, None))):
+            half = replace(bag, features=bag.features[own], coords=bag.coords[own])
+            write_bag(tmp_path / "bags" / f"{name}_{part}.h5", half)
+    found = {}
+    for name, bags, table in (
+        ("uncut", cohort_files.bags, None),
+        ("each", tmp_path / "bags", None),
+        ("together", tmp_path / "bags", cohort_files.labels),
+    ):
+        predict_bags(whole, bags, genes, tmp_path / f"{name}.csv", "cpu", table)
+        found[name] = {
+            (line["bag"], line["class"]): line for line in lines(tmp_path / f"{name}.csv")
+        }
+    assert len(found["together"]) == 2 * len(names)
+    assert len(found["each"]) == 2 * len(found["together"])
+    for (slides, status), line in found["together"].items():
+        case, first = line["case"], slides.split(";")[0]
+        assert slides == f"{case}_0;{case}_1"
+        uncut, alone = found["uncut"][case, status], found["each"][first, status]
+        probability = float(line.pop("probability"))
+        assert probability == pytest.approx(float(uncut["probability"]), rel=1e-4)
+        assert probability != pytest.approx(float(alone["probability"]), rel=1e-3)
+        assert (alone["case"], uncut["case"]) == ("", "")
+        assert (line["network"], line["genes"]) == (("M", case) if with_genes else ("P", ""))
 
 
 def test_bags_find_the_genes_of_their_tcga_patient(
