@@ -13,11 +13,13 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.test_grade_widget import PATIENCE_MS, press_and_wait
 
+from napari_hmkd.export import write_results
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.grade_widget import GradeWidget
-from napari_hmkd.widgets.overlay import lay_over
-from napari_hmkd.widgets.viewing import add_layers
+from napari_hmkd.widgets.guarded_reader import get_reader
+from napari_hmkd.widgets.overlay import lay_over, lay_results_over
+from napari_hmkd.widgets.viewing import add_layers, slide_layers, slide_of
 
 pytestmark = pytest.mark.gui
 MOVES = [
@@ -81,6 +83,34 @@ def test_a_layer_follows_the_slide_that_it_was_last_laid_over(viewer, pair) -> N
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (0, 0))
     second.translate = (7, 8)
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (7, 8))
+
+
+@pytest.mark.parametrize("first", ["slide", "results"])
+def test_results_of_a_dropped_folder_follow_their_slide_whichever_came_first(
+    viewer, pair, widget: GradeWidget, qtbot, tmp_path: Path, first: str
+) -> None:
+    assert press_and_wait(widget, qtbot)
+    write_results(widget.run.grading, tmp_path / "out")
+    viewer.layers.clear()
+    for path in (pair.he, tmp_path / "out") if first == "slide" else (tmp_path / "out", pair.he):
+        add_layers(viewer, get_reader(str(path))(str(path)))
+    (slide_layer,) = slide_layers(viewer)
+    results = [layer for layer in viewer.layers if layer is not slide_layer]
+    assert results
+    before = [on_slide(layer, slide_layer) for layer in results]
+    slide_layer.translate, slide_layer.rotate = (30, 40), 20
+    for layer, place in zip(results, before, strict=True):
+        np.testing.assert_allclose(on_slide(layer, slide_layer), place, atol=1e-6)
+
+
+def test_results_choose_none_of_two_slides_of_their_name(viewer, pair) -> None:
+    slides = add_layers(viewer, read_slides(pair.he) + read_slides(pair.he))
+    results = a_layer(viewer)
+    results.metadata["napari_hmkd"] = {"slide_name": slide_of(slides[0]).name}
+    lay_results_over(viewer.layers)
+    for layer in slides:
+        layer.translate = (30, 40)
+    np.testing.assert_allclose(results.data_to_world((0, 0)), (0, 0))
 
 
 def test_a_slide_forgets_a_layer_that_is_gone(viewer, pair) -> None:

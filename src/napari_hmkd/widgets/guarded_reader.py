@@ -15,6 +15,7 @@ from napari.utils.notifications import show_info
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
+from napari_hmkd.widgets.overlay import lay_results_over
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_of
@@ -49,6 +50,7 @@ def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
 
 
 def _guard_new(event: Any) -> None:
-    """Watch a layer that was added, if it shows a slide."""
+    """Watch a layer that was added, if it shows a slide; results may find theirs now."""
     if slide_of(event.value) is not None:
         watch_slide(event.value)
+    lay_results_over(list(event.source))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -23,6 +23,19 @@ def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> No
     if (former := _ties.pop(layer, None)) is not None:
         former.cut()
     _ties[layer] = _Tie(layer, slide_layer)
+
+
+def lay_results_over(layers: Sequence[napari.layers.Layer]) -> None:
+    """Lay results that were read from a folder over the slide of their name, if one is open.
+
+    Those that lie over one already stay there, and where several slides have that name, none is chosen.
+    """
+    slides = [(layer, slide.name) for layer in layers if (slide := slide_of(layer)) is not None]
+    for layer in layers:
+        named = layer.metadata.get("napari_hmkd", {}).get("slide_name")
+        own = [slide_layer for slide_layer, name in slides if name == named]
+        if len(own) == 1 and not (layer in _ties and _ties[layer].holds):
+            lay_over(layer, own[0])
 
 
 class _Tie:
@@ -49,6 +62,11 @@ class _Tie:
         moved[:2, 2] = origin
         if not np.allclose(layer.affine.affine_matrix[-3:, -3:], moved):
             layer.affine = moved
+
+    @property
+    def holds(self) -> bool:
+        """Whether the slide's layer is still there."""
+        return self._slide_layer() is not None
 
     def cut(self) -> None:
         """Follow no more."""
