@@ -17,7 +17,10 @@ from napari_hmkd.training.tiles import GRADE_NAMES, RESEARCH_NOTICE
 LIMITS = 0.0, 2.0
 """Of the colours, in all tiles and epochs; 1 is received where all tokens are looked at alike."""
 _WHO = ("teacher", "student")
-_CELL_INCHES, _MARGIN_INCHES, _DPI, _FONT = 1.4, 0.9, 96, 8
+_DPI, _FONT = 96, 8
+# In inches. Where all sizes are known, none has to be found, which takes longer than to draw.
+_CELL, _GAP, _LEFT, _RIGHT, _TOP, _BOTTOM = 1.3, 0.22, 0.3, 0.2, 0.55, 1.0
+_BAR_BOTTOM, _BAR_HEIGHT = 0.6, 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,22 +61,42 @@ def draw_tiles(tiles: Sequence[WatchedTile], title: str, notice: str) -> bytes:
     """
     levels = range(len(tiles[0].agreement))
     columns = ("H&E", *(f"{who}, level {level}" for level in levels for who in _WHO))
-    height = _MARGIN_INCHES + _CELL_INCHES * len(tiles)
-    width = _MARGIN_INCHES + _CELL_INCHES * len(columns)
-    figure = Figure(figsize=(width, height), layout="compressed")
-    axes = figure.subplots(len(tiles), len(columns), squeeze=False)
+    figure, axes = _grid(len(tiles), len(columns))
     for place, name in zip(axes[0], columns, strict=True):
         place.set_title(name, fontsize=_FONT)
     for row, tile in zip(axes, tiles, strict=True):
         scale = _row(row, tile)
-    bar = figure.colorbar(scale, ax=axes[:, 1:], location="bottom", aspect=40, pad=0.03)
-    bar.set_label("received attention (1: all tokens are looked at alike)", fontsize=_FONT)
-    bar.ax.tick_params(labelsize=_FONT)
+    _colour_bar(figure, scale)
     figure.suptitle(title, fontsize=_FONT + 2)
     figure.supxlabel(notice or RESEARCH_NOTICE, fontsize=_FONT - 1)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     return png.getvalue()
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, NDArray[np.object_]]:
+    """A figure with axes (rows, columns) of equal squares."""
+    width = _LEFT + _RIGHT + _CELL * columns + _GAP * (columns - 1)
+    height = _TOP + _BOTTOM + _CELL * rows + _GAP * (rows - 1)
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(
+        rows, columns, squeeze=False,
+        gridspec_kw={
+            "left": _LEFT / width, "right": 1 - _RIGHT / width, "wspace": _GAP / _CELL,
+            "bottom": _BOTTOM / height, "top": 1 - _TOP / height, "hspace": _GAP / _CELL,
+        },
+    )  # fmt: skip
+    return figure, axes
+
+
+def _colour_bar(figure: Figure, scale: AxesImage) -> None:
+    """What the colours mean, below the maps."""
+    width, height = figure.get_size_inches()
+    left = (_LEFT + _CELL + _GAP) / width
+    place = (left, _BAR_BOTTOM / height, 1 - _RIGHT / width - left, _BAR_HEIGHT / height)
+    bar = figure.colorbar(scale, cax=figure.add_axes(place), orientation="horizontal")
+    bar.set_label("received attention (1: all tokens are looked at alike)", fontsize=_FONT)
+    bar.ax.tick_params(labelsize=_FONT)
 
 
 def _row(axes: Sequence[Axes], tile: WatchedTile) -> AxesImage:

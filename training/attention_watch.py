@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import agreement, received_attention
+from napari_hmkd.model.attention_rows import as_matrix
 from napari_hmkd.model.outputs import Matrices
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.data import Batch, TileData
@@ -141,7 +142,9 @@ def _lessons(task: StudentTask, data: TileData) -> Iterator[_Lesson]:
         batch = held[position].to(task.device)
         attention = task.lesson(batch, attention=True).attention
         assert attention is not None
-        yield _Lesson(data.tiles[held.indices[position]].name, batch, attention.he)
+        yield _Lesson(
+            data.tiles[held.indices[position]].name, batch, tuple(map(as_matrix, attention.he))
+        )
 
 
 def _look(task: StudentTask, lesson: _Lesson) -> WatchedTile:

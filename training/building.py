@@ -68,6 +68,8 @@ def make_task(
         set_recompute(network, settings.engine.recompute)
         return TeacherTask(network, card, settings.optimiser)
     network, card = _student(card, settings)
+    if guide is not None:
+        set_recompute(guide.network, settings.engine.recompute)
     method = make_method(settings.distillation, network, guide, source.tile_px)
     return StudentTask(network, card, settings.optimiser, method, guide)
 

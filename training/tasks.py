@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard, TeacherOutput
+from napari_hmkd.model.attention_rows import Kept
 from napari_hmkd.training.config import OptimiserSettings
 from napari_hmkd.training.data import Batch
 from napari_hmkd.training.graders import Grader
@@ -191,12 +192,12 @@ class StudentTask(GradingTask):
 
     def parts(self, batch: Batch) -> Parts:
         """The terms of the method."""
-        attention = self.method.needs_attention
+        attention: Kept = "rows" if self.method.needs_attention else False
         student = self.network(self.card.normalise(batch.he), attention=attention)
         taught = self.lesson(batch, attention) if self.method.needs_teacher else None
         return self.method.parts(student, taught, batch.grade)
 
-    def lesson(self, batch: Batch, attention: bool = False) -> TeacherOutput:
+    def lesson(self, batch: Batch, attention: Kept = False) -> TeacherOutput:
         """What the teacher says, without gradients."""
         assert self.teacher is not None
         assert self.teacher_card is not None

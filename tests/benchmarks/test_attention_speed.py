@@ -1,7 +1,8 @@
 """Grading tiles with attention by blocks of rows, beside the formula's whole planes.
 
-Both are the student with the same weights on the same tiles; only `attention_form` differs. They are
-measured in a process of their own, with memory as the system has it, where each plane is fresh memory,
+Both are the student with the same weights on the same tiles. Ours computes attention by blocks of rows,
+in threads that compute tiles of their own (`in_threads`), as grading does; the other runs as torch does
+by itself. They are measured in a process of their own, with memory as the system has it, where each plane is fresh memory,
 and in one with memory that is kept (`keep_freed_memory`), as in our command lines. The floor is what the
 arithmetic of a form would take at the rate of a large matrix product in the same process.
 
@@ -11,6 +12,8 @@ bound that leaves room. On a machine that does nothing else
     HMKD_BENCHMARK=full OMP_NUM_THREADS=2 pytest -s tests/benchmarks/test_attention_speed.py
 
 holds the published size to 0.4 of the time for one tile, and to no more for a tile of a batch.
+
+Where there is a GPU, Triton's kernels are measured beside whole planes there, under autocast.
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
-from tests.benchmarks.timing import FULL, TOLERANCE, interleaved, print_table, time_ratio
+from tests.benchmarks.timing import FULL, MB, TOLERANCE, interleaved, print_table, time_ratio
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.model import build_student
+from napari_hmkd.model.sharing import in_threads
 from napari_hmkd.model.student import Student
 
 WIDTH = 1.0 if FULL else 0.5
@@ -52,12 +56,14 @@ class Measured:
 def measure() -> dict[tuple[str, int], Measured]:
     """Both forms on all batches, interleaved; in whatever process this is called."""
     torch.set_num_threads(THREADS)
-    tiles = torch.randn(max(BATCHES), 3, TILE_PX, TILE_PX)
-    students = {form: make_student(form) for form in ("auto", "plain")}
+    tiles = torch.randn(max(BATCHES), TILE_PX, TILE_PX, 3).permute(
+        0, 3, 1, 2
+    )  # as slides have them
+    ways = {"auto": partial(in_threads, make_student("auto")), "plain": make_student("plain")}
     jobs = {
-        (form, batch): partial(student, tiles[:batch])
+        (form, batch): partial(way, tiles[:batch])
         for batch in BATCHES
-        for form, student in students.items()
+        for form, way in ways.items()
     }
     with torch.inference_mode():
         floors_s = {name: products(job) / product_rate() for name, job in jobs.items()}
@@ -119,3 +125,56 @@ def test_blocks_of_rows_are_faster_than_whole_planes(memory: str) -> None:
         assert time_ratio(alone.seconds, found["plain", 1].seconds).low <= MOST
     for batch in BATCHES:
         assert time_ratio(found["auto", batch].seconds, alone.seconds).low <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class MeasuredOnGpu:
+    """A form on a batch: seconds per tile of each round, and the most memory it takes above the weights'."""
+
+    seconds: np.ndarray
+    peak_mb: float
+
+
+def measure_on_gpu(batch: int) -> dict[str, MeasuredOnGpu]:
+    """Both forms on a batch, interleaved, after a round in which kernels are compiled."""
+    tiles = torch.randn(batch, 3, TILE_PX, TILE_PX, device="cuda")
+    jobs = {form: partial(make_student(form).cuda(), tiles) for form in ("triton", "plain")}
+
+    def seconds(job: Callable[[], object], _round: int = 0) -> float:
+        torch.cuda.synchronize()
+        return timed(lambda: (job(), torch.cuda.synchronize()))
+
+    peaks_mb = {}
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        for form, job in jobs.items():
+            job()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            job()
+            peaks_mb[form] = (torch.cuda.max_memory_allocated() - before) / MB
+        found = interleaved({form: partial(seconds, job) for form, job in jobs.items()})
+    return {form: MeasuredOnGpu(found[form] / batch, peaks_mb[form]) for form in jobs}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.parametrize("batch", BATCHES)
+def test_triton_is_no_slower_than_whole_planes_on_a_gpu(batch: int) -> None:
+    found = measure_on_gpu(batch)
+    plain = found["plain"]
+    print_table(
+        f"student of width {WIDTH:g}, {batch} tiles of {TILE_PX} px, bfloat16, "
+        f"{torch.cuda.get_device_name()}",
+        ["attention", "tiles/s", "peak, MB", "time over whole planes"],
+        [
+            [
+                form,
+                f"{1 / np.median(one.seconds):.0f}",
+                f"{one.peak_mb:.0f}",
+                str(time_ratio(one.seconds, plain.seconds)),
+            ]
+            for form, one in found.items()
+        ],
+    )
+    assert time_ratio(found["triton"].seconds, plain.seconds).low <= TOLERANCE
+    assert found["triton"].peak_mb < plain.peak_mb

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_hmkd.model import ModelCard, import_published
+from napari_hmkd.model import ModelCard, import_published, score_rows
+from napari_hmkd.model.planes import MAPS
 
 Shapes = dict[str, list[int]]
 
@@ -94,3 +95,19 @@ def parity_tiles(parity_input: Callable) -> Callable[[str, int, int], torch.Tens
 def card() -> ModelCard:
     """A card of a narrow student."""
     return ModelCard(name="tiny", role="student", width=0.5, mpp=0.92, tile_px=512)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many torch may use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training's blocks have three rows of 20 tokens, more of fewer and less of more tokens."""
+    monkeypatch.setattr(score_rows, "BLOCK_ELEMENTS", 3 * MAPS * 20)
+    monkeypatch.setattr(score_rows, "LEAST_ROWS", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -22,15 +22,6 @@ CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
 DTYPES = sorted(CLOSE, key=str)
 
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-@pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """How many torch may use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def assert_same(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from napari_hmkd.model import ModelCard, build_teacher, save
-from napari_hmkd.model.shapes import answer_shapes
 from napari_hmkd.training.tiles import GRADE_NAMES, Tile
 
 WriteFolder = Callable[..., Path]
@@ -57,28 +53,6 @@ def tiles_of_patients(*grades: Sequence[int]) -> list[Tile]:
         for patient, ofpatient in enumerate(grades)
         for number, grade in enumerate(ofpatient)
     ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def shapes_found_once() -> Iterator[None]:
-    """Half a second in each run of training goes into shapes that are those of the run before."""
-    if find_spec("lightning") is None:  # without the extra `train` nothing is trained
-        yield
-        return
-    from napari_hmkd.training.methods import registry
-
-    found: dict[tuple[object, ...], Any] = {}
-
-    def answer(network: nn.Module, tile_px: int) -> Any:
-        weights = ((name, *weight.shape) for name, weight in network.named_parameters())
-        key = (type(network), tile_px, *weights)
-        if key not in found:
-            found[key] = answer_shapes(network, tile_px)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "answer_shapes", answer)
-        yield
 
 
 @pytest.fixture(scope="module")

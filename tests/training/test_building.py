@@ -81,6 +81,7 @@ def test_teacher_and_student_are_each_fed_by_their_own_card(tmp_path: Path) -> N
         task.parts(batch)
         torch.testing.assert_close(fed["teacher"], card.normalise(batch.he))
         torch.testing.assert_close(fed.pop("student"), 2 * scaled - 1)
-        for grade in (task.logits, Grader(task.network, task.card).logits):
-            grade(batch)
+        grader = Grader(task.network, task.card)
+        for grade in (lambda: task.logits(batch), lambda: grader.logits(batch.he, batch.ihc)):
+            grade()
             torch.testing.assert_close(fed.pop("student"), 2 * scaled - 1)

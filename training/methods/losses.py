@@ -11,8 +11,10 @@ import torch
 from torch.nn import functional
 
 from napari_hmkd.model import discrepancy
+from napari_hmkd.model.attention_rows import AttentionRows, Level, as_matrix
 from napari_hmkd.model.closeness import TEMPERATURE, cosine_loss, logits_kl
-from napari_hmkd.model.outputs import Matrices
+from napari_hmkd.model.outputs import Levels
+from napari_hmkd.model.row_distance import row_distance
 
 __all__ = [
     "TEMPERATURE",
@@ -29,24 +31,29 @@ def cross_entropy(logits: torch.Tensor, grade: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits.float(), grade)
 
 
-def attention_losses(student: Matrices, teacher: Matrices) -> torch.Tensor:
+def attention_losses(student: Levels, teacher: Levels) -> torch.Tensor:
     """(1/B) sum_i || u(A_s^i) - u(A_t^i) ||^2 of each level, a tensor (levels,).
 
     Parameters
     ----------
-    student, teacher : tuple of torch.Tensor
-        The raw matrices (B, N, N) of each level; of the teacher those of H&E.
+    student, teacher : tuple of torch.Tensor or AttentionRows
+        The raw matrices (B, N, N) of each level, or their rows; of the teacher those of H&E.
 
     Raises
     ------
     ValueError
         If the levels or their shapes differ.
     """
-    return torch.stack(
-        [discrepancy(s, t).sum(dim=(1, 2)).mean() for s, t in zip(student, teacher, strict=True)]
-    )
+    return torch.stack([_distance(s, t).mean() for s, t in zip(student, teacher, strict=True)])
 
 
-def attention_loss(student: Matrices, teacher: Matrices) -> torch.Tensor:
+def _distance(student: Level, teacher: Level) -> torch.Tensor:
+    """Of each tile, (B,)."""
+    if isinstance(student, AttentionRows):
+        return row_distance(student, teacher)
+    return discrepancy(student, as_matrix(teacher)).sum(dim=(1, 2))
+
+
+def attention_loss(student: Levels, teacher: Levels) -> torch.Tensor:
     """The sum over the levels of `attention_losses`."""
     return attention_losses(student, teacher).sum()

@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import TimmStudent
-from napari_hmkd.model.shapes import answer_shapes
+from napari_hmkd.model.shapes import answer_widths
 from napari_hmkd.training.config import DistillationSettings, Method
 from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.methods.alone import Alone
@@ -75,8 +75,8 @@ def make_method(
         raise _no_teacher(settings)
     if settings.method is Method.FITNETS:
         assert teacher is not None
-        shapes = (answer_shapes(network, tile_px) for network in (student, teacher.network))
-        return FitNets(settings, *(shape.maps[MIDDLE].shape[1] for shape in shapes))
+        both = (answer_widths(network, tile_px) for network in (student, teacher.network))
+        return FitNets(settings, *(widths.maps[MIDDLE] for widths in both))
     return WITHOUT_LAYERS[settings.method](settings)
 
 
@@ -107,9 +107,7 @@ def _hmkd(
         )
     if "cosine" not in method.weights:
         return method
-    own, taught = (
-        answer_shapes(network, tile_px).pooled.shape[1] for network in (student, teacher.network)
-    )
+    own, taught = (answer_widths(network, tile_px).pooled for network in (student, teacher.network))
     return method if own == taught else Hmkd(settings, nn.Linear(own, taught))
 
 

@@ -17,7 +17,8 @@ from napari_hmkd.device import device_errors, device_of, mixed_precision
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.model import ModelCard
-from napari_hmkd.model.shapes import answer_shapes
+from napari_hmkd.model.shapes import answer_shapes, answer_widths
+from napari_hmkd.model.sharing import in_threads
 from napari_hmkd.model.tensors import check_tensors
 from napari_hmkd.model.timm_networks import PREFIX, create, read_weights, refusals
 
@@ -81,10 +82,14 @@ class Encoder:
             If torch fails, for want of memory or otherwise.
         """
         device = device_of(self.model.network)
-        with device_errors(device), torch.inference_mode(), mixed_precision(device, precision):
-            pixels = torch.from_numpy(tiles).to(device)
-            features = self.model.network(self.model.card.normalise(pixels))
-            return features.float().cpu().numpy()
+
+        def features(pixels: torch.Tensor) -> torch.Tensor:
+            with mixed_precision(device, precision):
+                return self.model.network(self.model.card.normalise(pixels)).float()
+
+        with device_errors(device), torch.inference_mode():
+            parts = in_threads(features, torch.from_numpy(tiles).to(device))
+            return torch.cat(parts).cpu().numpy()
 
 
 def find_encoder(
@@ -122,7 +127,11 @@ def find_encoder(
                 f"leave them out, or name a network of timm as {PREFIX}NAME"
             )
         student = open_model(name)
-        return _encoder(_Pooled(student.network), student.card, student.path)
+        features = _Pooled(student.network).eval()
+        return Encoder(
+            OpenModel(features, student.card, student.path),
+            answer_widths(student.network, student.card.tile_px).pooled,
+        )
     if weights is None:
         raise ModelError(
             f"asked for the encoder {name} without its weights, and nothing is downloaded; give their file with "
@@ -183,7 +192,10 @@ def _timm_encoder(name: str, weights: Path, tile_px: int, mpp: float) -> Encoder
     if said.get("fixed_input_size"):
         network = _Resized(network, said["input_size"][-1])
     with refusals(name, _REFUSAL):
-        return _encoder(network, card, weights)
+        shape = answer_shapes(network, card.tile_px).shape
+        if len(shape) != 2:
+            raise ValueError(f"it answers a tile with the shape {tuple(shape)}")
+    return Encoder(OpenModel(network.eval(), card, weights), shape[1])
 
 
 def _config_beside(weights: Path, name: str) -> Mapping[str, Any]:
@@ -204,10 +216,3 @@ def _config_beside(weights: Path, name: str) -> Mapping[str, Any]:
             f"asked for the encoder {PREFIX}{name}, but {path} says that {weights.name} is {architecture}; name that"
         )
     return found
-
-
-def _encoder(network: nn.Module, card: ModelCard, path: Path) -> Encoder:
-    shape = answer_shapes(network, card.tile_px).shape
-    if len(shape) != 2:
-        raise ValueError(f"it answers a tile with the shape {tuple(shape)}")
-    return Encoder(OpenModel(network.eval(), card, path), shape[1])

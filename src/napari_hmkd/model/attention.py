@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, widened
 
 
 def unit_squares(attention: torch.Tensor) -> torch.Tensor:
@@ -24,10 +24,11 @@ def unit_squares(attention: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        float32 (B, N, N), not negative, of norm one for each tile; 0 where A is all 0.
+        float32, or float64 of such, (B, N, N), not negative, of norm one for each tile; 0 where A is
+        all 0.
     """
     with float32_island(attention):
-        a = attention.float()
+        a = widened(attention)
         # u does not change with the scale of A, so a constant one keeps A^4 within float32.
         scale = a.detach().abs().amax(dim=(1, 2), keepdim=True)
         squares = (a / torch.where(scale > 0, scale, 1)).square()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import trunc_normal_
 from torch import nn
 
 from napari_hmkd.model.precision import float32_island, wide_range
@@ -108,6 +107,9 @@ class Head(nn.Module):
 
 def initialise(module: nn.Module) -> None:
     """Published initialisation of one layer, for `nn.Module.apply`: norms stay at 1 and 0."""
+    # Loaded here: timm takes longer than torch, and finished networks need none of it.
+    from timm.layers import trunc_normal_
+
     if isinstance(module, nn.Conv2d | nn.Linear):
         trunc_normal_(module.weight, std=0.02 if isinstance(module, nn.Conv2d) else 0.01)
         if module.bias is not None:

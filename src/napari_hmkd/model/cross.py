@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from napari_hmkd.model.attention_rows import Kept, Level
 from napari_hmkd.model.blocks import NormedMlp, SeparableConv
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
@@ -26,8 +27,8 @@ class StainAttention(nn.Module):
         self.mlp = NormedMlp(channels)
 
     def attended(
-        self, normed: torch.Tensor, query: torch.Tensor, keep: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        self, normed: torch.Tensor, query: torch.Tensor, keep: Kept
+    ) -> tuple[torch.Tensor, Level | None]:
         """What `query` gathers from this stain.
 
         Parameters
@@ -36,8 +37,8 @@ class StainAttention(nn.Module):
             (B, C, h, w), this stain after `norm`.
         query : torch.Tensor
             (B, C, h, w), from either stain.
-        keep : bool
-            Whether A is asked for.
+        keep : bool or "rows"
+            Whether A is asked for, and whether `AttentionRows` will do.
 
         Returns
         -------
@@ -58,8 +59,8 @@ class CrossBlock(nn.Module):
         self.ihc = StainAttention(channels)
 
     def forward(
-        self, he: torch.Tensor, ihc: torch.Tensor, keep: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        self, he: torch.Tensor, ihc: torch.Tensor, keep: Kept
+    ) -> tuple[torch.Tensor, torch.Tensor, Level | None, Level | None]:
         """Both stains (B, C, h, w) -> both stains, then A of H&E and of IHC (B, N, N), if to keep."""
         he_normed, ihc_normed = self.he.norm(he), self.ihc.norm(ihc)
         he_query, ihc_query = self.he.query(he_normed), self.ihc.query(ihc_normed)
@@ -78,7 +79,7 @@ class DistilledBlock(nn.Module):
         super().__init__()
         self.he = StainAttention(channels)
 
-    def forward(self, he: torch.Tensor, keep: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, he: torch.Tensor, keep: Kept) -> tuple[torch.Tensor, Level | None]:
         """H&E (B, C, h, w) -> H&E, and its A (B, N, N), if it is to be kept."""
         normed = self.he.norm(he)
         gain, attention = self.he.attended(normed, self.he.query(normed), keep)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from napari_hmkd.model.attention_rows import Kept, Level, rows_as_they_are
 from napari_hmkd.model.planes import MAPS, AttentionForm, AttentionPlanes, attend
 from napari_hmkd.model.row_blocks import attend_by_blocks
-from napari_hmkd.model.row_gradients import attend_by_rows, attention_by_rows
+from napari_hmkd.model.row_gradients import attend_by_rows, attend_with_rows
+from napari_hmkd.model.triton_attention import DTYPES, attend_by_triton, load_kernels
 
 TOKENS_PER_CHANNEL = 12
 """From so many on, products of channels with channels, from which `attend_by_rows` has the scores'
@@ -19,8 +21,8 @@ def gather(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    keep: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    keep: Kept = False,
+) -> tuple[torch.Tensor, Level | None]:
     """What queries gather from the values of the keys they look at.
 
     Parameters
@@ -31,20 +33,29 @@ def gather(
         As `AttentionPlanes.forward` takes them.
     value : torch.Tensor
         (B, C, h, w).
-    keep : bool
-        Whether A is asked for, too.
+    keep : bool or "rows"
+        Whether A is asked for, too; "rows" is for who only compares it with another one.
 
     Returns
     -------
     tuple
-        A v, float32 (B, C, h, w), and A, float32 (B, N, N) or None.
+        A v, float32 (B, C, h, w), and A, float32 (B, N, N) or None; `AttentionRows` if "rows" were
+        asked for, and memory is to be saved.
     """
+    if planes.form == "triton" and _only_answers(planes) and key.dtype in DTYPES:
+        return attend_by_triton(planes, query, key, value, bool(keep))
+    to_rows = keep == "rows" and planes.form == "auto" and _saves_planes(planes, key)
     if planes.form == "auto" and _by_blocks(planes, key):
-        return attend_by_blocks(planes, query, key, value, keep)
-    by_rows = planes.form == "auto" and _by_rows(planes, key)
-    if by_rows and not keep:
-        return attend_by_rows(planes, query, key, value), None
-    attention = attention_by_rows(planes, query, key) if by_rows else planes(query, key)
+        if to_rows:
+            out, _ = attend_by_blocks(planes, query, key, value)
+            return out, rows_as_they_are(planes, query, key)
+        return attend_by_blocks(planes, query, key, value, bool(keep))
+    if planes.form == "auto" and planes.again and _saves_planes(planes, key):
+        if to_rows:
+            return attend_with_rows(planes, query, key, value)
+        if not keep:
+            return attend_by_rows(planes, query, key, value), None
+    attention = planes(query, key)
     return attend(attention, value), attention if keep else None
 
 
@@ -55,12 +66,20 @@ def set_attention_form(network: nn.Module, form: AttentionForm) -> None:
     ----------
     network : torch.nn.Module
         A teacher or a student.
-    form : {"auto", "plain"}
+    form : {"auto", "plain", "triton"}
         "plain" computes whole planes, as the formula reads. "auto" does so only where nothing faster is
         known: on a CPU, in evaluation and without gradients, it goes by blocks of rows
         (`attend_by_blocks`), and in training, where planes are to be computed twice, by such blocks
-        with gradients (`attend_by_rows`).
+        with gradients (`attend_by_rows`). "triton" goes, on a CUDA device, in evaluation and without
+        gradients, by Triton's kernels (`attend_by_triton`), and computes whole planes in training.
+
+    Raises
+    ------
+    DeviceError
+        If "triton" is asked for, and not installed. On another device the network's answer raises it.
     """
+    if form == "triton":
+        load_kernels()
     for module in network.modules():
         if isinstance(module, AttentionPlanes):
             module.form = form
@@ -72,15 +91,23 @@ def _by_blocks(planes: AttentionPlanes, key: torch.Tensor) -> bool:
     On a CPU, where they stay in the cache. They have no gradients, and their loop would be unrolled by
     those who record what a network does.
     """
-    return not planes.training and not torch.is_grad_enabled() and _loops_on_cpu(key)
+    return _only_answers(planes) and _loops_on_cpu(key)
 
 
-def _by_rows(planes: AttentionPlanes, key: torch.Tensor) -> bool:
-    """Whether training is to save memory, and does so faster without planes."""
+def _saves_planes(planes: AttentionPlanes, key: torch.Tensor) -> bool:
+    """Whether memory is to be saved, and is so faster without planes."""
     channels, tokens = key.shape[1] // MAPS, key.shape[2] * key.shape[3]
-    return planes.again and tokens >= TOKENS_PER_CHANNEL * channels and _loops_on_cpu(key)
+    return planes.recompute and tokens >= TOKENS_PER_CHANNEL * channels and _loops_on_cpu(key)
 
 
 def _loops_on_cpu(key: torch.Tensor) -> bool:
-    recorded = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return key.device.type == "cpu" and not recorded
+    return key.device.type == "cpu" and not _recorded()
+
+
+def _only_answers(planes: AttentionPlanes) -> bool:
+    """Whether a network answers, and neither gradients nor a record of what it does are wanted."""
+    return not planes.training and not torch.is_grad_enabled() and not _recorded()
+
+
+def _recorded() -> bool:
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_hmkd.model.attention_rows import Level
+
 Matrices = tuple[torch.Tensor, ...]
+Levels = tuple[Level, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,14 +29,15 @@ class StudentOutput:
         the distilled block where there is one.
     attention : tuple of torch.Tensor or None
         Where asked for: the raw matrices A of levels 0, 1, 2, each float32 (B, N, N), rows the
-        query tokens, columns the key tokens. Rows do not sum to one; values may be negative.
+        query tokens, columns the key tokens. Rows do not sum to one; values may be negative. Where
+        "rows" were asked for, `AttentionRows` may stand for them.
     """
 
     logits: torch.Tensor
     pooled: torch.Tensor
     embedding: torch.Tensor
     maps: tuple[torch.Tensor, ...]
-    attention: Matrices | None = None
+    attention: Levels | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +52,8 @@ class TeacherAttention:
         Rows are H&E query tokens, columns IHC key tokens.
     """
 
-    he: Matrices
-    ihc: Matrices
+    he: Levels
+    ihc: Levels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

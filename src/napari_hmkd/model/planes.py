@@ -9,14 +9,15 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
 from napari_hmkd.model.precision import float32_island, widened
 
 MAPS = 4
-AttentionForm = Literal["auto", "plain"]
+AttentionForm = Literal["auto", "plain", "triton"]
 """How attention is computed: "auto" is the fastest way to the same numbers where there is another one
-than the formula's own, which is "plain"."""
+than the formula's own, which is "plain"; "triton" is a GPU's, which is not measured yet."""
 
 SCORE_LIMIT = 1e4
 """Largest score S. The reference networks and the demo student on its own tissue stay below 1. On
@@ -62,6 +63,15 @@ class AttentionPlanes(nn.Module):
             mixed = self._kept(self._mixed, query, key) if self.again else self._mixed(query, key)
             return self._kept(self._merged, mixed) if self.again else self._merged(mixed)
 
+    def folded_mix(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mixing convolution with its norm as in evaluation: weight (4, 4, 3, 3), bias (4,)."""
+        norm = self.norm
+        statistics = norm.get_buffer("running_mean"), norm.get_buffer("running_var"), norm.eps
+        weight, bias = fuse_conv_bn_weights(
+            self.mix.weight, None, *statistics, norm.weight, norm.bias
+        )
+        return weight, bias
+
     @property
     def again(self) -> bool:
         """Whether a step of training is under way that computes planes again for the gradient."""
@@ -98,7 +108,8 @@ class AttentionPlanes(nn.Module):
 def set_recompute(network: nn.Module, recompute: bool) -> None:
     """Choose for all attention of a network whether training computes its planes twice.
 
-    Numbers stay the same but for rounding; memory per tile and speed change. Evaluation is not touched.
+    Numbers stay the same but for rounding; memory per tile and speed change. Evaluation is not touched,
+    but for A that is only compared: where its rows will do, they are computed twice as well.
     """
     for module in network.modules():
         if isinstance(module, AttentionPlanes):

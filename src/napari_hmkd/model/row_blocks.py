@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from itertools import product
 
 import torch
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes
 from napari_hmkd.model.precision import float32_island, widened
@@ -92,11 +91,8 @@ class _Block:
     """
 
     def __init__(self, planes: AttentionPlanes, tiles: int, rows: int, key: torch.Tensor) -> None:
-        tokens, norm = key.shape[3], planes.norm
-        statistics = (norm.get_buffer("running_mean"), norm.get_buffer("running_var"), norm.eps)
-        weight, bias = fuse_conv_bn_weights(
-            planes.mix.weight, None, *statistics, norm.weight, norm.bias
-        )
+        tokens = key.shape[3]
+        weight, bias = planes.folded_mix()
         self._rows, self._tokens = rows, tokens
         held = rows + 2 * HALO
         computed = tiles * held - 2  # what lies between two tiles means nothing

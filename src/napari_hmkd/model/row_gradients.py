@@ -1,16 +1,19 @@
 """Attention that is trained without its N x N planes: what a gradient needs is computed again by rows.
 
-Nothing is kept but queries, keys and values, and A where it is asked for. Where it is not, only one
-of the operator's three parts is N x N:
+Nothing is kept but queries, keys and values. Where A is only to weigh values, one of the operator's
+three parts is N x N:
 
 - mean and variance of the mixed scores, from products of tokens with tokens (`score_moments`);
 - softmax and its product with the scores, a block of rows at a time (`_Weighed`);
 - the last convolution, which is linear, and so can shift values and results instead of planes.
+
+Where A is compared with a teacher's as well, its own rows are needed, and computed (`_Attended`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,11 +22,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from napari_hmkd.model.merged_rows import MergedRows
-from napari_hmkd.model.planes import MAPS, AttentionPlanes
+from napari_hmkd.model.attention_rows import AttentionBlock, AttentionRows
+from napari_hmkd.model.planes import AttentionPlanes
 from napari_hmkd.model.precision import float32_island, widened
+from napari_hmkd.model.row_distance import Comparison
 from napari_hmkd.model.score_moments import score_moments
-from napari_hmkd.model.score_rows import ScoreRows
+from napari_hmkd.model.score_rows import ScoreRows, tokens_of
 from napari_hmkd.model.sharing import share_out
 
 Gradients = tuple[torch.Tensor, ...]
@@ -49,7 +53,7 @@ def attend_by_rows(
         float32 (B, C, h, w); float64 of float64 queries.
     """
     with float32_island(key):
-        q, k = _tokens(query, key)
+        q, k = tokens_of(query, key)
         weight, bias = _normed_mix(planes, q, k)
         values = _shifted_values(planes.merge.weight[0], widened(value).flatten(2))
         parts = _Weighed.apply(q.transpose(2, 3), k, weight, bias, values)
@@ -58,36 +62,21 @@ def attend_by_rows(
     return out.transpose(1, 2).unflatten(2, value.shape[2:])
 
 
-def attention_by_rows(
-    planes: AttentionPlanes, query: torch.Tensor, key: torch.Tensor
-) -> torch.Tensor:
-    """A as `AttentionPlanes` in training defines it, with gradients, and nothing N x N kept but it.
+def attend_with_rows(
+    planes: AttentionPlanes, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, AttentionRows]:
+    """A v as `attend_by_rows`, and A, to be compared with a teacher's by `row_distance`.
 
-    Parameters
-    ----------
-    planes, query, key
-        As `attend_by_rows` takes them.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 (B, N, N); float64 of float64 queries.
+    The gradients of both are formed of the same rows, which are computed once for them.
     """
     with float32_island(key):
-        q, k = _tokens(query, key)
-        weight, bias = _normed_mix(planes, q, k)
-        attention: torch.Tensor = _Merged.apply(
-            q.transpose(2, 3), k, weight, bias, planes.merge.weight
-        )
-    return attention
-
-
-def _tokens(query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both as (B, 4, C, N), whose products are the scores."""
-    channels = key.shape[1] // MAPS
-    k = widened(key).unflatten(1, (MAPS, channels)).flatten(3)
-    q = widened(query).unflatten(1, (-1, channels)).flatten(3) * channels**-0.5
-    return q.expand_as(k), k
+        q, k = tokens_of(query, key)
+        mix = _normed_mix(planes, q, k)
+        of = (q.transpose(2, 3), k, *mix, planes.merge.weight)
+        compared: list[Comparison] = []
+        out, mark = _Attended.apply(compared, *of, widened(value).flatten(2))
+    rows = replace(AttentionRows.of(*of), mark=mark, compared=compared)
+    return out.unflatten(2, value.shape[2:]), rows
 
 
 def _normed_mix(
@@ -180,56 +169,62 @@ class _Weighed(torch.autograd.Function):
                     near = grad[t, first:stop]
                     of_values[t].addmm_(weighed.flatten(1).T, near)
                     torch.mm(near, values[t].T, out=rows.of_weighed[: len(near)].flatten(1))
-                    rows.unweigh(len(near), of_weight[t], of_bias[t])
-                    rows.unscore(q[t], k[t], first, of_q[t], of_k[t])
+                    rows.unweigh(slice(0, len(near)), of_weight[t], of_bias[t])
+                    rows.unscore(q[t], k[t], first, stop, of_q[t], of_k[t])
 
         with float32_island(k):
             share_out(compute, range(len(k)))
         return of_q, of_k, of_weight.sum(dim=0), of_bias.sum(dim=0), of_values
 
 
-class _Merged(torch.autograd.Function):
-    """A, the convolution of Z softmax(Z), of which no row is kept."""
+class _Attended(torch.autograd.Function):
+    """A v, and the distance of A from a teacher's, of which only the gradient is known here."""
 
     @staticmethod
     def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
-        merge: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
-        """(B, 4, N, C), (B, 4, C, N), (4, 4, 3, 3), (4,) and (1, 4, 3, 3) -> (B, N, N)."""
-        ctx.save_for_backward(q, k, weight, bias, merge)
-        out = k.new_zeros(len(k), k.shape[3], k.shape[3])
+        ctx: Any, compared: list[Comparison], q: torch.Tensor, k: torch.Tensor,
+        weight: torch.Tensor, bias: torch.Tensor, merge: torch.Tensor, v: torch.Tensor,
+    ) -> Gradients:  # fmt: skip
+        """What `AttentionRows` has, and (B, C, N) -> (B, C, N), and 0 for each tile."""
+        ctx.compared = compared
+        ctx.save_for_backward(q, k, weight, bias, merge, v)
+        rows, out = AttentionRows(q, k, weight, bias, merge), torch.empty_like(v)
 
         def compute(tiles: Iterable[int]) -> None:
-            rows = ScoreRows(k, weight, bias)
-            merged = MergedRows(rows.rows, k, merge)
+            block = AttentionBlock(rows)
             for tile in tiles:
-                for first, stop in rows.blocks():
-                    merged.merge(rows.weigh(q[tile], k[tile], first, stop), first, out[tile])
+                for first, stop in block.blocks():
+                    a = block.read(tile, first, stop)
+                    torch.mm(v[tile], a.T, out=out[tile, :, first:stop])
 
         share_out(compute, range(len(k)))
-        return out
+        return out, k.new_zeros(len(k))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
+    def backward(
+        ctx: Any, grad: torch.Tensor, of_distance: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         """Each tile by itself, and what they share is added up in their order."""
-        q, k, weight, bias, merge = ctx.saved_tensors
-        of_q, of_k = torch.zeros_like(q.contiguous()), torch.zeros_like(k.contiguous())
-        of_weight, of_bias, of_merge = (
-            x.new_zeros(len(k), *x.shape) for x in (weight, bias, merge)
-        )
+        *of, v = ctx.saved_tensors
+        rows, of_v, gains = AttentionRows(*of), torch.zeros_like(v), of_distance.tolist()
+        q, k, *shared = of
+        sums = [torch.zeros_like(x.contiguous()) for x in (q, k)]
+        sums += [x.new_zeros(len(k), *x.shape) for x in shared]
 
         def compute(tiles: Iterable[int]) -> None:
-            rows = ScoreRows(k, weight, bias, gradients=True)
-            merged = MergedRows(rows.rows, k, merge)
+            block = AttentionBlock(rows, gradients=True)
+            taught = [(one, one.reader()) for one in ctx.compared]
             for t in tiles:
-                for first, stop in rows.blocks():
-                    weighed = rows.weigh(q[t], k[t], first, stop)
-                    merged.unmerge(grad[t], weighed, first, rows.of_weighed, of_merge[t])
-                    rows.unweigh(stop - first, of_weight[t], of_bias[t])
-                    rows.unscore(q[t], k[t], first, of_q[t], of_k[t])
+                for first, stop in block.blocks():
+                    start, end = block.around(first, stop)
+                    a = block.read(t, start, end)
+                    of_v[t].addmm_(grad[t, :, first:stop], a[first - start : stop - start])
+                    of_a = grad[t, :, start:end].T @ v[t]
+                    for one, read in taught:
+                        one.add_gradient(t, a, read(t, start, end), gains[t], of_a)
+                    block.unread(t, first, stop, of_a, [x[t] for x in sums])
 
         with float32_island(k):
             share_out(compute, range(len(k)))
-        return of_q, of_k, of_weight.sum(dim=0), of_bias.sum(dim=0), of_merge.sum(dim=0)
+        return None, *sums[:2], *(x.sum(dim=0) for x in sums[2:]), of_v

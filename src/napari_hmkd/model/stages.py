@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import make_divisible
 
 GRADES = 4
 EMBEDDING = 128
@@ -11,7 +10,7 @@ EMBEDDING = 128
 PATCH_PX = (32, 2, 2, 2)
 TILE_MULTIPLE_PX = 256
 PUBLISHED_CHANNELS = (48, 96, 224, 448)
-SMALLEST_CHANNELS = 32
+CHANNELS_MULTIPLE, SMALLEST_CHANNELS = 8, 32
 WIDEST = 8.0
 
 
@@ -28,10 +27,11 @@ def stage_channels(width: float) -> tuple[int, ...]:
     """
     if not 0 < width <= WIDEST:
         raise ValueError(f"width must be above 0 and at most {WIDEST:g}, got {width}")
-    return tuple(
-        make_divisible(channels * width, 8, min_value=SMALLEST_CHANNELS, round_limit=0.0)
+    half_up = (
+        int(channels * width / CHANNELS_MULTIPLE + 0.5) * CHANNELS_MULTIPLE
         for channels in PUBLISHED_CHANNELS
     )
+    return tuple(max(channels, SMALLEST_CHANNELS) for channels in half_up)
 
 
 def check_tiles(tiles: torch.Tensor, stain: str) -> None:

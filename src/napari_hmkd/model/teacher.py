@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from napari_hmkd.model.attention_rows import Kept
 from napari_hmkd.model.blocks import Head, initialise
 from napari_hmkd.model.cross import CrossBlock
 from napari_hmkd.model.gather import set_attention_form
@@ -21,6 +22,7 @@ class Teacher(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
+        self.channels = channels
         sizes = list(zip((3, *channels[:-1]), channels, PATCH_PX, DEPTHS, strict=True))
         self.he_stages = nn.ModuleList(Stage(*size) for size in sizes[:-1])
         self.ihc_stages = nn.ModuleList(Stage(*size) for size in sizes[:-1])
@@ -29,7 +31,7 @@ class Teacher(nn.Module):
         self.head = Head(channels[-1], EMBEDDING, GRADES)
 
     def forward(
-        self, he: torch.Tensor, ihc: torch.Tensor, attention: bool = False
+        self, he: torch.Tensor, ihc: torch.Tensor, attention: Kept = False
     ) -> TeacherOutput:
         """Grade normalised, registered tiles.
 
@@ -37,8 +39,9 @@ class Teacher(nn.Module):
         ----------
         he, ihc : torch.Tensor
             (B, 3, s, s) each, normalised as the model card says; s a multiple of 256 px.
-        attention : bool
-            Also return the attention matrices of levels 0, 1, 2; N is (s / 32)^2, / 4, / 16.
+        attention : bool or "rows"
+            Also return the attention matrices of levels 0, 1, 2; N is (s / 32)^2, / 4, / 16. "rows"
+            allows `AttentionRows` in place of large ones, with which `row_distance` saves memory.
 
         Raises
         ------
@@ -72,13 +75,15 @@ def build_teacher(*, width: float = 1.0, attention_form: AttentionForm = "auto")
     ----------
     width : float
         Of the channels; 1.0 is the published size (15.39 M parameters).
-    attention_form : {"auto", "plain"}
+    attention_form : {"auto", "plain", "triton"}
         How it computes attention, which does not change its numbers: see `set_attention_form`.
 
     Raises
     ------
     ValueError
         If `width` is not above 0 and at most 8.
+    DeviceError
+        If "triton" is asked for, and not installed.
     """
     teacher = Teacher(stage_channels(width)).apply(initialise)
     set_attention_form(teacher, attention_form)

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -34,6 +33,8 @@ def create(name: str, refusal: str, **options: Any) -> nn.Module:
     ModelError
         If there is no such network, or it does not take the options.
     """
+    import timm  # takes longer than torch, and this project's own networks need none of it
+
     if not timm.is_model(name):
         near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.4)
         raise ModelError(
@@ -71,10 +72,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     ModelError
         If there is no such file, or it is damaged or of another kind.
     """
+    from timm.models import load_state_dict
+
     if not path.is_file():
         raise ModelError(f"there is no file of weights {path}")
     try:
-        found = timm.models.load_state_dict(str(path), weights_only=True)
+        found = load_state_dict(str(path), weights_only=True)
         return {str(name): torch.as_tensor(tensor) for name, tensor in found.items()}
     except Exception as error:  # a damaged pickle can fail in any way
         raise ModelError(

@@ -1,0 +1,277 @@
+"""Triton's kernels give the numbers of the formula's whole planes.
+
+Triton's interpreter runs them here, which takes 60 ms for each tile of scores, so that tiles are large
+and few. It has no bfloat16 of its own: the kernels then multiply the same numbers as float32, and what
+is rounded to bfloat16 is cut off, where a GPU rounds to the nearest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.model.test_fast_attention import (
+    Inputs,
+    Sizes,
+    all_tensors,
+    make_inputs,
+    make_planes,
+    plainly,
+    run,
+    stirred,
+)
+
+from napari_hmkd import model
+from napari_hmkd.errors import DeviceError
+from napari_hmkd.model import build_student, build_teacher, triton_attention
+from napari_hmkd.model.gather import gather, set_attention_form
+from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes
+
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton (for Linux)")
+needs_cuda = pytest.mark.skipif(
+    find_spec("triton") is None or not torch.cuda.is_available(),
+    reason="needs triton and a CUDA device that torch finds",
+)
+
+CLOSE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
+"""Largest error of A v, relative to the largest value: its sums are of terms rounded by 2^-24, 2^-11
+(float16) and 2^-8 (bfloat16, cut off), of either sign, so that they are larger than the result."""
+DTYPES = sorted(CLOSE, key=str)
+Found = tuple[torch.Tensor, torch.Tensor | None]
+Blocks = tuple[int, int, int]
+LARGE: Blocks = (64, 64, 32)
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[ProcessPoolExecutor]:
+    """A process in which Triton interprets, which is decided when triton is loaded."""
+    if find_spec("triton") is None:
+        pytest.skip("needs triton (for Linux)")
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRITON_INTERPRET", "1")
+            pool.submit(torch.get_num_threads).result()
+        yield pool
+
+
+def by_triton(
+    planes: AttentionPlanes, inputs: Inputs, keep: bool = False, blocks: Blocks = LARGE
+) -> Found:
+    """A v and A as `gather` has them in the form "triton", with blocks of such sides."""
+    planes.form = "triton"
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        for name, size in zip(("ROWS", "COLUMNS", "CHANNELS"), blocks, strict=True):
+            patch.setattr(triton_attention, name, size)
+        return gather(planes, *inputs, keep)
+
+
+def largest_made(planes: AttentionPlanes, inputs: Inputs) -> int:
+    """Elements of the largest tensor that `by_triton` makes, and bytes of those that are interpreted."""
+    with Sizes() as sizes:
+        by_triton(planes, inputs, blocks=(256, 256, 16))
+    return sizes.largest
+
+
+def rounded(inputs: Inputs, dtype: torch.dtype) -> tuple[Inputs, Inputs]:
+    """Inputs of a dtype, and the same numbers as float64."""
+    short = tuple(x.to(dtype) for x in inputs)
+    return short, tuple(x.double() for x in short)  # type: ignore[return-value]
+
+
+def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """The largest, relative to the largest value."""
+    assert found.dtype == torch.float32
+    assert found.shape == wanted.shape
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("grid", "batch", "channels", "query_maps", "blocks"),
+    [
+        ((8, 8), 1, 6, MAPS, (64, 64, 32)),
+        ((8, 9), 1, 24, 1, (64, 32, 16)),
+        ((9, 8), 1, 6, MAPS, (32, 64, 32)),
+        ((12, 12), 1, 48, MAPS, (64, 64, 32)),
+        ((4, 5), 3, 6, 1, (16, 16, 16)),
+    ],
+)
+def test_kernels_agree(
+    interpreter: ProcessPoolExecutor, grid: tuple[int, int], batch: int, channels: int,
+    query_maps: int, blocks: Blocks, dtype: torch.dtype,
+) -> None:  # fmt: skip
+    inputs, exact = rounded(make_inputs(batch, *grid, channels, query_maps), dtype)
+    planes = make_planes(dtype=torch.float32)
+    out, attention = interpreter.submit(by_triton, planes, inputs, False, blocks).result()
+    found = error(out, plainly(planes.double(), exact)[0])
+    print(f"{dtype}, N = {grid[0] * grid[1]}, C = {channels}: {found:.1e}")
+    assert found <= CLOSE[dtype]
+    assert attention is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("grid", "query_maps", "blocks"), [((8, 9), MAPS, (64, 128, 32)), ((4, 5), 1, (32, 16, 32))]
+)
+def test_the_matrix_asked_for_is_float32_whatever_the_inputs(
+    interpreter: ProcessPoolExecutor, grid: tuple[int, int], query_maps: int, blocks: Blocks,
+    dtype: torch.dtype,
+) -> None:  # fmt: skip
+    inputs, exact = rounded(make_inputs(1, *grid, 6, query_maps), dtype)
+    planes = make_planes(dtype=torch.float32)
+    out, attention = interpreter.submit(by_triton, planes, inputs, True, blocks).result()
+    wanted = plainly(planes.double(), exact)
+    assert error(out, wanted[0]) <= CLOSE[dtype]
+    assert error(attention, wanted[1]) <= CLOSE[torch.float32]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("size", "least", "most"),
+    [(0, 0, 2), (30, 80, 1e3), (1e3, 1e3, SCORE_LIMIT), (2e4, SCORE_LIMIT, 1e9)],
+)
+def test_outsize_scores_agree(
+    interpreter: ProcessPoolExecutor, size: float, least: float, most: float, dtype: torch.dtype
+) -> None:
+    query, key, value = make_inputs(1, 8, 8, 6)
+    inputs, exact = rounded((size * query, key, value), dtype)
+    planes = make_planes(dtype=torch.float32)
+    found = interpreter.submit(by_triton, planes, inputs, True).result()
+    wanted = plainly(planes.double(), exact)
+    with torch.no_grad():
+        largest = planes.norm(planes._mixed(*exact[:2])).abs().max()
+    assert least <= largest <= most
+    # What float32 rounds them by is a relative error of their exponentials.
+    for one, truth, close in zip(found, wanted, (CLOSE[dtype], CLOSE[torch.float32]), strict=True):
+        assert error(one, truth) <= close + 2**-26 * largest
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_constant_tokens_agree(interpreter: ProcessPoolExecutor, dtype: torch.dtype) -> None:
+    constant = tuple(torch.full_like(x, 0.3) for x in make_inputs(1, 8, 8, 6))
+    inputs, exact = rounded(constant, dtype)  # type: ignore[arg-type]
+    planes = make_planes(dtype=torch.float32)
+    out, _ = interpreter.submit(by_triton, planes, inputs).result()
+    assert error(out, plainly(planes.double(), exact)[0]) <= CLOSE[dtype]
+
+
+@pytest.mark.parametrize("spoilt", range(3), ids=["query", "key", "value"])
+def test_what_is_no_number_is_shown_where_whole_planes_show_it(
+    interpreter: ProcessPoolExecutor, spoilt: int
+) -> None:
+    planes, (inputs, _) = make_planes(dtype=torch.float32), rounded(make_inputs(2, 4, 4, 6), torch.float32)  # fmt: skip
+    inputs[spoilt][1, 2, 1, 1] = torch.nan
+    found = interpreter.submit(by_triton, planes, inputs, True).result()
+    for one, other in zip(found, plainly(planes, inputs), strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+    assert found[0][1].isnan().any()
+    assert found[0][0].isfinite().all()
+
+
+def test_nothing_as_large_as_a_plane_is_made(interpreter: ProcessPoolExecutor) -> None:
+    made = interpreter.submit(
+        largest_made, make_planes(dtype=torch.float32), rounded(make_inputs(1, 32, 32, 6), torch.float32)[0]
+    ).result()  # fmt: skip
+    assert made < 1024**2
+
+
+def student_answers(form: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Of a small student in that form, computing in a dtype where autocast has it."""
+    torch.manual_seed(0)
+    student = stirred(build_student(width=0.25))
+    set_attention_form(student, form)  # type: ignore[arg-type]
+    tiles = torch.randn(1, 3, 256, 256)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(triton_attention, "ROWS", 64)
+            return all_tensors(run(student, tiles))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_student_answers_as_with_whole_planes(
+    interpreter: ProcessPoolExecutor, dtype: torch.dtype
+) -> None:
+    found = interpreter.submit(student_answers, "triton", dtype).result()
+    for one, other in zip(found, student_answers("plain", dtype), strict=True):
+        assert error(one.float(), other) <= (1e-5 if dtype == torch.float32 else 1e-3)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("grid", "batch", "channels", "query_maps"),
+    [((32, 32), 2, 24, MAPS), ((32, 32), 1, 48, 1), ((9, 8), 2, 112, MAPS), ((4, 4), 3, 224, 1)],
+)
+def test_kernels_agree_on_a_gpu(
+    grid: tuple[int, int], batch: int, channels: int, query_maps: int, dtype: torch.dtype
+) -> None:
+    inputs, exact = rounded(make_inputs(batch, *grid, channels, query_maps), dtype)
+    planes = make_planes(dtype=torch.float32).cuda()
+    planes.form = "triton"
+    with torch.no_grad():
+        out, attention = gather(planes, *(x.cuda() for x in inputs), True)
+    wanted = plainly(planes.double().cpu(), exact)
+    assert error(out.cpu(), wanted[0]) <= CLOSE[dtype]
+    assert error(attention.cpu(), wanted[1]) <= CLOSE[torch.float32]
+
+
+@needs_triton
+@pytest.mark.parametrize(("dtype", "capability"), [("bf16", 90), ("fp16", 80), ("fp32", 80)])
+@pytest.mark.parametrize("name", ["gather_rows", "merge_rows"])
+def test_kernels_compile_for_gpus(
+    name: str, dtype: str, capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes none; the interpreter also runs what does not compile."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(triton_attention.load_kernels(), name)
+    sizes = {"QUERY_MAPS": MAPS, "WIDEN": False}
+    sizes |= {side: getattr(triton_attention, side) for side in ("ROWS", "COLUMNS", "CHANNELS")}
+    kinds = dict.fromkeys(kernel.arg_names, "*fp32") | dict.fromkeys(sizes, "constexpr")
+    kinds |= {x: f"*{dtype}" for x in ("query", "key", "value")}
+    kinds |= {x: "i32" for x in ("tokens", "held", "channels", "value_channels")}
+    source = ASTSource(kernel, {x: kinds[x] for x in kernel.arg_names}, sizes)
+    options = {"num_warps": triton_attention.WARPS}
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    assert made.metadata.shared <= 48 * 1024  # bytes that any GPU has for a program
+
+
+@pytest.mark.parametrize("why", ["training", "gradients", "float64"])
+def test_whole_planes_are_computed_where_the_kernels_have_no_say(why: str) -> None:
+    planes = make_planes(dtype=torch.float64 if why == "float64" else torch.float32)
+    planes.train(why == "training").form = "triton"
+    inputs = tuple(x.to(planes.mix.weight.dtype) for x in make_inputs(1, 4, 4, 6))
+    with torch.set_grad_enabled(why == "gradients"):
+        out, attention = gather(planes, *inputs, True)
+    wanted = plainly(planes, inputs)  # type: ignore[arg-type]
+    torch.testing.assert_close((out, attention), wanted, rtol=0, atol=0)
+
+
+@needs_triton
+def test_tensors_that_no_gpu_holds_are_refused() -> None:
+    planes, inputs = make_planes(dtype=torch.float32), make_inputs(1, 4, 4, 6)
+    with pytest.raises(
+        DeviceError, match=r'form "triton" on cpu.*move.* or choose the form "auto"'
+    ):
+        by_triton(planes, rounded(inputs, torch.float32)[0])
+
+
+@pytest.mark.parametrize("build", [build_student, build_teacher])
+def test_the_form_is_refused_where_triton_is_missing(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "napari_hmkd.model.triton_kernels", raising=False)
+    monkeypatch.delattr(model, "triton_kernels", raising=False)
+    with pytest.raises(DeviceError, match='form "triton", but triton is not installed'):
+        build(width=0.25, attention_form="triton")
