@@ -114,15 +114,18 @@ def read_batches(
         If the file does not answer in time.
     """
     size = plan.settings.batch_size
-    wanted = (
-        partial(_read, plan, (int(row), int(column)))
-        for row, column in (plan.tiles if tiles is None else tiles)
-    )
-    with closing(plan.slide.in_order(wanted, ahead=size)) as reads:
+    with closing(read_tiles(plan, plan.tiles if tiles is None else tiles)) as reads:
         batch = list(islice(reads, first or size))
         while batch:
             yield batch
             batch = list(islice(reads, size))
+
+
+def read_tiles(plan: GradePlan, tiles: Iterable[Sequence[int]]) -> Generator[Read, None, None]:
+    """What `read_batches` reads, tile by tile, a batch ahead."""
+    wanted = (partial(_read, plan, (int(row), int(column))) for row, column in tiles)
+    with closing(plan.slide.in_order(wanted, ahead=plan.settings.batch_size)) as reads:
+        yield from reads
 
 
 def failed_reads(batch: Sequence[Read]) -> list[FailedTile]:

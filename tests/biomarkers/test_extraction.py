@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -17,9 +17,11 @@ from torch import nn
 from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.biomarkers.encoders import Encoder
-from napari_hmkd.biomarkers.extraction import BagExtraction, start_extraction
+from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.errors import ModelError, SlideError, UnsuitableSlideError
+from napari_hmkd.geometry import Region
 from napari_hmkd.planning import GradeSettings, read_tile
+from napari_hmkd.queueing import TileQueue, View
 from napari_hmkd.slide import Slide, open_slide
 
 SETTINGS = GradeSettings(batch_size=3, device="cpu")
@@ -88,6 +90,74 @@ def test_what_was_cut_short_goes_on_with_the_same_numbers(
     np.testing.assert_array_equal(finished(again).bag().features, whole.features)
 
 
+def view_of(row: int, column: int) -> View:
+    """A tile in the middle of the window, and nothing else in it."""
+    y_px, x_px = 256 * row, 256 * column
+    return (y_px + 128, x_px + 128), Region(y_px + 64, x_px + 64, 128, 128)
+
+
+@pytest.mark.parametrize("tile", [(0, 2), (1, 0), (2, 2)], ids=str)
+def test_the_batch_in_the_middle_of_the_view_comes_first(
+    tile: tuple[int, int], slide: Slide, encoder: Encoder
+) -> None:
+    extraction = start_extraction(slide, encoder, SETTINGS)
+    tiles = extraction.plan.tiles.tolist()
+    batches = [tiles[first : first + 3] for first in range(0, 8, 3)]
+    order = [batch.tiles.tolist() for batch in extraction.run(TileQueue(view_of(*tile)))]
+    assert list(tile) in order[0]
+    assert sorted(order) == batches, "of the same tiles as in any other order"
+
+
+def test_single_tiles_come_nearest_the_middle_of_the_view_first(
+    slide: Slide, encoder: Encoder
+) -> None:
+    extraction = start_extraction(slide, encoder, replace(SETTINGS, batch_size=1))
+    view = view_of(2, 1)
+    order = [tile for batch in extraction.run(TileQueue(view)) for tile in batch.tiles.tolist()]
+    plan = extraction.plan
+    assert order == plan.grid.nearest_first(plan.tiles, *view).tolist()
+
+
+@pytest.mark.parametrize("views", [[(2, 2)], [(1, 2), (0, 0)], [(2, 0), (0, 2), (1, 0)]], ids=str)
+@pytest.mark.parametrize("stopped_after", [0, 1, 2], ids="stopped after {}".format)
+def test_bag_store_and_failures_are_the_same_whatever_the_view_did(
+    views: list[tuple[int, int]],
+    stopped_after: int,
+    paint_slide: Callable[..., Path],
+    encoder: Encoder,
+    tmp_path: Path,
+) -> None:
+    path = paint_slide(tmp_path / "d.tif", [[0, 1, 2], [3, -1, 0], [1, 2, 3]], damaged=[(1, 2)])
+    with open_slide(path) as slide:
+        plain = finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path / "plain"))
+        kept_in = tmp_path / "followed"
+        with closing(
+            run_looking(start_extraction(slide, encoder, SETTINGS, None, kept_in), views)
+        ) as run:
+            list(islice(run, stopped_after))
+        followed = start_extraction(slide, encoder, SETTINGS, None, kept_in)
+        list(run_looking(followed, views))
+        for name, extraction in (("plain", plain), ("followed", followed)):
+            write_bag(tmp_path / name / "bag.h5", extraction.bag())
+    plain_bag, followed_bag = (tmp_path / name / "bag.h5" for name in ("plain", "followed"))
+    assert followed_bag.read_bytes() == plain_bag.read_bytes()
+    assert plain.store is not None
+    assert followed.store is not None
+    for one, other in zip(followed.store.read(), plain.store.read(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert followed.failed == plain.failed != {}
+
+
+def run_looking(
+    extraction: BagExtraction, views: list[tuple[int, int]]
+) -> Generator[EncodedBatch, None, None]:
+    """Run it while the window goes from view to view, to another with each batch."""
+    queue = TileQueue(view_of(*views[0]))
+    for number, batch in enumerate(extraction.run(queue), start=1):
+        queue.look(view_of(*views[number % len(views)]))
+        yield batch
+
+
 def test_features_of_another_encoder_are_not_taken_up(
     slide: Slide, encoder: Encoder, other_student_file: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +180,7 @@ def test_tiles_that_cannot_be_read_are_left_out_and_tried_again(
         bag = first.bag()
         assert bag.coords[:, 1].tolist() == [0, 512, 768]
         assert bag.attributes["failed_patches"] == 1
+        assert first.tried_tiles == 4
         again = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
         assert again.remaining[:, 1].tolist() == [0, 1, 2]  # the batch as it was
         np.testing.assert_array_equal(finished(again).bag().features, bag.features)

@@ -138,10 +138,65 @@ def test_one_slides_failure_is_told_and_the_others_go_on(
     assert "1 tiles could not be read" in capsys.readouterr().err
     folder = tmp_path / "out" / "damaged.tif.biomarkers"
     assert [tile["column"] for tile in summary(folder)["unreadable_tiles"]] == [1]
+    assert not (tmp_path / "out" / "biomarkers.csv").exists(), "it is of several slides"
     assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
     assert "glass.tif" in capsys.readouterr().err
     assert not (tmp_path / "out" / "glass.tif.biomarkers").exists()
     assert (tmp_path / "out" / f"{he_file.name}.biomarkers").is_dir()
+
+
+def test_several_slides_get_a_table_with_a_row_for_each_target(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path, paint_slide: PaintSlide
+) -> None:
+    glass = paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])
+    assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
+    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [(Path(row["slide"]).name, row["target"]) for row in rows]
+    assert names == [
+        (name, target) for name in ("glass.tif", he_file.name) for target in ("HER2", "growth")
+    ]
+    for row in rows[:2]:
+        assert row["outcome"] == "failed"
+        assert "glass.tif" in row["message"]
+        assert not any(row[f"p_{name}"] for name in ("negative", "positive", "slow", "fast"))
+        assert row["provenance"] == row["most_probable"] == row["patches"] == ""
+    about = summary(tmp_path / "out" / f"{he_file.name}.biomarkers")
+    for row, target in zip(rows[2:], about["targets"], strict=True):
+        assert (row["outcome"], row["message"], row["patches"]) == ("predicted", "", "5")
+        found = {name: float(p) for name, p in row.items() if name.startswith("p_") and p}
+        assert found == {f"p_{name}": p for name, p in target["probabilities"].items()}
+        assert row["most_probable"] == target["most_probable"]
+        assert row["definition"] == target["definition"]
+        assert (row["notice"], row["meaning"]) == (about["notice"], NO_GRADE)
+        source = json.loads(row["provenance"])
+        assert {name: about[name] for name in source} == source
+        assert {"slide", "model", "encoder", "tiles", "versions"} < set(source)
+        assert str(he_file.parent) not in row["provenance"]
+
+
+def test_a_table_that_cannot_be_written_ends_no_run(
+    he_file: Path,
+    models: tuple[object, ...],
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = paint_slide(tmp_path / "other.tif", GRADES)
+    (tmp_path / "out" / "biomarkers.csv").mkdir(parents=True)
+    assert run(he_file, other, *models, "--out", tmp_path / "out") == 2
+    assert "asked to write biomarkers.csv" in capsys.readouterr().err
+    for slide in (he_file, other):
+        assert summary(tmp_path / "out" / f"{slide.name}.biomarkers")["patches"] == 5
+
+
+def test_the_geojson_counts_from_where_it_is_asked_to(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path
+) -> None:
+    assert run(he_file, *models, "--out", tmp_path / "out", "--geojson-origin", "file") == 0
+    folder = tmp_path / "out" / f"{he_file.name}.biomarkers"
+    written = json.loads((folder / "patches.geojson").read_text(encoding="ascii"))
+    assert written["napari_hmkd"]["origin"] == summary(folder)["geojson_origin"] == "file"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import shapely
 from shapely.geometry import shape
+from tests.export.qupath_schema import COLLECTION
 
 from napari_hmkd.export.geojson import feature_collection, write_geojson
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
@@ -29,70 +30,6 @@ COLOURS = {
     "not readable": [128, 128, 128],
 }
 FITTING, OVERHANGING = 4.0, 3.1  # um/px; with the latter the last tiles reach beyond the slide
-
-POSITION = {
-    "type": "array",
-    "items": {"type": "number"},
-    "minItems": 2,
-    "maxItems": 2,
-}
-QUPATH_FEATURE = {
-    "type": "object",
-    "required": ["type", "id", "geometry", "properties"],
-    "additionalProperties": False,
-    "properties": {
-        "type": {"const": "Feature"},
-        "id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
-        "geometry": {
-            "type": "object",
-            "required": ["type", "coordinates"],
-            "additionalProperties": False,
-            "properties": {
-                "type": {"const": "Polygon"},
-                "coordinates": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"type": "array", "minItems": 4, "items": POSITION},
-                },
-            },
-        },
-        "properties": {
-            "type": "object",
-            "required": ["objectType", "name", "classification", "isLocked", "measurements"],
-            "additionalProperties": False,
-            "properties": {
-                "objectType": {"const": "annotation"},
-                "name": {"type": "string"},
-                "classification": {
-                    "type": "object",
-                    "required": ["name", "color"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "name": {"type": "string", "pattern": "^[^:\n]+$"},  # : would nest classes
-                        "color": {
-                            "type": "array",
-                            "items": {"type": "integer", "minimum": 0, "maximum": 255},
-                            "minItems": 3,
-                            "maxItems": 3,
-                        },
-                    },
-                },
-                "isLocked": {"const": True},
-                "measurements": {"type": "object", "additionalProperties": {"type": "number"}},
-                "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-        },
-    },
-}
-COLLECTION = {
-    "type": "object",
-    "required": ["type", "features"],
-    "not": {"anyOf": [{"required": [name]} for name in ("coordinates", "geometry", "properties")]},
-    "properties": {
-        "type": {"const": "FeatureCollection"},
-        "features": {"type": "array", "items": QUPATH_FEATURE},
-    },
-}
 
 Json = dict[str, Any]
 
@@ -124,6 +61,7 @@ def polygons(collection: Json) -> list[shapely.Polygon]:
 
 def test_it_has_the_members_that_qupath_reads(written: Json) -> None:
     jsonschema.validate(written, COLLECTION)
+    assert {f["properties"]["objectType"] for f in written["features"]} == {"annotation"}
     ids = [UUID(feature["id"]) for feature in written["features"]]
     assert {each.version for each in ids} == {4}
     assert len(set(ids)) == len(ids)

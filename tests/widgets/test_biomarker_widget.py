@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.export.biomarkers import BIOMARKERS
+from napari_hmkd.queueing import TileQueue
 from napari_hmkd.widgets import biomarker_form, biomarker_run
 from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
 from napari_hmkd.widgets.notice import text_overlay
@@ -42,8 +44,8 @@ def stop_after_first_batch(panel: BiomarkerWidget, monkeypatch, stop: Callable[[
     """The worker is held until it was stopped, so that it cannot be faster."""
     plain = SlideBiomarkers.run
 
-    def run(self: SlideBiomarkers):
-        for batch in plain(self):
+    def run(self: SlideBiomarkers, queue: TileQueue):
+        for batch in plain(self, queue):
             yield batch
             panel.run._stop.wait(30)
 
@@ -95,6 +97,23 @@ def test_button_and_command_line_give_the_same_numbers_and_the_same_table(
         assert found == pytest.approx(TILES * float(row["attention_HER2"]), rel=1e-4)
 
 
+def test_where_the_saved_geojson_counts_from_is_asked_where_only_a_part_was_scanned(
+    open_biomarkers: OpenPanel, qtbot, monkeypatch, tmp_path: Path
+) -> None:
+    panel = open_biomarkers()
+    monkeypatch.setattr(panel.form.slide.chosen, "origin_px", (300, 70))
+    assert panel.geojson_origin.native.isHidden()
+    assert press_and_wait(panel, qtbot)
+    assert not panel.geojson_origin.native.isHidden()
+    panel.geojson_origin.value = "file"
+    panel.save_results(tmp_path)
+    qtbot.waitUntil(lambda: panel.status.value.startswith("Saved"), timeout=PATIENCE_MS)
+    folder = tmp_path / f"{panel.form.slide.chosen.name}.biomarkers"
+    written = json.loads((folder / "patches.geojson").read_text(encoding="ascii"))
+    rings = [one["geometry"]["coordinates"][0] for one in written["features"]]
+    np.testing.assert_allclose(np.vstack(rings).min(axis=0), (70, 300))  # (x, y)
+
+
 def test_numbers_never_stand_without_definition_and_what_they_are_not(
     viewer, open_biomarkers: OpenPanel, qtbot, show_window: Callable[[], None]
 ) -> None:
@@ -133,6 +152,25 @@ def test_stop_keeps_what_is_encoded_and_the_next_press_goes_on_from_there(
     assert small_batches[-1].extraction.resumed_tiles == AT_STOP
     assert panel.status.value.startswith(f"Done: {TILES} patches")
     assert f"{AT_STOP} encoded before" in panel.status.value
+
+
+def test_no_tile_is_counted_twice_where_the_window_is_late(
+    open_biomarkers: OpenPanel, qtbot, small_batches: list[SlideBiomarkers]
+) -> None:
+    panel, told = open_biomarkers(), []
+
+    def be_late() -> None:
+        """Until the worker, which has told of its plan alone, is ahead."""
+        late_ms = 0
+        while small_batches[-1].extraction.tried_tiles == 0 and (late_ms := late_ms + 10) < 30_000:
+            sleep(0.01)
+
+    panel.run.forgotten.connect(be_late)
+    panel.run.progressed.connect(lambda *how_far: told.append(how_far[:2]))
+    assert press_and_wait(panel, qtbot)
+    assert told[0][0] > 0
+    assert told == sorted(told)
+    assert told[-1] == (TILES, TILES)
 
 
 def test_a_painted_tissue_layer_is_obeyed(open_biomarkers: OpenPanel, qtbot) -> None:

@@ -110,6 +110,11 @@ class Inputs:
     source: BagSource
     identity: dict[str, str | None]
 
+    @property
+    def bags(self) -> list[Path]:
+        """Files of the bags that take part, each once."""
+        return _bags_of(self.targets)
+
     def gene_notes(self, settings: GeneSettings) -> list[str]:
         """What a reader of the scores has to know of the genes."""
         if self.genes is None:
@@ -160,8 +165,7 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     genes = None if request.gene_table is None else read_genes(request.gene_table)
     path = settings.genes.ranking
     targets = [_target(name, request, bags, genes, settings) for name in request.targets]
-    used = {file for data in targets for case in data.cases for file in case.bags}
-    source = bag_source(sorted(used))
+    source = bag_source(_bags_of(targets))
     return Inputs(
         targets=targets,
         genes=genes,
@@ -175,6 +179,10 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
             "ranking": None if path is None else file_digest(path),
         },
     )
+
+
+def _bags_of(targets: Sequence[TargetData]) -> list[Path]:
+    return sorted({file for data in targets for case in data.cases for file in case.bags})
 
 
 def _target(

@@ -11,6 +11,7 @@ import torch
 from napari_hmkd.device import choose_device
 from napari_hmkd.training.console import say
 from napari_hmkd.training.engine import resolve_precision
+from napari_hmkd.training.mkd.bag_store import require_finite_bags
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import export_students
@@ -82,6 +83,7 @@ def train_mkd(
     if folder.resuming:
         folder.require_same_settings(asked)
     else:
+        require_finite_bags(inputs.bags)  # else it would be told when a fold reads them first
         folder.begin(asked, lambda: write_cases(out, inputs))
     plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
     for runs in plan.targets:

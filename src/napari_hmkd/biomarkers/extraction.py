@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from napari_hmkd.inference import (
     NO_ANSWER,
     FailedTile,
     Read,
+    Tile,
     failed_reads,
     pixels_of,
-    read_batches,
+    read_tiles,
 )
 from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
+from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.tile_grader import SparingNetwork
 
@@ -76,8 +79,8 @@ class TileEncoder(SparingNetwork):
 class BagExtraction:
     """One slide being turned into a bag. It may be run, stopped and run on.
 
-    Tiles are always encoded in the same batches, whatever was kept before, so that a run that was killed
-    ends with the same numbers as one that was not.
+    Tiles are always encoded in the same batches, each of tiles that follow each other row by row, whatever
+    was kept before and wherever the view is, so that every run ends with the same numbers.
 
     Attributes
     ----------
@@ -123,14 +126,25 @@ class BagExtraction:
         return (*self.plan.warnings, *self.runner.notes, *self.notes)
 
     @property
+    def tried_tiles(self) -> int:
+        """How many tiles have features or have failed."""
+        return int(self._done.sum()) + len(self.failed)
+
+    @property
     def remaining(self) -> np.ndarray:
         """The tiles to be encoded, int64 (n, 2): all of each batch of which one is missing."""
         size = self.plan.settings.batch_size
         whole = np.minimum.reduceat(self._done, np.arange(0, len(self._done), size))
         return self.plan.tiles[~np.repeat(whole, size)[: len(self._done)]]
 
-    def run(self) -> Generator[EncodedBatch, None, None]:
+    def run(self, queue: TileQueue | None = None) -> Generator[EncodedBatch, None, None]:
         """Encode the tiles that remain; each batch is kept when it is yielded.
+
+        Parameters
+        ----------
+        queue : TileQueue, optional
+            Decides the order of batches, of which the one of its next tile comes next; it is filled here,
+            and may be told where the view is at any time. Row by row, if left out.
 
         Raises
         ------
@@ -139,8 +153,11 @@ class BagExtraction:
         SlideStalledError
             If the file does not answer in time.
         """
-        with closing(read_batches(self.plan, self.remaining)) as batches:
-            for batch in batches:
+        queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
+        queue.fill(self.plan.grid, self.remaining)
+        with closing(read_tiles(self.plan, self._in_batches(queue))) as reads:
+            for first in reads:
+                batch = [first, *islice(reads, len(self._batch_of(first[0])) - 1)]
                 encoded = self._encoded(batch)
                 self._enter(encoded.tiles, encoded.features)
                 failed = self.failed | {(one.row, one.column): one for one in encoded.failed}
@@ -188,6 +205,20 @@ class BagExtraction:
             patch_px(self.plan.grid),
             bag_attributes(self.plan, self.encoder, self.key, len(self._done) - len(tiles)),
         )
+
+    def _in_batches(self, queue: TileQueue) -> Iterator[Tile]:
+        """All tiles of the batch of each tile in a queue, once."""
+        taken: set[Tile] = set()
+        for tile in queue:
+            if tile not in taken:
+                batch = self._batch_of(tile)
+                taken.update(batch)
+                yield from batch
+
+    def _batch_of(self, tile: Tile) -> list[Tile]:
+        size = self.plan.settings.batch_size
+        first = self._at[tile] // size * size
+        return [(row, column) for row, column in self.plan.tiles[first : first + size].tolist()]
 
     def _encoded(self, batch: Sequence[Read]) -> EncodedBatch:
         failed, read = failed_reads(batch), pixels_of(batch)

@@ -15,6 +15,7 @@ from napari_hmkd.biomarkers.kept_features import MOST_KEPT_BYTES, KeptFeatures
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, Prediction, predict
 from napari_hmkd.errors import OutputError
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import Slide, TissueMask
 
 
@@ -41,8 +42,13 @@ class SlideBiomarkers:
     predictions: tuple[Prediction, ...] = ()
     seconds: float = 0.0
 
-    def run(self) -> Generator[EncodedBatch, None, None]:
+    def run(self, queue: TileQueue | None = None) -> Generator[EncodedBatch, None, None]:
         """Encode the tiles that remain, then judge the bag of all.
+
+        Parameters
+        ----------
+        queue : TileQueue, optional
+            Decides the order, as `BagExtraction.run` has it; nothing else depends on it.
 
         Raises
         ------
@@ -50,7 +56,7 @@ class SlideBiomarkers:
             As `BagExtraction.run`, `BagExtraction.bag` and `predict`.
         """
         started = time.perf_counter()
-        for batch in self.extraction.run():
+        for batch in self.extraction.run(queue):
             self.seconds += time.perf_counter() - started
             yield batch
             started = time.perf_counter()

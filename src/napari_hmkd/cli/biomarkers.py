@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from napari_hmkd.cli.options import BackendOption, ExitCode, complain
-from napari_hmkd.cli.progress import tile_progress
-from napari_hmkd.errors import HmkdError, SlideError
-from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
-
-if TYPE_CHECKING:  # --help must not wait for what computes
-    from napari_hmkd.biomarkers.encoders import Encoder
-    from napari_hmkd.biomarkers.prediction import BiomarkerModel
-    from napari_hmkd.biomarkers.slide import SlideBiomarkers
-    from napari_hmkd.planning import GradeSettings
-    from napari_hmkd.slide import Slide
+from napari_hmkd.errors import HmkdError
+from napari_hmkd.geometry import Origin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_LOG = logging.getLogger(__name__)
-_WORSE = list(ExitCode)  # from best to worst
 
 
 @app.command()
@@ -55,6 +44,13 @@ def biomarkers(
     precision: Annotated[
         str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
     ] = "auto",
+    geojson_origin: Annotated[
+        Origin,
+        typer.Option(
+            help="Where patches.geojson counts from if a format states which part was scanned: that part's "
+            "corner, or the whole file's."
+        ),
+    ] = "slide",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Encode anew what was encoded before, and keep nothing.")
     ] = False,
@@ -65,11 +61,14 @@ def biomarkers(
 ) -> None:
     """Predict biomarker status of slides; a status is not the HER2 grade. Research use only.
 
+    Several slides also get biomarkers.csv in the output folder, a row per slide and target.
+
     Exit code 0: all written. 3: written, but some tiles could not be read; biomarkers.json lists them.
     2: nothing was written for a slide; the others have theirs.
     """
     from napari_hmkd.biomarkers.feature_store import default_folder
     from napari_hmkd.biomarkers.prediction import encoder_of, open_biomarkers
+    from napari_hmkd.cli.biomarkers_run import BiomarkerJob, predict_jobs
     from napari_hmkd.device import choose_device, choose_precision
     from napari_hmkd.export.biomarkers import BIOMARKERS, ENDING
     from napari_hmkd.export.folder import result_folders
@@ -77,6 +76,7 @@ def biomarkers(
     from napari_hmkd.slide.finding import find_slides
 
     settings = GradeSettings(batch_size=batch_size, device=device, precision=precision, force=force)
+    kept_in = None if fresh else default_folder()
     try:
         choose_precision(choose_device(device), precision)
         judge = open_biomarkers(model)
@@ -86,64 +86,8 @@ def biomarkers(
     except HmkdError as error:
         complain(error)
         raise typer.Exit(ExitCode.FAILED) from error
-    kept_in = None if fresh else default_folder()
-    codes = [
-        _predict(path, folder, judge, eyes, settings, mpp, backend, kept_in)
+    jobs = [
+        BiomarkerJob(path, folder, judge, eyes, settings, mpp, backend, kept_in, geojson_origin)
         for path, folder in zip(paths, folders, strict=True)
     ]
-    raise typer.Exit(max(codes, key=_WORSE.index))
-
-
-def _predict(
-    path: str,
-    folder: Path,
-    model: BiomarkerModel,
-    encoder: Encoder,
-    settings: GradeSettings,
-    mpp: float | None,
-    backend: str | None,
-    kept_in: Path | None,
-) -> ExitCode:
-    from napari_hmkd.biomarkers.slide import start_biomarkers
-    from napari_hmkd.export.biomarkers import write_biomarkers
-    from napari_hmkd.slide import open_slide
-
-    try:
-        with open_slide(path, backend=backend) as opened:
-            slide: Slide = opened if mpp is None else opened.with_mpp(mpp)
-            run = start_biomarkers(slide, model, encoder, settings, kept_in=kept_in)
-            if run.extraction.resumed_tiles:
-                typer.echo(
-                    f"{slide.name}: {run.extraction.resumed_tiles} tiles were encoded before",
-                    err=True,
-                )
-            with tile_progress(slide.name, len(run.extraction.remaining)) as advance:
-                for batch in run.run():
-                    advance(len(batch.tiles) + len(batch.failed))
-            write_biomarkers(run, folder)
-    except HmkdError as error:
-        complain(error)
-        return ExitCode.FAILED
-    except Exception as error:  # whatever it is, it is this slide's: the others go on
-        _LOG.exception("predicting biomarkers of %s", path)
-        complain(SlideError(f"{path}: {error!r}"))
-        return ExitCode.FAILED
-    return _tell(run, folder)
-
-
-def _tell(run: SlideBiomarkers, folder: Path) -> ExitCode:
-    for line in run.warnings:
-        typer.echo(f"warning: {run.extraction.plan.slide.name}: {line}", err=True)
-    for one in run.predictions:
-        said = zip(one.target.classes, one.probabilities, strict=True)
-        words = ", ".join(f"{name} {p:.3f}" for name, p in said)
-        typer.echo(f"{folder}: {one.target.name}: {words} ({one.target.definition})")
-    typer.echo(f"{len(run.extraction.encoded_tiles())} patches; {NO_GRADE}; {RESEARCH_ONLY}")
-    if run.notice:
-        typer.echo(f"notice: {run.notice}", err=True)
-    if failed := len(run.extraction.failed):
-        typer.echo(
-            f"warning: {failed} tiles could not be read; biomarkers.json lists them", err=True
-        )
-        return ExitCode.UNREADABLE_TILES
-    return ExitCode.GOOD
+    raise typer.Exit(predict_jobs(jobs, out))

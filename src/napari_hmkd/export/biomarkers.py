@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from itertools import cycle
 from pathlib import Path
@@ -14,6 +13,8 @@ from ome_zarr_models.v05.image import ImageAttrs
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.biomarkers_gallery import write_gallery
+from napari_hmkd.export.biomarkers_geojson import patch_collection
+from napari_hmkd.export.biomarkers_patches import patch_table, write_patches
 from napari_hmkd.export.ome_metadata import VERSION, attributes, multiscale, omero
 from napari_hmkd.export.ome_zarr import write_level
 from napari_hmkd.export.pages import data_url, flat, jpeg_url, render
@@ -23,16 +24,24 @@ from napari_hmkd.export.provenance import (
     slide_entry,
     tiles_entry,
 )
+from napari_hmkd.export.qupath import write_collection
+from napari_hmkd.geometry import Origin
 from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
 SUMMARY_FILE, TABLE_FILE, PAGE_FILE = "biomarkers.json", "patches.csv", "biomarkers.html"
+PARQUET_FILE, GEOJSON_FILE = "patches.parquet", "patches.geojson"
 ATTENTION_STORE, GALLERY_FILE = "attention.ome.zarr", "gallery.png"
 BIOMARKERS = FolderKind(
     "biomarkers",
     frozenset({SUMMARY_FILE}),
-    frozenset({SUMMARY_FILE, TABLE_FILE, PAGE_FILE, ATTENTION_STORE, GALLERY_FILE}),
-)
+    frozenset(
+        {
+            SUMMARY_FILE, TABLE_FILE, PARQUET_FILE, GEOJSON_FILE, PAGE_FILE, ATTENTION_STORE,
+            GALLERY_FILE,
+        }
+    ),
+)  # fmt: skip
 ENDING = ".biomarkers"
 """Of a slide's folder, after its name."""
 
@@ -43,11 +52,12 @@ _ATTENTION = "weight of the patch in the answer, the weights of a slide's patche
 _RELATIVE = "attention times the number of patches: 1 where all patches weigh alike"
 
 
-def write_biomarkers(run: SlideBiomarkers, folder: Path) -> None:
+def write_biomarkers(run: SlideBiomarkers, folder: Path, geojson_origin: Origin = "slide") -> None:
     """Write all files of a slide whose biomarkers were predicted: all of them, or none.
 
     - `biomarkers.json`: probabilities, definitions, the patches with most attention, provenance.
-    - `patches.csv`: a row per patch, with its attention for each target.
+    - `patches.csv`, `patches.parquet`: a row per patch, with its attention for each target.
+    - `patches.geojson`: for QuPath, see `patch_collection`; it counts from `geojson_origin`.
     - `attention.ome.zarr`: relative attention as an image of one channel a target, one pixel a tile,
       float32, NaN where there is no patch; placed as `write_ome_zarr` places grades.
     - `gallery.png`: attention over the slide and the patches with most of it, a row a target.
@@ -58,9 +68,10 @@ def write_biomarkers(run: SlideBiomarkers, folder: Path) -> None:
     OutputError
         If the folder cannot be written, or what is there is no such folder.
     """
-    about = summarise_biomarkers(run)
+    about = summarise_biomarkers(run, geojson_origin)
     with replaced_folder(folder, BIOMARKERS) as part:
-        _write_table(run, part / TABLE_FILE)
+        write_patches(patch_table(run, about), part / TABLE_FILE, part / PARQUET_FILE)
+        write_collection(patch_collection(run, about, geojson_origin), part / GEOJSON_FILE)
         _write_attention(run, part / ATTENTION_STORE, about)
         write_gallery(run, about, part / GALLERY_FILE)
         text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
@@ -68,8 +79,11 @@ def write_biomarkers(run: SlideBiomarkers, folder: Path) -> None:
         _write_page(run, about, (part / GALLERY_FILE).read_bytes(), part / PAGE_FILE)
 
 
-def summarise_biomarkers(run: SlideBiomarkers) -> dict[str, Any]:
-    """Everything a reader of the results needs, as plain values for JSON; never the slide's folder."""
+def summarise_biomarkers(run: SlideBiomarkers, geojson_origin: Origin = "slide") -> dict[str, Any]:
+    """Everything a reader of the results needs, as plain values for JSON; never the slide's folder.
+
+    `geojson_origin` is where `patches.geojson` counts from.
+    """
     extraction, card = run.extraction, run.model.card
     plan, encoder, key = extraction.plan, extraction.encoder, extraction.key
     return {
@@ -99,6 +113,7 @@ def summarise_biomarkers(run: SlideBiomarkers) -> dict[str, Any]:
         "key": key,
         "device": str(extraction.runner.device),
         "precision": extraction.runner.precision,
+        "geojson_origin": geojson_origin,
         "patches_of_an_earlier_run": extraction.resumed_tiles,
         "seconds": round(run.seconds, 3),
         "versions": package_versions(),
@@ -128,21 +143,6 @@ def _target_entry(run: SlideBiomarkers, number: int) -> dict[str, Any]:
             for patch in top
         ],
     }
-
-
-def _write_table(run: SlideBiomarkers, path: Path) -> None:
-    """Patches by row and column; `y_px` and `x_px` are the top-left corner in level-0 px."""
-    tiles = run.extraction.encoded_tiles()
-    origins = run.extraction.plan.grid.origins(tiles)
-    names = [f"attention_{one.target.name}" for one in run.predictions]
-    weights = np.stack([one.attention for one in run.predictions], axis=1)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("row", "column", "y_px", "x_px", *names, "notice"))
-        for tile, origin, attention in zip(
-            tiles.tolist(), origins.tolist(), weights.tolist(), strict=True
-        ):
-            rows.writerow((*tile, *origin, *(f"{value:.6g}" for value in attention), run.notice))
 
 
 def _write_attention(run: SlideBiomarkers, path: Path, about: dict[str, Any]) -> None:

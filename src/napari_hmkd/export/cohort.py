@@ -72,14 +72,32 @@ def write_cohort(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     OutputError
         If they cannot be written; older ones stay.
     """
+    write_beside(out, {TABLE_FILE: table_lines(rows), PAGE_FILE: _page(rows)})
+
+
+def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
+    """Write lines of UTF-8 text beside the slides' folders, each file whole or not at all.
+
+    Parameters
+    ----------
+    out : Path
+        The folder that holds the slides' folders.
+    files : mapping of str to iterable of str
+        The files' lines by their names.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written; an older one stays.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _replace(out / TABLE_FILE, _table(rows))
-        _replace(out / PAGE_FILE, _page(rows))
+        for name, lines in files.items():
+            _replace(out / name, lines)
     except OSError as error:
         raise OutputError(
-            f"asked to write {TABLE_FILE} and {PAGE_FILE} to {out}, but: {error}; close programs that show "
-            "them, and look at the permissions and the free space"
+            f"asked to write {' and '.join(files)} to {out}, but: {error}; close programs that show what "
+            "is there, and look at the permissions and the free space"
         ) from error
 
 
@@ -99,7 +117,8 @@ class _Lines(list[str]):
     write = list.append
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows as lines of CSV with a header of all their names; what a row lacks, or is None, is empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = _Lines()
     writer = csv.DictWriter(lines, names, lineterminator="\n")

@@ -1,26 +1,24 @@
-"""The grades as annotations for QuPath: GeoJSON, one feature per patch of equally graded tiles.
-
-The members are those that QuPath 0.4.0 and later write and read (its manual, "Exporting
-annotations", and `QuPathTypeAdapters.java` of its sources). Coordinates are pixels instead of
-degrees, as they are there: the "prior arrangement" of RFC 7946, section 4.
-"""
+"""The grades as annotations for QuPath: GeoJSON, one feature per patch of equally graded tiles."""
 
 from __future__ import annotations
 
-import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import shapely
-from PIL import ImageColor
 from skimage.measure import label
 
 from napari_hmkd.export.polygons import merge_tiles
 from napari_hmkd.export.provenance import KEY, provenance
+from napari_hmkd.export.qupath import (
+    GREY,
+    NOT_READABLE,
+    from_origin,
+    qupath_object,
+    write_collection,
+)
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import NOT_GRADED
@@ -28,16 +26,12 @@ from napari_hmkd.model import ModelCard
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
-NOT_READABLE = "not readable"
 _FAILED = len(GRADE_COLOURS)  # stands beside the grades
-_GREY = "#808080"
 
 
 def write_geojson(grading: SlideGrading, path: Path, origin: Origin = "slide") -> None:
     """Write `feature_collection` as JSON."""
-    # In ASCII, all else escaped: QuPath on Java 17 reads it in the encoding of the system.
-    text = json.dumps(feature_collection(grading, origin), allow_nan=False)
-    path.write_text(text + "\n", encoding="ascii", newline="\n")
+    write_collection(feature_collection(grading, origin), path)
 
 
 def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[str, Any]:
@@ -64,9 +58,7 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     grading : SlideGrading
         Finished or not.
     origin : {"slide", "file"}
-        Where (x, y), in level-0 px, count from: the corner of the slide as it is shown, which is also
-        QuPath's where it opens the file by OpenSlide and crops it to its bounds, its default; or the
-        corner of the file's level 0, which differs by `Slide.origin_px`.
+        Where (x, y), in level-0 px, count from; see `from_origin`.
     """
     plan, classes = grading.plan, _classes(grading)
     patches = label(classes, background=NOT_GRADED, connectivity=1) - 1
@@ -74,8 +66,7 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     polygons = np.array([polygon for whole in merged.values() for polygon in whole.geoms], object)
     found, first = np.unique(patches, return_index=True)
     kinds = classes.ravel()[first[found >= 0]].tolist()
-    y_px, x_px = {"slide": (0, 0), "file": plan.slide.origin_px}[origin]
-    placed = shapely.transform(polygons, partial(np.add, (x_px, y_px)))
+    placed = from_origin(polygons, plan.slide, origin)
     measured = _measurements(grading, patches, kinds, polygons)
     numbers = range(1, len(kinds) + 1)
     return {
@@ -137,18 +128,8 @@ def _feature(
 ) -> dict[str, Any]:
     # Never "1+" alone: that is QuPath's own class of cells, of which it makes H-scores.
     name = NOT_READABLE if kind == _FAILED else f"HER2 {card.class_names[kind]}"
-    colour = ImageColor.getrgb((*GRADE_COLOURS, _GREY)[kind])
     meaning = "; ".join(filter(None, (NO_SCORE, RESEARCH_ONLY, card.notice)))
-    return {
-        "type": "Feature",
-        "id": str(uuid4()),
-        "geometry": shapely.geometry.mapping(polygon),
-        "properties": {
-            "objectType": "annotation",
-            "name": f"{name}, patch {number}",
-            "classification": {"name": name, "color": list(colour)},
-            "isLocked": True,
-            "measurements": measured,
-            "metadata": {"ANNOTATION_DESCRIPTION": meaning},
-        },
-    }
+    colour = (*GRADE_COLOURS, GREY)[kind]
+    return qupath_object(
+        "annotation", polygon, f"{name}, patch {number}", name, colour, measured, meaning
+    )

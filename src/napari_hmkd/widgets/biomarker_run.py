@@ -25,6 +25,7 @@ from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
 from napari_hmkd.errors import ModelError, UnsuitableSlideError
 from napari_hmkd.model.timm_networks import PREFIX
 from napari_hmkd.planning import GradeSettings, read_tile
+from napari_hmkd.queueing import TileQueue, View
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
 
@@ -119,17 +120,31 @@ class BiomarkerRun(BackgroundRun):
         self._viewer = viewer
         self._under_way: SlideBiomarkers | None = None
         self._begun: napari.layers.Image | None = None
-        self._encoded = self._left = 0
-        self._stop = Event()
+        self._encoded = 0
+        self._stop, self._queue = Event(), TileQueue()
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
-    def start(self, layer: napari.layers.Image, request: BiomarkerRequest) -> None:
-        """Predict the biomarkers of a slide layer; not while another prediction runs."""
+    def start(self, layer: napari.layers.Image, request: BiomarkerRequest, view: View) -> None:
+        """Predict the biomarkers of a slide layer, what is in view first; not while another prediction runs."""
         if self.running:
             return
-        self._begun, self._stop = layer, Event()
+        self._begun, self._stop, self._queue = layer, Event(), TileQueue(view)
         what = f"predicting biomarkers of {request.slide.name}"
-        self._begin(what, predict_slide, request, self._stop)
+        self._begin(what, predict_slide, request, self._queue, self._stop)
+
+    @property
+    def target(self) -> napari.layers.Image | None:
+        """The slide layer that is judged or will be, or was."""
+        return self.slide_layer if self._begun is None else self._begun
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to end."""
+        return self._stop.is_set()
+
+    def look(self, view: View) -> None:
+        """Go on with the tiles that are in view now."""
+        self._queue.look(view)
 
     def stop(self) -> None:
         """Ask the worker to end; it does after the batch it is at."""
@@ -157,7 +172,6 @@ class BiomarkerRun(BackgroundRun):
             self.patches[step.target] = step
         else:
             self._encoded += len(step.tiles)
-            self._left -= len(step.tiles) + len(step.failed)
             self._tell()
 
     def _take_up(self, biomarkers: SlideBiomarkers) -> None:
@@ -166,16 +180,19 @@ class BiomarkerRun(BackgroundRun):
             return
         self.forget()
         self._under_way, self.slide_layer = biomarkers, self._begun
-        self._encoded, self._left = 0, len(biomarkers.extraction.remaining)
+        self._encoded = 0
         self.planned.emit(biomarkers, self.slide_layer)
         self._tell()
 
     def _tell(self) -> None:
         if self._under_way is None:
             return
-        planned, seconds = len(self._under_way.extraction.plan.tiles), self._under_way.seconds
+        extraction, seconds = self._under_way.extraction, self._under_way.seconds
+        # Not counted from the steps: the worker is ahead of them, by a batch even at the first.
         self.progressed.emit(
-            planned - self._left, planned, self._encoded / seconds if seconds else 0.0
+            extraction.tried_tiles,
+            len(extraction.plan.tiles),
+            self._encoded / seconds if seconds else 0.0,
         )
 
     def _on_finished(self) -> None:
@@ -196,7 +213,9 @@ class BiomarkerRun(BackgroundRun):
             self.forget()
 
 
-def predict_slide(request: BiomarkerRequest, stop: Event) -> Generator[Step, None, None]:
+def predict_slide(
+    request: BiomarkerRequest, queue: TileQueue, stop: Event
+) -> Generator[Step, None, None]:
     """Open the models, plan, encode and judge: the plan, then its batches, then the patches of each target.
 
     Where the slide is unsuitable, the error is a step and not raised: that is a question to the user,
@@ -218,7 +237,7 @@ def predict_slide(request: BiomarkerRequest, stop: Event) -> Generator[Step, Non
     yield biomarkers
     if stop.is_set():
         return
-    for batch in biomarkers.run():
+    for batch in biomarkers.run(queue):
         yield batch
         if stop.is_set():
             return

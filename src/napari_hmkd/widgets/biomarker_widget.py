@@ -19,13 +19,14 @@ from napari_hmkd.widgets.biomarker_run import BiomarkerRequest, BiomarkerRun
 from napari_hmkd.widgets.biomarker_words import end_words, progress_words, stop_words
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.following import ViewFirst
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
-from napari_hmkd.widgets.saving import SaveRun
+from napari_hmkd.widgets.saving import OriginChoice, SaveRun
 from napari_hmkd.widgets.tissue_run import TissueRun
-from napari_hmkd.widgets.viewing import unwrapped
+from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
 _NOTHING = "There is no prediction to save."
 
@@ -52,12 +53,14 @@ class BiomarkerWidget(Container):
         self.status, self.warnings = Label(value=""), Label(value="", visible=False)
         self.question = DoubtQuestion("Predict")
         self.results = BiomarkerResults(napari_viewer, self.run)
+        self._following = ViewFirst(napari_viewer, self.run)
+        self.geojson_origin = OriginChoice()
         self.save = PushButton(text="Save results ...", enabled=False)
         said = Container(widgets=[self.form.missing, self.status, self.warnings], labels=False)
         buttons = [self.start, self.stop, self.save]
         super().__init__(
             widgets=[
-                *self.form.fields,
+                *self.form.fields, self.geojson_origin,
                 Container(widgets=buttons, layout="horizontal", labels=False),
                 self.progress, said, self.question,
             ]
@@ -112,7 +115,8 @@ class BiomarkerWidget(Container):
         self._say("Opening the models, finding the tissue ...")
         encoder, tissue = self.form.encoder.value, self.tissue.mask_of(slide)
         request = BiomarkerRequest(slide, model, encoder, settings, tissue)
-        self.run.start(self.form.slide.value, request)
+        layer = self.form.slide.value
+        self.run.start(layer, request, visible_region(self._viewer, layer))
         self._set_enabled()
 
     def end(self) -> None:
@@ -134,7 +138,7 @@ class BiomarkerWidget(Container):
             self._say(_NOTHING)
             return
         folder = out / f"{result.extraction.plan.slide.name}{ENDING}"
-        self.saving.start(write_biomarkers, result, folder)
+        self.saving.start(write_biomarkers, result, folder, self.geojson_origin.value)
         self._set_enabled()
 
     def _on_slide_chosen(self, _value: object = None) -> None:
@@ -197,7 +201,9 @@ class BiomarkerWidget(Container):
         for field in (*self.form.fields, self.start):
             field.enabled = not self._busy
         self.stop.enabled = self.run.running
-        self.save.enabled = self.results.shown is not None and not self._busy
+        result = self.results.shown
+        self.save.enabled = result is not None and not self._busy
+        self.geojson_origin.offer(None if result is None else result.extraction.plan)
 
     def _say(self, message: str) -> None:
         self.status.value = message
@@ -209,6 +215,7 @@ class BiomarkerWidget(Container):
 
     def _on_destroyed(self, _widget: object = None) -> None:
         blinding.changed.disconnect(self._on_blinding)
+        self._following.close()
         self._preferences.write()
         for run in (self.tissue, self.saving, self.run):
             run.close()

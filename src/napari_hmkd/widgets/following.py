@@ -1,22 +1,85 @@
-"""A run of grading goes where the window looks, once it has come to rest."""
+"""A run goes where the window looks, once it has come to rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+import napari.layers
 import napari.viewer
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_hmkd.queueing import View
 from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.viewing import camera, visible_region
 
 _REST_MS = 150
 
 
-class Following:
-    """Tells a run what is in view now, and takes it up again where only that is wanted.
+class LookingRun(Protocol):
+    """A run over the tiles of a slide layer, in an order that follows the view."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its worker is at work."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to end."""
+
+    @property
+    def target(self) -> napari.layers.Image | None:
+        """The slide layer that it is about."""
+
+    def look(self, view: View) -> None:
+        """Go on with the tiles that are in view now."""
+
+
+class ViewFirst:
+    """Tells a run what is in view now.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    run : LookingRun
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, run: LookingRun) -> None:
+        self._viewer, self._looking = viewer, run
+        self._camera = camera(viewer)
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self.catch_up)
+        for event in self._moves():
+            event.connect(self._on_move)
+
+    def catch_up(self) -> None:
+        """Have what is looked at now come next."""
+        layer = self._looking.target
+        if layer is not None and layer in self._viewer.layers and not self._looking.stopping:
+            self._see(visible_region(self._viewer, layer))
+
+    def close(self) -> None:
+        """Follow no more."""
+        for event in self._moves():
+            event.disconnect(self._on_move)
+        self._rest.stop()
+
+    def _see(self, view: View) -> None:
+        if self._looking.running:
+            self._looking.look(view)
+
+    def _moves(self) -> tuple[Any, ...]:
+        return self._camera.events.center, self._camera.events.zoom
+
+    def _on_move(self, _event: object = None) -> None:
+        self._rest.start()
+
+
+class Following(ViewFirst):
+    """Tells a run of grading what is in view now, and takes it up again where only that is wanted.
 
     Parameters
     ----------
@@ -41,23 +104,17 @@ class Following:
     def __init__(
         self, viewer: napari.viewer.Viewer, run: GradeRun, may_start: Callable[[], bool]
     ) -> None:
+        super().__init__(viewer, run)
         self.on = False
-        self._viewer, self._run, self._may_start = viewer, run, may_start
-        self._camera = camera(viewer)
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MS)
-        self._rest.timeout.connect(self.catch_up)
-        for event in self._moves():
-            event.connect(self._on_move)
+        self._run, self._may_start = run, may_start
 
-    def catch_up(self) -> None:
-        """Grade what is looked at now: next, or, if only that is wanted, alone."""
-        run = self._run
-        layer, grading = run.target, run.grading
-        if layer is None or layer not in self._viewer.layers or run.stopping:
-            return
-        view = visible_region(self._viewer, layer)
+    def close(self) -> None:
+        """Follow no more."""
+        self.on = False
+        super().close()
+
+    def _see(self, view: View) -> None:
+        run, grading = self._run, self._run.grading
         if run.running:
             run.look(view, self.on)
         elif self.on and grading is not None and self._may_start():
@@ -65,16 +122,3 @@ class Following:
             if grading.plan.grid.meets(left, view[1]).any():
                 run.go_on(view)
                 self.resumed.emit()
-
-    def close(self) -> None:
-        """Follow no more."""
-        self.on = False
-        for event in self._moves():
-            event.disconnect(self._on_move)
-        self._rest.stop()
-
-    def _moves(self) -> tuple[Any, ...]:
-        return self._camera.events.center, self._camera.events.zoom
-
-    def _on_move(self, _event: object = None) -> None:
-        self._rest.start()

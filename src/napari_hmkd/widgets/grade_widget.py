@@ -283,7 +283,7 @@ class GradeWidget(Container):
         shown = grading is not None and not blinding.hides(grading.plan.slide.path)
         graded = grading is not None and bool(grading.heatmap.graded.any())
         self.save.enabled = shown and graded and not self._busy
-        self.geojson_origin.offer(grading)
+        self.geojson_origin.offer(None if grading is None else grading.plan)
 
     def _on_blinding(self) -> None:
         self.map.write_legend()

@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox
 from psygnal import Signal
 
 from napari_hmkd.geometry import Origin
-from napari_hmkd.grading import SlideGrading
+from napari_hmkd.planning import GradePlan
 from napari_hmkd.widgets.background import BackgroundRun
 
 _ORIGINS: list[tuple[str, Origin]] = [
@@ -24,9 +24,9 @@ class OriginChoice(ComboBox):
     def __init__(self) -> None:
         super().__init__(label="GeoJSON counts from", choices=_ORIGINS, visible=False)
 
-    def offer(self, grading: SlideGrading | None) -> None:
-        """Show it if the grading's slide does not begin where its file does."""
-        self.visible = grading is not None and grading.plan.slide.origin_px != (0, 0)
+    def offer(self, plan: GradePlan | None) -> None:
+        """Show it if the planned slide does not begin where its file does."""
+        self.visible = plan is not None and plan.slide.origin_px != (0, 0)
 
 
 class SaveRun(BackgroundRun):

@@ -347,6 +347,22 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+def test_features_that_are_not_finite_are_all_named_before_anything_is_written(
+    cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(cohort_files.bags, bags)
+    for name, value in (("case03", np.nan), ("case31", np.inf), ("stray", np.nan)):
+        with h5py.File(bags / f"{name}.h5", "r+") as file:
+            file["features"][1, 5] = value
+    with pytest.raises(DataError, match="2 of 40 bags have features that are not finite") as told:
+        train_mkd(request(cohort_files, bags=bags), tmp_path / "Lauf", ONE_EPOCH)
+    assert "case03.h5 (1 of " in str(told.value)
+    assert "case31.h5 (1 of " in str(told.value)
+    assert "stray" not in str(told.value), "it takes no part"
+    assert not (tmp_path / "Lauf").exists()
+
+
 def test_another_run_is_neither_overwritten_nor_mixed(
     whole: Path, cohort_files: CohortFiles
 ) -> None:

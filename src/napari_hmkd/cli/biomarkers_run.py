@@ -1,0 +1,140 @@
+"""Slides judged one after the other by the command line, as the panel does it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.prediction import BiomarkerModel
+from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
+from napari_hmkd.cli.options import ExitCode, complain
+from napari_hmkd.cli.progress import tile_progress
+from napari_hmkd.errors import HmkdError, OutputError
+from napari_hmkd.export.biomarkers import summarise_biomarkers, write_biomarkers
+from napari_hmkd.export.biomarkers_cohort import COHORT_FILE, biomarker_rows
+from napari_hmkd.export.cohort import table_lines, write_beside
+from napari_hmkd.geometry import Origin
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.slide import open_slide
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+
+_LOG = logging.getLogger(__name__)
+_WORSE = list(ExitCode)  # from best to worst
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BiomarkerJob:
+    """One slide whose biomarkers are to be predicted.
+
+    Attributes
+    ----------
+    slide : str
+        Path or address.
+    folder : pathlib.Path
+        For its results.
+    model : BiomarkerModel
+    encoder : Encoder
+        Of the model's bags.
+    settings : GradeSettings
+        Which tiles, in what batches and where.
+    mpp : float or None
+        Micrometres per pixel as the user states them.
+    backend : str or None
+        The back end to insist on.
+    kept_in : pathlib.Path or None
+        Where features are kept (`start_biomarkers`).
+    geojson_origin : {"slide", "file"}
+        What `patches.geojson` counts from.
+    """
+
+    slide: str
+    folder: Path
+    model: BiomarkerModel
+    encoder: Encoder
+    settings: GradeSettings
+    mpp: float | None = None
+    backend: str | None = None
+    kept_in: Path | None = None
+    geojson_origin: Origin = "slide"
+
+
+def predict_jobs(jobs: Sequence[BiomarkerJob], out: Path) -> ExitCode:
+    """Do jobs and tell what comes of each; of several slides write a table, too.
+
+    Returns
+    -------
+    The worst of the slides' exit codes; every message has been printed.
+    """
+    codes: list[ExitCode] = [ExitCode.GOOD]
+    rows: list[dict[str, Any]] = []
+    unwritten = None
+    for job in jobs:
+        code, about, message = _predict(job)
+        codes.append(code)
+        rows += biomarker_rows(job.slide, job.model.card.targets, about, message)
+        if len(jobs) > 1:
+            unwritten = _write_table(rows, out)
+    if unwritten is not None:
+        complain(unwritten)
+        codes.append(ExitCode.FAILED)
+    return max(codes, key=_WORSE.index)
+
+
+def _write_table(rows: list[dict[str, Any]], out: Path) -> OutputError | None:
+    """Write what is known so far; a table that someone looks at ends no run."""
+    try:
+        write_beside(out, {COHORT_FILE: table_lines(rows)})
+    except OutputError as error:
+        return error
+    return None
+
+
+def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:
+    """What became of a slide, its summary, and why there is none."""
+    try:
+        with open_slide(job.slide, backend=job.backend) as opened:
+            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+            run = start_biomarkers(slide, job.model, job.encoder, job.settings, kept_in=job.kept_in)
+            _run(run)
+            write_biomarkers(run, job.folder, job.geojson_origin)
+            return _tell(run, job.folder), summarise_biomarkers(run, job.geojson_origin), ""
+    except HmkdError as error:
+        message = str(error)
+    except Exception as error:  # whatever it is, it is this slide's: the others go on
+        _LOG.exception("predicting biomarkers of %s", job.slide)
+        message = f"{job.slide}: {error!r}"
+    complain(message)
+    return ExitCode.FAILED, {}, message
+
+
+def _run(run: SlideBiomarkers) -> None:
+    name, extraction = run.extraction.plan.slide.name, run.extraction
+    if extraction.resumed_tiles:
+        typer.echo(f"{name}: {extraction.resumed_tiles} tiles were encoded before", err=True)
+    with tile_progress(name, len(extraction.remaining)) as advance:
+        for batch in run.run():
+            advance(len(batch.tiles) + len(batch.failed))
+
+
+def _tell(run: SlideBiomarkers, folder: Path) -> ExitCode:
+    for line in run.warnings:
+        typer.echo(f"warning: {run.extraction.plan.slide.name}: {line}", err=True)
+    for one in run.predictions:
+        said = zip(one.target.classes, one.probabilities, strict=True)
+        words = ", ".join(f"{name} {p:.3f}" for name, p in said)
+        typer.echo(f"{folder}: {one.target.name}: {words} ({one.target.definition})")
+    typer.echo(f"{len(run.extraction.encoded_tiles())} patches; {NO_GRADE}; {RESEARCH_ONLY}")
+    if run.notice:
+        typer.echo(f"notice: {run.notice}", err=True)
+    if failed := len(run.extraction.failed):
+        typer.echo(
+            f"warning: {failed} tiles could not be read; biomarkers.json lists them", err=True
+        )
+        return ExitCode.UNREADABLE_TILES
+    return ExitCode.GOOD

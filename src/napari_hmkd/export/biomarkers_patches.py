@@ -1,0 +1,58 @@
+"""`patches.csv` and `patches.parquet` of biomarkers: each patch's attention for each target."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from napari_hmkd.biomarkers.slide import SlideBiomarkers
+from napari_hmkd.export.provenance import KEY
+
+
+def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
+    """A row per patch, by row and column.
+
+    Parameters
+    ----------
+    run : SlideBiomarkers
+        Run to its end.
+    about : mapping
+        What the table's metadata hold as JSON under "napari_hmkd", plain values.
+
+    Returns
+    -------
+    pyarrow.Table
+        `row` and `column`, int64; `y_px` and `x_px`, the top-left corner in level-0 px, float64;
+        `attention_TARGET` for each target, float32, which sums to 1; `notice`, text.
+    """
+    tiles = run.extraction.encoded_tiles()
+    origins = run.extraction.plan.grid.origins(tiles)
+    columns = {
+        "row": tiles[:, 0],
+        "column": tiles[:, 1],
+        "y_px": origins[:, 0],
+        "x_px": origins[:, 1],
+        **{f"attention_{one.target.name}": one.attention for one in run.predictions},
+        "notice": [run.notice] * len(tiles),
+    }
+    return pa.table(columns).replace_schema_metadata({KEY: json.dumps(about, ensure_ascii=False)})
+
+
+def write_patches(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
+    """Write `patch_table` as Parquet, and as UTF-8 CSV with a header and six digits of attention."""
+    pq.write_table(table, parquet_path)
+    with csv_path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(table.column_names)
+        for row, column, y_px, x_px, *attention, notice in zip(
+            *table.to_pydict().values(), strict=True
+        ):
+            rows.writerow(
+                (row, column, y_px, x_px, *(f"{value:.6g}" for value in attention), notice)
+            )
