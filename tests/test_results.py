@@ -82,7 +82,8 @@ def test_layers_are_those_of_the_grading_itself(
         list(batches)
         write_results(grading, tmp_path / "out")
         expected = heatmap_layers(grading)
-    found = result_layers(read_results(tmp_path / "out"))
+    results = read_results(tmp_path / "out")
+    found = result_layers(results)
     assert len(found) == len(expected) == 1 + len(damaged)
     for (data, kwargs, kind), (right, wanted, right_kind) in zip(found, expected, strict=True):
         assert (kind, data.dtype) == (right_kind, right.dtype)
@@ -90,7 +91,8 @@ def test_layers_are_those_of_the_grading_itself(
         colours = kwargs["colormap"].pop("colors"), wanted["colormap"].pop("colors")
         np.testing.assert_array_equal(*colours)
         said = kwargs.pop("metadata")["napari_hmkd"]
-        source = {"slide_name": "Gewebe ü.tif", "folder": tmp_path / "out"}
+        source = {"slide_name": "Gewebe ü.tif", "slide_mpp": results.slide_mpp}
+        source["folder"] = tmp_path / "out"
         drawn = dict(wanted.pop("metadata")["napari_hmkd"])
         del drawn["result_of"]  # an open slide
         assert said == drawn | source

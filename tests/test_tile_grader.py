@@ -104,6 +104,14 @@ def test_threads_give_the_answers_of_one_in_the_tiles_order(
     np.testing.assert_allclose(shared.evidence, alone.evidence, atol=1e-5)
 
 
+def test_weights_of_any_shape_run_on_a_cpu(tiles: list[np.ndarray]) -> None:
+    network = Hungry(9)
+    network.volume = nn.Conv3d(1, 1, 3)  # as some networks of timm have
+    network.plane = nn.Conv2d(3, 4, 3)
+    TileGrader(network, CARD, CPU).grade(tiles[:1])
+    assert network.plane.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_no_tiles_are_no_work() -> None:
     network = Hungry(0)
     assert TileGrader(network, CARD, CPU).grade([]).probabilities.shape == (0, 4)

@@ -13,7 +13,7 @@ from torch import nn
 from napari_hmkd.device import device_errors
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, find_model, load
-from napari_hmkd.model.sharing import in_threads
+from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.training.console import tracked
 from napari_hmkd.training.data import PairDataset, batches
 from napari_hmkd.training.tiles import TileSource
@@ -83,7 +83,7 @@ def predict_logits(
     with torch.inference_mode(), device_errors(device):
         network = grader.network.to(device).eval()
         for batch in tracked(loader, f"Grading batches ({grader.card.role})", len(loader)):
-            found += in_threads(grader.logits, batch.he.to(device), batch.ihc.to(device))
+            found += answer_in_parts(grader.logits, batch.he.to(device), batch.ihc.to(device))
         network.cpu()
     logits = torch.cat(found).float().cpu().numpy()
     if bad := int((~np.isfinite(logits)).any(1).sum()):

@@ -79,7 +79,7 @@ def is_result_folder(folder: Path) -> bool:
 def result_layers(results: Results) -> list[LayerData]:
     """The layers that `heatmap_layers` makes of the grading itself.
 
-    Their `metadata["napari_hmkd"]` also has the `slide_name` and the `folder`.
+    Their `metadata["napari_hmkd"]` also has the `slide_name`, its `slide_mpp` then, and the `folder`.
     """
     return grade_layers(
         results.expected_grade,
@@ -91,6 +91,7 @@ def result_layers(results: Results) -> list[LayerData]:
             "model": results.model,
             "notice": results.notice,
             "slide_name": results.slide_name,
+            "slide_mpp": results.slide_mpp,
             "folder": results.folder,
         },
     )

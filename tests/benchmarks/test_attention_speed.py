@@ -1,7 +1,7 @@
 """Grading tiles with attention by blocks of rows, beside the formula's whole planes.
 
 Both are the student with the same weights on the same tiles. Ours computes attention by blocks of rows,
-in threads that compute tiles of their own (`in_threads`), as grading does; the other runs as torch does
+in threads that compute tiles of their own (`answer_in_parts`), as grading does; the other runs as torch does
 by itself. They are measured in a process of their own, with memory as the system has it, where each plane is fresh memory,
 and in one with memory that is kept (`keep_freed_memory`), as in our command lines. The floor is what the
 arithmetic of a form would take at the rate of a large matrix product in the same process.
@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.model import build_student
-from napari_hmkd.model.sharing import in_threads
+from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.student import Student
 
 WIDTH = 1.0 if FULL else 0.5
@@ -59,7 +59,7 @@ def measure() -> dict[tuple[str, int], Measured]:
     tiles = torch.randn(max(BATCHES), TILE_PX, TILE_PX, 3).permute(
         0, 3, 1, 2
     )  # as slides have them
-    ways = {"auto": partial(in_threads, make_student("auto")), "plain": make_student("plain")}
+    ways = {"auto": partial(answer_in_parts, make_student("auto")), "plain": make_student("plain")}
     jobs = {
         (form, batch): partial(way, tiles[:batch])
         for batch in BATCHES

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from multiprocessing import get_context
 
 import pytest
 import torch
 
-from napari_hmkd.model.sharing import in_threads, share_out
+from napari_hmkd.model import sharing
+from napari_hmkd.model.sharing import answer_in_parts, share_out
 
 THREADS = 3
 
@@ -62,30 +67,35 @@ def test_a_single_part_stays_with_the_caller_and_torchs_threads() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_a_batch_is_answered_in_order_by_threads_that_torch_leaves_alone(count: int) -> None:
-    seen: list[tuple[bool, int]] = []
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_a_batch_is_answered_in_order_by_threads_that_torch_leaves_alone(
+    count: int, mode: type
+) -> None:
+    seen: list[tuple[bool, bool, int]] = []
 
     def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        seen.append((torch.is_inference_mode_enabled(), torch.get_num_threads()))
+        inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+        seen.append((inference, gradients, torch.get_num_threads()))
         return x + y
 
     x, y = torch.arange(2 * count).view(2, count, 1)
-    with torch.inference_mode():
-        found = in_threads(forward, x, y)
+    with mode():
+        found = answer_in_parts(forward, x, y)
     torch.testing.assert_close(torch.cat(found), x + y)
-    assert seen == [(True, 1)] * len(found)
+    modes = mode is torch.inference_mode, mode is torch.enable_grad
+    assert seen == [(*modes, 1)] * len(found)
     assert 1 <= len(found) <= min(count, THREADS)
 
 
 def test_where_torch_has_one_thread_the_caller_answers() -> None:
     torch.set_num_threads(1)
-    (name,) = in_threads(lambda _: threading.current_thread().name, torch.zeros(5, 1))
+    (name,) = answer_in_parts(lambda _: threading.current_thread().name, torch.zeros(5, 1))
     assert name == threading.current_thread().name
 
 
 def test_within_a_part_those_help_who_have_nothing_to_do() -> None:
     squares = Squares(THREADS)  # each waits for the others
-    in_threads(lambda _: share_out(squares.work, range(THREADS)), torch.zeros(1))
+    answer_in_parts(lambda _: share_out(squares.work, range(THREADS)), torch.zeros(1))
     assert squares.found.tolist() == [0, 1, 4]
     assert len(squares.names) == THREADS
     assert squares.modes == {(False, False, 1)}
@@ -101,7 +111,7 @@ def test_nobody_waits_for_help_that_does_not_come() -> None:
         share_out(lambda parts: done.extend(parts), range(20))
         return done
 
-    assert [sorted(done) for done in in_threads(forward, torch.zeros(THREADS, 1))] == (
+    assert [sorted(done) for done in answer_in_parts(forward, torch.zeros(THREADS, 1))] == (
         [list(range(20))] * THREADS
     )
 
@@ -115,7 +125,7 @@ def test_an_error_of_a_helper_is_raised() -> None:
             raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError, match="no memory"):
-        in_threads(lambda _: share_out(work, range(THREADS)), torch.zeros(1))
+        answer_in_parts(lambda _: share_out(work, range(THREADS)), torch.zeros(1))
 
 
 def test_nothing_to_do_is_no_error() -> None:
@@ -123,6 +133,7 @@ def test_nothing_to_do_is_no_error() -> None:
 
 
 def test_torchs_number_of_threads_stays_everywhere() -> None:
+    sharing._pool.cache_clear()  # a new pool is what could change it
     share_out(Squares(5).work, range(5))
     found = [torch.get_num_threads()]
     later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -131,18 +142,83 @@ def test_torchs_number_of_threads_stays_everywhere() -> None:
     assert found == [THREADS, THREADS]
 
 
-def test_an_error_is_raised_when_all_have_ended() -> None:
+def test_an_error_is_raised_when_all_have_ended_with_the_part_that_they_were_at() -> None:
+    everyone, failed = threading.Barrier(THREADS), threading.Event()
     done: list[int] = []
 
     def work(parts: Iterator[int]) -> None:
         for part in parts:
+            if part < THREADS:
+                everyone.wait(timeout=30)
             if part == 0:
+                failed.set()
                 raise RuntimeError("no memory")
+            assert failed.wait(timeout=30)
+            time.sleep(0.1)  # later than the error
             done.append(part)
 
     with pytest.raises(RuntimeError, match="no memory"):
         share_out(work, range(20))
-    assert sorted(done) == list(range(1, 20))
+    assert sorted(done) == list(range(1, THREADS))
+
+
+def test_what_an_error_has_seen_goes_with_it() -> None:
+    seen: list[weakref.ref] = []
+
+    def forward(part: torch.Tensor) -> None:
+        large = torch.zeros(5)
+        seen.append(weakref.ref(large))
+        raise RuntimeError("no memory")
+
+    gc.disable()
+    try:
+        with contextlib.suppress(RuntimeError):
+            answer_in_parts(forward, torch.zeros(THREADS, 1))
+        assert len(seen) == THREADS
+        assert [one() for one in seen] == [None] * THREADS
+    finally:
+        gc.enable()
+
+
+def test_help_that_was_not_needed_holds_nothing() -> None:
+    """All are busy; what was offered meanwhile still waits in the pool's queue."""
+    begun, over = threading.Barrier(THREADS), threading.Event()
+    offered: list[weakref.ref] = []
+
+    def forward(part: torch.Tensor) -> None:
+        begun.wait(timeout=30)
+        if part[0, 0] == 0:
+            large = torch.zeros(5)
+            offered.append(weakref.ref(large))
+            share_out(lambda parts: [large.add_(one) for one in parts], range(9))
+            del large
+            assert offered[0]() is None
+            over.set()
+        assert over.wait(timeout=30)
+
+    answer_in_parts(forward, torch.arange(THREADS)[:, None])
+
+
+def test_where_the_system_gives_too_few_threads_none_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sharing._pool.cache_clear()
+    begun: list[threading.Thread] = []
+    plain = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if len(begun) == THREADS - 1:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        plain(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="new thread"):
+        share_out(Squares(5).work, range(5))
+    for thread in begun:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    assert torch.get_num_threads() == THREADS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")

@@ -24,6 +24,7 @@ def mark(panel: AttentionWidget, viewer) -> None:
     """Draw two shapes, of one region, in the layer that the button adds."""
     panel.form.region.mark.native.click()
     layer = viewer.layers.selection.active
+    assert layer.name == "region", "the grade by area is of what a user calls tumour"
     for top, left, bottom, right in ((0.2, 1.1, 0.8, 2.4), (0.5, 1.2, 1.1, 1.3)):  # in tiles
         corners = np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
         layer.add_polygons(corners * TILE_PX - 0.5)
@@ -67,7 +68,7 @@ def test_of_the_slide_the_marked_tiles_alone_are_compared(
 
 @pytest.mark.parametrize(
     ("button", "said"),
-    [("inspect", "Nothing of a marked region is in view"), ("whole_slide", "none is marked")],
+    [("inspect", "No region is marked"), ("whole_slide", "none is marked")],
 )
 def test_where_nothing_is_marked_it_says_so(
     qtbot, open_inspector: Opening, button: str, said: str

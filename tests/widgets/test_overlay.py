@@ -19,7 +19,7 @@ from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.guarded_reader import get_reader
 from napari_hmkd.widgets.overlay import lay_over, lay_results_over
-from napari_hmkd.widgets.viewing import add_layers, slide_layers, slide_of
+from napari_hmkd.widgets.viewing import add_layers, slide_layers, slide_of, state_pixel_size
 
 pytestmark = pytest.mark.gui
 MOVES = [
@@ -103,11 +103,45 @@ def test_results_of_a_dropped_folder_follow_their_slide_whichever_came_first(
         np.testing.assert_allclose(on_slide(layer, slide_layer), place, atol=1e-6)
 
 
+def results_of(viewer, slide_name: str, mpp: float = 0.5):
+    """A layer as one that was read from a folder, of a slide graded at a pixel size."""
+    layer = a_layer(viewer)
+    layer.metadata["napari_hmkd"] = {"slide_name": slide_name, "slide_mpp": (mpp, mpp)}
+    return layer
+
+
+@pytest.mark.parametrize("stated", ["before", "after"])
+def test_results_lie_right_whatever_pixel_size_is_stated(
+    viewer, without_pixel_size: Path, stated: str
+) -> None:
+    (slide_layer,) = add_layers(viewer, read_slides(without_pixel_size))
+    results = results_of(viewer, slide_of(slide_layer).name)
+    if stated == "before":
+        state_pixel_size(viewer, slide_layer, 0.25)
+    lay_results_over(list(viewer.layers))
+    if stated == "after":
+        state_pixel_size(viewer, slide_layer, 0.25)
+    place_um = np.array((2, 3))  # of the pixel size that they were graded with
+    np.testing.assert_allclose(
+        slide_layer.world_to_data(results.data_to_world(place_um)), place_um / 0.5, atol=1e-6
+    )
+
+
+def test_results_follow_a_slide_that_is_opened_again(viewer, pair) -> None:
+    (former,) = add_layers(viewer, read_slides(pair.he))
+    results = results_of(viewer, slide_of(former).name)
+    lay_results_over(list(viewer.layers))
+    viewer.layers.remove(former)  # it still lives, as napari's layers do for a while
+    (slide_layer,) = add_layers(viewer, read_slides(pair.he))
+    lay_results_over(list(viewer.layers))
+    slide_layer.translate = (30, 40)
+    np.testing.assert_allclose(results.data_to_world((0, 0)), (30, 40))
+
+
 def test_results_choose_none_of_two_slides_of_their_name(viewer, pair) -> None:
     slides = add_layers(viewer, read_slides(pair.he) + read_slides(pair.he))
-    results = a_layer(viewer)
-    results.metadata["napari_hmkd"] = {"slide_name": slide_of(slides[0]).name}
-    lay_results_over(viewer.layers)
+    results = results_of(viewer, slide_of(slides[0]).name)
+    lay_results_over(list(viewer.layers))
     for layer in slides:
         layer.translate = (30, 40)
     np.testing.assert_allclose(results.data_to_world((0, 0)), (0, 0))

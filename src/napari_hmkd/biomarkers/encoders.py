@@ -18,7 +18,7 @@ from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.shapes import answer_shapes, answer_widths
-from napari_hmkd.model.sharing import in_threads
+from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.tensors import check_tensors
 from napari_hmkd.model.timm_networks import PREFIX, create, read_weights, refusals
 
@@ -88,7 +88,7 @@ class Encoder:
                 return self.model.network(self.model.card.normalise(pixels)).float()
 
         with device_errors(device), torch.inference_mode():
-            parts = in_threads(features, torch.from_numpy(tiles).to(device))
+            parts = answer_in_parts(features, torch.from_numpy(tiles).to(device))
             return torch.cat(parts).cpu().numpy()
 
 

@@ -22,7 +22,7 @@ from napari_hmkd.device import device_errors, device_of
 from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inspection.tile import token_side_px
-from napari_hmkd.model.sharing import in_threads
+from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.stages import GRADES
 
 _AT_ONCE = 8  # tokens hidden per step, each in a tile of its own
@@ -121,14 +121,16 @@ def _occlusion(
     device, colours = device_of(student.network), surroundings(he, token_px)
     tokens = np.full(colours.shape[:2], np.nan, np.float32)
     with device_errors(device), torch.inference_mode():
-        untouched = _logits(student, _as_input(student, [he]))
+        (untouched,) = answer_in_parts(partial(_logits, student), _as_input(student, [he]))
         grade = int(untouched.argmax())
         answer = _log_odds(untouched, grade)
     waiting = np.ndindex(tokens.shape)
     while some := list(islice(waiting, _AT_ONCE)):
         hidden = [_without(he, token, colours[token], token_px) for token in some]
         with device_errors(device), torch.inference_mode():  # none stays open over a yield
-            logits = torch.cat(in_threads(partial(_logits, student), _as_input(student, hidden)))
+            logits = torch.cat(
+                answer_in_parts(partial(_logits, student), _as_input(student, hidden))
+            )
             moved = _log_odds(logits, grade) - answer
             tokens[tuple(zip(*some, strict=True))] = moved.abs().cpu().numpy()
         yield PartialImportance(Method.OCCLUSION, tokens.copy())

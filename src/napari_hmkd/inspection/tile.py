@@ -16,7 +16,7 @@ from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.model import TeacherAttention, unit_squares
 from napari_hmkd.model.closeness import cosine_loss, logits_kl
-from napari_hmkd.model.sharing import in_threads
+from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.stages import PATCH_PX
 
 LEVELS = (0, 1, 2)
@@ -164,7 +164,7 @@ def _run(model: OpenModel, *stains: np.ndarray) -> _Answer:
     device = device_of(model.network)
     with device_errors(device), torch.inference_mode():
         tiles = [model.card.normalise(torch.from_numpy(np.stack([t])).to(device)) for t in stains]
-        (output,) = in_threads(partial(model.network, attention=True), *tiles)
+        (output,) = answer_in_parts(partial(model.network, attention=True), *tiles)
         if output.attention is None:
             raise ModelError(
                 f"asked where {model.card.name} looks, but a network of its kind has no such attention; "

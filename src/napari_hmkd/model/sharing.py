@@ -64,7 +64,7 @@ def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> 
         _results(_submit(_pool_of_torch(), [job] * count))
 
 
-def in_threads(forward: Callable[..., Result], *batches: torch.Tensor) -> list[Result]:
+def answer_in_parts(forward: Callable[..., Result], *batches: torch.Tensor) -> list[Result]:
     """A network's answers to a batch: on a CPU a part of it for each thread, elsewhere all at once.
 
     Parameters
@@ -93,8 +93,12 @@ def in_threads(forward: Callable[..., Result], *batches: torch.Tensor) -> list[R
 
 
 def _work_off(work: Callable[[Iterator[Part]], None], waiting: deque[Part]) -> None:
-    with torch.no_grad():
-        work(_taken(waiting))
+    try:
+        with torch.no_grad():
+            work(_taken(waiting))
+    except BaseException:
+        waiting.clear()  # the others end with the part that they are at
+        raise
 
 
 def _taken(waiting: deque[Part]) -> Iterator[Part]:
@@ -109,11 +113,18 @@ def _taken(waiting: deque[Part]) -> Iterator[Part]:
 
 def _with_help(job: Callable[[], None], pool: ThreadPoolExecutor, most: int) -> None:
     """Do a job that others of the pool may join; nobody waits for one that has not begun."""
-    helping = _submit(pool, [job] * most)
+    offered = [job]
+    helping = _submit(pool, [partial(_help, offered)] * most)
     try:
         job()
     finally:
+        offered.clear()  # what is cancelled stays in the pool's queue for a while, and holds no tensor
         _results([one for one in helping if not one.cancel()])
+
+
+def _help(offered: list[Callable[[], None]]) -> None:
+    for job in tuple(offered):
+        job()
 
 
 def _submit(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], Result]]) -> list[Future[Result]]:
@@ -130,9 +141,14 @@ def _in_mode(job: Callable[[], Result], inference: bool, gradients: bool) -> Res
 def _results(running: Iterable[Future[Result]]) -> list[Result]:
     """What all have found, once all have ended."""
     running = list(running)
-    for error in filter(None, [one.exception() for one in running]):
-        raise error
-    return [one.result() for one in running]
+    error = next(filter(None, [one.exception() for one in running]), None)
+    try:
+        if error is not None:
+            raise error
+        return [one.result() for one in running]
+    finally:
+        # An error knows this frame. Were it known here, its tensors would stay until the next collection.
+        running, error = [], None
 
 
 def _pool_of_torch() -> ThreadPoolExecutor:
@@ -145,11 +161,17 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     """So many threads, in which torch does not start others."""
     pool = ThreadPoolExecutor(threads, "share")
     started = Barrier(threads + 1)
-    for _ in range(threads):
-        pool.submit(_begin, pool, threads, started)
-    started.wait()
-    # The number is each thread's own, but new threads begin with the one that was set last.
-    torch.set_num_threads(threads)
+    try:
+        for _ in range(threads):
+            pool.submit(_begin, pool, threads, started)
+        started.wait()
+    except BaseException:
+        started.abort()  # the system gives no further thread: those that there are would wait for it
+        pool.shutdown(wait=False)
+        raise
+    finally:
+        # The number is each thread's own, but new threads begin with the one that was set last.
+        torch.set_num_threads(threads)
     return pool
 
 

@@ -71,7 +71,7 @@ class AttentionForm:
             text="Move the IHC at each tile",
             tooltip="By up to 50 um, to where its nuclei fit those of the H&E, as the command line does.",
         )
-        self.region = RegionFields(viewer, self.slide)
+        self.region = RegionFields(viewer, self.slide, "region")
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)

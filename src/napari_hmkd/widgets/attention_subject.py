@@ -10,6 +10,7 @@ from weakref import ref
 
 import napari.layers
 
+from napari_hmkd.device import choose_device
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.inspection.pair import AlignedIhc, StainPair
 from napari_hmkd.model import ModelCard, find_model, read_card
@@ -38,7 +39,7 @@ def model_file(name: str) -> ModelFile:
     return ModelFile(name, find_model(name).stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # a pair: what another device has is given free
 def _opened(file: ModelFile, role: str, device: str) -> OpenModel:
     return open_model(file.name, role).move_to(device)
 
@@ -104,11 +105,13 @@ class Subject:
         DeviceError
             If it cannot run there.
         """
-        return _opened(self.student, "student", self.device)
+        return _opened(self.student, "student", str(choose_device(self.device)))
 
     def open_teacher(self) -> OpenModel | None:
         """The same of the teacher, where it takes part."""
-        return None if self.teacher is None else _opened(self.teacher, "teacher", self.device)
+        if self.teacher is None:
+            return None
+        return _opened(self.teacher, "teacher", str(choose_device(self.device)))
 
 
 def subject_of(

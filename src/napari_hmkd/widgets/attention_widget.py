@@ -32,7 +32,12 @@ from napari_hmkd.widgets.attention_run import (
 )
 from napari_hmkd.widgets.attention_scene import AttentionScene
 from napari_hmkd.widgets.attention_subject import Subject
-from napari_hmkd.widgets.attention_words import extent_words, progress_words, tile_words
+from napari_hmkd.widgets.attention_words import (
+    extent_words,
+    nothing_words,
+    progress_words,
+    tile_words,
+)
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.logits_table import LogitsTable
@@ -128,8 +133,7 @@ class AttentionWidget(Container):
             return
         in_view = self._tiles_in_view(subject.grid)
         if not len(in_view):
-            what = "a marked region" if self.form.region.only.value else "the slide"
-            self._say(f"Nothing of {what} is in view.")
+            self._say(nothing_words(self.form.region.only.value, bool(self.form.region.marked())))
             return
         chosen = in_view[: most_tiles(subject, self.scene.cache)]
         findings.cover(chosen)

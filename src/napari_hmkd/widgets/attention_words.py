@@ -14,6 +14,13 @@ def tile_words(tile: Tile) -> str:
     return f"row {tile[0]}, column {tile[1]}"
 
 
+def nothing_words(only_regions: bool, marked: bool) -> str:
+    """Why no tile in view is inspected."""
+    if only_regions and not marked:
+        return "No region is marked: mark one, or switch off 'Only inside marked regions'."
+    return f"Nothing of {'a marked region' if only_regions else 'the slide'} is in view."
+
+
 def extent_words(chosen: int, in_view: int) -> str:
     """Which of the tiles in view are not inspected; empty where all are."""
     if chosen == in_view:

@@ -74,6 +74,7 @@ class GradeWidget(Container):
         self.region = RegionFields(
             napari_viewer,
             self.slide,
+            INVASIVE_TUMOUR,
             f"for one called '{INVASIVE_TUMOUR}' a grade by area is stated",
         )
         self.follow = CheckBox(text="Only what is in view, wherever I look")

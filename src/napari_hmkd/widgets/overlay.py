@@ -14,15 +14,26 @@ from napari_hmkd.widgets.viewing import slide_of
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
 
 
-def lay_over(layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> None:
+def lay_over(
+    layer: napari.layers.Layer,
+    slide_layer: napari.layers.Image,
+    mpp: tuple[float, float] | None = None,
+) -> None:
     """Bring a layer in the slide's um to where its layer is, now and whenever that is moved.
 
-    The layer's um are those of the slide's pixel size of the moment; it stays right where another is
-    stated later. It is laid over one slide at a time, the last one asked for.
+    It is laid over one slide at a time, the last one asked for.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+    slide_layer : napari.layers.Image
+    mpp : tuple of float, optional
+        The slide's pixel size (y, x) that the layer's um are of; that of the moment, if left out. The
+        layer stays right where another is stated later.
     """
     if (former := _ties.pop(layer, None)) is not None:
         former.cut()
-    _ties[layer] = _Tie(layer, slide_layer)
+    _ties[layer] = _Tie(layer, slide_layer, mpp)
 
 
 def lay_results_over(layers: Sequence[napari.layers.Layer]) -> None:
@@ -32,19 +43,27 @@ def lay_results_over(layers: Sequence[napari.layers.Layer]) -> None:
     """
     slides = [(layer, slide.name) for layer in layers if (slide := slide_of(layer)) is not None]
     for layer in layers:
-        named = layer.metadata.get("napari_hmkd", {}).get("slide_name")
-        own = [slide_layer for slide_layer, name in slides if name == named]
-        if len(own) == 1 and not (layer in _ties and _ties[layer].holds):
-            lay_over(layer, own[0])
+        about = layer.metadata.get("napari_hmkd", {})
+        own = [slide_layer for slide_layer, name in slides if name == about.get("slide_name")]
+        tied_to = _ties[layer].slide_layer if layer in _ties else None
+        if len(own) == 1 and tied_to not in layers:
+            lay_over(layer, own[0], about["slide_mpp"])
 
 
 class _Tie:
     """Has a layer follow a slide's layer as long as both live: the events know it by weak references."""
 
-    def __init__(self, layer: napari.layers.Layer, slide_layer: napari.layers.Image) -> None:
+    def __init__(
+        self,
+        layer: napari.layers.Layer,
+        slide_layer: napari.layers.Image,
+        mpp: tuple[float, float] | None,
+    ) -> None:
         self._layer, self._slide_layer = ref(layer), ref(slide_layer)
         slide = slide_of(slide_layer)
-        self._mpp = np.ones(2) if slide is None or slide.mpp is None else np.array(slide.mpp)
+        if mpp is None and slide is not None:
+            mpp = slide.mpp
+        self._mpp = np.ones(2) if mpp is None else np.array(mpp)
         for event in self._moves():
             event.connect(self.follow)
         self.follow()
@@ -64,9 +83,9 @@ class _Tie:
             layer.affine = moved
 
     @property
-    def holds(self) -> bool:
-        """Whether the slide's layer is still there."""
-        return self._slide_layer() is not None
+    def slide_layer(self) -> napari.layers.Image | None:
+        """What it follows, as long as that lives; it may have left the window."""
+        return self._slide_layer()
 
     def cut(self) -> None:
         """Follow no more."""

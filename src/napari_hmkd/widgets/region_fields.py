@@ -21,6 +21,8 @@ class RegionFields:
     viewer : napari.viewer.Viewer
     slide : SlideChoice
         Whose regions they are.
+    name : str
+        What a region is called until its layer is renamed.
     purpose : str
         What a name is good for, to be told when a region is to be drawn; a sentence's second half.
 
@@ -39,10 +41,14 @@ class RegionFields:
 
     said = Signal(str)
 
-    def __init__(self, viewer: napari.viewer.Viewer, slide: SlideChoice, purpose: str = "") -> None:
-        self._viewer, self._slide, self._purpose = viewer, slide, purpose
+    def __init__(
+        self, viewer: napari.viewer.Viewer, slide: SlideChoice, name: str, purpose: str = ""
+    ) -> None:
+        self._viewer, self._slide = viewer, slide
+        self._name, self._purpose = name, purpose
         self.mark = PushButton(text="Mark a region")
         self.only = CheckBox(text="Only inside marked regions")
+        self.only.tooltip = "From now on; what was found before stays."
         self.mark.clicked.connect(self.add)
 
     def add(self) -> None:
@@ -50,7 +56,7 @@ class RegionFields:
         if self._slide.value is None:
             self.said.emit(NO_SLIDE)
             return
-        add_region_layer(self._viewer, self._slide.value)
+        add_region_layer(self._viewer, self._slide.value, self._name)
         self.said.emit(f"{_HOW}{f': {self._purpose}' if self._purpose else ''}.")
 
     def marked(self) -> tuple[MarkedRegion, ...]:

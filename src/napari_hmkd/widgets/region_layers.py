@@ -6,7 +6,7 @@ import napari.layers
 import napari.viewer
 import numpy as np
 
-from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, regions_of_shapes
+from napari_hmkd.regions import MarkedRegion, regions_of_shapes
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.viewing import slide_of, to_level0
 
@@ -15,13 +15,13 @@ _OUTLINE_UM = 20.0  # to be seen where a whole section is
 
 
 def add_region_layer(
-    viewer: napari.viewer.Viewer, slide_layer: napari.layers.Image
+    viewer: napari.viewer.Viewer, slide_layer: napari.layers.Image, name: str
 ) -> napari.layers.Shapes:
-    """A new layer over a slide to draw polygons in, called invasive tumour until it is renamed."""
+    """A new layer over a slide to draw polygons in, called so until it is renamed."""
     slide = slide_of(slide_layer)
     scale = slide.mpp if slide is not None and slide.mpp is not None else (1.0, 1.0)
     layer = viewer.add_shapes(
-        name=INVASIVE_TUMOUR,
+        name=name,
         edge_color=_COLOUR,
         face_color="transparent",
         edge_width=_OUTLINE_UM / scale[0],
