@@ -32,28 +32,32 @@ TILES = [(0, 0), (0, 2), (1, 0), (1, 1)]
 ABOUT = {"notice": "random weights", "use": "research use only", "tiles": {"rows": 2}}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(
-    tmp_path: Path, paint_slide: Callable[..., Path], student: OpenModel
+    tmp_path_factory: pytest.TempPathFactory, paint_slide: Callable[..., Path], student: OpenModel
 ) -> Iterator[StainPair]:
     """Of the IHC the tile (1, 0) is damaged; a tile is no whole number of level-0 px."""
+    folder = tmp_path_factory.mktemp("pair")
     files = (
-        paint_slide(tmp_path / "he.tif", [[0, 1, 2], [2, 3, 0]]),
-        paint_slide(tmp_path / "ihc.tif", [[3, 2, 1], [0, 1, 2], [0, 1, 2]], damaged=[(2, 0)]),
+        paint_slide(folder / "he.tif", [[0, 1, 2], [2, 3, 0]]),
+        paint_slide(folder / "ihc.tif", [[3, 2, 1], [0, 1, 2], [0, 1, 2]], damaged=[(2, 0)]),
     )
     with open_slide(files[0], mpp=3.9) as he, open_slide(files[1], mpp=3.9) as ihc:
         registered = align_by_matrix(he, ihc, np.eye(3))
         yield StainPair(he, tile_grid(he, student.card), AlignedIhc(ihc, registered, refine=False))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def written(
-    pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path
+    pair: StainPair,
+    student: OpenModel,
+    teacher: OpenModel,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, list[InspectedTile]]:
-    steps = write_attention(
-        pair, inspect_slide(pair, student, teacher, TILES), tmp_path / "out", ABOUT
-    )
-    return tmp_path / "out", [one for one in steps if isinstance(one, InspectedTile)]
+    """The folder of a run, and what was inspected."""
+    folder = tmp_path_factory.mktemp("written") / "out"
+    steps = write_attention(pair, inspect_slide(pair, student, teacher, TILES), folder, ABOUT)
+    return folder, [one for one in steps if isinstance(one, InspectedTile)]
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -136,7 +136,7 @@ def test_a_resumed_run_has_each_epoch_once(
         replace(
             ONE_EPOCH,
             distillation=DistillationSettings(method=Method.HINTON),
-            student=StudentSettings(student="timm:resnet18"),
+            student=StudentSettings(student="timm:test_resnet"),
             export=ExportSettings(),
         ),
     ],

@@ -45,8 +45,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def cheap_windows() -> Iterator[None]:
     """Spare each of some hundred windows what no test is about.
 
-    napari would look for the plugins of all packages anew, write its settings at each change, and go
-    through all that was ever imported when it looks for leaks.
+    napari would look for the plugins of all packages anew, and write its settings at each change.
     """
     from napari.settings import NapariSettings
     from npe2 import PluginManifest
@@ -55,8 +54,6 @@ def cheap_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", staticmethod(lambda *_, **__: iter(plugins)))
         patch.setattr(NapariSettings, "save", lambda *_, **__: None)
-        gc.collect()
-        gc.freeze()
         yield
         gc.unfreeze()
 
@@ -70,6 +67,9 @@ def viewer(request: pytest.FixtureRequest):
     ):
         pytest.skip("needs a display with OpenGL: run `make test`, or under xvfb-run")
     request.getfixturevalue("cheap_windows")
+    # When it closes, napari goes through all objects for leaks: through those of this test alone.
+    gc.collect()
+    gc.freeze()
     viewer = request.getfixturevalue("make_napari_viewer")()
     yield viewer
     # A layer that is still read in the background keeps the window, which napari calls a leak.

@@ -283,7 +283,7 @@ def test_the_real_command_trains_a_tiny_student(viewer, qtbot, tmp_path: Path) -
     form.role.value, form.out.value = "student", tmp_path / "winziger Lauf"
     form.epochs.value, form.batch_size.value, form.device.value = 1, 4, "cpu"
     form.more.value = (
-        "--method none --patients 4 --tiles-per-patient 6 --cohort-seed 1 --tile-px 256 --mpp 4 "
+        "--method none --patients 4 --tiles-per-patient 3 --cohort-seed 1 --tile-px 256 --mpp 4 "
         "--width 0.25 --test-share 0 --validation-share 0.25 --calibration-share 0.25"
     )
     panel.start()
