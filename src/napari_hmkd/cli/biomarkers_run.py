@@ -16,7 +16,7 @@ from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
 from napari_hmkd.cli.options import ExitCode, complain
 from napari_hmkd.cli.progress import tile_progress
 from napari_hmkd.errors import HmkdError, OutputError
-from napari_hmkd.export.biomarkers import summarise_biomarkers, write_biomarkers
+from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import COHORT_FILE, biomarker_rows
 from napari_hmkd.export.cohort import table_lines, write_beside
 from napari_hmkd.geometry import Origin
@@ -102,8 +102,8 @@ def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:
             slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
             run = start_biomarkers(slide, job.model, job.encoder, job.settings, kept_in=job.kept_in)
             _run(run)
-            write_biomarkers(run, job.folder, job.geojson_origin)
-            return _tell(run, job.folder), summarise_biomarkers(run, job.geojson_origin), ""
+            about = write_biomarkers(run, job.folder, job.geojson_origin)
+            return _tell(run, job.folder), about, ""
     except HmkdError as error:
         message = str(error)
     except Exception as error:  # whatever it is, it is this slide's: the others go on

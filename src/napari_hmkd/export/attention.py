@@ -66,7 +66,8 @@ def write_attention(
 ) -> Generator[Step, None, None]:
     """Write what comes of tiles, row by row of the grid, as it comes; all files appear, or none.
 
-    - `attention.csv`: a `TileRow` a tile, the regions it is in, and the models' notice; `failed.csv`: the others, with why.
+    - `attention.csv`: a `TileRow` a tile, the regions it is in, and the models' notice; `failed.csv`: the
+      others, with why.
     - `attention_level_0.ome.zarr` to `_2`: a pixel per token, float32 (kinds, y, x), NaN where there is
       none; the channels are `MapKind`s.
     - `agreement.ome.zarr`: a pixel per tile, float32 (3, rows, columns), one channel a level; where the

@@ -39,7 +39,7 @@ class TileTables:
         self, folder: Path, files: ExitStack, notice: str, regions: Sequence[PlannedRegion] = ()
     ) -> None:
         self._notice, self._regions = notice, regions
-        self._tiles_in = np.zeros((len(regions), 1), int)
+        self._tiles_in = np.zeros(len(regions), int)
         self._sums = np.zeros((len(regions), len(_OF_REGIONS)))
         self._tiles = self._failed = 0
         self._first_failure = ""
@@ -82,20 +82,19 @@ class TileTables:
             "inspected_tiles": self._tiles,
             "failed_tiles": self._failed,
             "regions": [
-                {"name": one.region.name, "inspected_tiles": int(tiles)} | _means(sums, tiles)
+                {"name": one.region.name, "inspected_tiles": tiles} | _means(sums, tiles)
                 for one, tiles, sums in zip(
-                    self._regions, self._tiles_in[:, 0], self._sums, strict=True
+                    self._regions, self._tiles_in.tolist(), self._sums.tolist(), strict=True
                 )
             ],
         }
 
 
-def _means(sums: np.ndarray, tiles: int) -> dict[str, float | None]:
-    """None where there is no tile, or no teacher."""
-    means = (float(one) / tiles if tiles else math.nan for one in sums)
+def _means(sums: Sequence[float], tiles: int) -> dict[str, float | None]:
+    """None where there is no tile, or no teacher, which makes a sum NaN."""
     return {
-        name: None if math.isnan(mean) else mean
-        for name, mean in zip(_OF_REGIONS, means, strict=True)
+        name: total / tiles if tiles and not math.isnan(total) else None
+        for name, total in zip(_OF_REGIONS, sums, strict=True)
     }
 
 

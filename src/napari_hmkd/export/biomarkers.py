@@ -52,7 +52,9 @@ _ATTENTION = "weight of the patch in the answer, the weights of a slide's patche
 _RELATIVE = "attention times the number of patches: 1 where all patches weigh alike"
 
 
-def write_biomarkers(run: SlideBiomarkers, folder: Path, geojson_origin: Origin = "slide") -> None:
+def write_biomarkers(
+    run: SlideBiomarkers, folder: Path, geojson_origin: Origin = "slide"
+) -> dict[str, Any]:
     """Write all files of a slide whose biomarkers were predicted: all of them, or none.
 
     - `biomarkers.json`: probabilities, definitions, the patches with most attention, provenance.
@@ -62,6 +64,11 @@ def write_biomarkers(run: SlideBiomarkers, folder: Path, geojson_origin: Origin 
       float32, NaN where there is no patch; placed as `write_ome_zarr` places grades.
     - `gallery.png`: attention over the slide and the patches with most of it, a row a target.
     - `biomarkers.html`: a page of it all, with what each status means.
+
+    Returns
+    -------
+    dict
+        What `biomarkers.json` says.
 
     Raises
     ------
@@ -77,6 +84,7 @@ def write_biomarkers(run: SlideBiomarkers, folder: Path, geojson_origin: Origin 
         text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
         (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
         _write_page(run, about, (part / GALLERY_FILE).read_bytes(), part / PAGE_FILE)
+    return about
 
 
 def summarise_biomarkers(run: SlideBiomarkers, geojson_origin: Origin = "slide") -> dict[str, Any]:

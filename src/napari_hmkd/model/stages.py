@@ -27,6 +27,7 @@ def stage_channels(width: float) -> tuple[int, ...]:
     """
     if not 0 < width <= WIDEST:
         raise ValueError(f"width must be above 0 and at most {WIDEST:g}, got {width}")
+    # As timm's `make_divisible` rounds, which is not used: timm takes longer to load than torch.
     half_up = (
         int(channels * width / CHANNELS_MULTIPLE + 0.5) * CHANNELS_MULTIPLE
         for channels in PUBLISHED_CHANNELS

@@ -57,7 +57,7 @@ class RegionFields:
             self.said.emit(NO_SLIDE)
             return
         add_region_layer(self._viewer, self._slide.value, self._name)
-        self.said.emit(f"{_HOW}{f': {self._purpose}' if self._purpose else ''}.")
+        self.said.emit(": ".join(filter(None, (_HOW, self._purpose))) + ".")
 
     def marked(self) -> tuple[MarkedRegion, ...]:
         """What is marked on the slide now, in its level-0 px; there has to be a slide."""

@@ -40,7 +40,7 @@ class SaveRun(BackgroundRun):
     saved = Signal(Path)
 
     def start(
-        self, write: Callable[..., None], results: object, folder: Path, *options: object
+        self, write: Callable[..., object], results: object, folder: Path, *options: object
     ) -> None:
         """Do `write(results, folder, *options)`; the results must not change meanwhile."""
         self._begin(f"writing results to {folder}", _write, write, results, folder, *options)
@@ -50,7 +50,7 @@ class SaveRun(BackgroundRun):
 
 
 def _write(
-    write: Callable[..., None], results: object, folder: Path, *options: object
+    write: Callable[..., object], results: object, folder: Path, *options: object
 ) -> Iterator[Path]:
     write(results, folder, *options)
     yield folder
