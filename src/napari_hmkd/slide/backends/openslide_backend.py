@@ -12,8 +12,9 @@ from PIL import ImageCms
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backends.openslide_pixels import read_rgb
 from napari_hmkd.slide.backends.pixel_size import PixelSize
-from napari_hmkd.slide.backends.protocol import DEFAULT_TILE, Level, flatten_on_white, longer_ratio
+from napari_hmkd.slide.backends.protocol import DEFAULT_TILE, Level, longer_ratio
 
 _SIDES = ("y", "x", "height", "width")
 
@@ -131,11 +132,7 @@ class OpenSlideBackend:
         step = self.steps[level]  # OpenSlide's own: it divides the position by it
         y, x = self.origin_px
         corner = (x + round(region.x * step), y + round(region.y * step))
-        image = handle.read_region(corner, level, (region.width, region.height))
-        least, _ = image.getchannel("A").getextrema()
-        if least == 255:  # Pillow drops what says nothing in a quarter of the time
-            return np.asarray(image.convert("RGB"))
-        return flatten_on_white(np.asarray(image))
+        return read_rgb(handle, corner, level, (region.width, region.height))
 
     def close(self) -> None:
         """See `Backend.close`."""
