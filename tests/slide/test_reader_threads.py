@@ -141,3 +141,66 @@ def test_after_closing_nothing_is_taken_and_no_thread_stays(threads: ReaderThrea
     with pytest.raises(SlideReadError, match="was closed"):
         threads.call(lambda: 1, 5)
     assert until(lambda: threading.active_count() <= before)
+
+
+def test_an_idle_thread_helps_with_parts_and_each_is_done_once(threads: ReaderThreads) -> None:
+    both, done, by = threading.Barrier(2), [], set()
+
+    def work(part: int) -> None:
+        if part < 2:
+            both.wait(5)  # two threads are at it
+        by.add(threading.get_ident())
+        done.append(part)
+
+    threads.share_out(work, range(20))
+    assert sorted(done) == list(range(20))
+    assert threading.get_ident() in by
+    assert len(by) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_parts_are_shared_out_from_inside_too(count: int) -> None:
+    threads, done = ReaderThreads("'slide.svs'", count), []
+
+    def read() -> None:
+        threads.share_out(done.append, range(5))
+
+    for _ in threads.in_order([read] * 8, ahead=8, seconds=5):
+        pass
+    threads.close()
+    assert sorted(done) == sorted([*range(5)] * 8)
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_an_error_in_a_part_ends_the_others(threads: ReaderThreads, where: str) -> None:
+    caller, both, done = threading.get_ident(), threading.Barrier(2), []
+
+    def work(part: int) -> None:
+        if part < 2:
+            both.wait(5)
+            if (threading.get_ident() == caller) == (where == "caller"):
+                raise SlideReadError("damaged")
+            time.sleep(0.05)
+        done.append(part)
+
+    with pytest.raises(SlideReadError, match="damaged"):
+        threads.share_out(work, range(200))
+    assert len(done) < 198
+
+
+def test_where_all_are_busy_nobody_is_waited_for(threads: ReaderThreads) -> None:
+    gate, busy, done = threading.Event(), threading.Barrier(3), []
+
+    def occupy() -> None:
+        busy.wait(5)
+        gate.wait(5)
+
+    held = [threading.Thread(target=partial(threads.call, occupy, 5)) for _ in range(2)]
+    for one in held:
+        one.start()
+    busy.wait(5)
+    threads.share_out(done.append, range(5))
+    gate.set()
+    for one in held:
+        one.join(5)
+    assert done == list(range(5))

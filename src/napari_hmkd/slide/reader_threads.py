@@ -7,12 +7,15 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 READING_LIMIT_S = 30.0
@@ -45,7 +48,7 @@ class ReaderThreads:
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._order = itertools.count()
         self._lock = threading.Lock()
-        self._threads = self._idle = 0
+        self._threads = self._unfinished = self._sharing = 0
         self._closed = False
         self._stuck: Future[Any] | None = None
 
@@ -119,6 +122,50 @@ class ReaderThreads:
             for future in pending:
                 future.cancel()
 
+    def share_out(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
+        """Call a function with each of some parts, in this thread and in those that have nothing to do.
+
+        Other than `call`, it may be used from inside a function that these threads run: nobody waits
+        for a thread that has not begun, and there is no limit of time but the caller's own.
+
+        Raises
+        ------
+        SlideReadError
+            The threads were closed.
+        Exception
+            Whatever the function raised, after all threads have ended; no further part is begun.
+        """
+        waiting = deque(parts)
+        job = partial(_work_off, function, waiting)
+        with self._working():
+            helping = [
+                self._submit(job, _URGENT) for _ in range(min(self._spare, len(waiting) - 1))
+            ]
+            try:
+                job()
+            finally:
+                begun = [future for future in helping if not future.cancel()]
+                wait(begun)
+        for future in begun:
+            future.result()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Count a thread that shares out work, so that many of them at once do not."""
+        with self._lock:
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sharing -= 1
+
+    @property
+    def _spare(self) -> int:
+        """How many threads may help: a thread that shares out work counts as one of them, and busy."""
+        with self._lock:
+            return max(0, self.count - max(self._unfinished, self._sharing))
+
     def close(self) -> None:
         """Let the threads end after what was submitted; nothing more is taken.
 
@@ -132,7 +179,8 @@ class ReaderThreads:
             raise SlideReadError(f"{self._what} was closed; open it again to read it.")
         with self._lock:
             self._jobs.put((urgency, next(self._order), future, function))
-            if self._jobs.qsize() > self._idle and self._threads < self.count:
+            self._unfinished += 1
+            if self._threads < min(self.count, self._unfinished):
                 self._threads += 1
                 threading.Thread(target=self._work, name="slide-reader", daemon=True).start()
         return future
@@ -160,19 +208,28 @@ class ReaderThreads:
                     future.set_result(function())
                 except BaseException as error:
                     future.set_exception(error)
+            with self._lock:
+                self._unfinished -= 1
             del job, future, function  # a thread that waits for work keeps no pixels
 
     def _next_job(self) -> _Job | None:
         """The most urgent job; None where there is none and will be none."""
-        with self._lock:
-            self._idle += 1
+        while True:
+            try:
+                return self._jobs.get(timeout=_LOOK_UP_S)
+            except queue.Empty:
+                if self._closed:
+                    return None
+
+
+def _work_off(function: Callable[[Part], None], waiting: deque[Part]) -> None:
+    while True:
         try:
-            while True:
-                try:
-                    return self._jobs.get(timeout=_LOOK_UP_S)
-                except queue.Empty:
-                    if self._closed:
-                        return None
-        finally:
-            with self._lock:
-                self._idle -= 1
+            part = waiting.popleft()
+        except IndexError:
+            return
+        try:
+            function(part)
+        except BaseException:
+            waiting.clear()  # the others end with the part that they are at
+            raise

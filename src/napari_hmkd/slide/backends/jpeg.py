@@ -47,10 +47,12 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
     if not ycbcr and body.startswith(_APP0):
         body = body[2 + int.from_bytes(body[2:4], "big") :]
     stream = b"".join((_START, _adobe(ycbcr), middle, body))
-    height, width, *_ = simplejpeg.decode_jpeg_header(stream)
-    if height > size.height or width != size.width:
+    pixels = np.empty((size.height, size.width, 3), np.uint8)  # what does not fit is refused
+    decoded: np.ndarray = simplejpeg.decode_jpeg(stream, buffer=pixels)
+    if decoded.shape[1] != size.width:
+        height, width, _ = decoded.shape
         raise ValueError(f"it holds {height} x {width} px in place of {size.height} x {size.width}")
-    return simplejpeg.decode_jpeg(stream)
+    return decoded
 
 
 def _adobe(ycbcr: bool) -> bytes:

@@ -30,12 +30,15 @@ class Level:
         How the file stores the level; reads that follow it are the fastest.
     whole_tiles : bool
         A read costs the tiles it touches and nothing besides, so that it is best done tile by tile.
+    slow_tiles : bool
+        Each of them takes so long, about a millisecond or more, that idle threads had better help.
     """
 
     size: Size
     downsample: float
     tile: Size = DEFAULT_TILE
     whole_tiles: bool = False
+    slow_tiles: bool = False
 
 
 class Backend(Protocol):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class FileClosedError(ValueError):
@@ -40,27 +38,28 @@ class SharedFile:
             The system cannot read it.
         """
         data = b""
-        with self._open():
+        self._begin()
+        try:
             while len(data) < count:  # the system may give less than was asked for
                 more = self._at(offset + len(data), count - len(data))
                 if not more:
                     raise ValueError(f"the file ends {count - len(data)} bytes early")
                 data = data + more if data else more
+        finally:
+            self._end()
         return data
 
-    @contextmanager
-    def _open(self) -> Iterator[None]:
+    def _begin(self) -> None:
         """Keep the handle open."""
         with self._state:
             if self._closed:
                 raise FileClosedError("it was closed; open it again to read it")
             self._readers += 1
-        try:
-            yield
-        finally:
-            with self._state:
-                self._readers -= 1
-                self._close_if_unused()
+
+    def _end(self) -> None:
+        with self._state:
+            self._readers -= 1
+            self._close_if_unused()
 
     def _at(self, offset: int, count: int) -> bytes:
         if hasattr(os, "pread"):  # not on Windows

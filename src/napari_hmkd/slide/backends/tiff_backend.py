@@ -50,7 +50,7 @@ class TiffBackend:
         firsts = [planes[0] for planes in self._planes]
         levels = make_levels([one.size for one in firsts], [one.tile for one in firsts])
         self.levels = tuple(
-            replace(level, whole_tiles=not one.has_rows)
+            replace(level, whole_tiles=not one.has_rows, slow_tiles=one.slow)
             for level, one in zip(levels, firsts, strict=True)
         )
         paths = {plane.path for planes in self._planes for plane in planes}

@@ -32,6 +32,8 @@ class TiffPlane:
         Samples per pixel in this plane.
     has_rows : bool
         The pixels lie row by row as they are, so that `read_rows` takes what is wanted alone.
+    slow : bool
+        Its codec takes far longer for a tile than a thread for handing it on: all but JPEG's does.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class TiffPlane:
         self._rows = -(-self.size.height // self.tile.height)
         self._first = plane * self._rows * self._columns
         self.has_rows = stores_rows(keyframe)
+        self.slow = keyframe.compression not in (tifffile.COMPRESSION.NONE, _JPEG)
         _note_jfif(keyframe)
 
     def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:

@@ -23,7 +23,8 @@ class BlockGrid:
     def place(self, row: int, column: int) -> Region:
         """Where a block lies, in the level's pixels."""
         y, x = row * self.block.height, column * self.block.width
-        return Region(y, x, self.block.height, self.block.width).clip(self.size)
+        height = min(self.block.height, self.size.height - y)
+        return Region(y, x, height, min(self.block.width, self.size.width - x))
 
     def under(self, region: Region) -> Iterator[tuple[int, int]]:
         """(row, column) of every block that a region inside the level touches; none of an empty one."""

@@ -92,31 +92,44 @@ class LevelReader:
         if keep and len(blocks) == 1 and grid.place(*blocks[0]) == region:
             return self.load_block(level, *blocks[0])
         held = self._held(level, blocks)
-        by_block = self.backend.levels[level].whole_tiles
-        if not (by_block or len(held) == len(blocks)):
+        stored = self.backend.levels[level]
+        if not (stored.whole_tiles or len(held) == len(blocks)):
             return self._load(level, region)
         inner = Region(0, 0, 0, 0) if keep else grid.within(region)
         once = set(grid.under(inner)) - held
-        if once and inner == region and not held:
+        in_one_piece = bool(once) and not held and not stored.slow_tiles
+        if in_one_piece and inner == region:
             return self._load(level, region)
         result = np.empty((region.height, region.width, 3), np.uint8)
-        if once and not held:  # in one piece
+        if in_one_piece:
             result[region.slices(inner)] = self._load(level, inner)
             blocks = [block for block in blocks if block not in once]
-        for block in blocks:
-            part = grid.place(*block).overlap(region)
-            read = self._load(level, part) if block in once else self._read_part(level, block, part)
-            result[region.slices(part)] = read
+
+        def fill(block: tuple[int, int]) -> None:
+            place = grid.place(*block)
+            part = place.overlap(region)
+            if block in once:
+                pixels = self._load(level, part)
+            else:
+                pixels = self._read_part(level, block, place, part)
+            result[region.slices(part)] = pixels
+
+        if stored.slow_tiles and len(held) < len(blocks):
+            self.threads.share_out(fill, blocks)
+        else:
+            for block in blocks:
+                fill(block)
         return result
 
     def _held(self, level: int, blocks: list[tuple[int, int]]) -> set[tuple[int, int]]:
         found = self._section.held((level, *block) for block in blocks)
         return {block for block in blocks if (level, *block) in found}
 
-    def _read_part(self, level: int, block: tuple[int, int], part: Region) -> np.ndarray:
-        place = self.grids[level].place(*block)
+    def _read_part(
+        self, level: int, block: tuple[int, int], place: Region, part: Region
+    ) -> np.ndarray:
         try:
-            return self.load_block(level, *block)[place.slices(part)]
+            return self._load_block(level, block, place)[place.slices(part)]
         except SlideStalledError:
             raise
         except SlideReadError:
@@ -126,8 +139,10 @@ class LevelReader:
 
     def load_block(self, level: int, row: int, column: int) -> np.ndarray:
         """A whole block of the level's grid, from the cache or into it; read-only."""
-        place = self.grids[level].place(row, column)
-        return self._section.get((level, row, column), functools.partial(self._load, level, place))
+        return self._load_block(level, (row, column), self.grids[level].place(row, column))
+
+    def _load_block(self, level: int, block: tuple[int, int], place: Region) -> np.ndarray:
+        return self._section.get((level, *block), functools.partial(self._load, level, place))
 
     @property
     def unreadable(self) -> tuple[str, ...]:
