@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -178,6 +178,46 @@ def biomarkers_file(student_file: Path, tmp_path_factory: pytest.TempPathFactory
     }
     path = tmp_path_factory.mktemp("biomarkers") / "model.safetensors"
     save_biomarkers(networks, card, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def multimodal_file(biomarkers_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with M beside P, which sees the genes of `gene_file` but one, in tokens of two."""
+    import torch
+
+    from napari_hmkd.genes.selection import GeneSelection
+    from napari_hmkd.model.mkd.files import MultimodalModel, load_biomarkers, save_biomarkers
+    from napari_hmkd.model.mkd.multimodal import build_multimodal_network
+
+    networks, card = load_biomarkers(biomarkers_file)
+    targets = tuple(replace(one, temperature_with_genes=0.5) for one in card.targets)
+    torch.manual_seed(4)
+    multimodal = {
+        target.name: MultimodalModel(
+            build_multimodal_network(
+                feature_dim=card.feature_dim, token_genes=2, classes=len(target.classes)
+            ),
+            GeneSelection(
+                ("GRB7", "ERBB2", "ESR1"), np.array([1.0, 2, 0]), np.array([1, 0.5, 2]), 2
+            ),
+        )
+        for target in targets
+    }
+    path = tmp_path_factory.mktemp("multimodal") / "with genes.safetensors"
+    save_biomarkers(networks, replace(card, targets=targets), path, multimodal)
+    return path
+
+
+@pytest.fixture(scope="session")
+def gene_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Genes of the cases P1 and P2, and of two samples of a TCGA patient."""
+    path = tmp_path_factory.mktemp("genes") / "genes.csv"
+    path.write_text(
+        "case,ERBB2,TP53,ESR1,GRB7\nP1,9,1,4,5\nP2,1,2,3,4\n"
+        "TCGA-A1-A0SB-01A,1,1,1,1\nTCGA-A1-A0SB-06A,2,2,2,2\n",
+        encoding="utf-8",
+    )
     return path
 
 

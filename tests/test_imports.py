@@ -20,7 +20,7 @@ ORDER = (
     "geometry device memory palette wording output_folder bootstrap grade_tables result_files",
     "slide",
     "sample tiling overlap alignment",
-    "queueing regions bags",
+    "queueing regions bags genes",
     "model",
     "planning tile_grader",
     "inference",

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from napari_hmkd.errors import DeviceError, HmkdError
@@ -24,7 +23,7 @@ from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
-from napari_hmkd.planning import GradeSettings, tile_grid
+from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, open_slide
 
@@ -125,7 +124,7 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
             grading = start_grading(
                 slide, model, job.settings, regions=job.regions, kept_in=job.kept_in
             )
-            grading.notes += _contradiction(job, opened)
+            grading.notes += contradicted_mpp(opened, job.mpp)
             with watch(grading) if watch else nullcontext(_ignore) as advance:
                 for batch in grading.run():
                     advance(len(batch.tiles) + len(batch.failed))
@@ -263,16 +262,6 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
         found.get("geojson_origin"),
     ]
     return found if written == json.loads(json.dumps(asked)) else None
-
-
-def _contradiction(job: SlideJob, slide: Slide) -> list[str]:
-    """A note that the pixel size which the user states is not the file's."""
-    if job.mpp is None or slide.mpp is None or np.allclose(slide.mpp, job.mpp, rtol=0.01):
-        return []
-    return [
-        f"{job.mpp:g} um/px was stated and used, though the file says {slide.mpp[0]:.4g} um/px "
-        f"({slide.mpp_source})"
-    ]
 
 
 def _summary(folder: Path) -> dict[str, Any] | None:

@@ -156,6 +156,24 @@ def read_tile(slide: Slide, grid: TileGrid, tile: tuple[int, int]) -> np.ndarray
     return slide.read((y, x), Size(grid.tile_px, grid.tile_px), grid.model_mpp)
 
 
+def contradicted_mpp(slide: Slide, stated_mpp: float | None) -> list[str]:
+    """A note that the pixel size which the user states is not the file's; none where it is.
+
+    Parameters
+    ----------
+    slide : Slide
+        As the file says it is.
+    stated_mpp : float or None
+        um/px; None where the file is believed.
+    """
+    if stated_mpp is None or slide.mpp is None or np.allclose(slide.mpp, stated_mpp, rtol=0.01):
+        return []
+    return [
+        f"{stated_mpp:g} um/px was stated and used, though the file says {slide.mpp[0]:.4g} um/px "
+        f"({slide.mpp_source})"
+    ]
+
+
 def plan_grading(
     slide: Slide,
     card: ModelCard,

@@ -5,3 +5,4 @@ from __future__ import annotations
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"
+BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"

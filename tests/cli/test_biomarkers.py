@@ -221,6 +221,116 @@ def test_what_does_not_belong_together_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("mpp", "told"), [(3.1, True), (4.02, False)])
+def test_a_stated_pixel_size_that_is_not_the_files_is_noted(
+    mpp: float,
+    told: bool,
+    he_file: Path,
+    models: tuple[object, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(he_file, *models, "--mpp", mpp, "--out", tmp_path / "out") == 0
+    note = f"{mpp} um/px was stated and used, though the file says 4 um/px"
+    assert (note in capsys.readouterr().err) == told
+    warnings = summary(tmp_path / "out" / f"{he_file.name}.biomarkers")["warnings"]
+    assert any(note in line for line in warnings) == told
+
+
+def test_m_answers_for_slides_with_genes_and_each_output_says_so(
+    multimodal_file: Path,
+    student_file: Path,
+    gene_file: Path,
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slides = [paint_slide(tmp_path / name, GRADES) for name in ("P1_a.tif", "Q.tif")]
+    models = ("--model", multimodal_file, "--encoder", student_file)
+    assert run(*slides, *models, "--genes", gene_file, "--out", tmp_path / "out") == 0
+    told = capsys.readouterr()
+    by = {
+        "P1_a.tif": "network M, from H&E and genes (row P1 of genes.csv)",
+        "Q.tif": "network P, from H&E alone",
+    }
+    why = "genes.csv has no row of genes for Q"
+    assert why in told.err
+    for slide in slides:
+        folder, with_genes = tmp_path / "out" / f"{slide.name}.biomarkers", slide is slides[0]
+        about = summary(folder)
+        assert by[slide.name] in told.out
+        assert about["answered_by"] == by[slide.name]
+        assert about["genes"]["row"] == ("P1" if with_genes else "")
+        assert about["genes"]["missing"] == ("" if with_genes else why)
+        assert any(why in line for line in about["warnings"]) is not with_genes
+        for target in about["targets"]:
+            assert target["network"] == ("M" if with_genes else "P")
+            card = next(
+                one for one in about["model"]["card"]["targets"] if one["name"] == target["name"]
+            )
+            assert (
+                target["temperature"]
+                == card["temperature_with_genes" if with_genes else "temperature"]
+            )
+        assert str(gene_file.parent) not in json.dumps(about)
+        page = html.unescape((folder / "biomarkers.html").read_text(encoding="utf-8"))
+        assert f"random biomarkers ({by[slide.name]})" in page
+        assert ("predicted from H&E and genes</h1>" in page) == with_genes
+        assert {row["answered_by"] for row in table(folder)} == {by[slide.name]}
+        geojson = json.loads((folder / "patches.geojson").read_text(encoding="ascii"))
+        assert (
+            by[slide.name]
+            in geojson["features"][0]["properties"]["metadata"]["ANNOTATION_DESCRIPTION"]
+        )
+    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["network"], row["genes"]) for row in csv.DictReader(file)]
+    assert rows == [("M", "P1")] * 2 + [("P", "")] * 2
+
+
+def test_a_case_can_be_named_where_the_slides_name_does_not_tell(
+    he_file: Path, multimodal_file: Path, student_file: Path, gene_file: Path, tmp_path: Path
+) -> None:
+    command = (he_file, "--model", multimodal_file, "--encoder", student_file, "--genes", gene_file)
+    assert run(*command, "--case", "P2", "--out", tmp_path / "out") == 0
+    about = summary(tmp_path / "out" / f"{he_file.name}.biomarkers")
+    assert (about["genes"]["row"], about["targets"][0]["network"]) == ("P2", "M")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (("--genes", "missing.csv"), "missing.csv cannot be read"),
+        (("--genes", "{genes}", "--case", "P7"), "genes.csv has no row of genes for P7"),
+        (("--case", "P1"), "give it with --genes"),
+        (
+            ("{slide}", "--genes", "{genes}", "--case", "P1"),
+            "asked to judge 2 slides by the genes of the case P1",
+        ),
+        (
+            ("--genes", "{genes}", "--model", "demo", "--encoder", "demo"),
+            "whose file holds P alone",
+        ),
+    ],
+)
+def test_genes_that_cannot_be_used_write_nothing(
+    wrong: tuple[str, ...],
+    reason: str,
+    he_file: Path,
+    multimodal_file: Path,
+    student_file: Path,
+    gene_file: Path,
+    paint_slide: PaintSlide,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = paint_slide(tmp_path / "other.tif", GRADES)
+    asked = [one.format(genes=gene_file, slide=other) for one in wrong]
+    models = ("--model", multimodal_file, "--encoder", student_file)
+    assert run(he_file, *models, "--out", tmp_path / "out", *asked) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_students_file_is_no_biomarker_model(
     he_file: Path, student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

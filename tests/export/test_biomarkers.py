@@ -119,7 +119,7 @@ def test_the_judged_tissue_is_annotated_with_the_answer_and_what_it_means(
         } == feature["properties"]["measurements"]
         said = feature["properties"]["metadata"]["ANNOTATION_DESCRIPTION"]
         definitions = [answer.target.definition for answer in run.predictions]
-        assert all(each in said for each in (*definitions, NO_GRADE, run.notice))
+        assert all(each in said for each in (*definitions, run.answered_by, NO_GRADE, run.notice))
 
 
 def test_tiles_that_could_not_be_read_are_no_patches(written: Json, run: SlideBiomarkers) -> None:
@@ -149,8 +149,12 @@ def test_parquet_has_the_rows_of_the_csv_with_types_and_all_digits(
 ) -> None:
     table = pq.read_table(folder / "patches.parquet")
     names = [f"attention_{one.target.name}" for one in run.predictions]
-    assert table.column_names == ["row", "column", "y_px", "x_px", *names, "notice"]
-    kinds = [pa.int64()] * 2 + [pa.float64()] * 2 + [pa.float32()] * len(names) + [pa.string()]
+    assert table.column_names == [
+        *("row", "column", "y_px", "x_px"),
+        *names,
+        *("answered_by", "notice"),
+    ]
+    kinds = [pa.int64()] * 2 + [pa.float64()] * 2 + [pa.float32()] * len(names) + [pa.string()] * 2
     assert table.schema.types == kinds
     for name, one in zip(names, run.predictions, strict=True):
         np.testing.assert_array_equal(table[name].to_numpy(), one.attention)
@@ -158,7 +162,8 @@ def test_parquet_has_the_rows_of_the_csv_with_types_and_all_digits(
         printed = list(csv.DictReader(file))
     assert len(printed) == len(table) == len(run.extraction.encoded_tiles())
     for row, typed in zip(printed, table.to_pylist(), strict=True):
-        assert row["notice"] == typed.pop("notice")
+        for name in ("answered_by", "notice"):
+            assert row[name] == typed.pop(name)
         assert {name: float(row[name]) for name in typed} == pytest.approx(typed, rel=1e-5)
 
 

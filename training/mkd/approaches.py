@@ -10,9 +10,10 @@ from napari_hmkd.model.mkd import (
     build_multimodal_network,
     build_pathology_network,
 )
+from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.baselines import BASELINES, PUBLISHED_TOKENS, build_baseline
 from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
-from napari_hmkd.training.mkd.task import BaselineTask, CaseTask, G, M, MkdTask, P
+from napari_hmkd.training.mkd.task import BaselineTask, CaseTask, MkdTask
 
 MKD, ALONE = "mkd", "alone"
 TITLES = {

@@ -9,10 +9,10 @@ from pathlib import Path
 from napari_hmkd.bags.bag import bag_shape
 from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.genes import GeneTable
+from napari_hmkd.genes.matching import by_case, own_rows
+from napari_hmkd.genes.names import listed
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
-from napari_hmkd.training.mkd.names import by_case
-from napari_hmkd.training.mkd.tables import listed
 from napari_hmkd.training.parallel import side_by_side
 
 EXCLUSIONS_FILE = "exclusions.csv"
@@ -109,7 +109,7 @@ def bags_of_cases(
     """Names of the bags of every case, and bags and slides that have no partner.
 
     A case's bags are those of the slides that are listed for it, a suffix of which does not matter;
-    where none is listed, those whose names are the case's or begin with it, see `names.case_of`.
+    where none is listed, those whose names are the case's or begin with it, see `case_of`.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ def rows_of_cases(
     """
     found, others = by_case(() if genes is None else genes.cases, set(names))
     # A row of the very name needs no other.
-    rows = {name: [name] if name in found[name] else found[name] for name in names}
-    unused = [row for name in names for row in found[name] if row not in rows[name]]
+    rows = {name: own_rows(name, found) for name in names}
+    unused = [row for name in names for row in found.get(name, ()) if row not in rows[name]]
     exclusions = [Exclusion(GENES, row, "genes of no case in the label table") for row in others]
     exclusions += [
         Exclusion(GENES, row, "genes of a case that has a row of its very name") for row in unused

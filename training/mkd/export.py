@@ -1,4 +1,4 @@
-"""P of every target in one biomarker model, from the fold that is best on validation."""
+"""P and M of every target in one biomarker model, from the fold that is best on validation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_hmkd.model.mkd import PathologyNetwork
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
-from napari_hmkd.model.mkd.files import save_biomarkers
+from napari_hmkd.model.mkd.files import MultimodalModel, save_biomarkers
+from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.mkd.approaches import title
 from napari_hmkd.training.mkd.fold_run import FoldRun
-from napari_hmkd.training.mkd.plan import TargetRuns
+from napari_hmkd.training.mkd.plan import TargetRuns, fold_folder, read_selection
 from napari_hmkd.training.mkd.sources import BagSource
-from napari_hmkd.training.mkd.task import MkdTask, P
-from napari_hmkd.training.run import write_json
+from napari_hmkd.training.mkd.task import MkdTask
 
-MODEL_FILE, CHOICE_FILE = "biomarkers.safetensors", "exported.json"
-NOTICE = "research use only; a status predicted from tissue is no test result, and no HER2 grade"
+MODEL_FILE = "biomarkers.safetensors"
+NOTICE = "research use only; a predicted status is no test result, and no HER2 grade"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +29,8 @@ class Choice:
     outcome: dict[str, Any]
 
 
-def export_students(targets: Sequence[TargetRuns], source: BagSource, out: Path) -> Path:
-    """Write `biomarkers.safetensors` with its card, and `exported.json` with what was chosen.
+def export_networks(targets: Sequence[TargetRuns], source: BagSource, out: Path) -> Path:
+    """Write `biomarkers.safetensors` with its card: P, and where there are genes M with those it sees.
 
     The first approach of a target, MKD where there are genes, is exported; of its folds, the one
     whose P has the largest area under the ROC curve on validation.
@@ -42,7 +41,14 @@ def export_students(targets: Sequence[TargetRuns], source: BagSource, out: Path)
         If a checkpoint cannot be read, or the files cannot be written.
     """
     chosen = {runs.data.name: _best(runs) for runs in targets}
-    networks = {name: _student(choice.piece) for name, choice in chosen.items()}
+    tasks = {name: _trained(choice.piece) for name, choice in chosen.items()}
+    multimodal = {
+        name: MultimodalModel(
+            task.multimodal, read_selection(fold_folder(out, name, chosen[name].fold))
+        )
+        for name, task in tasks.items()
+        if task.multimodal is not None
+    }
     card = BiomarkerCard(
         name=out.resolve().name,
         feature_dim=targets[0].data.feature_dim,
@@ -51,14 +57,8 @@ def export_students(targets: Sequence[TargetRuns], source: BagSource, out: Path)
         **asdict(replace(source, notice="; ".join(filter(None, (NOTICE, source.notice))))),
     )
     path = out / MODEL_FILE
-    save_biomarkers(networks, card, path)
-    write_json(
-        out / CHOICE_FILE,
-        {
-            name: {"fold": choice.fold, "approach": choice.piece.approach, **choice.outcome}
-            for name, choice in chosen.items()
-        },
-    )
+    networks = {name: task.pathology for name, task in tasks.items()}
+    save_biomarkers(networks, card, path, multimodal)
     return path
 
 
@@ -67,28 +67,30 @@ def _best(runs: TargetRuns) -> Choice:
     return max(choices, key=lambda choice: choice.outcome["validation_auc"][P])
 
 
-def _student(piece: FoldRun) -> PathologyNetwork:
+def _trained(piece: FoldRun) -> MkdTask:
     task = piece.trained_task()
     assert isinstance(task, MkdTask)
-    return task.pathology
+    return task
 
 
 def _target(runs: TargetRuns, choice: Choice) -> Target:
-    labels = runs.data.labels
+    labels, temperature = runs.data.labels, choice.outcome["temperature"]
     return Target(
         name=labels.target,
         classes=labels.classes,
         ordinal=labels.ordinal,
-        temperature=choice.outcome["temperature"][P],
+        temperature=temperature[P],
+        temperature_with_genes=temperature.get(M),
         definition=runs.data.definition,
     )
 
 
 def _about(runs: TargetRuns, choice: Choice) -> str:
     data, fold = runs.data, runs.data.folds[choice.fold]
-    score = choice.outcome["validation_auc"][P]
+    scores = choice.outcome["validation_auc"]
+    m = f", M {scores[M]:.3f}" if M in scores else ""
     return (
         f"{data.summary}; trained on {len(fold.train)} of them, "
         f"{title(choice.piece.approach, P)}, fold {choice.fold} of {len(data.folds)} (from 0), the best on "
-        f"validation (AUC {score:.3f} over {len(fold.validation)} cases, which also gave the temperature)"
+        f"validation (AUC {scores[P]:.3f}{m} over {len(fold.validation)} cases, which also gave the temperature)"
     )

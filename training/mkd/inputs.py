@@ -13,16 +13,18 @@ import numpy as np
 
 from napari_hmkd.bags.bag import bag_shape, find_bags
 from napari_hmkd.errors import DataError
+from napari_hmkd.genes.names import listed
+from napari_hmkd.genes.reading import read_genes
+from napari_hmkd.genes.selection import GeneSelection
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import CASE, EXCLUSIONS_FILE, Case, Exclusion, join_cases
 from napari_hmkd.training.mkd.config import GeneSettings, MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
-from napari_hmkd.training.mkd.genes import GeneTable, read_genes
 from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import GeneSelection, gene_places
+from napari_hmkd.training.mkd.selection import fit_selection, gene_places
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
-from napari_hmkd.training.mkd.tables import listed
 from napari_hmkd.training.run import file_digest, text_digest
 
 CASES_FILE = "cases.csv"
@@ -138,7 +140,7 @@ class Inputs:
     def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
         """The genes of a fold, chosen and scaled on its training cases."""
         assert self.genes is not None
-        return GeneSelection.fit(
+        return fit_selection(
             self.genes,
             [data.cases[index].genes for index in fold.train],
             top=settings.genes.top_genes,
@@ -213,7 +215,7 @@ def _definition(labels: LabelTable) -> str:
     order = ", from low to high" if labels.ordinal else ""
     return (
         f"{labels.target} as the label table of the training cases has it "
-        f"({' or '.join(labels.classes)}{order}), predicted from H&E alone"
+        f"({' or '.join(labels.classes)}{order})"
     )
 
 

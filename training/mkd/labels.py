@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.tables import listed, place, read_table, require_unique
+from napari_hmkd.genes.matching import patient_of
+from napari_hmkd.genes.names import listed, require_unique
+from napari_hmkd.genes.tables import place, read_table
 
 CASE, PATIENT, SLIDE = "case", "patient", "slide"
 BETWEEN_SLIDES = ";"
 MOST_CLASSES = 10
-TCGA_PATIENT = re.compile(r"TCGA-\w\w-\w{4}(?=-|$)")
-"""Of https://docs.gdc.cancer.gov/Encyclopedia/pages/TCGA_Barcode: project, site and participant."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +221,3 @@ def _agreed(path: Path, rows: pd.DataFrame, column: str) -> str:
 def _slides(cells: Iterable[str]) -> tuple[str, ...]:
     names = (name.strip() for cell in cells for name in cell.split(BETWEEN_SLIDES))
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-def patient_of(name: str) -> str:
-    """The patient that a TCGA barcode begins with; any other name as it is."""
-    barcode = TCGA_PATIENT.match(name)
-    return barcode.group() if barcode else name

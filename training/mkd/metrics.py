@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.grade_tables import Floats, cross_tables, quadratic_kappa
+from napari_hmkd.grade_tables import Floats, cross_tables, quadratic_kappa, ratio
 from napari_hmkd.training.scores.metrics import (
     accuracy,
     average_precision,
@@ -66,6 +66,12 @@ def f1(probabilities: Floats, labels: Labels, weights: Floats) -> Floats:
 def kappa(probabilities: Floats, labels: Labels, weights: Floats) -> Floats:
     """Cohen's kappa with quadratic weights, which of two classes are plain ones."""
     return quadratic_kappa(_confusion(probabilities, labels, weights))
+
+
+def class_distance(probabilities: Floats, labels: Labels, weights: Floats) -> Floats:
+    """Mean number of classes from the likeliest to the right one: mean absolute error of ordered classes."""
+    distance = np.abs(probabilities.argmax(1) - labels)
+    return ratio(weights @ distance, weights.sum(1))
 
 
 def calibration_error(probabilities: Floats, labels: Labels, weights: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -10,7 +11,8 @@ from urllib.parse import quote
 
 import torch
 
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.training.mkd.approaches import Shape, approaches
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.config import MkdRunSettings
@@ -96,3 +98,23 @@ class RunPlan:
 def fold_folder(run: Path, target: str, number: int) -> Path:
     """Where a run keeps a fold of a target."""
     return run / quote(target, safe=" ") / f"fold_{number}"
+
+
+def read_selection(fold: Path) -> GeneSelection:
+    """The genes that the networks of a fold see.
+
+    Parameters
+    ----------
+    fold : Path
+        As `fold_folder` gives it.
+
+    Raises
+    ------
+    DataError
+        If they cannot be read.
+    """
+    path = fold / GENES_FILE
+    try:
+        return GeneSelection.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Delete this fold and --resume") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.genes import SYMBOL
-from napari_hmkd.training.mkd.tables import read_lines, require_unique
+from napari_hmkd.genes.names import require_unique
+from napari_hmkd.genes.reading import SYMBOL
+from napari_hmkd.genes.tables import read_lines
 
 HEADINGS = ("gene", "genes", "symbol", SYMBOL.lower())
 """First lines that are no gene, in small letters."""

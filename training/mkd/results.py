@@ -10,6 +10,11 @@ from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.plan import TargetRuns
 from napari_hmkd.training.mkd.scoring import INTERVALS, FoldAnswers, score_rows
 
+ORDERED_NOTE = (
+    "Classes in an order: AUC and average precision are means of each class against the rest, F1 is the mean "
+    "of all classes, kappa has quadratic weights, and MAE is the mean number of classes from the likeliest to "
+    "the right one. Training does not know the order: its loss is plain cross entropy"
+)
 NOTES = (
     "Means over the folds of the scores of each fold's test cases; calibration errors (ECE) of all "
     "test cases together.",
@@ -63,5 +68,9 @@ def _of_target(runs: TargetRuns) -> dict[str, Any]:
         "reference": REFERENCE,
         "scores": score_rows(rows, REFERENCE),
         "fits": fits,
-        "notes": [f"AUC less reference: less that of {REFERENCE!r}, over the same cases", *notes],
+        "notes": [
+            f"AUC less reference: less that of {REFERENCE!r}, over the same cases",
+            *([ORDERED_NOTE] if runs.data.labels.ordinal else []),
+            *notes,
+        ],
     }

@@ -14,7 +14,7 @@ from napari_hmkd.training.engine import resolve_precision
 from napari_hmkd.training.mkd.bag_store import require_finite_bags
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.config import MkdRunSettings
-from napari_hmkd.training.mkd.export import export_students
+from napari_hmkd.training.mkd.export import export_networks
 from napari_hmkd.training.mkd.inputs import (
     CASES_FILE,
     Inputs,
@@ -67,7 +67,7 @@ def train_mkd(
     Returns
     -------
     Path or None
-        The exported model of pathology alone. None where the deadline came first.
+        The exported model. None where the deadline came first.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def train_mkd(
     found = results(plan.targets, inputs.gene_notes(settings.genes))
     write_table(out, found)
     print_table(found)
-    return export_students(plan.targets, inputs.source, out)
+    return export_networks(plan.targets, inputs.source, out)
 
 
 def record(request: Request, settings: MkdRunSettings, inputs: Inputs) -> dict[str, Any]:

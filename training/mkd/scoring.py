@@ -16,13 +16,15 @@ from napari_hmkd.training.scores.bootstrap import DECIMALS, PatientBootstrap
 from napari_hmkd.training.scores.calibration import probabilities
 
 # What a fold's own test cases tell, and the mean of it over the folds is the score.
-OF_FOLDS: Mapping[str, metrics.Score] = {
+OF_FOLDS: dict[str, metrics.Score] = {
     "auc": metrics.auc,
     "average_precision": metrics.precision_area,
     "accuracy": metrics.right_share,
     "f1": metrics.f1,
     "kappa": metrics.kappa,
 }
+# Of two classes it is what accuracy says already.
+OF_ORDERED: dict[str, metrics.Score] = {"mae": metrics.class_distance}
 # Bins want many cases: those of all folds together.
 POOLED: Mapping[str, str] = {
     "ece": "probabilities",
@@ -56,6 +58,11 @@ class FoldAnswers:
     temperature: float
 
     @property
+    def ordered(self) -> bool:
+        """Whether the classes have an order that means something, as all that are more than two have."""
+        return self.logits.shape[1] > 2
+
+    @property
     def probabilities(self) -> Floats:
         """(n, classes) after temperature scaling."""
         return probabilities(self.logits, self.temperature)
@@ -85,7 +92,7 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
     Returns
     -------
     dict
-        By title and score: `value`, `interval_95`, where a score is a mean over folds also
+        By title and score (`mae` of ordered classes alone): `value`, `interval_95`, where a score is a mean over folds also
         `per_fold` and `interval_over_folds`, and where there is none `reason`.
     """
     first = next(iter(rows.values()))
@@ -95,7 +102,7 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for title, scores in drawn.items():
         found[title] = {
-            name: every.score(values.mean(0)) | (_over_folds(values) if name in OF_FOLDS else {})
+            name: every.score(values.mean(0)) | ({} if name in POOLED else _over_folds(values))
             for name, values in scores.items()
         }
         if reference in drawn and title != reference:
@@ -114,7 +121,7 @@ def _drawn(folds: Sequence[FoldAnswers], draws: Sequence[PatientBootstrap]) -> d
                 for fold, w in zip(folds, weights, strict=True)
             ]
         )
-        for name, score in OF_FOLDS.items()
+        for name, score in (OF_FOLDS | (OF_ORDERED if folds[0].ordered else {})).items()
     }
     labels, together = np.concatenate([fold.labels for fold in folds]), np.hstack(weights)
     for name, kind in POOLED.items():

@@ -23,6 +23,7 @@ TITLES = {
     "accuracy": "accuracy",
     "f1": "F1",
     "kappa": "kappa",
+    "mae": "MAE, classes",
     "ece": "ECE",
     "ece_uncalibrated": "ECE at T = 1",
 }
@@ -60,7 +61,7 @@ def print_table(found: Mapping[str, Any]) -> None:
         console.width = max(_NARROWEST, 40 + _COLUMN * len(TITLES))
     for about in found["targets"].values():
         table = Table(title=escape(about["summary"]))
-        for column in ("", *TITLES.values(), OVER_FOLDS):
+        for column in _columns(about):
             table.add_column(column)
         for title, cells in _cells(about):
             table.add_row(escape(title), *map(escape, cells))
@@ -75,7 +76,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     """The tables and their notes."""
     lines: list[str] = []
     for about in found["targets"].values():
-        columns = ("", *TITLES.values(), OVER_FOLDS)
+        columns = _columns(about)
         lines += [f"### {about['summary']}", "", f"| {' | '.join(columns)} |"]
         lines.append("|---" * len(columns) + "|")
         lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in _cells(about)]
@@ -83,9 +84,18 @@ def markdown(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in found["notes"])]) + "\n"
 
 
+def _names(about: Mapping[str, Any]) -> list[str]:
+    """The scores that any row has."""
+    return [key for key in TITLES if any(key in scores for scores in about["scores"].values())]
+
+
+def _columns(about: Mapping[str, Any]) -> list[str]:
+    return ["", *(TITLES[key] for key in _names(about)), OVER_FOLDS]
+
+
 def _cells(about: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     for title, scores in about["scores"].items():
-        shown = [with_interval(scores[key]) if key in scores else "" for key in TITLES]
+        shown = [with_interval(scores[key]) if key in scores else "" for key in _names(about)]
         ends = scores["auc"]["interval_over_folds"]
         yield title, [*shown, f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""]
 

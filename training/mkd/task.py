@@ -20,6 +20,7 @@ from napari_hmkd.model.mkd import (
     MultimodalNetwork,
     PathologyNetwork,
 )
+from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training import losses
 from napari_hmkd.training.methods.base import Parts
 from napari_hmkd.training.mkd.baselines import Baseline
@@ -27,7 +28,6 @@ from napari_hmkd.training.mkd.config import AdamWSettings, MkdSettings
 from napari_hmkd.training.mkd.loader import CaseBatch
 from napari_hmkd.training.mkd.metrics import class_auc
 
-P, M, G = "P", "M", "G"
 MONITOR = "validation_auc"
 Logits = dict[str, torch.Tensor]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.genes.matching import rows_meant
+from napari_hmkd.genes.names import listed
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.console import say
 from napari_hmkd.training.mkd.cases import (
     BAG,
@@ -13,12 +16,8 @@ from napari_hmkd.training.mkd.cases import (
     Case,
     Exclusion,
     bags_of_cases,
-    rows_of_cases,
 )
-from napari_hmkd.training.mkd.genes import GeneTable
-from napari_hmkd.training.mkd.labels import patient_of, read_slides
-from napari_hmkd.training.mkd.names import by_case
-from napari_hmkd.training.mkd.tables import listed
+from napari_hmkd.training.mkd.labels import read_slides
 
 UNLABELLED = -1
 
@@ -29,8 +28,8 @@ def unlabelled_cases(
     """The cases of a table that have bags, and after them each bag of no case by itself.
 
     Bags and genes belong to a case as in training. A case that has no genes so, and a bag by itself,
-    have those of the row that their name is or begins with, or of their TCGA patient's only row. What
-    the table has no bag for, bags of no case, and cases of several rows are told on the console.
+    have those that `rows_meant` finds, if it is one row. What the table has no bag for, bags of no
+    case, and names of several rows are told on the console.
 
     Parameters
     ----------
@@ -82,20 +81,7 @@ def _tell(table: Path, found: Mapping[str, Sequence[str]], exclusions: Sequence[
 
 def _rows(cases: Sequence[str], alone: Sequence[str], genes: GeneTable) -> dict[str, str]:
     """The row of genes of each name that has one."""
-    of_case, _ = rows_of_cases(genes, cases)
-    if several := [name for name, rows in of_case.items() if len(rows) > 1]:
-        say(f"{len(several)} cases with several rows of genes, judged without: {listed(several)}")
-    open_names = [*(name for name in cases if not of_case[name]), *alone]
-    of_row, others = by_case(open_names, set(genes.cases))
-    found = {name: rows[0] for name, rows in of_case.items() if len(rows) == 1}
-    found |= {name: row for row, names in of_row.items() for name in names}
-    return found | _rows_of_patients(others, genes)
-
-
-def _rows_of_patients(names: Iterable[str], genes: GeneTable) -> dict[str, str]:
-    """The rows of the patients that TCGA's barcodes begin with, where a patient has one row."""
-    of_patient: dict[str, list[str]] = {}
-    for row in genes.cases:
-        of_patient.setdefault(patient_of(row), []).append(row)
-    found = {name: of_patient.get(patient_of(name), ()) for name in names}
-    return {name: rows[0] for name, rows in found.items() if len(rows) == 1}
+    meant = rows_meant(cases, alone, genes.cases)
+    if several := [name for name, rows in meant.items() if len(rows) > 1]:
+        say(f"{len(several)} names with several rows of genes, judged without: {listed(several)}")
+    return {name: rows[0] for name, rows in meant.items() if len(rows) == 1}

@@ -16,7 +16,7 @@ from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start
 from napari_hmkd.errors import DataError, HmkdError, OutputError
 from napari_hmkd.grading import result_key
 from napari_hmkd.output_folder import is_there
-from napari_hmkd.planning import GradeSettings, tile_grid
+from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.finding import find_slides
 
@@ -135,6 +135,7 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
                 return BagOutcome(BagStatus.SKIPPED, patches=patches)
             kept_in = None if job.fresh else job.path.parent
             extraction = start_extraction(slide, job.encoder, job.settings, kept_in=kept_in)
+            extraction.notes += contradicted_mpp(opened, job.mpp)
             for _ in watch(extraction):
                 pass
             bag = extraction.bag()

@@ -11,14 +11,16 @@ import numpy as np
 import torch
 
 from napari_hmkd.bags.bag import Bag
-from napari_hmkd.bags.packing import pack
+from napari_hmkd.bags.packing import PackedBags, pack
 from napari_hmkd.biomarkers.attributes import ENCODER, ENCODER_SHA256, PATCH_MPP, TILE_PX
+from napari_hmkd.biomarkers.case_genes import CaseGenes
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
 from napari_hmkd.device import choose_device, device_errors
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import file_sha256
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
 from napari_hmkd.model.mkd.files import load_biomarkers
+from napari_hmkd.model.mkd.outputs import M, MkdOutput, P
 from napari_hmkd.model.mkd.pathology import PathologyNetwork
 from napari_hmkd.model.registry import find_biomarkers
 from napari_hmkd.model.timm_networks import PREFIX
@@ -47,13 +49,19 @@ class Prediction:
     ----------
     target : Target
         With its classes and what they mean.
+    network : str
+        Which answered: "P" from tissue alone, or "M" from tissue and genes.
+    temperature : float
+        That network's.
     probabilities : numpy.ndarray
-        Of the classes, after the target's temperature: float32 (classes,), sums to one.
+        Of the classes, after the temperature: float32 (classes,), sums to one.
     attention : numpy.ndarray
         Weight of each patch in the answer: float32 (n,), sums to one.
     """
 
     target: Target
+    network: str
+    temperature: float
     probabilities: np.ndarray
     attention: np.ndarray
 
@@ -123,8 +131,10 @@ def encoder_of(
     return encoder
 
 
-def predict(bag: Bag, model: BiomarkerModel, device: str = "auto") -> tuple[Prediction, ...]:
-    """Judge a bag, in float32.
+def predict(
+    bag: Bag, model: BiomarkerModel, device: str = "auto", genes: CaseGenes | None = None
+) -> tuple[Prediction, ...]:
+    """Judge a bag, in float32: by M where there are genes, else by P.
 
     Parameters
     ----------
@@ -133,6 +143,8 @@ def predict(bag: Bag, model: BiomarkerModel, device: str = "auto") -> tuple[Pred
         Its networks are moved to the device.
     device : str
         As `choose_device` takes it.
+    genes : CaseGenes, optional
+        Of the bag's slide, for this model.
 
     Returns
     -------
@@ -152,16 +164,27 @@ def predict(bag: Bag, model: BiomarkerModel, device: str = "auto") -> tuple[Pred
     with device_errors(place), torch.inference_mode():
         bags = pack([bag.features]).to(place)
         for target in model.card.targets:
-            output = model.networks[target.name].to(place)(bags)
-            logits = output.logits[0].float() / target.temperature
+            network, temperature, output = _answer(bags, target, model, genes)
+            logits = output.logits[0].float() / temperature
             answer = logits.softmax(dim=0).cpu().numpy(), output.attention.float().cpu().numpy()
             if not all(np.isfinite(one).all() for one in answer):
                 raise ModelError(
-                    f"{model.card.name} gives no finite answer for {target.name} of {bag.name}: its features are "
-                    "unlike what it was trained on"
+                    f"{model.card.name} gives no finite answer for {target.name} of {bag.name}: its features or "
+                    "genes are unlike what it was trained on"
                 )
-            found.append(Prediction(target, *answer))
+            found.append(Prediction(target, network, temperature, *answer))
     return tuple(found)
+
+
+def _answer(
+    bags: PackedBags, target: Target, model: BiomarkerModel, genes: CaseGenes | None
+) -> tuple[str, float, MkdOutput]:
+    """Which network answers, its temperature, and its answer."""
+    place, temperature = bags.features.device, target.temperature_with_genes
+    if genes is None or genes.missing or temperature is None:
+        return P, target.temperature, model.networks[target.name].to(place)(bags)
+    tokens = torch.from_numpy(genes.tokens[target.name]).to(place)
+    return M, temperature, genes.models[target.name].network.to(place)(bags, tokens)
 
 
 def require_bag(name: str, feature_dim: int, said: Mapping[str, Any], card: BiomarkerCard) -> None:

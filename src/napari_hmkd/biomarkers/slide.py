@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_hmkd.biomarkers.case_genes import CaseGenes
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.biomarkers.kept_features import MOST_KEPT_BYTES, KeptFeatures
@@ -17,6 +18,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.wording import BY_M, BY_P
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +32,8 @@ class SlideBiomarkers:
     model : BiomarkerModel
     kept : KeptFeatures or None
         Where features are kept for another time; in use until it has run to the end.
+    genes : CaseGenes or None
+        The slide's; None where no table was given.
     predictions : tuple of Prediction
         One for each target, when it has run to the end; else none.
     seconds : float
@@ -39,6 +43,7 @@ class SlideBiomarkers:
     extraction: BagExtraction
     model: BiomarkerModel
     kept: KeptFeatures | None = None
+    genes: CaseGenes | None = None
     predictions: tuple[Prediction, ...] = ()
     seconds: float = 0.0
 
@@ -61,7 +66,7 @@ class SlideBiomarkers:
             yield batch
             started = time.perf_counter()
         device = str(self.extraction.runner.device)  # it may have run out of memory before
-        self.predictions = predict(self.extraction.bag(), self.model, device)
+        self.predictions = predict(self.extraction.bag(), self.model, device, self.genes)
         if self.kept is not None:
             self.kept.end()
         self.seconds += time.perf_counter() - started
@@ -69,7 +74,16 @@ class SlideBiomarkers:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the results has to know, besides the notices."""
-        return self.extraction.warnings
+        missing = "" if self.genes is None else self.genes.missing
+        without = (f"{self.answered_by}: {missing}",) if missing else ()
+        return (*self.extraction.warnings, *without)
+
+    @property
+    def answered_by(self) -> str:
+        """Which network answers, and from what."""
+        if self.genes is None or self.genes.missing:
+            return BY_P
+        return f"{BY_M} (row {self.genes.row} of {self.genes.file})"
 
     @property
     def notice(self) -> str:
@@ -93,6 +107,7 @@ def start_biomarkers(
     settings: GradeSettings | None = None,
     tissue: TissueMask | None = None,
     kept_in: Path | None = None,
+    genes: CaseGenes | None = None,
 ) -> SlideBiomarkers:
     """Check slide, encoder and device, find the tissue, and get ready to run.
 
@@ -105,6 +120,8 @@ def start_biomarkers(
     kept_in : pathlib.Path, optional
         Folder where features of slides are kept, see `KeptFeatures`; those of an earlier run are not
         made again.
+    genes : CaseGenes, optional
+        The slide's, for this model, see `open_genes`.
 
     Raises
     ------
@@ -113,12 +130,12 @@ def start_biomarkers(
     """
     extraction = start_extraction(slide, encoder, settings, tissue)
     if kept_in is None:
-        return SlideBiomarkers(extraction, model)
+        return SlideBiomarkers(extraction, model, genes=genes)
     kept = KeptFeatures(kept_in, slide.name, extraction.key)
     try:
         kept.begin(MOST_KEPT_BYTES)
     except OutputError as error:
         extraction.notes.append(kept.not_kept(error))
-        return SlideBiomarkers(extraction, model)
+        return SlideBiomarkers(extraction, model, genes=genes)
     extraction.take_up(kept)
-    return SlideBiomarkers(extraction, model, kept)
+    return SlideBiomarkers(extraction, model, kept, genes)

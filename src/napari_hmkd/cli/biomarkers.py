@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from napari_hmkd.cli.options import BackendOption, ExitCode, complain
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import DataError, HmkdError
 from napari_hmkd.geometry import Origin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,6 +34,18 @@ def biomarkers(
     weights: Annotated[
         Path | None, typer.Option(help="Local file of weights of an encoder that is timm's.")
     ] = None,
+    genes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of cases x genes, or cBioPortal's: network M answers where it has the slide's case, else P."
+        ),
+    ] = None,
+    case: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Whose genes they are, where the name of the slide does not tell."
+        ),
+    ] = "",
     mpp: Annotated[
         float | None,
         typer.Option(
@@ -61,11 +74,16 @@ def biomarkers(
 ) -> None:
     """Predict biomarker status of slides; a status is not the HER2 grade. Research use only.
 
+    Network P needs nothing but the slide; with --genes network M answers for slides of its cases.
+    A slide's case is the row that its name is or begins with, or its TCGA patient's only one.
+    Each output says which network answered.
+
     Several slides also get biomarkers.csv in the output folder, a row per slide and target.
 
     Exit code 0: all written. 3: written, but some tiles could not be read; biomarkers.json lists them.
     2: nothing was written for a slide; the others have theirs.
     """
+    from napari_hmkd.biomarkers.case_genes import open_genes
     from napari_hmkd.biomarkers.feature_store import default_folder
     from napari_hmkd.biomarkers.prediction import encoder_of, open_biomarkers
     from napari_hmkd.cli.biomarkers_run import BiomarkerJob, predict_jobs
@@ -82,12 +100,28 @@ def biomarkers(
         judge = open_biomarkers(model)
         eyes = encoder_of(judge, encoder, weights)
         paths = find_slides(slides)
+        _require_one_case(case, genes, paths)
+        source = None if genes is None else open_genes(genes, judge.path, judge.card, case)
         folders = result_folders(out, [Path(path) for path in paths], BIOMARKERS, ENDING)
     except HmkdError as error:
         complain(error)
         raise typer.Exit(ExitCode.FAILED) from error
     jobs = [
-        BiomarkerJob(path, folder, judge, eyes, settings, mpp, backend, kept_in, geojson_origin)
+        BiomarkerJob(
+            path, folder, judge, eyes, settings, source, mpp, backend, kept_in, geojson_origin
+        )
         for path, folder in zip(paths, folders, strict=True)
     ]
     raise typer.Exit(predict_jobs(jobs, out))
+
+
+def _require_one_case(case: str, genes: Path | None, slides: Sequence[str]) -> None:
+    if case and genes is None:
+        raise DataError(
+            f"asked for the genes of the case {case} without a table; give it with --genes"
+        )
+    if case and len(slides) > 1:
+        raise DataError(
+            f"asked to judge {len(slides)} slides by the genes of the case {case}; name one slide with --case, or "
+            "name the rows of the table after the slides"
+        )

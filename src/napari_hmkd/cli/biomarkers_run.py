@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from napari_hmkd.biomarkers.case_genes import GeneSource
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.prediction import BiomarkerModel
 from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
@@ -20,7 +21,7 @@ from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import COHORT_FILE, biomarker_rows
 from napari_hmkd.export.cohort import table_lines, write_beside
 from napari_hmkd.geometry import Origin
-from napari_hmkd.planning import GradeSettings
+from napari_hmkd.planning import GradeSettings, contradicted_mpp
 from napari_hmkd.slide import open_slide
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
@@ -43,6 +44,8 @@ class BiomarkerJob:
         Of the model's bags.
     settings : GradeSettings
         Which tiles, in what batches and where.
+    genes : GeneSource or None
+        For the model's M.
     mpp : float or None
         Micrometres per pixel as the user states them.
     backend : str or None
@@ -58,6 +61,7 @@ class BiomarkerJob:
     model: BiomarkerModel
     encoder: Encoder
     settings: GradeSettings
+    genes: GeneSource | None = None
     mpp: float | None = None
     backend: str | None = None
     kept_in: Path | None = None
@@ -100,7 +104,11 @@ def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:
     try:
         with open_slide(job.slide, backend=job.backend) as opened:
             slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
-            run = start_biomarkers(slide, job.model, job.encoder, job.settings, kept_in=job.kept_in)
+            genes = None if job.genes is None else job.genes.of_slide(slide.name)
+            run = start_biomarkers(
+                slide, job.model, job.encoder, job.settings, kept_in=job.kept_in, genes=genes
+            )
+            run.extraction.notes += contradicted_mpp(opened, job.mpp)
             _run(run)
             about = write_biomarkers(run, job.folder, job.geojson_origin)
             return _tell(run, job.folder), about, ""
@@ -129,7 +137,8 @@ def _tell(run: SlideBiomarkers, folder: Path) -> ExitCode:
         said = zip(one.target.classes, one.probabilities, strict=True)
         words = ", ".join(f"{name} {p:.3f}" for name, p in said)
         typer.echo(f"{folder}: {one.target.name}: {words} ({one.target.definition})")
-    typer.echo(f"{len(run.extraction.encoded_tiles())} patches; {NO_GRADE}; {RESEARCH_ONLY}")
+    patches = len(run.extraction.encoded_tiles())
+    typer.echo(f"{patches} patches; {run.answered_by}; {NO_GRADE}; {RESEARCH_ONLY}")
     if run.notice:
         typer.echo(f"notice: {run.notice}", err=True)
     if failed := len(run.extraction.failed):

@@ -99,6 +99,8 @@ def summarise_biomarkers(run: SlideBiomarkers, geojson_origin: Origin = "slide")
         "meaning": NO_GRADE,
         "notice": run.notice,
         "warnings": list(run.warnings),
+        "answered_by": run.answered_by,
+        "genes": _genes_entry(run),
         "targets": [_target_entry(run, number) for number in range(len(run.predictions))],
         "attention": {"attention": _ATTENTION, "relative_attention": _RELATIVE},
         "patches": len(extraction.encoded_tiles()),
@@ -128,6 +130,14 @@ def summarise_biomarkers(run: SlideBiomarkers, geojson_origin: Origin = "slide")
     }
 
 
+def _genes_entry(run: SlideBiomarkers) -> dict[str, str] | None:
+    """Whose genes were used of which table, or why none; None without a table."""
+    genes = run.genes
+    if genes is None:
+        return None
+    return {"file": genes.file, "sha256": genes.sha256, "row": genes.row, "missing": genes.missing}
+
+
 def _target_entry(run: SlideBiomarkers, number: int) -> dict[str, Any]:
     prediction, tiles = run.predictions[number], run.extraction.encoded_tiles()
     target, top = prediction.target, prediction.top(_LISTED)
@@ -138,7 +148,8 @@ def _target_entry(run: SlideBiomarkers, number: int) -> dict[str, Any]:
         "probabilities": dict(zip(target.classes, prediction.probabilities.tolist(), strict=True)),
         "most_probable": prediction.most_probable,
         "ordinal": target.ordinal,
-        "temperature": target.temperature,
+        "network": prediction.network,
+        "temperature": prediction.temperature,
         "top_patches": [
             {
                 "row": tiles[patch, 0].item(),

@@ -31,8 +31,8 @@ def write_gallery(run: SlideBiomarkers, about: Mapping[str, Any], path: Path) ->
     run : SlideBiomarkers
         Run to its end; its slide is read.
     about : mapping
-        What the file carries as text, plain values for JSON; "meaning" and "notice" stand under the
-        picture.
+        What the file carries as text, plain values for JSON; "answered_by", "meaning" and "notice" stand
+        under the picture.
     path : pathlib.Path
         A new PNG.
 
@@ -54,7 +54,7 @@ def write_gallery(run: SlideBiomarkers, about: Mapping[str, Any], path: Path) ->
         words = ", ".join(f"{name} {p:.2f}" for name, p in said)
         meaning = textwrap.fill(prediction.target.definition, _LINE)
         row.suptitle(f"{prediction.target.name}: {words}\n{meaning}", fontsize=9)
-    caption = "; ".join(filter(None, (about["meaning"], about["notice"])))
+    caption = "; ".join(filter(None, (about["answered_by"], about["meaning"], about["notice"])))
     if RESEARCH_ONLY not in caption:
         caption += f"; {RESEARCH_ONLY}"
     figure.supxlabel(textwrap.fill(caption, _LINE), fontsize=7)

@@ -25,7 +25,7 @@ def patch_collection(
 
     - Patches that share a side are one annotation, "Biomarkers, judged". Its measurements are the
       slide's: "Probability TARGET CLASS (slide)", in [0, 1]. Its description says what each status
-      means, and what it is not.
+      means, what it is not, and which network answered.
     - Tiles that could not be read or encoded and share a side are one annotation, "not readable".
     - Each patch is a detection, row by row, which QuPath colours by "Show measurement maps":
       "Attention TARGET (1 = even share)" is its attention times the number of patches.
@@ -102,4 +102,6 @@ def _probabilities(run: SlideBiomarkers) -> dict[str, float]:
 
 def _meaning(run: SlideBiomarkers) -> str:
     definitions = (f"{one.target.name}: {one.target.definition}" for one in run.predictions)
-    return "; ".join(filter(None, (*definitions, NO_GRADE, RESEARCH_ONLY, run.notice)))
+    return "; ".join(
+        filter(None, (*definitions, run.answered_by, NO_GRADE, RESEARCH_ONLY, run.notice))
+    )

@@ -29,7 +29,7 @@ def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
     -------
     pyarrow.Table
         `row` and `column`, int64; `y_px` and `x_px`, the top-left corner in level-0 px, float64;
-        `attention_TARGET` for each target, float32, which sums to 1; `notice`, text.
+        `attention_TARGET` for each target, float32, which sums to 1; `answered_by` and `notice`, texts.
     """
     tiles = run.extraction.encoded_tiles()
     origins = run.extraction.plan.grid.origins(tiles)
@@ -39,6 +39,7 @@ def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
         "y_px": origins[:, 0],
         "x_px": origins[:, 1],
         **{f"attention_{one.target.name}": one.attention for one in run.predictions},
+        "answered_by": [run.answered_by] * len(tiles),
         "notice": [run.notice] * len(tiles),
     }
     return pa.table(columns).replace_schema_metadata({KEY: json.dumps(about, ensure_ascii=False)})
@@ -50,9 +51,8 @@ def write_patches(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
     with csv_path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(table.column_names)
-        for row, column, y_px, x_px, *attention, notice in zip(
+        for row, column, y_px, x_px, *attention, answered_by, notice in zip(
             *table.to_pydict().values(), strict=True
         ):
-            rows.writerow(
-                (row, column, y_px, x_px, *(f"{value:.6g}" for value in attention), notice)
-            )
+            shown = (f"{value:.6g}" for value in attention)
+            rows.writerow((row, column, y_px, x_px, *shown, answered_by, notice))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
@@ -23,8 +24,13 @@ def card_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def write_model(path: Path, tensors: Mapping[str, torch.Tensor], card: str) -> None:
-    """Write weights and card; each file is replaced whole or not at all.
+def write_model(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    card: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights, with texts in their header, and card; each file is replaced whole or not at all.
 
     Raises
     ------
@@ -39,7 +45,7 @@ def write_model(path: Path, tensors: Mapping[str, torch.Tensor], card: str) -> N
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights, text = Path(folder, path.name), Path(folder, card_path(path).name)
             # Not save_file, whose files only their owner can read.
-            weights.write_bytes(serialise(plain))
+            weights.write_bytes(serialise(plain, dict(metadata) if metadata else None))
             text.write_text(card, encoding="utf-8")
             os.replace(weights, path)
             os.replace(text, card_path(path))
@@ -55,10 +61,28 @@ def read_tensors(path: Path, advice: str) -> dict[str, torch.Tensor]:
     ModelError
         If it is missing or of another kind; then with the advice.
     """
+    with _opening(path, advice):
+        return load_file(path)
+
+
+def read_metadata(path: Path, advice: str) -> dict[str, str]:
+    """The texts in the header of a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        As of `read_tensors`.
+    """
+    with _opening(path, advice), safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opening(path: Path, advice: str) -> Iterator[None]:
     if not path.is_file():
         raise ModelError(f"there is no model file {path}")
     try:
-        return load_file(path)
+        yield
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a safetensors file ({error}). {advice}") from error
 

@@ -7,7 +7,7 @@ import math
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QTextBrowser
 
-_LEAST_PX = 120
+_LEAST_PX = 90
 
 
 class NumbersView(QTextBrowser):

@@ -80,7 +80,7 @@ class BiomarkerResults:
         result = self.shown
         if result is not None:
             name = result.extraction.plan.slide.name
-            self.numbers.show_html(numbers_html(name, result.predictions))
+            self.numbers.show_html(numbers_html(name, result.predictions, result.answered_by))
             show_notice(self._viewer, result.notice)
         else:
             self.numbers.show_html("" if self._run.result is None else HIDDEN)
@@ -133,6 +133,7 @@ def _about(result: SlideBiomarkers) -> dict[str, object]:
     """What each layer says of itself."""
     return {
         "model": result.model.card.name,
+        "answered_by": result.answered_by,
         "notice": result.notice,
         "result_of": result.extraction.plan.slide.path,
     }

@@ -12,6 +12,7 @@ import napari.viewer
 import numpy as np
 from psygnal import Signal
 
+from napari_hmkd.biomarkers.case_genes import CaseGenes, open_genes
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import EncodedBatch
 from napari_hmkd.biomarkers.feature_store import default_folder
@@ -46,6 +47,10 @@ class BiomarkerRequest:
     settings : GradeSettings
     tissue : TissueMask or None
         None is found first.
+    genes : pathlib.Path or None
+        Table of genes for the model's M.
+    case : str
+        Whose they are; "" where the slide's name tells.
     """
 
     slide: Slide
@@ -53,6 +58,8 @@ class BiomarkerRequest:
     encoder: Path | None
     settings: GradeSettings
     tissue: TissueMask | None = None
+    genes: Path | None = None
+    case: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,6 +230,7 @@ def predict_slide(
     """
     try:
         model = open_biomarkers(request.model)
+        genes = _genes(model, request)
         biomarkers = start_biomarkers(
             request.slide,
             model,
@@ -230,6 +238,7 @@ def predict_slide(
             request.settings,
             request.tissue,
             default_folder(),
+            genes,
         )
     except UnsuitableSlideError as doubt:
         yield doubt
@@ -254,6 +263,13 @@ def _encoder(model: BiomarkerModel, file: Path | None) -> Encoder:
             "program: choose their file as the encoder's"
         )
     return encoder_of(model, weights=file)
+
+
+def _genes(model: BiomarkerModel, request: BiomarkerRequest) -> CaseGenes | None:
+    if request.genes is None:
+        return None
+    source = open_genes(request.genes, model.path, model.card, request.case)
+    return source.of_slide(request.slide.name)
 
 
 def _top_patches(biomarkers: SlideBiomarkers, prediction: Prediction) -> TopPatches:

@@ -114,7 +114,8 @@ class BiomarkerWidget(Container):
         self.question.hide()
         self._say("Opening the models, finding the tissue ...")
         encoder, tissue = self.form.encoder.value, self.tissue.mask_of(slide)
-        request = BiomarkerRequest(slide, model, encoder, settings, tissue)
+        genes, case = self.form.genes.value, self.form.case.value.strip()
+        request = BiomarkerRequest(slide, model, encoder, settings, tissue, genes, case)
         layer = self.form.slide.value
         self.run.start(layer, request, visible_region(self._viewer, layer))
         self._set_enabled()

@@ -16,10 +16,11 @@ LEGEND = (
 )
 
 
-def numbers_html(slide_name: str, predictions: Sequence[Prediction]) -> str:
-    """A table of a slide: the probability of each class of each target, and below what that means."""
+def numbers_html(slide_name: str, predictions: Sequence[Prediction], answered_by: str) -> str:
+    """A table of a slide: who answered, the probability of each class of each target, what that means."""
     head = _row_html(f"<b>{escape(slide_name)}</b>", "<b>probability</b>")
-    return f'<table width="100%">{head}{"".join(map(_target_html, predictions))}</table>'
+    by = _whole_row_html(f"By {escape(answered_by)}")
+    return f'<table width="100%">{head}{by}{"".join(map(_target_html, predictions))}</table>'
 
 
 def _target_html(prediction: Prediction) -> str:
@@ -29,11 +30,15 @@ def _target_html(prediction: Prediction) -> str:
         for name, probability in zip(target.classes, prediction.probabilities, strict=True)
     )
     definition = f"<i>{escape(target.name)}: {escape(target.definition)}</i>"
-    return f'{"".join(rows)}<tr><td colspan="2">{definition}</td></tr>'
+    return "".join(rows) + _whole_row_html(definition)
 
 
 def _row_html(left: str, right: str) -> str:
     return f'<tr><td width="65%">{left}</td><td align="right">{right}</td></tr>'
+
+
+def _whole_row_html(text: str) -> str:
+    return f'<tr><td colspan="2">{text}</td></tr>'
 
 
 def progress_words(tried: int, planned: int, speed: float) -> str:

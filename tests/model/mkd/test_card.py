@@ -27,6 +27,20 @@ def test_json_round_trip(biomarker_card: BiomarkerCard) -> None:
     assert again.created_with.startswith("napari-hmkd ")
 
 
+def test_a_card_of_before_there_was_m_in_files_is_of_p_alone(biomarker_card: BiomarkerCard) -> None:
+    content = json.loads(biomarker_card.to_json())
+    for target in content["targets"]:
+        del target["temperature_with_genes"]
+    again = BiomarkerCard.from_json(json.dumps(content))
+    assert again == biomarker_card
+    assert not again.takes_genes
+
+
+def test_all_targets_have_m_or_none_has(biomarker_card: BiomarkerCard) -> None:
+    with pytest.raises(ModelError, match=r"targets must be .* all with M or none"):
+        BiomarkerCard.from_json(changed_target(biomarker_card, temperature_with_genes=2.0))
+
+
 def test_what_bags_did_not_tell_is_left_open(biomarker_card: BiomarkerCard) -> None:
     text = changed(biomarker_card, encoder_sha256="", patch_px=None, mpp=None)
     found = BiomarkerCard.from_json(text)
@@ -68,6 +82,8 @@ def test_a_wrong_field_is_named(biomarker_card: BiomarkerCard, field: str, value
         ("classes", "ab"),
         ("ordinal", 1),
         ("temperature", 0),
+        ("temperature_with_genes", 0),
+        ("temperature_with_genes", "1"),
         ("definition", ""),
     ],
 )

@@ -12,10 +12,9 @@ pytest.importorskip("pandas", reason="needs the extra `train`")
 
 from napari_hmkd.bags.bag import Bag, write_bag
 from napari_hmkd.errors import DataError
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.mkd.cases import Case, Exclusion, join_cases
-from napari_hmkd.training.mkd.genes import GeneTable
 from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
-from napari_hmkd.training.mkd.names import case_of
 
 WriteBags = Callable[..., dict[str, Path]]
 
@@ -44,29 +43,6 @@ def labels_of(**slides: Sequence[str]) -> LabelTable:
         for n, (name, own) in enumerate(slides.items())
     )
     return LabelTable("HER2", ("0", "1"), False, cases)
-
-
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [
-        ("TCGA-A1-A0SB", "TCGA-A1-A0SB"),
-        ("TCGA-A1-A0SB-01Z-00-DX1.B34C", "TCGA-A1-A0SB"),
-        ("TCGA-A1-A0SC-01Z-00-DX1.B34C", "TCGA-A1-A0SC-01Z"),
-        ("P1_2", "P1"),
-        ("P1 left", "P1"),
-        ("P10", None),
-        ("2-P1", None),
-    ],
-)
-def test_a_name_belongs_to_the_longest_case_that_it_begins_with(
-    name: str, case: str | None
-) -> None:
-    assert case_of(name, {"TCGA-A1-A0SB", "TCGA-A1-A0SC", "TCGA-A1-A0SC-01Z", "P1"}) == case
-
-
-def test_a_slide_belongs_to_its_tcga_sample_whatever_the_vial() -> None:
-    assert case_of("TCGA-A1-A0SB-01Z-00-DX1.uuid", {"TCGA-A1-A0SB-01"}) == "TCGA-A1-A0SB-01"
-    assert case_of("TCGA-A1-A0SB-11A-01-TS1", {"TCGA-A1-A0SB-01"}) is None
 
 
 def test_cases_get_all_their_bags_and_the_row_of_their_genes(write_bags: WriteBags) -> None:

@@ -21,8 +21,11 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from tests.training.mkd.conftest import CohortFiles
 
 from napari_hmkd.bags.bag import read_bag, write_bag
+from napari_hmkd.biomarkers.case_genes import open_genes
+from napari_hmkd.biomarkers.prediction import open_biomarkers, predict
 from napari_hmkd.errors import DataError, ModelError, OutputError
-from napari_hmkd.model.mkd.files import load_biomarkers
+from napari_hmkd.genes.selection import GeneSelection
+from napari_hmkd.model.mkd.files import load_biomarkers, load_multimodal, save_biomarkers
 from napari_hmkd.training.mkd.baselines import BASELINES
 from napari_hmkd.training.mkd.config import (
     AdamWSettings,
@@ -140,7 +143,7 @@ def test_what_is_left_out_is_listed_with_its_reason(whole: Path) -> None:
     assert left["without-label"] == "no label for HER2"
 
 
-def test_p_is_exported_from_the_fold_that_is_best_on_validation(whole: Path) -> None:
+def test_p_and_m_are_exported_from_the_fold_that_is_best_on_validation(whole: Path) -> None:
     networks, card = load_biomarkers(whole / "biomarkers.safetensors")
     outcomes = [
         json.loads((whole / f"HER2/fold_{k}/mkd/outcome.json").read_text(encoding="utf-8"))
@@ -153,6 +156,12 @@ def test_p_is_exported_from_the_fold_that_is_best_on_validation(whole: Path) -> 
     kept = torch.load(whole / f"HER2/fold_{best}/mkd/checkpoints/best.ckpt", weights_only=True)
     for name, weight in networks["HER2"].state_dict().items():
         assert torch.equal(weight, kept["state_dict"][f"pathology.{name}"])
+    found = load_multimodal(whole / "biomarkers.safetensors", card)["HER2"]
+    for name, weight in found.network.state_dict().items():
+        assert torch.equal(weight, kept["state_dict"][f"multimodal.{name}"])
+    assert card.targets[0].temperature_with_genes == outcomes[best]["temperature"]["M"]
+    chosen = json.loads((whole / f"HER2/fold_{best}/genes.json").read_text(encoding="utf-8"))
+    assert found.genes.to_json() == GeneSelection.from_json(chosen).to_json()
 
 
 def test_pauses_change_no_bit(whole: Path, cohort_files: CohortFiles, tmp_path: Path) -> None:
@@ -209,12 +218,19 @@ def test_ordinal_targets_are_learned_beside_binary_ones(
     )
     train_mkd(asked, out, ONE_EPOCH)
     networks, card = load_biomarkers(out / "biomarkers.safetensors")
+    assert not card.takes_genes
     assert networks.keys() == {"HER2", "grade"}
     assert card.targets[1].ordinal
     assert card.targets[1].definition == "of nothing"
     assert card.targets[0].definition.startswith("HER2 as the label table")
     assert card.targets[1].classes == classes["grade"]
-    assert table(out, "grade")["P alone"]["kappa"]["value"] is not None
+    scores = table(out, "grade")["P alone"]
+    assert scores["kappa"]["value"] is not None
+    assert 0 <= scores["mae"]["value"] <= 2
+    binary, ordinal = (out / "table.md").read_text(encoding="utf-8").split("\n### ")
+    assert "| MAE, classes |" in ordinal
+    assert "Training does not know the order" in ordinal
+    assert "MAE" not in binary
 
 
 def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
@@ -264,6 +280,39 @@ def test_genes_decide_case_by_case_which_network_predicts(
     ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
     labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
     assert labels == sorted(labels)
+
+
+@pytest.mark.parametrize("network", ["P", "M"])
+def test_a_slide_is_judged_by_the_exported_networks_as_its_bag_is(
+    network: str, whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    model, name = open_biomarkers(whole / "biomarkers.safetensors"), next(iter(cohort_files.status))
+    genes = cohort_files.genes if network == "M" else None
+    predict_bags(whole, cohort_files.bags, genes, tmp_path / "out.csv", "cpu")
+    expected = [
+        float(line["probability"]) for line in lines(tmp_path / "out.csv") if line["bag"] == name
+    ]
+    of_slide = genes and open_genes(genes, model.path, model.card).of_slide(f"{name}.svs")
+    (found,) = predict(read_bag(cohort_files.bags / f"{name}.h5"), model, "cpu", of_slide)
+    assert found.network == network
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+
+
+def test_a_run_that_an_earlier_version_exported_asks_for_m_and_resuming_exports_it(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    out = tmp_path / "alt"
+    shutil.copytree(whole, out)
+    networks, card = load_biomarkers(out / "biomarkers.safetensors")
+    targets = tuple(replace(one, temperature_with_genes=None) for one in card.targets)
+    save_biomarkers(networks, replace(card, targets=targets), out / "biomarkers.safetensors")
+    predict_bags(out, cohort_files.bags, None, tmp_path / "P.csv", "cpu")
+    with pytest.raises(ModelError, match="--resume"):
+        predict_bags(out, cohort_files.bags, cohort_files.genes, tmp_path / "M.csv", "cpu")
+    train_mkd(request(cohort_files), out, SETTINGS, resume=True)
+    for name in ("biomarkers.safetensors", "biomarkers.json"):
+        before = (whole / name).read_text("latin-1").replace('"ganz"', '"alt"')
+        assert (out / name).read_text("latin-1") == before
 
 
 @pytest.mark.parametrize("with_genes", [False, True])

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="needs the extra `train`")
-from sklearn.metrics import average_precision_score, cohen_kappa_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    cohen_kappa_score,
+    f1_score,
+    mean_absolute_error,
+    roc_auc_score,
+)
 
 from napari_hmkd.training.mkd import metrics
 from napari_hmkd.training.mkd.scoring import FoldAnswers, score_rows
@@ -36,6 +42,7 @@ def test_scores_are_those_of_scikit_learn(answers: tuple[np.ndarray, np.ndarray]
         metrics.right_share: (told == labels).mean(),
         metrics.f1: f1,
         metrics.kappa: kappa,
+        metrics.class_distance: mean_absolute_error(labels, told),
     }
     for score, value in wanted.items():
         assert score(found, labels, ONES)[0] == pytest.approx(value, abs=1e-12), score.__name__
@@ -46,7 +53,10 @@ def test_a_weight_is_worth_as_many_copies(answers: tuple[np.ndarray, np.ndarray]
     weights = np.random.default_rng(1).integers(0, 4, (1, 60)).astype(float)
     copies = np.repeat(np.arange(60), weights[0].astype(int))
     same = np.ones((1, len(copies)))
-    for score in (metrics.auc, metrics.precision_area, metrics.kappa, metrics.calibration_error):
+    for score in (
+        *(metrics.auc, metrics.precision_area, metrics.kappa),
+        *(metrics.class_distance, metrics.calibration_error),
+    ):
         wanted = score(found[copies], labels[copies], same)
         np.testing.assert_allclose(score(found, labels, weights), wanted, atol=1e-12)
 
@@ -69,6 +79,16 @@ def test_a_score_is_the_mean_of_the_folds_inside_both_intervals() -> None:
     for name in ("interval_95", "interval_over_folds"):
         low, high = scored[name]
         assert low < scored["value"] < high
+
+
+def test_the_distance_of_classes_is_scored_where_they_have_an_order_alone() -> None:
+    logits = np.eye(4)[[0, 3, 2, 0]]
+    names = tuple("abcd")
+    three_apart = FoldAnswers(names, names, np.array([0, 0, 2, 1]), logits, 1.0)
+    ordered = score_rows({"one": [three_apart, three_apart]})["one"]["mae"]
+    assert ordered["value"] == (0 + 3 + 0 + 1) / 4
+    assert ordered["per_fold"] == [1, 1]
+    assert "mae" not in score_rows({"one": [fold(0, gain=1.0)] * 2})["one"]
 
 
 def test_logits_of_different_scales_are_not_ranked_across_folds() -> None:

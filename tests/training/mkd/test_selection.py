@@ -12,9 +12,10 @@ pytest.importorskip("pandas", reason="needs the extra `train`")
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.genes import GeneTable
+from napari_hmkd.genes.selection import GeneSelection
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import GeneSelection
+from napari_hmkd.training.mkd.selection import fit_selection
 
 GENES = ("CALM", "ERBB2|2064", "FLAT", "WILD", "GRB7")
 SPREAD = np.array([1, 5, 0, 9, 3])
@@ -30,7 +31,7 @@ def table() -> GeneTable:
 
 
 def test_the_genes_that_vary_most_come_first(table: GeneTable) -> None:
-    selection = GeneSelection.fit(table, TRAINED, top=3)
+    selection = fit_selection(table, TRAINED, top=3)
     assert selection.genes == ("WILD", "ERBB2|2064", "GRB7")
 
 
@@ -38,17 +39,17 @@ def test_values_of_other_cases_change_nothing_of_the_fit(table: GeneTable) -> No
     other = table.values.copy()
     other[20:] = np.random.default_rng(1).uniform(-1e6, 1e6, other[20:].shape)
     other[20:, 2] = 3e7
-    first = GeneSelection.fit(table, TRAINED, top=4)
-    second = GeneSelection.fit(GeneTable(table.cases, GENES, other), TRAINED, top=4)
+    first = fit_selection(table, TRAINED, top=4)
+    second = fit_selection(GeneTable(table.cases, GENES, other), TRAINED, top=4)
     assert first.to_json() == second.to_json()
-    third = GeneSelection.fit(GeneTable(table.cases, GENES, other), table.cases, top=4)
+    third = fit_selection(GeneTable(table.cases, GENES, other), table.cases, top=4)
     assert third.to_json() != first.to_json()
 
 
 def test_tokens_are_standardised_by_the_training_cases_and_filled_up_with_zeros(
     table: GeneTable,
 ) -> None:
-    selection = GeneSelection.fit(table, TRAINED, token_genes=3)
+    selection = fit_selection(table, TRAINED, token_genes=3)
     tokens = selection.tokens(table, TRAINED)
     assert (tokens.shape, tokens.dtype) == ((20, 2, 3), np.float32)
     flat = tokens.reshape(20, 6)
@@ -62,7 +63,7 @@ def test_tokens_are_standardised_by_the_training_cases_and_filled_up_with_zeros(
 def test_a_gene_that_is_constant_in_training_is_shifted_but_not_scaled(table: GeneTable) -> None:
     values = table.values.copy()
     values[:20, 2], values[25, 2] = 0.1, 4.1  # 0.1 is no exact float: rounding is no spread
-    selection = GeneSelection.fit(GeneTable(table.cases, GENES, values), TRAINED)
+    selection = fit_selection(GeneTable(table.cases, GENES, values), TRAINED)
     assert (selection.genes[-1], selection.std[-1]) == ("FLAT", 1)
     tokens = selection.tokens(GeneTable(table.cases, GENES, values), ["P0", "P25"])
     np.testing.assert_allclose(tokens.reshape(2, -1)[:, 4], [0, 4], atol=1e-6)
@@ -72,34 +73,34 @@ def test_a_gene_that_is_constant_in_training_is_shifted_but_not_scaled(table: Ge
 def test_genes_are_left_out_before_the_top_is_taken_and_unknown_ones_are_told(
     name: str, table: GeneTable
 ) -> None:
-    selection = GeneSelection.fit(table, TRAINED, top=2, exclude=[name, "MISSING"])
+    selection = fit_selection(table, TRAINED, top=2, exclude=[name, "MISSING"])
     assert selection.genes == ("WILD", "GRB7")
     assert selection.not_excluded == ("MISSING",)
 
 
 def test_leaving_out_genes_of_which_the_table_has_none_is_refused(table: GeneTable) -> None:
     with pytest.raises(DataError, match="asked to leave out erbb2, ENSG00000141736, none of which"):
-        GeneSelection.fit(table, TRAINED, exclude=["erbb2", "ENSG00000141736"])
+        fit_selection(table, TRAINED, exclude=["erbb2", "ENSG00000141736"])
 
 
 def test_a_ranking_takes_the_place_of_variance_and_unknown_genes_are_told(
     table: GeneTable,
 ) -> None:
     ranking = ["FLAT", "NOWHERE", "GRB7", "ERBB2", "CALM"]
-    selection = GeneSelection.fit(table, TRAINED, top=2, ranking=ranking, exclude=["GRB7"])
+    selection = fit_selection(table, TRAINED, top=2, ranking=ranking, exclude=["GRB7"])
     assert selection.genes == ("FLAT", "ERBB2|2064")
     assert (selection.not_ranked, selection.not_excluded) == (("NOWHERE",), ())
 
 
 def test_equal_variances_keep_the_tables_order() -> None:
     table = GeneTable(("P1", "P2"), tuple("cab"), np.array([[0, 5, 2], [1, 6, 3]], np.float32))
-    assert GeneSelection.fit(table, ["P1", "P2"], top=2).genes == ("c", "a")
+    assert fit_selection(table, ["P1", "P2"], top=2).genes == ("c", "a")
 
 
 def test_a_saved_selection_gives_the_same_tokens_of_any_table_with_its_genes(
     table: GeneTable,
 ) -> None:
-    selection = GeneSelection.fit(table, TRAINED, top=4, exclude=["NONE", "CALM"], token_genes=2)
+    selection = fit_selection(table, TRAINED, top=4, exclude=["NONE", "CALM"], token_genes=2)
     again = GeneSelection.from_json(json.loads(json.dumps(selection.to_json())))
     assert again.to_json() == selection.to_json()
     turned = GeneTable(table.cases[::-1], GENES[::-1], table.values[::-1, ::-1])
@@ -108,7 +109,7 @@ def test_a_saved_selection_gives_the_same_tokens_of_any_table_with_its_genes(
 
 
 def test_a_table_without_a_gene_of_the_network_is_refused(table: GeneTable) -> None:
-    selection = GeneSelection.fit(table, TRAINED)
+    selection = fit_selection(table, TRAINED)
     less = GeneTable(table.cases, GENES[:3], table.values[:, :3])
     with pytest.raises(DataError, match=r"lacks 2 of the 5 genes .* trained on: WILD, GRB7"):
         selection.tokens(less, TESTED)
@@ -129,7 +130,7 @@ def test_a_selection_without_genes_is_refused(
     options: dict, message: str, table: GeneTable
 ) -> None:
     with pytest.raises(DataError, match=message):
-        GeneSelection.fit(table, TRAINED, **options)
+        fit_selection(table, TRAINED, **options)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_selection_without_genes_is_refused(
     [{"mean": [1.0]}, {"std": None}, {"std": [0.0] * 5}, {"genes": 3}, {"token_genes": "many"}],
 )
 def test_a_damaged_selection_is_refused(change: dict, table: GeneTable) -> None:
-    content = GeneSelection.fit(table, TRAINED).to_json()
+    content = fit_selection(table, TRAINED).to_json()
     with pytest.raises(DataError, match="selection of"):
         GeneSelection.from_json(content | change)
 

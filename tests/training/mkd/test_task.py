@@ -12,10 +12,11 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.bags.packing import pack
 from napari_hmkd.errors import DataError, ModelError
+from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.approaches import ALONE, MKD, Shape, build_task
 from napari_hmkd.training.mkd.config import TERMS, AdamWSettings, MkdRunSettings, MkdSettings
 from napari_hmkd.training.mkd.loader import CaseBatch
-from napari_hmkd.training.mkd.task import MONITOR, CaseTask, G, M, P
+from napari_hmkd.training.mkd.task import MONITOR, CaseTask
 
 SHAPE = Shape(feature_dim=16, token_genes=8, classes=2)
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from napari_hmkd.bags.bag import bag_shape
+from napari_hmkd.genes.table import GeneTable
+from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.approaches import ALONE, MKD, Shape, needs_genes
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
 from napari_hmkd.training.mkd.fold_run import CaseData, FoldRun
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
-from napari_hmkd.training.mkd.genes import GeneTable
-from napari_hmkd.training.mkd.selection import GeneSelection
-from napari_hmkd.training.mkd.task import G, M, P
+from napari_hmkd.training.mkd.selection import fit_selection
 from napari_hmkd.training.splits import Indices
 
 _PARTS = 5
@@ -96,7 +96,7 @@ def make_run(
         if needs_genes(approach.name):
             training = [cases[index].genes for index in fold.train]
             top, token_genes = settings.genes.top_genes, settings.genes.token_genes
-            chosen = GeneSelection.fit(genes, training, top=top, token_genes=token_genes)
+            chosen = fit_selection(genes, training, top=top, token_genes=token_genes)
             tokens = chosen.tokens(genes, [case.genes for case in cases])
         return CaseData(cases, fold, tokens, settings, BagStore(settings.compute.memory_gb))
 

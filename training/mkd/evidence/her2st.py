@@ -15,6 +15,7 @@ import torch
 
 from napari_hmkd.biomarkers.encoders import find_encoder
 from napari_hmkd.device import choose_device
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.claim import claim
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance
@@ -50,7 +51,6 @@ from napari_hmkd.training.mkd.evidence.spots import (
     read_spots,
 )
 from napari_hmkd.training.mkd.fold_run import FoldRun
-from napari_hmkd.training.mkd.genes import GeneTable
 from napari_hmkd.training.mkd.scoring import FoldAnswers
 from napari_hmkd.training.piecework import own_words, run_pieces
 from napari_hmkd.training.run import file_digest, write_json

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from napari_hmkd.bags.bag import find_bags
+from napari_hmkd.genes.reading import read_genes
+from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import Case, join_cases
 from napari_hmkd.training.mkd.cohort.writing import CohortFiles, case_name
@@ -26,7 +28,6 @@ from napari_hmkd.training.mkd.config import (
 from napari_hmkd.training.mkd.evidence.approaches import divide, make_run
 from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
 from napari_hmkd.training.mkd.fold_run import FoldRun
-from napari_hmkd.training.mkd.genes import GeneTable, read_genes
 from napari_hmkd.training.mkd.labels import read_labels
 from napari_hmkd.training.mkd.task import MkdTask
 from napari_hmkd.training.piecework import own_words

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_hmkd.bags.bag import read_bag
 from napari_hmkd.bootstrap import Floats
+from napari_hmkd.genes.reading import read_genes
 from napari_hmkd.training.console import say
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cohort.design import FACTORS, DrawnTarget
@@ -24,7 +25,6 @@ from napari_hmkd.training.mkd.evidence.markdown import auc_table, readout_table
 from napari_hmkd.training.mkd.evidence.pieces import Place, read_embeddings, run_of
 from napari_hmkd.training.mkd.evidence.plan import APPROACHES, SEEDS, Piece, Size
 from napari_hmkd.training.mkd.evidence.scoring import Scores, score_answers, score_readouts
-from napari_hmkd.training.mkd.genes import read_genes
 from napari_hmkd.training.mkd.scoring import FoldAnswers
 from napari_hmkd.training.run import write_json
 

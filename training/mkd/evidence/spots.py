@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.genes import GeneTable
+from napari_hmkd.genes.table import GeneTable
 
 SLIDES = {"C2": "her2st_C2.ome.tif", "C3": "her2st_C3_generic.tif"}
 # Protein-coding genes of 17q12-q21.2 from RPL19 to TOP2A, in the order of the chromosome: some 0.5 Mb

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
-from napari_hmkd.model.mkd.files import load_biomarkers, save_biomarkers
+from napari_hmkd.model.mkd.files import (
+    MultimodalModel,
+    load_biomarkers,
+    load_multimodal,
+    save_biomarkers,
+)
 from napari_hmkd.model.mkd.genomic import GenomicNetwork, build_genomic_network
 from napari_hmkd.model.mkd.multimodal import MultimodalNetwork, build_multimodal_network
 from napari_hmkd.model.mkd.outputs import MkdOutput
@@ -13,6 +18,7 @@ __all__ = [
     "BiomarkerCard",
     "GenomicNetwork",
     "MkdOutput",
+    "MultimodalModel",
     "MultimodalNetwork",
     "PathologyNetwork",
     "Target",
@@ -20,5 +26,6 @@ __all__ = [
     "build_multimodal_network",
     "build_pathology_network",
     "load_biomarkers",
+    "load_multimodal",
     "save_biomarkers",
 ]

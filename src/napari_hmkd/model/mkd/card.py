@@ -35,7 +35,9 @@ class Target:
     ordinal : bool
         Whether the classes are ordered.
     temperature : float
-        Logits are divided by it before softmax.
+        P's logits are divided by it before softmax.
+    temperature_with_genes : float or None
+        The same of M's; None where the file has no M.
     definition : str
         What the classes mean, in a sentence that stands beside each answer: a status is no grade.
 
@@ -49,6 +51,7 @@ class Target:
     classes: tuple[str, ...]
     ordinal: bool
     temperature: float = 1.0
+    temperature_with_genes: float | None = None
     definition: str
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class BiomarkerCard:
     mpp : float or None
         Pixel size of a patch in um/px; None like `patch_px`.
     targets : tuple of Target
-        What it tells, one network for each; at least one, no name twice.
+        What it tells; at least one, no name twice. For each there is P, and for all or none of them M.
     training_data : str
         What it was trained on.
     notice : str
@@ -111,6 +114,11 @@ class BiomarkerCard:
             object.__setattr__(self, "created_with", created_with())
         check_fields(self, _requirement, WHAT)
 
+    @property
+    def takes_genes(self) -> bool:
+        """Whether there is M beside P."""
+        return self.targets[0].temperature_with_genes is not None
+
     def to_json(self) -> str:
         """The card as JSON text."""
         return card_json(self)
@@ -134,12 +142,18 @@ class BiomarkerCard:
 def _read_target(data: Any) -> Target:
     if not isinstance(data, Mapping):
         raise ModelError(f"{WHAT}: each of targets must be a JSON object, found {data!r}")
-    check_names(data, Target, f"{WHAT}, target {data.get('name')}")
+    # Cards of models of tissue alone were written without it.
+    optional = ("temperature_with_genes",)
+    check_names(data, Target, f"{WHAT}, target {data.get('name')}", optional)
     return Target(**data)
 
 
 def _is_whole(value: Any, largest: float) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
 
 
 def _target_requirement(name: str, value: Any) -> str:
@@ -156,7 +170,9 @@ def _target_requirement(name: str, value: Any) -> str:
         case "ordinal":
             return "" if isinstance(value, bool) else "true or false"
         case "temperature":
-            return "" if is_number(value) and value > 0 else "a positive number"
+            return "" if _is_positive(value) else "a positive number"
+        case "temperature_with_genes":
+            return "" if value is None or _is_positive(value) else "a positive number or null"
         case _:
             return "" if isinstance(value, str) and value.strip() else "a sentence"
 
@@ -174,11 +190,12 @@ def _requirement(name: str, value: Any) -> str:
             right = value is None or _is_whole(value, float("inf"))
             return "" if right else "a positive whole number or null"
         case "mpp":
-            right = value is None or (is_number(value) and value > 0)
+            right = value is None or _is_positive(value)
             return "" if right else "a positive number or null"
         case "targets":
             right = isinstance(value, tuple) and all(isinstance(x, Target) for x in value)
             different = right and len({target.name for target in value}) == len(value) > 0
-            return "" if different else "one target or more, each of another name"
+            alike = different and len({x.temperature_with_genes is None for x in value}) == 1
+            return "" if alike else "one target or more, each of another name, all with M or none"
         case _:
             return "" if isinstance(value, str) else "text"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 
 EMBEDDING = 256
+P, M, G = "P", "M", "G"
+"""The networks: of tissue, of both, of genes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,12 +13,12 @@ pytest.importorskip("pandas", reason="needs the extra `train`")
 
 from napari_hmkd.bags.bag import find_bags, read_bag
 from napari_hmkd.errors import OutputError
+from napari_hmkd.genes.reading import read_genes
 from napari_hmkd.training.mkd.cases import join_cases
 from napari_hmkd.training.mkd.cohort.design import CohortDesign
 from napari_hmkd.training.mkd.cohort.expression import draw_expression, plan_genes
 from napari_hmkd.training.mkd.cohort.factors import draw_factors, draw_labels
 from napari_hmkd.training.mkd.cohort.writing import CohortFiles, write_cohort
-from napari_hmkd.training.mkd.genes import read_genes
 from napari_hmkd.training.mkd.labels import read_labels
 
 TINY = CohortDesign(seed=5, patients=6, tiles_per_patient=2, genes=40, module_genes=4)

@@ -6,14 +6,12 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-pytest.importorskip("pandas", reason="needs the extra `train`")
-
-import pandas as pd
-
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.genes import GeneTable, read_genes
+from napari_hmkd.genes.reading import read_genes
+from napari_hmkd.genes.table import GeneTable
 
 CASES, GENES = ("P1", "P2", "007"), ("ERBB2", "TP53")
 VALUES = np.array([[1.5, 2], [3, -4.25], [0, 6]], np.float32)

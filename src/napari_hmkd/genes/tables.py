@@ -7,8 +7,7 @@ import gzip
 import io
 import warnings
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -17,12 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.sources.manifest import SEPARATORS
+from napari_hmkd.genes.names import require_unique
 
 PARQUET = ".parquet"
 MISSING = ("", "NA", "na", "N/A", "n/a", "NaN", "nan", "<NA>")
 """How a table says that a value is not known; every other text is a value."""
-SHOWN = 5
+_SEPARATORS = ",;\t"
 _GZIP = b"\x1f\x8b"
 
 
@@ -77,34 +76,6 @@ def place(path: Path, row: int) -> str:
     return f"{path} row {row + 1}" if path.suffix == PARQUET else f"{path} line {row + 2}"
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    every = list(names)
-    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(every[:SHOWN]) + more
-
-
-def require_unique(names: Iterable[str], what: str) -> None:
-    """Refuse names that are there more than once, naming them.
-
-    Parameters
-    ----------
-    names : iterable of str
-    what : str
-        What they name, in the plural.
-
-    Raises
-    ------
-    DataError
-        If a name is there twice.
-    """
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(
-            f"{len(twice)} {what} are there more than once: {listed(twice)}. Give each one its own "
-            "name, or keep one of them"
-        )
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
@@ -122,7 +93,7 @@ def _text_table(
 ) -> tuple[pd.DataFrame, Sequence[str]]:
     with _open(path) as file, warnings.catch_warnings():
         first = file.readline()
-        separator = max(SEPARATORS, key=first.count)
+        separator = max(_SEPARATORS, key=first.count)
         header = _header(path, next(csv.reader([first], delimiter=separator), []))
         texts = text(header)
         file.seek(0)  # pandas counts lines from where it begins

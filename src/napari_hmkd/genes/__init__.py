@@ -1,0 +1,1 @@
+"""Gene tables: which row of one is whose, and how a network takes it."""
