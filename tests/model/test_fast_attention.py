@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -193,6 +193,31 @@ def test_what_is_not_finite_is_shown_where_whole_planes_show_it(spoilt: int, val
 def test_memory_order_changes_nothing(order: torch.memory_format) -> None:
     inputs = tuple(x.contiguous(memory_format=order) for x in make_inputs(2, 6, 5, 6))
     assert_blocks_agree(make_planes(), inputs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_what_is_gathered_has_the_memory_order_of_values(
+    order: torch.memory_format, batch: int
+) -> None:
+    query, key, value = make_inputs(batch, 6, 5, 6)
+    out, _ = by_blocks(make_planes(), (query, key, value.contiguous(memory_format=order)))
+    assert out.is_contiguous(memory_format=order)
+
+
+@pytest.mark.parametrize(("grid", "least"), [(32, 8), (16, 2), (8, 1)])
+def test_other_threads_can_help_with_one_tile(
+    grid: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def count(work: Callable[[Iterator[Any]], None], parts: Iterable[Any]) -> None:
+        counts.append(len(waiting := list(parts)))
+        work(iter(waiting))
+
+    monkeypatch.setattr(row_blocks, "share_out", count)
+    by_blocks(make_planes(), make_inputs(1, grid, grid, 6))
+    assert min(counts) >= least
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -133,6 +133,21 @@ def test_multi_scale_groups_cover_the_channels(channels: int, groups: tuple[int,
     assert conv(torch.zeros(1, channels, 2, 2)).shape == (1, channels, 2, 2)
 
 
+@pytest.mark.parametrize("side", [1, 2, 9])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_scales_are_the_same_with_and_without_gradients(
+    side: int, order: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    conv = MultiScaleConv(14).double()
+    x = torch.randn(2, 14, side, side, dtype=torch.float64).contiguous(memory_format=order)
+    with torch.inference_mode():
+        found = conv(x)
+    wanted = conv(x)
+    assert wanted.requires_grad
+    torch.testing.assert_close(found, wanted.detach(), rtol=0, atol=1e-14)
+
+
 def test_too_few_channels_for_four_kernels_are_refused() -> None:
     with pytest.raises(ValueError, match="larger width"):
         Student((24, 48, 112, 224))

@@ -9,13 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import get_context
 
 import pytest
 import torch
 
 from napari_hmkd.model import sharing
-from napari_hmkd.model.sharing import answer_in_parts, share_out
+from napari_hmkd.model.sharing import answer_in_parts, beside, has_helpers, share_out
 
 THREADS = 3
 
@@ -89,8 +90,8 @@ def test_a_batch_is_answered_in_order_by_threads_that_torch_leaves_alone(
 
 def test_where_torch_has_one_thread_the_caller_answers() -> None:
     torch.set_num_threads(1)
-    (name,) = answer_in_parts(lambda _: threading.current_thread().name, torch.zeros(5, 1))
-    assert name == threading.current_thread().name
+    (name,) = answer_in_parts(named, torch.zeros(5, 1))
+    assert name == named()
 
 
 def test_within_a_part_those_help_who_have_nothing_to_do() -> None:
@@ -99,6 +100,46 @@ def test_within_a_part_those_help_who_have_nothing_to_do() -> None:
     assert squares.found.tolist() == [0, 1, 4]
     assert len(squares.names) == THREADS
     assert squares.modes == {(False, False, 1)}
+
+
+def named(*_: object) -> str:
+    return threading.current_thread().name
+
+
+def test_jobs_run_beside_each_other_where_threads_have_nothing_to_do() -> None:
+    begun = threading.Barrier(THREADS)
+
+    def job(number: int) -> tuple[int, str]:
+        begun.wait(timeout=30)
+        return number, named()
+
+    def forward(_: torch.Tensor) -> list[tuple[int, str]]:
+        return beside(*(partial(job, number) for number in range(THREADS)))
+
+    with torch.no_grad():
+        (found,) = answer_in_parts(forward, torch.zeros(1))
+    assert [number for number, _ in found] == list(range(THREADS))
+    assert len({name for _, name in found}) == THREADS
+
+
+@pytest.mark.parametrize(("mode", "parts"), [(torch.no_grad, THREADS), (torch.enable_grad, 1)])
+def test_elsewhere_the_caller_does_one_job_after_the_other(mode: type, parts: int) -> None:
+    def forward(_: torch.Tensor) -> list[str]:
+        assert not has_helpers()
+        return [named(), *beside(*[named] * 9)]
+
+    with mode():
+        answers = answer_in_parts(forward, torch.zeros(parts, 1))
+    answers.append(forward(torch.zeros(1)))
+    assert [len(set(names)) for names in answers] == [1] * (parts + 1)
+
+
+def test_jobs_may_have_jobs_of_their_own() -> None:
+    def count(depth: int) -> int:
+        return sum(beside(*[partial(count, depth - 1)] * 3)) if depth else 1
+
+    with torch.no_grad():
+        assert answer_in_parts(lambda _: count(5), torch.zeros(THREADS - 1, 1)) == [3**5] * 2
 
 
 def test_nobody_waits_for_help_that_does_not_come() -> None:

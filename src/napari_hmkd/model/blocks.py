@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import nn
 
 from napari_hmkd.model.precision import float32_island, wide_range
+from napari_hmkd.model.sharing import beside, has_helpers
 
 MLP_RATIO = 4
+LARGE_MAP = 2**18
+"""Elements. Of smaller ones a half takes as long to embed as the whole."""
+
+
+def in_halves(
+    layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, step: int = 1
+) -> torch.Tensor:
+    """A layer on the upper and the lower half of a grid, beside each other where threads can help.
+
+    Parameters
+    ----------
+    layer : callable
+        Makes a row of each `step` rows, and looks at no others for it.
+    x : torch.Tensor
+        (B, C, h, w), h a multiple of `step`.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, any, h / step, any), what the layer returns for x.
+    """
+    upper = x.shape[2] // (2 * step) * step
+    if not upper or not has_helpers():
+        return layer(x)
+    halves = x[:, :, :upper], x[:, :, upper:]
+    return torch.cat(beside(*(partial(layer, half) for half in halves)), dim=2)
 
 
 class PatchEmbedding(nn.Module):
@@ -21,7 +51,9 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, h, w) -> float32 (B, channels, h / patch_px, w / patch_px)."""
         with float32_island(x):
-            return self.norm(self.project(x))
+            if x.numel() < LARGE_MAP:
+                return self.norm(self.project(x))
+            return self.norm(in_halves(self.project, x, self.project.stride[0]))
 
 
 class SeparableConv(nn.Sequential):
@@ -36,6 +68,20 @@ class SeparableConv(nn.Sequential):
         """(B, inputs, h, w) -> (B, outputs, h, w); queries and keys have no bound."""
         with wide_range(x):
             return super().forward(x)
+
+
+class Projection(nn.Conv2d):
+    """3x3 without bias; where threads can help, each half of its channels is one's own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> the same shape."""
+        if not has_helpers():
+            return super().forward(x)
+        halves = [partial(self._conv_forward, x, half, None) for half in self.weight.chunk(2)]
+        return torch.cat(beside(*halves), dim=1)
 
 
 class Mlp(nn.Sequential):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from napari_hmkd.model.attention_rows import Kept, Level
-from napari_hmkd.model.blocks import NormedMlp, SeparableConv
+from napari_hmkd.model.blocks import NormedMlp, Projection, SeparableConv
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.sharing import beside
 
 
 class StainAttention(nn.Module):
@@ -22,7 +25,7 @@ class StainAttention(nn.Module):
         self.key = SeparableConv(channels, MAPS * channels)
         self.value = SeparableConv(channels, channels)
         self.planes = AttentionPlanes()
-        self.project = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.project = Projection(channels)
         self.mlp_norm = nn.BatchNorm2d(channels)
         self.mlp = NormedMlp(channels)
 
@@ -64,8 +67,10 @@ class CrossBlock(nn.Module):
         """Both stains (B, C, h, w) -> both stains, then A of H&E and of IHC (B, N, N), if to keep."""
         he_normed, ihc_normed = self.he.norm(he), self.ihc.norm(ihc)
         he_query, ihc_query = self.he.query(he_normed), self.ihc.query(ihc_normed)
-        he_gain, he_attention = self.he.attended(he_normed, ihc_query, keep)
-        ihc_gain, ihc_attention = self.ihc.attended(ihc_normed, he_query, keep)
+        (he_gain, he_attention), (ihc_gain, ihc_attention) = beside(
+            partial(self.he.attended, he_normed, ihc_query, keep),
+            partial(self.ihc.attended, ihc_normed, he_query, keep),
+        )
         he, ihc = he + he_gain, ihc + ihc_gain
         he = he + self.he.mlp(self.he.mlp_norm(he))
         ihc = ihc + self.ihc.mlp(self.ihc.mlp_norm(ihc))
@@ -82,6 +87,9 @@ class DistilledBlock(nn.Module):
     def forward(self, he: torch.Tensor, keep: Kept) -> tuple[torch.Tensor, Level | None]:
         """H&E (B, C, h, w) -> H&E, and its A (B, N, N), if it is to be kept."""
         normed = self.he.norm(he)
-        gain, attention = self.he.attended(normed, self.he.query(normed), keep)
         # The published student feeds the MLP the block's input, not the attention's output.
-        return he + gain + self.he.mlp(self.he.mlp_norm(he)), attention
+        (gain, attention), answer = beside(
+            lambda: self.he.attended(normed, self.he.query(normed), keep),
+            lambda: self.he.mlp(self.he.mlp_norm(he)),
+        )
+        return he + gain + answer, attention

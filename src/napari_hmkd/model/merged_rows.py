@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from napari_hmkd.model.planes import MAPS
-from napari_hmkd.model.row_blocks import columns, convolve
+from napari_hmkd.model.row_blocks import columns, convolve, zero_rows
 from napari_hmkd.model.score_rows import first_rows
 
 
@@ -24,8 +24,8 @@ class MergedRows:
 
     def __init__(self, rows: int, key: torch.Tensor, merge: torch.Tensor) -> None:
         tokens = key.shape[3]
-        self._weighed = key.new_zeros(1, rows + 4, MAPS, tokens + 2)
-        self._attention = key.new_zeros(1, rows + 2, 1, tokens + 2)
+        self._weighed = zero_rows(key, 1, rows + 4, MAPS, tokens + 2)
+        self._attention = zero_rows(key, 1, rows + 2, 1, tokens + 2)
         self._merged = key.new_empty(rows + 2, 1, tokens)
         self._merge = columns(merge, self._weighed)
         self._unmerge = columns(merge.transpose(0, 1).flip(2, 3), self._attention)

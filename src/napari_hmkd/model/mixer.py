@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
+from torch.nn import functional
 
-from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv
+from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv, in_halves
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.sharing import beside
 
 KERNELS = (1, 3, 5, 7)
 
@@ -35,8 +39,20 @@ class MultiScaleConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
-        parts = x.split(self.groups, dim=1)
-        return torch.cat([conv(part) for conv, part in zip(self.scales, parts, strict=True)], dim=1)
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            parts = x.split(self.groups, dim=1)
+            layers = zip(self.scales, parts, strict=True)
+            return torch.cat([conv(part) for conv, part in layers], dim=1)
+        # A call costs most of the time. All in one, with kernels as large as the largest, takes half of it.
+        largest = max(KERNELS)
+        kernels = [
+            functional.pad(conv.get_parameter("weight"), [(largest - kernel) // 2] * 4)
+            for conv, kernel in zip(self.scales, KERNELS, strict=True)
+        ]
+        biases: list[torch.Tensor] = [conv.get_parameter("bias") for conv in self.scales]
+        return functional.conv2d(
+            x, torch.cat(kernels), torch.cat(biases), padding=largest // 2, groups=x.shape[1]
+        )
 
 
 class LocalUnit(nn.Module):
@@ -103,7 +119,10 @@ class Mixer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
         nearby, everywhere = x.chunk(2, dim=1)  # each (B, C / 2, h, w)
-        x = torch.cat([self.local_unit(nearby), self.global_unit(everywhere)], dim=1)
+        everywhere, nearby = beside(
+            partial(self.global_unit, everywhere), partial(self.local_unit, nearby)
+        )
+        x = torch.cat([nearby, everywhere], dim=1)
         with float32_island(x):
             return x + self.bottleneck(x)
 
@@ -124,7 +143,7 @@ class Block(nn.Module):
         with float32_island(x):
             x = x + self.position(x)
         x = x + self.mixer(self.mixer_norm(x))
-        return x + self.mlp(self.mlp_norm(x))
+        return in_halves(lambda rows: rows + self.mlp(self.mlp_norm(rows)), x)
 
 
 class Stage(nn.Sequential):

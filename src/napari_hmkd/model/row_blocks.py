@@ -9,6 +9,7 @@ import torch
 
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes
 from napari_hmkd.model.precision import float32_island, widened
+from napari_hmkd.model.scratch import scratch
 from napari_hmkd.model.sharing import share_out
 
 BLOCK_ELEMENTS = 2**18
@@ -17,6 +18,13 @@ half and twice of it took 5 to 10 % more."""
 
 LEAST_ROWS = 16
 """Below, the rows that blocks share, and compute twice, would be most of the work."""
+
+MOST_ROWS = 128
+"""Above, all of a small plane would be one block, with which no other thread could help."""
+
+LANES = 16
+"""Rows of the planes have whole multiples of so many columns. Of 1026 of them products take a third
+more time than of 1040."""
 
 HALO = 2
 """A row of A is made of three rows of S softmax(S), and those of five rows of the scores."""
@@ -57,8 +65,9 @@ def attend_by_blocks(
         k = widened(key).unflatten(1, (MAPS, channels)).flatten(3)
         v = widened(value).flatten(2)  # (B, C, N)
         q = q.expand_as(k).transpose(2, 3)
-        out = torch.empty_like(v)
+        out = _empty_like(widened(value))
         kept = v.new_empty(len(v), k.shape[3], k.shape[3]) if keep else None
+        gained = out.view(v.shape)
         tiles, rows = _block_size(len(k), k.shape[3])
 
         def compute(parts: Iterable[tuple[int, int]]) -> None:
@@ -66,17 +75,24 @@ def attend_by_blocks(
             for tile, first in parts:
                 some, these = slice(tile, tile + tiles), slice(first, first + rows)
                 attention = block.attention(q[some], k[some], first)
-                torch.bmm(v[some], attention.transpose(1, 2), out=out[some, :, these])
+                torch.bmm(v[some], attention.transpose(1, 2), out=gained[some, :, these])
                 if kept is not None:
                     kept[some, these] = attention
 
         share_out(compute, product(range(0, len(k), tiles), range(0, k.shape[3], rows)))
-    return out.unflatten(2, value.shape[2:]), kept
+    return out, kept
+
+
+def _empty_like(value: torch.Tensor) -> torch.Tensor:
+    """In the memory order of values (B, C, h, w), with which the layers that follow go on."""
+    last = value.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format
+    return torch.empty_like(value, memory_format=order)
 
 
 def _block_size(batch: int, tokens: int) -> tuple[int, int]:
     """Tiles and rows of a block: all rows of several small tiles, or some rows of one."""
-    rows = min(tokens, max(LEAST_ROWS, BLOCK_ELEMENTS // (MAPS * tokens)))
+    rows = min(tokens, MOST_ROWS, max(LEAST_ROWS, BLOCK_ELEMENTS // (MAPS * tokens)))
     if rows < tokens:
         return 1, rows
     return max(1, min(batch, BLOCK_ELEMENTS // (MAPS * tokens * (tokens + 2 * HALO)))), rows
@@ -87,25 +103,33 @@ class _Block:
 
     Rows of the planes follow each other, and in a row its four maps, so that the three rows which a
     convolution needs are one matrix, and one product takes all of their maps. Rows and columns beyond
-    the plane are held, too: they are the zeros of padding. Of several tiles each has its own.
+    the plane are held, too: they are the zeros of padding, and more where `LANES` asks for them. Of
+    several tiles each has its own.
     """
 
     def __init__(self, planes: AttentionPlanes, tiles: int, rows: int, key: torch.Tensor) -> None:
         tokens = key.shape[3]
         weight, bias = planes.folded_mix()
         self._rows, self._tokens = rows, tokens
-        held = rows + 2 * HALO
+        held, width = rows + 2 * HALO, _whole_lanes(tokens + 2)
         computed = tiles * held - 2  # what lies between two tiles means nothing
-        self._scores = key.new_zeros(tiles, held, MAPS, tokens + 4)
-        self._mixed = key.new_empty(computed, MAPS, tokens + 2)
-        self._edges = self._mixed[..., :: tokens + 1]  # the two columns beyond the plane
-        self._weighted = key.new_zeros(tiles, held, MAPS, tokens + 2)
+        self._scores, self._mixed, self._weighted, self._attention = scratch(
+            key,
+            (tiles, held, MAPS, width + 2),
+            (computed, MAPS, width),
+            (tiles, held, MAPS, width),
+            (tiles, held, tokens),
+        )
+        self._scores.zero_()
+        self._weighted.zero_()
+        inside = self._scores[..., 2 : tokens + 2].transpose(1, 2)  # (tiles, 4, rows, N)
+        self._inside = inside.unbind()
+        self._edges = self._mixed[..., :1], self._mixed[..., tokens + 1 :]
         self._weighted_rows = self._weighted.flatten(0, 1)[:computed]
-        self._attention = key.new_empty(tiles, held, tokens)
         self._merged = self._attention.flatten(0, 1)[:computed, None]
         self._mix = columns(weight * key.shape[2] ** -0.5, self._scores)
         self._mix_bias = bias[:, None].expand_as(self._mixed)
-        self._merge = columns(planes.merge.weight, self._weighted)
+        self._merge = columns(planes.merge.weight, self._weighted[..., : tokens + 2])
         self._merge_bias = key.new_zeros(1).expand_as(self._merged)
 
     def attention(self, query: torch.Tensor, key: torch.Tensor, first: int) -> torch.Tensor:
@@ -126,7 +150,8 @@ class _Block:
         self._score(query, key, first - HALO)
         convolve(self._mix, self._mix_bias, self._mixed)
         self._mixed.clamp_(-SCORE_LIMIT, SCORE_LIMIT)
-        self._edges.fill_(_NOTHING)
+        for beyond in self._edges:
+            beyond.fill_(_NOTHING)
         torch.softmax(self._mixed, dim=-1, out=self._weighted_rows)
         self._weighted_rows.mul_(self._mixed)
         self._clear_outside(self._weighted, first - 1)
@@ -136,15 +161,26 @@ class _Block:
     def _score(self, query: torch.Tensor, key: torch.Tensor, first: int) -> None:
         """Products of the queries from row `first` on, which may be negative, with all keys."""
         start, stop = max(first, 0), min(first + self._scores.shape[1], self._tokens)
-        for q, k, scores in zip(query, key, self._scores, strict=False):
-            inside = scores[start - first : stop - first, :, 2:-2].transpose(0, 1)
-            torch.bmm(q[:, start:stop], k, out=inside)
+        for q, k, inside in zip(query, key, self._inside, strict=False):
+            torch.bmm(q[:, start:stop], k, out=inside[:, start - first : stop - first])
         self._clear_outside(self._scores, first)
 
     def _clear_outside(self, rows: torch.Tensor, first: int) -> None:
         """Zero those of a block's rows that the plane does not have; the first of them is `first`."""
-        rows[:, : max(0, -first)] = 0
-        rows[:, self._tokens - first :] = 0
+        if first < 0:
+            rows[:, :-first] = 0
+        if first + rows.shape[1] > self._tokens:
+            rows[:, self._tokens - first :] = 0
+
+
+def zero_rows(like: torch.Tensor, *shape: int) -> torch.Tensor:
+    """Zeros (tiles, rows, maps, width), with room after each row of a map up to whole `LANES`."""
+    *outer, width = shape
+    return like.new_zeros(*outer, _whole_lanes(width))[..., :width]
+
+
+def _whole_lanes(width: int) -> int:
+    return -(-width // LANES) * LANES
 
 
 def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -155,7 +191,7 @@ def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tens
     weight : torch.Tensor
         (maps out, maps, 3, 3).
     padded : torch.Tensor
-        (tiles, rows, maps, N + 2).
+        (tiles, rows, maps, N + 2), where a row of maps may have more columns than are looked at.
 
     Returns
     -------
@@ -163,13 +199,11 @@ def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tens
         Of (tiles * rows - 2, maps out, 3 maps) and (tiles * rows - 2, 3 maps, N), which are views.
     """
     tiles, rows, maps, width = padded.shape
-    count = tiles * rows - 2
+    count, (row, line) = tiles * rows - 2, padded.stride()[1:3]
     return [
         (
             weight[..., column].transpose(1, 2).flatten(1).expand(count, -1, -1),
-            padded.as_strided(
-                (count, 3 * maps, width - 2), (maps * width, width, 1), storage_offset=column
-            ),
+            padded[..., column:].as_strided((count, 3 * maps, width - 2), (row, line, 1)),
         )
         for column in range(3)
     ]

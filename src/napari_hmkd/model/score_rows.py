@@ -8,7 +8,7 @@ import torch
 
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT
 from napari_hmkd.model.precision import widened
-from napari_hmkd.model.row_blocks import LEAST_ROWS, columns, convolve
+from napari_hmkd.model.row_blocks import LEAST_ROWS, columns, convolve, zero_rows
 
 Columns = list[tuple[torch.Tensor, torch.Tensor]]
 """Of a kernel, as `row_blocks.columns` gives them."""
@@ -57,14 +57,14 @@ class ScoreRows:
         self.tokens = tokens = key.shape[3]
         self._rows = rows = min(tokens, max(LEAST_ROWS, BLOCK_ELEMENTS // (MAPS * tokens)))
         self.held = held = min(tokens, rows + 2 * halo)
-        self._scores = key.new_zeros(1, held + 2, MAPS, tokens + 2)
+        self._scores = zero_rows(key, 1, held + 2, MAPS, tokens + 2)
         self._mixed, self._soft, self._weighed = key.new_empty(3, held, MAPS, tokens)
         self._mix = columns(weight, self._scores)
         self._bias = bias[:, None].expand_as(self._mixed)
         if not gradients:
             return
         self.of_weighed = key.new_empty(rows, MAPS, tokens)
-        self._of_mixed = key.new_zeros(1, rows + 4, MAPS, tokens + 2)
+        self._of_mixed = zero_rows(key, 1, rows + 4, MAPS, tokens + 2)
         self._of_scores = key.new_empty(rows + 2, MAPS, tokens)
         self._unmix = columns(weight.transpose(0, 1).flip(2, 3), self._of_mixed)
         self._nothing = key.new_zeros(1).expand_as(self._of_scores)

@@ -10,9 +10,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache, partial
 from threading import Barrier, Lock, local
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,6 +31,8 @@ class _Here(local):
     pool: ThreadPoolExecutor | None = None
     threads = 1
     """Of the pool that this one belongs to."""
+    spare = False
+    """Whether the work that is under way leaves some of them without any of its own."""
 
 
 _here = _Here()
@@ -64,14 +68,54 @@ def share_out(work: Callable[[Iterator[Part]], None], parts: Iterable[Part]) -> 
         _results(_submit(_pool_of_torch(), [job] * count))
 
 
+def beside(*jobs: Callable[[], Any]) -> list[Any]:
+    """Do what needs nothing of each other, with the help of threads that have nothing to do.
+
+    Where `has_helpers` says no, the caller does one job after the other.
+
+    Parameters
+    ----------
+    *jobs : callable
+        The caller takes them in this order: one that shares out work of its own goes first.
+
+    Returns
+    -------
+    list
+        What they return, in their order.
+
+    Raises
+    ------
+    Exception
+        What a job raised, after all threads have ended.
+    """
+    if not has_helpers():
+        return [job() for job in jobs]
+    found: dict[int, Any] = {}
+
+    def work(parts: Iterator[int]) -> None:
+        for part in parts:
+            found[part] = jobs[part]()
+
+    share_out(work, range(len(jobs)))
+    return [found[part] for part in range(len(jobs))]
+
+
+def has_helpers() -> bool:
+    """Whether a network answers here, on a CPU, with fewer parts of its batch than there are threads.
+
+    There are none with gradients, or where what a network does is recorded.
+    """
+    return not torch.compiler.is_compiling() and _here.spare and not torch.is_grad_enabled()
+
+
 def answer_in_parts(forward: Callable[..., Result], *batches: torch.Tensor) -> list[Result]:
     """A network's answers to a batch: on a CPU a part of it for each thread, elsewhere all at once.
 
     Parameters
     ----------
     forward : callable
-        Runs the network on parts (b, ...), for evaluation; autocast, which each thread has for itself,
-        is its own matter.
+        Runs the network on parts (b, ...), for evaluation, in the caller's modes of torch. Where threads
+        have no part, they help with those of others (`share_out`, `beside`).
     *batches : torch.Tensor
         Its inputs, (B, ...), B at least 1, on one device.
 
@@ -88,8 +132,9 @@ def answer_in_parts(forward: Callable[..., Result], *batches: torch.Tensor) -> l
     threads = torch.get_num_threads()
     if batches[0].device.type != "cpu" or threads < 2:
         return [forward(*batches)]
-    parts = zip(*(one.chunk(threads) for one in batches), strict=True)
-    return _results(_submit(_pool_of_torch(), [partial(forward, *part) for part in parts]))
+    parts = list(zip(*(one.chunk(threads) for one in batches), strict=True))
+    jobs = [partial(forward, *part) for part in parts]
+    return _results(_submit(_pool_of_torch(), jobs, spare=len(jobs) < threads))
 
 
 def _work_off(work: Callable[[Iterator[Part]], None], waiting: deque[Part]) -> None:
@@ -127,15 +172,34 @@ def _help(offered: list[Callable[[], None]]) -> None:
         job()
 
 
-def _submit(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], Result]]) -> list[Future[Result]]:
+def _submit(
+    pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], Result]], spare: bool | None = None
+) -> list[Future[Result]]:
     """Each thread has modes of its own, and is to have the caller's."""
-    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
-    return [pool.submit(_in_mode, one, inference, gradients) for one in jobs]
+    modes = _Modes.here(_here.spare if spare is None else spare)
+    return [pool.submit(modes.run, one) for one in jobs]
 
 
-def _in_mode(job: Callable[[], Result], inference: bool, gradients: bool) -> Result:
-    with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-        return job()
+@dataclass(frozen=True, slots=True)
+class _Modes:
+    """How torch computes in a thread, and whether others have nothing to do."""
+
+    inference: bool
+    gradients: bool
+    narrow: torch.dtype | None
+    """What autocast on a CPU computes in, where it does."""
+    spare: bool
+
+    @classmethod
+    def here(cls, spare: bool) -> _Modes:
+        narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        return cls(torch.is_inference_mode_enabled(), torch.is_grad_enabled(), narrow, spare)
+
+    def run(self, job: Callable[[], Result]) -> Result:
+        cast = nullcontext() if self.narrow is None else torch.autocast("cpu", self.narrow)
+        _here.spare = self.spare
+        with torch.inference_mode(self.inference), torch.set_grad_enabled(self.gradients), cast:
+            return job()
 
 
 def _results(running: Iterable[Future[Result]]) -> list[Result]:
@@ -187,7 +251,7 @@ def _begin_anew() -> None:
     global _making
     _making = Lock()
     _pool.cache_clear()
-    _here.pool = None
+    _here.pool, _here.spare = None, False
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -12,6 +14,7 @@ from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.mixer import Stage
 from napari_hmkd.model.outputs import TeacherAttention, TeacherOutput
 from napari_hmkd.model.planes import AttentionForm
+from napari_hmkd.model.sharing import beside
 from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
 
 DEPTHS = (2, 2, 6, 2)
@@ -58,7 +61,8 @@ class Teacher(nn.Module):
         for he_stage, ihc_stage, crossed in zip(
             self.he_stages, self.ihc_stages, self.crossed, strict=True
         ):
-            he, ihc, he_matrix, ihc_matrix = crossed(he_stage(he), ihc_stage(ihc), attention)
+            stains = beside(partial(he_stage, he), partial(ihc_stage, ihc))
+            he, ihc, he_matrix, ihc_matrix = crossed(*stains, attention)
             he_matrices.append(he_matrix)
             ihc_matrices.append(ihc_matrix)
             maps.append(he)
