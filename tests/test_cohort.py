@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from napari_hmkd import cohort
 from napari_hmkd.cli.grade import main
@@ -25,6 +27,7 @@ from napari_hmkd.cohort import (
 )
 from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide.finding import find_slides
 
 GRADES = {"a.tif": [[0, 1], [2, 3]], "b ä.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
@@ -87,16 +90,84 @@ def test_what_fails_is_told_and_the_rest_goes_on_and_is_skipped_the_next_time(
     assert "3 graded, 1 failed." in page
     assert "Random weights, research use only." in page
     assert 'href="b%20%C3%A4.tif/report.html"' in page
+    assert "broken.svs" in page
+    assert str(slides) not in page
+    assert page.count("not restricted to invasive tumour") == 3
+    assert "not restricted to invasive tumour" in rows["a.tif"]["reason_of_that_grade"]
     capsys.readouterr()
 
     written = (out / "a.tif" / "summary.json").stat().st_mtime_ns
     (slides / "broken.svs").unlink()
     assert grade(*command) == 0
-    assert {row["status"] for row in table(out).values()} == {"skipped"}
+    assert {row["status"] for row in table(out).values()} == {"graded before"}
     assert (out / "a.tif" / "summary.json").stat().st_mtime_ns == written
     assert "graded before" in capsys.readouterr().out
     assert grade(*command, "--fresh") == 0
     assert {row["status"] for row in table(out).values()} == {"graded"}
+
+
+def test_a_name_that_is_no_utf8_fails_alone(
+    slides: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    """As folders have them that come from old systems; only some file systems hold them."""
+    try:
+        (slides / "c.tif").rename(slides / os.fsdecode(b"f\xfcr.tif"))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system holds no such name")
+    (slides / "broken.svs").unlink()
+    out = tmp_path / "out"
+    assert grade(slides, "--model", student_file, "--device", "cpu", "--out", out) == 2
+    said = capsys.readouterr().err
+    assert "is no UTF-8" in said
+    assert "Rename it" in said
+    assert len(said) < 1000
+    failed = r"f\udcfcr.tif"
+    assert {name: row["status"] for name, row in table(out).items()} == {
+        "a.tif": "graded", "b ä.tif": "graded", failed: "failed",
+    }  # fmt: skip
+    assert failed in (out / "cohort.html").read_text(encoding="utf-8")
+    assert sorted(one.name for one in out.iterdir() if one.is_dir()) == ["a.tif", "b ä.tif"]
+
+
+def test_a_slide_whose_pixel_size_is_stated_by_hand_joins_its_cohort(
+    slides: Path, student_file: Path, tmp_path: Path
+) -> None:
+    with tifffile.TiffFile(slides / "c.tif") as tiff:
+        pixels = tiff.asarray()
+    tifffile.imwrite(slides / "c.tif", pixels, photometric="rgb", tile=(256, 256))
+    (slides / "broken.svs").unlink()
+    out = tmp_path / "out"
+    command = ("--model", student_file, "--device", "cpu", "--out", out)
+    statuses = {"a.tif": "graded", "b ä.tif": "graded", "c.tif": "failed"}
+    assert grade(slides, *command) == 2
+    assert {name: row["status"] for name, row in table(out).items()} == statuses
+    assert grade(slides / "c.tif", "--mpp", 4, *command) == 0
+    rows = table(out)
+    assert {name: row["status"] for name, row in rows.items()} == {**statuses, "c.tif": "graded"}
+    assert grade(slides, *command) == 0
+    again = table(out)
+    assert {row["status"] for row in again.values()} == {str(Status.SKIPPED)}
+    assert {n: row["provenance"] for n, row in again.items()} == {
+        name: row["provenance"] for name, row in rows.items()
+    }
+
+
+def test_a_run_over_some_slides_keeps_the_rows_of_those_that_are_still_there(
+    slides: Path, student_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("--model", student_file, "--device", "cpu", "--out", out)
+    assert grade(slides, *command) == 2
+    whole = table(out)
+    shutil.rmtree(out / "b ä.tif")
+    assert grade(slides / "a.tif", *command) == 0
+    assert list(table(out)) == ["a.tif", "broken.svs", "c.tif"]
+    (slides / "broken.svs").unlink()
+    assert grade(slides / "a.tif", *command) == 0
+    rows = table(out)
+    assert list(rows) == ["a.tif", "c.tif"]
+    assert rows["c.tif"] == whole["c.tif"]
+    assert 'href="c.tif/report.html"' in (out / "cohort.html").read_text(encoding="utf-8")
 
 
 def test_one_slide_has_no_table(slides: Path, student_file: Path, tmp_path: Path) -> None:
@@ -109,7 +180,14 @@ def job(slides: Path, name: str, model: Path, out: Path) -> SlideJob:
     return SlideJob(str(slides / name), out / name, str(model), SETTINGS, kept_in=kept)
 
 
-@pytest.mark.parametrize("change", ["slide", "model", "settings", "results", "origin"])
+CORNER = [(0, 0), (0, 300), (300, 300), (300, 0)]
+REGIONS = regions_of_shapes([("invasive tumour", [("polygon", CORNER)])])
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["slide", "model", "settings", "results", "origin", "no regions", "outline", "only regions"],
+)
 def test_a_changed_job_is_done_anew(
     slides: Path,
     student_file: Path,
@@ -118,23 +196,61 @@ def test_a_changed_job_is_done_anew(
     paint_slide: Callable[..., Path],
     change: str,
 ) -> None:
-    first = job(slides, "a.tif", student_file, tmp_path / "out")
+    first = replace(job(slides, "a.tif", student_file, tmp_path / "out"), regions=REGIONS)
     assert grade_to_folder(first).status is Status.GRADED
     assert grade_to_folder(first).status is Status.SKIPPED
     second = first
     if change == "slide":
         paint_slide(slides / "a.tif", [[3, 3], [3, 3]])
     elif change == "model":
-        second = job(slides, "a.tif", other_student_file, tmp_path / "out")
+        second = replace(first, model=str(other_student_file))
     elif change == "settings":
-        strict = GradeSettings(batch_size=2, device="cpu", min_tissue_fraction=0.9)
-        second = SlideJob(first.slide, first.folder, first.model, strict, kept_in=first.kept_in)
+        second = replace(first, settings=replace(SETTINGS, min_tissue_fraction=0.9))
     elif change == "origin":
         second = replace(first, geojson_origin="file")
+    elif change == "no regions":
+        second = replace(first, regions=())
+    elif change == "outline":
+        wider = [(y, 2 * x) for y, x in CORNER]
+        marked = regions_of_shapes([("invasive tumour", [("polygon", wider)])])
+        second = replace(first, regions=marked)
+    elif change == "only regions":
+        second = replace(first, settings=replace(SETTINGS, only_regions=True))
     else:
         os.truncate(first.folder / "summary.json", 100)
     assert grade_to_folder(second).status is Status.GRADED
     assert grade_to_folder(second).status is Status.SKIPPED
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "of a former version"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: os.truncate(folder / "tiles.csv", 0),
+        lambda folder: os.truncate(folder / "report.html", 0),
+        lambda folder: shutil.rmtree(folder / "heatmap.ome.zarr"),
+        lambda folder: [
+            os.truncate(one, 0) for one in (folder / "heatmap.ome.zarr").rglob("*.json")
+        ],
+        lambda folder: (folder / "heatmap.png").unlink(),
+    ],
+    ids=["table", "report", "no heatmap", "heatmap", "no picture"],
+)
+def test_results_that_lost_something_are_written_anew(
+    slides: Path, student_file: Path, tmp_path: Path, damage: Callable[[Path], object], listed: bool
+) -> None:
+    one = job(slides, "a.tif", student_file, tmp_path / "out")
+    grade_to_folder(one)
+    summary = one.folder / "summary.json"
+    content = json.loads(summary.read_text(encoding="utf-8"))
+    before = content["files"] if listed else content.pop("files")
+    summary.write_text(json.dumps(content), encoding="utf-8")
+    assert grade_to_folder(one).status is Status.SKIPPED
+    damage(one.folder)
+    again = grade_to_folder(one)
+    assert again.status is Status.GRADED
+    assert again.summary["files"]["tiles.csv"] == before["tiles.csv"]
+    assert grade_to_folder(one).status is Status.SKIPPED
 
 
 def test_a_folder_that_was_closed_meanwhile_is_told_without_a_traceback(

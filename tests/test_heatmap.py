@@ -73,12 +73,13 @@ def test_area_is_the_tissue_of_the_tiles(plan: GradePlan) -> None:
     assert summary.graded_tiles == 3
 
 
+@pytest.mark.parametrize("square", [2, -1], ids=["tissue", "glass, without a tissue mask"])
 def test_a_tile_over_the_edge_counts_with_what_lies_on_the_slide(
-    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel, square: int
 ) -> None:
-    path = paint_slide(tmp_path / "edge.tif", [[2]])
+    path = paint_slide(tmp_path / "edge.tif", [[square]])
     with open_slide(path, mpp=6.0) as slide:  # a tile and a half each way
-        heatmap = Heatmap(plan_grading(slide, colour_model.card))
+        heatmap = Heatmap(plan_grading(slide, colour_model.card, GradeSettings(force=True)))
     heatmap.update(batch((0, 0), (0, 1), (1, 0), (1, 1), p=(0, 1, 0, 0)))
     assert heatmap.summary().area_mm2[1] == pytest.approx(1.536**2, rel=0.05)
 

@@ -16,7 +16,8 @@ TRAINING = ROOT / "training"
 
 # A part may import those on earlier lines, and itself.
 ORDER = (
-    "errors",
+    "errors durable",
+    "leftovers",
     "geometry device memory palette wording output_folder bootstrap grade_tables result_files",
     "slide",
     "sample tiling overlap alignment",
@@ -31,7 +32,7 @@ ORDER = (
     "inspection",
     "biomarkers",
     "export layers",
-    "attention_layers",
+    "attention_layers consistency",
     "results study verification cohort attention_report",
     "reader cli training",
     "widgets",

@@ -119,6 +119,16 @@ def test_a_blank_slide_is_refused_unless_forced(
     assert (plan.stain.kind, len(plan.tiles)) == (StainKind.BLANK, 2)
 
 
+def test_without_a_tissue_mask_every_tile_is_graded_however_little_of_it_lies_on_the_slide(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    path, forced = paint_slide(tmp_path / "blank.tif", [[-1, -1]]), GradeSettings(force=True)
+    with open_slide(path, mpp=4.0 * 1.02) as slide:
+        plan = plan_grading(slide, colour_model.card, forced)
+    assert plan.tiles.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert plan.tissue_fraction == pytest.approx(np.outer((1, 0.02), (1, 1, 0.04)), abs=1e-5)
+
+
 def test_ihc_by_force_is_graded_where_its_tissue_is(
     brown_slide: Path, colour_model: OpenModel
 ) -> None:
@@ -163,7 +173,18 @@ def test_too_little_tissue_in_every_tile_is_an_error(
     card = replace(colour_model.card, tile_px=1024)
     with (
         open_slide(paint_slide(tmp_path / "slide.tif", [[0, -1], [-1, -1]])) as slide,
-        pytest.raises(SlideError, match=r"slide\.tif.* none of its 1 tiles"),
+        pytest.raises(SlideError, match=r"slide\.tif.* its only tile is not"),
+    ):
+        plan_grading(slide, card)
+
+
+def test_a_slide_that_fills_too_little_of_a_tile_is_said_to_be_too_small(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+) -> None:
+    card = replace(colour_model.card, tile_px=1024)
+    with (
+        open_slide(paint_slide(tmp_path / "slide.tif", [[2]])) as slide,
+        pytest.raises(SlideError, match=r"1024 x 1024 um fill 6\.2% of a tile.* larger scan"),
     ):
         plan_grading(slide, card)
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Size
-from napari_hmkd.regions import MarkedRegion, read_regions, regions_of_shapes, tiles_inside
+from napari_hmkd.regions import (
+    MarkedRegion,
+    invasive_tumour,
+    read_regions,
+    regions_of_shapes,
+    tiles_inside,
+)
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.tiling import TileGrid
 
@@ -37,6 +43,11 @@ def test_each_tile_has_the_share_that_lies_inside(tissue: TissueMask | None) -> 
     rows = np.array([512 - 100, 700 - 512]) / 512
     columns = np.array([512 - 200, 900 - 512, 0]) / 512
     np.testing.assert_allclose(shares(region, tissue), np.outer(rows, columns), atol=0.005)
+
+
+def test_what_a_region_holds_beyond_the_slide_does_not_count() -> None:
+    region = region_of_shapes("tumour", [("polygon", [(y + 600, x + 1000) for y, x in BOX])])
+    np.testing.assert_allclose(shares(region, None), shares(region, MASK), atol=0.005)
 
 
 def test_tiles_are_inside_where_they_share_area_with_any_region() -> None:
@@ -95,16 +106,31 @@ def test_layers_of_one_name_are_one_region_also_where_napari_numbers_them() -> N
         [("Invasive tumour", [("polygon", BOX)]), ("invasive tumour [1]", [("polygon", far)])]
     )
     assert found.name == "Invasive tumour"
-    assert found.is_invasive_tumour
     assert found.outline.area == 2 * 600 * 700
 
 
 @pytest.mark.parametrize(
-    ("name", "is_tumour"),
-    [("invasive tumour", True), (" Invasive Tumour ", True), ("tumour", False), ("in situ", False)],
+    ("names", "tumour"),
+    [
+        (["stroma", " Invasive Tumour "], "Invasive Tumour"),
+        (["Invasive tumor"], "Invasive tumor"),
+        (["Tumor"], "Tumor"),  # QuPath's own class
+        (["Tumor", "invasive tumour"], "invasive tumour"),
+        (["in situ", "tumour bed", "tumorous"], None),
+        ([], None),
+    ],
 )
-def test_invasive_tumour_is_known_by_its_name(name: str, is_tumour: bool) -> None:
-    assert region_of_shapes(name, [("polygon", BOX)]).is_invasive_tumour is is_tumour
+def test_invasive_tumour_is_known_by_its_name(names: list[str], tumour: str | None) -> None:
+    found = invasive_tumour(regions_of_shapes([(name, [("polygon", BOX)]) for name in names]))
+    assert (None if found is None else found.name) == tumour
+
+
+def test_both_spellings_of_tumour_are_one_region() -> None:
+    far = [(y, x + 2000) for y, x in BOX]
+    (found,) = regions_of_shapes(
+        [("Invasive tumor", [("polygon", BOX)]), ("invasive tumour", [("polygon", far)])]
+    )
+    assert found.outline.area == 2 * 600 * 700
 
 
 def feature(outline: shapely.Geometry, **properties: object) -> dict[str, object]:
@@ -130,6 +156,39 @@ def test_regions_come_from_a_file_of_qupath(tmp_path: Path) -> None:
         assert found[0].outline.area == 1000**2 - 600**2 + 100**2
     hole = shares(found[0], MASK)[0, 0]
     assert hole == pytest.approx((512**2 - 312**2) / 512**2, abs=0.005)
+
+
+def test_what_qupath_classes_as_tumour_is_tumour_whatever_it_is_called(tmp_path: Path) -> None:
+    left, right = shapely.box(0, 0, 10, 10), shapely.box(10, 0, 20, 10)
+    features = [
+        feature(left, name="A1", classification={"name": "Tumor"}),
+        feature(right, name="A2", classification={"name": "Tumor"}),
+        feature(right, name="A3", classification={"name": "Stroma"}),
+        feature(left, name="Invasive tumor", classification={"name": "Tumor"}),
+    ]
+    path = tmp_path / "regions.geojson"
+    path.write_text(json.dumps(features), encoding="utf-8")
+    found = read_regions(path)
+    assert [one.name for one in found] == ["A1", "Tumor", "A2", "A3", "Invasive tumor"]
+    assert invasive_tumour(found[:4]) is found[1]
+    assert found[1].outline.equals(shapely.union(left, right))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_regions_come_in_any_of_unicodes_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "regions.geojson"
+    marked = [feature(shapely.box(0, 0, 10, 10), name="Gewebe ü")]
+    path.write_text(json.dumps(marked, ensure_ascii=False), encoding=encoding)
+    assert [one.name for one in read_regions(path)] == ["Gewebe ü"]
+
+
+def test_an_unknown_encoding_is_named_in_few_words(tmp_path: Path) -> None:
+    path = tmp_path / "regions.geojson"
+    marked = [feature(shapely.box(0, 0, 10, 10), name="Gewebe ü" * 500)]
+    path.write_text(json.dumps(marked, ensure_ascii=False), encoding="latin-1")
+    with pytest.raises(SlideError, match="'utf-8' codec can't decode byte 0xfc") as refused:
+        read_regions(path)
+    assert len(str(refused.value)) < 500
 
 
 @pytest.mark.parametrize(

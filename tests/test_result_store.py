@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -35,7 +37,18 @@ def batch(rows: range, seed: int = 0, cells: int | None = None) -> GradedBatch:
     rng = np.random.default_rng(seed)
     tiles = np.array([(row, 2 * row) for row in rows], np.int64).reshape(-1, 2)
     evidence = None if cells is None else rng.random((len(rows), cells, cells, 4), np.float32)
-    return GradedBatch(tiles, rng.random((len(rows), 4), np.float32), evidence=evidence)
+    probabilities = rng.dirichlet(np.ones(4), len(rows)).astype(np.float32)
+    return GradedBatch(tiles, probabilities, evidence=evidence)
+
+
+def spoil(store: ResultStore, row: int, column: str, value: object) -> None:
+    """Put something else in place of what was kept of a tile."""
+    with closing(sqlite3.connect(store.path)) as database, database:
+        database.execute(f'UPDATE tiles SET {column} = ? WHERE "row" = ?', (value, row))
+
+
+def floats(*numbers: float) -> bytes:
+    return np.array(numbers, np.float32).tobytes()
 
 
 @pytest.mark.parametrize("cells", [None, 1, 2])
@@ -157,6 +170,47 @@ def test_a_damaged_store_ends_no_run_and_is_told(
     assert second.heatmap.graded.all()
     (warning,) = [one for one in second.warnings if "not kept" in one]
     assert file.name in warning
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("probabilities", b""),
+        ("probabilities", b"short"),
+        ("probabilities", floats(0.5, 0.5)),
+        ("probabilities", "text"),
+        ("probabilities", floats(5, -3, -1, 0)),
+        ("probabilities", floats(1, np.inf, 0, 0)),
+        ("probabilities", floats(np.nan, 0, 0, 1)),
+        ("probabilities", floats(0.5, 0.4, 0, 0)),
+        ("evidence", b"short"),
+        ("evidence", floats(*[np.nan] * 16)),
+        ('"row"', "text"),
+    ],
+)
+def test_a_damaged_row_is_left_out_and_noted_and_the_others_count(
+    tmp_path: Path, caplog, column: str, value: object
+) -> None:
+    store, kept = ResultStore(tmp_path, "slide.svs", {}), batch(range(5), cells=2)
+    store.add(kept)
+    spoil(store, 3, column, value)
+    found = store.read()
+    sound = [0, 1, 2, 4]
+    assert found.tiles[:, 0].tolist() == sound
+    assert np.array_equal(found.probabilities, kept.probabilities[sound])
+    assert np.array_equal(found.evidence, kept.evidence[sound])
+    assert "1 of 5 tiles kept in" in caplog.text
+
+
+def test_a_damaged_tile_is_graded_again(
+    slide_file: Path, colour_model: OpenModel, tmp_path: Path
+) -> None:
+    first = graded(slide_file, colour_model, tmp_path / "kept")
+    spoil(first.store, 1, "probabilities", floats(5, -3, np.inf, 0))
+    second = graded(slide_file, colour_model, tmp_path / "kept")
+    assert second.resumed_tiles == 4
+    assert np.array_equal(second.heatmap.probabilities, first.heatmap.probabilities)
+    assert graded(slide_file, colour_model, tmp_path / "kept", batches=0).resumed_tiles == 8
 
 
 KILLED = """

@@ -31,6 +31,15 @@ def test_the_squares_cover_the_slide_and_none_lies_outside(grid: TileGrid) -> No
     assert (starts < size).all()
 
 
+@given(grids.filter(lambda grid: grid.rows * grid.columns < 100_000))
+def test_what_of_the_squares_lies_on_the_slide_has_the_area_of_the_slide(grid: TileGrid) -> None:
+    share, size = grid.on_slide(), grid.slide_size
+    assert share.shape == (grid.rows, grid.columns)
+    assert 0 < share.min() <= share.max() <= 1
+    height_mm, width_mm = np.multiply((size.height, size.width), grid.slide_mpp) / 1000
+    assert grid.area_mm2(share).sum() == pytest.approx(height_mm * width_mm, rel=1e-5)
+
+
 @given(grids)
 def test_each_square_starts_where_its_neighbour_ends(grid: TileGrid) -> None:
     tiles = grid.tiles()

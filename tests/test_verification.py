@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import shapely
 
 from napari_hmkd.cli.grade import main
+from napari_hmkd.cohort import SlideJob, Status, grade_to_folder
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export import write_results
+from napari_hmkd.grading import open_model, start_grading
+from napari_hmkd.planning import GradeSettings
+from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.slide import open_slide
 from napari_hmkd.verification import verify_results
 
 GRADES = [[0, 1, 2, 3], [3, 2, 1, 0]]
@@ -56,6 +65,129 @@ def test_a_changed_table_is_found(results: Path, student_file: Path, capsys) -> 
     assert "NOT verified" in said.out
 
 
+def rewrite_table(results: Path, change: Callable[[dict[str, str]], object]) -> dict[str, str]:
+    """Change the fourth row of the table, which is given back."""
+    with (results / "tiles.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows[3])
+    with (results / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows[3]
+
+
+def rewrite_summary(results: Path, *path: str | int, value: object = None) -> None:
+    """Change one value of the summary; the list of files, which would tell of the table, goes."""
+    file = results / "summary.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content.pop("files", None)
+    part = content
+    for name in path[:-1]:
+        part = part[name]
+    if path:
+        assert part[path[-1]] != value
+        part[path[-1]] = value
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("grade", lambda row: (int(row["grade"]) + 1) % 4), ("expected_grade", lambda _: "2.9")],
+)
+def test_a_column_that_the_probabilities_do_not_give_is_found(
+    results: Path, student_file: Path, capsys, column: str, value: Callable
+) -> None:
+    row = rewrite_table(results, lambda row: row.update({column: value(row)}))
+    rewrite_summary(results)
+    assert run(results, "--model", student_file) == 1
+    said = capsys.readouterr().err
+    tile = f"{row['row']}, {row['column']}"
+    expected = (
+        f"{column} of 1 tiles is not what their probabilities say, the first of them tile {tile}"
+    )
+    assert said.splitlines()[-1] == f"differs: {expected}"
+
+
+@pytest.fixture
+def regional_results(slide_file: Path, student_file: Path, tmp_path: Path) -> Path:
+    """Of a slide with marked tumour, by tiles that overlap."""
+    outline = shapely.box(0, 0, 512, 512)
+    regions = (MarkedRegion("invasive tumour", outline), MarkedRegion("else", outline))
+    settings = GradeSettings(stride=0.5, device="cpu")
+    job = SlideJob(str(slide_file), tmp_path / "out", str(student_file), settings, regions=regions)
+    assert grade_to_folder(job).status is Status.GRADED
+    return job.folder
+
+
+def test_overlapping_tiles_and_regions_agree(regional_results: Path, student_file: Path) -> None:
+    found = verify_results(regional_results, model=str(student_file))
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("batches", [None, 2], ids=["whole", "stopped early"])
+def test_what_was_not_read_or_not_reached_agrees(
+    student_file: Path, paint_slide: Callable[..., Path], tmp_path: Path, batches: int | None
+) -> None:
+    path = paint_slide(tmp_path / "torn.tif", GRADES, damaged=[(0, 1)])
+    with open_slide(path) as slide:
+        settings = GradeSettings(batch_size=2, device="cpu")
+        grading = start_grading(slide, open_model(student_file), settings)
+        for _ in islice(grading.run(), batches):
+            continue
+        write_results(grading, tmp_path / "out")
+    found = verify_results(tmp_path / "out", model=str(student_file))
+    assert (found.tiles, found.problems) == (7 if batches is None else 3, ())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("grades", "1+", "area_mm2"), 0.37),
+        (("grades", "1+", "share"), 0.37),
+        (("graded_tissue_mm2",), 123.0),
+        (("expected_grade",), 0.01),
+        (("undecided_tiles",), 3),
+        (("grade_of_most_area",), None),
+        (("regions", 1, "grades", "3+", "share"), 0.37),
+        (("regions", 1, "grade_of_most_area"), None),
+        (("slide_grade", "grade"), None),
+    ],
+    ids=str,
+)
+def test_a_summary_that_the_table_does_not_give_is_found(
+    regional_results: Path, student_file: Path, path: tuple[str | int, ...], value: object
+) -> None:
+    rewrite_summary(regional_results, *path, value=value)
+    problems = verify_results(regional_results, model=str(student_file)).problems
+    (named, *_) = [one for one in problems if str(path[-1]) in one]
+    assert named.startswith("summary.json: ")
+    assert str(value) in named
+
+
+@pytest.mark.parametrize("name", ["tiles.geojson", "report.html", "heatmap.ome.zarr/zarr.json"])
+def test_any_changed_or_missing_file_is_found(results: Path, student_file: Path, name: str) -> None:
+    (results / name).write_bytes((results / name).read_bytes() + b" ")
+    expected = (f"{name} is not as it was written",)
+    assert verify_results(results, model=str(student_file)).problems == expected
+    (results / name).unlink()
+    assert verify_results(results, model=str(student_file)).problems == expected
+
+
+def test_an_emptied_table_is_told_with_what_helps(
+    results: Path, slide_file: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    os.truncate(results / "tiles.csv", 0)
+    assert run(results, "--model", student_file) == 2
+    said = capsys.readouterr().err
+    assert "tiles.csv cannot be used: it is empty" in said
+    assert "--fresh" in said
+    with pytest.raises(SystemExit) as ended:
+        main([str(slide_file), "--model", str(student_file), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    assert run(results, "--model", student_file) == 0
+
+
 def test_another_slide_in_its_place_is_found(
     results: Path, slide_file: Path, student_file: Path, paint_slide: Callable[..., Path]
 ) -> None:
@@ -75,7 +207,9 @@ def test_a_moved_slide_is_named(
     moved = tmp_path / "elsewhere.tif"
     shutil.move(slide_file, moved)
     assert run(results, "--model", student_file) == 2
-    assert "does not exist" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "does not exist" in said
+    assert "--slide" in said
     assert run(results, "--model", student_file, "--slide", moved) == 0
 
 

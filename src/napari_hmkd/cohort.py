@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -18,21 +17,22 @@ import torch
 
 from napari_hmkd.errors import DeviceError, HmkdError
 from napari_hmkd.export import write_results
-from napari_hmkd.export.folder import RESULTS
-from napari_hmkd.export.tissue import TISSUE_FILE
+from napari_hmkd.export.contents import is_whole
+from napari_hmkd.export.request import request_entry
+from napari_hmkd.export.summary import read_summary
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
 from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide.backends.pixel_size import USER
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 60
-_NEEDED = RESULTS.entries - {TISSUE_FILE}
 # Threads of one worker share its network, its GPU's memory and torch's threads: two slides at once
 # would be no faster than one after the other, and need twice the memory.
 _ONE_AT_A_TIME = threading.Lock()
@@ -43,7 +43,7 @@ class Status(StrEnum):
     """What became of a slide."""
 
     GRADED = "graded"
-    SKIPPED = "skipped"
+    SKIPPED = "graded before"
     FAILED = "failed"
 
 
@@ -92,7 +92,7 @@ class SlideOutcome:
     ----------
     job : SlideJob
     status : Status
-        A slide is skipped whose results are there already, complete and from the same job.
+        A slide was graded before whose results are there already, complete and from the same job.
     message : str
         Why it failed; else empty.
     summary : dict
@@ -134,7 +134,7 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
     except Exception as error:  # one slide's bad luck is not the others'
         _LOG.exception("grading %s", job.slide)
         return SlideOutcome(job, Status.FAILED, f"{job.slide}: {error!r}", {})
-    return SlideOutcome(job, Status.GRADED, "", _summary(job.folder) or {})
+    return SlideOutcome(job, Status.GRADED, "", read_summary(job.folder) or {})
 
 
 def grade_here(jobs: Sequence[SlideJob], watch: Watch | None = None) -> Iterator[SlideOutcome]:
@@ -231,45 +231,25 @@ def _model(name: str) -> OpenModel:
 
 
 def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] | None:
-    """The summary of results that are there already, complete, of this job; with their own regions.
+    """The summary of results that are there already, complete, of this job.
 
-    What could not be read is tried again, and what was painted or forced is another's decision.
+    What could not be read is tried again, and what was painted or forced is another's decision. A
+    pixel size that was stated for a slide without one still counts.
     """
-    found = _summary(job.folder)
-    if job.kept_in is None or job.regions or found is None:
+    found = read_summary(job.folder)
+    if job.kept_in is None or found is None or not is_whole(job.folder, found):
         return None
-    if not (found.get("complete") and all(os.path.exists(job.folder / name) for name in _NEEDED)):
-        return None
-    key = result_key(slide, tile_grid(slide, model.card, job.settings.overlap), model, job.settings)
-    settings = job.settings
-    asked = [
-        key,
-        settings.min_tissue_fraction,
-        settings.only_regions,
-        settings.force,
-        False,
-        [],
-        job.geojson_origin,
-    ]
-    tiles, tissue = found.get("tiles", {}), found.get("tissue") or {}
-    written = [
-        found.get("key"),
-        tiles.get("min_tissue_fraction"),
-        tiles.get("only_in_regions"),
-        found.get("forced"),
-        tissue.get("edited", False),
-        found.get("unreadable_tiles"),
-        found.get("geojson_origin"),
-    ]
-    return found if written == json.loads(json.dumps(asked)) else None
-
-
-def _summary(folder: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none, or one that was cut: it is written anew
-        return None
-    return found if isinstance(found, dict) else None
+    said = found.get("slide") or {}
+    if slide.mpp is None and said.get("mpp_source") == USER:
+        slide = slide.with_mpp(said["mpp"][0])
+    grid = tile_grid(slide, model.card, job.settings.overlap)
+    asked = {
+        "complete": True,
+        "unreadable_tiles": [],
+        "key": result_key(slide, grid, model, job.settings),
+        "request": request_entry(job.settings, job.regions, False, job.geojson_origin),
+    }
+    return found if asked == {name: found.get(name) for name in asked} else None
 
 
 def _ignore(_tiles: int) -> None:

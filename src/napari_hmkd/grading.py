@@ -169,7 +169,9 @@ class SlideGrading:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the results has to know, besides the model's notice."""
-        return (*self.plan.warnings, *self.grader.notes, *self.notes)
+        unread = len(self.heatmap.failed)
+        lost = [f"{unread} tiles could not be read; summary.json lists them"] if unread else []
+        return (*self.plan.warnings, *self.grader.notes, *self.notes, *lost)
 
     def take_up(self, store: ResultStore) -> None:
         """Enter what an earlier run kept, and keep there what comes; it ends nothing if that fails."""

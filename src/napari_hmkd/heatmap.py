@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import entr, softmax
 
 from napari_hmkd.inference import FailedTile, GradedBatch
 from napari_hmkd.model.stages import GRADES
@@ -142,6 +142,15 @@ class Heatmap:
         return expected(self.probabilities)
 
     @property
+    def entropy(self) -> np.ndarray:
+        """`-sum p ln p / ln 4`, in [0, 1], or NaN where not graded: float32 (rows, columns).
+
+        0 is certain, 1 is a guess (Shannon 1948).
+        """
+        spread = entr(self.probabilities.astype(np.float64)).sum(axis=-1) / np.log(GRADES)
+        return spread.astype(np.float32)
+
+    @property
     def finer_probabilities(self) -> np.ndarray | None:
         """Of each cell of each square: float32 (rows k, columns k, 4), NaN where not graded; or None.
 
@@ -201,7 +210,7 @@ class Heatmap:
         """
         whole = tissue_fraction is None
         fraction = self._tissue_fraction if tissue_fraction is None else tissue_fraction
-        tissue_mm2 = (self._grid.square_um / 1000) ** 2 * fraction.astype(np.float64)
+        tissue_mm2 = self._grid.area_mm2(fraction)
         graded = self.graded & (whole | (fraction > 0))
         area = [float(tissue_mm2[self.grade == k].sum()) for k in range(GRADES)]
         total = sum(area)

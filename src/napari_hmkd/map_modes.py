@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import entropy
 
 from napari_hmkd.palette import GRADE_COLOURS, colourise
 
@@ -61,7 +60,6 @@ class TileMap:
 def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
     """One kind of map of a heatmap of the moment.
 
-    The entropy is that of a square's probabilities, over its greatest, log 4: 0 is certain, 1 is a guess.
     The finer map shows the squares' cells (`Heatmap.finer_probabilities`), or the squares where there
     are none.
     """
@@ -70,8 +68,7 @@ def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
         values = heatmap.probabilities[..., _PROBABILITIES.index(mode)]
         return TileMap(values, 1, (0.0, 1.0), "viridis")
     if mode is MapMode.ENTROPY:
-        spread = entropy(heatmap.probabilities, axis=-1, base=GRADES)
-        return TileMap(spread.astype(np.float32), 1, (0.0, 1.0), "viridis")
+        return TileMap(heatmap.entropy, 1, (0.0, 1.0), "viridis")
     values, cells = heatmap.expected_grade, 1
     finer = heatmap.finer_probabilities
     if mode is MapMode.GRADE:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
+from napari_hmkd.durable import hidden_beside, push_names_to_disk, push_to_disk
 from napari_hmkd.errors import OutputError
+from napari_hmkd.leftovers import in_use, renamed, take_over, tidy_up
+
+_TRIES, _PAUSE_S = 20, 0.005  # of runs that replace one folder at the same time
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,11 @@ class FolderKind:
             looked into.
         """
         try:
-            if not is_there(folder) or self._is_empty_or_earlier(folder):
-                return
+            for _ in range(_TRIES):
+                with suppress(FileNotFoundError):  # another run has just moved it away
+                    if not is_there(folder) or self._is_empty_or_earlier(folder):
+                        return
+                time.sleep(_PAUSE_S)
         except (OSError, ValueError) as error:
             raise self.unwritable(folder, error) from error
         raise OutputError(
@@ -85,7 +92,9 @@ def is_there(path: Path) -> bool:
 def replaced_folder(folder: Path, kind: FolderKind) -> Iterator[Path]:
     """Fill a new folder beside the target, which takes its place only if all went well.
 
-    An older one of the same kind is replaced; what a user put into it besides is kept.
+    An older one of the same kind is replaced; what a user put into it besides is kept. Of several runs
+    that replace one folder at the same time, the last one's stays. All is on the disk before it takes
+    its place. What a killed run left is removed or put back before, see `tidy_up`.
 
     Yields
     ------
@@ -99,33 +108,38 @@ def replaced_folder(folder: Path, kind: FolderKind) -> Iterator[Path]:
     """
     try:
         folder = Path(os.path.realpath(folder))  # it may be "." or a link
+        tidy_up([folder], kind.entries)
     except (OSError, ValueError) as error:
         raise kind.unwritable(folder, error) from error
-    part = folder.parent / f".{uuid4().hex}.part"
+    part = hidden_beside(folder, "part")
     try:
         kind.check_replaceable(folder)
-        part.mkdir(parents=True)
-        yield part
-        _put_in_place(part, folder, kind)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with in_use(part):
+            try:
+                part.mkdir()
+                yield part
+                push_to_disk(part)
+                _put_in_place(part, folder, kind)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise kind.unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _put_in_place(part: Path, folder: Path, kind: FolderKind) -> None:
-    if not is_there(folder):
-        part.rename(folder)
-        return
-    old = part.with_suffix(".old")
-    folder.rename(old)
+    """Move what is in place away and the new folder there, again while other runs do the same."""
+    moved_away: list[Path] = []
     try:
-        part.rename(folder)
+        while not renamed(part, folder):
+            old = hidden_beside(folder, "old")
+            with suppress(FileNotFoundError):  # another run was faster
+                folder.rename(old)
+                moved_away.append(old)
     except OSError:
-        old.rename(folder)
+        for old in moved_away[-1:]:
+            renamed(old, folder)
         raise
-    for entry in old.iterdir():
-        # An older output that has no successor would be taken for a part of the new ones.
-        if entry.name not in kind.entries and not (folder / entry.name).exists():
-            entry.rename(folder / entry.name)
-    shutil.rmtree(old, ignore_errors=True)
+    for old in moved_away:
+        take_over(old, folder, kind.entries)
+    push_names_to_disk(folder.parent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from napari_hmkd.errors import SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
 from napari_hmkd.overlap import mean_of_squares
-from napari_hmkd.regions import MarkedRegion
+from napari_hmkd.regions import MarkedRegion, quoted
 from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
@@ -99,7 +99,7 @@ class GradePlan:
         Where there is tissue; None where none could be found and grading was insisted on.
     tissue_fraction : numpy.ndarray
         float32 (rows, columns), the share of each square's area that is tissue; what lies beyond the
-        slide's edge is none. 1 everywhere without a tissue mask.
+        slide's edge is none. Without a tissue mask all of the slide is taken for tissue.
     enlargement : float
         1.0, or how many times the slide's own pixels are enlarged to the model's.
     warnings : tuple of str
@@ -121,8 +121,9 @@ class GradePlan:
 
     @property
     def tiles(self) -> np.ndarray:
-        """The tiles to grade, row by row: int64 (n, 2)."""
-        wanted = self.of_tiles(self.tissue_fraction) >= self.settings.min_tissue_fraction
+        """The tiles to grade, row by row: int64 (n, 2); without a tissue mask every one may be."""
+        tissue = self.of_tiles(self.tissue_fraction)
+        wanted = (tissue >= self.settings.min_tissue_fraction) | (self.tissue is None)
         if self.settings.only_regions:
             marked = [self.of_tiles(one.tissue_fraction) > 0 for one in self.regions]
             wanted &= np.any(marked, axis=0)
@@ -227,24 +228,45 @@ def plan_grading(
         grid,
         stain,
         tissue,
-        _tissue_fraction(grid, tissue),
+        tissue_fraction(grid, tissue),
         enlargement,
-        _warnings(slide, card, enlargement, stain, tissue),
+        (
+            *_warnings(slide, card, enlargement, stain, tissue),
+            *_region_warnings(slide.size, regions, settings.only_regions),
+        ),
         tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
     )
     if not len(plan.tiles):
-        inside = " and in a marked region" if settings.only_regions else ""
-        raise SlideError(
-            f"asked to analyse {slide.name}, but none of its {plan.tissue_fraction.size} tiles is at least "
-            f"{settings.min_tissue_fraction:.0%} tissue{inside}; look whether the slide is very faint, or paint "
-            "its tissue in the viewer"
-        )
+        raise SlideError(f"asked to analyse {slide.name}, but {_why_no_tile(plan)}")
     return plan
 
 
-def _tissue_fraction(grid: TileGrid, tissue: TissueMask | None) -> np.ndarray:
+def _why_no_tile(plan: GradePlan) -> str:
+    grid, least = plan.grid, plan.settings.min_tissue_fraction
+    on_slide = float(plan.of_tiles(grid.on_slide()).max())
+    if plan.tissue is not None and on_slide < least:
+        height_um, width_um = np.multiply(
+            grid.slide_mpp, (grid.slide_size.height, grid.slide_size.width)
+        )
+        return (
+            f"its {height_um:.0f} x {width_um:.0f} um fill {on_slide:.1%} of a tile, whose side has "
+            f"{grid.tile_um:.0f} um, and a tile must be at least {least:.0%} tissue; make sure of the slide's "
+            "pixel size, and take a larger scan or a model of smaller tiles"
+        )
+    count = plan.tissue_fraction.size
+    none = "its only tile is not" if count == 1 else f"none of its {count} tiles is"
+    inside = " and in a marked region" if plan.settings.only_regions else ""
+    off = _off_the_slide(grid.slide_size, (one.region for one in plan.regions))
+    return (
+        f"{none} at least {least:.0%} tissue{inside}; look whether the slide is very faint, or paint its tissue "
+        f"in the viewer{''.join(f'; {one}' for one in off)}"
+    )
+
+
+def tissue_fraction(grid: TileGrid, tissue: TissueMask | None) -> np.ndarray:
+    """`GradePlan.tissue_fraction` of a grid and a mask."""
     if tissue is None:
-        return np.ones((grid.rows, grid.columns), dtype=np.float32)
+        return grid.on_slide().astype(np.float32)
     fraction = tissue.fraction(grid.origins(grid.tiles()), grid.step_px)
     return fraction.astype(np.float32).reshape(grid.rows, grid.columns)
 
@@ -267,4 +289,23 @@ def _warnings(
         found.append(f"the slide looks like {stain.reason}; it was analysed by force{every}")
     elif stain.kind is StainKind.UNKNOWN:
         found.append(f"the slide has {stain.reason}: make sure that it is H&E")
-    return (*found, *stain.warnings)
+    return (*slide.warnings, *found, *stain.warnings)
+
+
+def _region_warnings(
+    size: Size, regions: Sequence[MarkedRegion], only_regions: bool
+) -> tuple[str, ...]:
+    partly = (
+        f"only tiles that reach into a marked region ({quoted(regions)}) were analysed: no number is the whole "
+        "slide's",
+    )
+    return (*_off_the_slide(size, regions), *(partly if only_regions else ()))
+
+
+def _off_the_slide(size: Size, regions: Iterable[MarkedRegion]) -> tuple[str, ...]:
+    return tuple(
+        f"the region '{one.name}' lies wholly outside the slide, which has {size.height} x {size.width} px "
+        "(height x width): regions count in level-0 px from the corner of what was scanned"
+        for one in regions
+        if not one.on_slide(size).area
+    )

@@ -15,11 +15,14 @@ import shapely
 from skimage.draw import polygon2mask
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.geometry import Size
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.tiling import TileGrid
 
 INVASIVE_TUMOUR = "invasive tumour"
-"""The name, in any case, of the region that a slide's grade is stated for."""
+"""The name of the region that a slide's grade is stated for; see `invasive_tumour`."""
+TUMOUR_NAMES = (INVASIVE_TUMOUR, "tumour")
+"""Names that it may have, as `same_region` gives them, the clearest first; QuPath's own class is "Tumor"."""
 
 _CORNERS_OF_ELLIPSE = 128
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError)
@@ -40,22 +43,18 @@ class MarkedRegion:
     name: str
     outline: shapely.Geometry
 
-    @property
-    def is_invasive_tumour(self) -> bool:
-        """Whether its name says so."""
-        return same_region(self.name) == INVASIVE_TUMOUR
-
     def tissue_fraction(self, grid: TileGrid, tissue: TissueMask | None) -> np.ndarray:
         """The share of each tile that is tissue and inside: float32 (rows, columns).
 
-        Without a tissue mask, all that is inside is taken for tissue, exactly; with one, a pixel of the
-        mask is inside where its middle is.
+        Without a tissue mask, all of the slide that is inside is taken for tissue, exactly; with one, a
+        pixel of the mask is inside where its middle is.
         """
         if tissue is None:
             height, width = grid.step_px
             y, x = grid.origins(grid.tiles()).T
-            shapely.prepare(self.outline)
-            inside = shapely.intersection(shapely.box(x, y, x + width, y + height), self.outline)
+            outline = self.on_slide(grid.slide_size)
+            shapely.prepare(outline)
+            inside = shapely.intersection(shapely.box(x, y, x + width, y + height), outline)
             share = shapely.area(inside) / (height * width)
         else:
             mask = tissue.mask & self._mask(tissue)
@@ -63,6 +62,10 @@ class MarkedRegion:
                 grid.origins(grid.tiles()), grid.step_px
             )
         return share.astype(np.float32).reshape(grid.rows, grid.columns)
+
+    def on_slide(self, size: Size) -> shapely.Geometry:
+        """What of its outline lies on a slide of that size, level-0 px."""
+        return shapely.intersection(self.outline, shapely.box(0, 0, size.width, size.height))
 
     def _mask(self, tissue: TissueMask) -> np.ndarray:
         inside = np.zeros(tissue.mask.shape, bool)
@@ -88,8 +91,23 @@ def tiles_inside(regions: Iterable[MarkedRegion], grid: TileGrid) -> np.ndarray:
 
 
 def same_region(name: str) -> str:
-    """What the names of one region have in common; napari numbers a second layer, "tumour [1]"."""
-    return re.sub(r"\s*\[\d+\]$", "", name.strip()).casefold()
+    """What the names of one region have in common, in either spelling of "tumour".
+
+    napari numbers a second layer, "tumour [1]".
+    """
+    plain = re.sub(r"\s*\[\d+\]$", "", name.strip()).casefold()
+    return re.sub(r"\btumor\b", "tumour", plain)
+
+
+def invasive_tumour(regions: Iterable[MarkedRegion]) -> MarkedRegion | None:
+    """The region that a slide's grade is stated for: the first of `TUMOUR_NAMES` that one has."""
+    named = {same_region(one.name): one for one in regions}
+    return next((named[name] for name in TUMOUR_NAMES if name in named), None)
+
+
+def quoted(regions: Iterable[MarkedRegion]) -> str:
+    """Their names, for messages."""
+    return ", ".join(f"'{one.name}'" for one in regions)
 
 
 def regions_of_shapes(
@@ -116,7 +134,8 @@ def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
     """Regions from a GeoJSON file, such as QuPath's export of annotations.
 
     A region is called by its annotation's name, or else its class; those of the same name are one, and
-    lines and points are left out.
+    lines and points are left out. What is classed as tumour under another name is a region of its
+    class, too.
 
     Raises
     ------
@@ -124,17 +143,21 @@ def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
         If the file cannot be read, is no GeoJSON, or holds nothing with an area.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_bytes())  # of any of Unicode's encodings
         if isinstance(content, dict):
             content = [content] if content["type"] == "Feature" else content["features"]
         found = _merged(
-            (_name(one.get("properties") or {}), shapely.geometry.shape(one["geometry"]))
+            (name, shapely.geometry.shape(one["geometry"]))
             for one in content
             if one["geometry"] is not None
+            for name in _names(one.get("properties") or {})
         )
     except _UNUSABLE as error:
+        reason = (
+            str(error) if isinstance(error, UnicodeError) else repr(error)
+        )  # that holds the file
         raise SlideError(
-            f"asked to read regions from {path}, but: {error!r}; export the annotations from QuPath as "
+            f"asked to read regions from {path}, but: {reason}; export the annotations from QuPath as "
             "GeoJSON, or draw them in napari"
         ) from error
     if not found:
@@ -157,9 +180,11 @@ def _merged(named: Iterable[tuple[str, shapely.Geometry]]) -> tuple[MarkedRegion
     )
 
 
-def _name(properties: dict[str, Any]) -> str:
-    classified = properties.get("classification") or {}
-    return str(properties.get("name") or classified.get("name") or "region")
+def _names(properties: dict[str, Any]) -> list[str]:
+    classed = str((properties.get("classification") or {}).get("name") or "region")
+    own = str(properties.get("name") or classed)
+    by_name, by_class = (same_region(name) in TUMOUR_NAMES for name in (own, classed))
+    return [own, classed] if by_class and not by_name else [own]
 
 
 def _outline(kind: str, vertices: np.ndarray) -> np.ndarray:

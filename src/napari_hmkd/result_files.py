@@ -21,7 +21,7 @@ Overlap = Annotated[int, Field(ge=1, le=4)]
 # Probabilities add up to one but for rounding.
 MeanGrade = Annotated[float, Field(ge=0, le=3 + 1e-5)]
 _Side = Annotated[int, Field(gt=0, le=10_000)]  # no slide has more; a damaged number could
-_Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 _Grade = Annotated[int, Field(ge=0, le=3)]
 
 
@@ -87,6 +87,8 @@ class ResultFiles(Generic[AnySummary]):
         The graded tiles (row, column), in the order of the table: int64 (n, 2).
     probabilities : numpy.ndarray
         Of each grade, in [0, 1]: float64 (n, 4).
+    grade : numpy.ndarray
+        0 to 3: int64 (n,).
     expected_grade : numpy.ndarray
         In [0, 3] but for rounding: float64 (n,).
     """
@@ -94,6 +96,7 @@ class ResultFiles(Generic[AnySummary]):
     summary: AnySummary
     tiles: np.ndarray
     probabilities: np.ndarray
+    grade: np.ndarray
     expected_grade: np.ndarray
 
 
@@ -106,11 +109,11 @@ class _Row(BaseModel):
     column: NonNegativeInt
     y_px: float
     x_px: float
-    tissue_fraction: _Share
-    p_0: _Share | None = None
-    p_1: _Share | None = None
-    p_2: _Share | None = None
-    p_3: _Share | None = None
+    tissue_fraction: Share
+    p_0: Share | None = None
+    p_1: Share | None = None
+    p_2: Share | None = None
+    p_3: Share | None = None
     grade: _Grade | None = None
     expected_grade: MeanGrade | None = None
     notice: str = ""
@@ -145,7 +148,7 @@ def read_result_files(
         raise OutputError(
             f"asked to {asked} the results in {folder}, but {file.name} cannot be used: {_reason(error)}; "
             f"choose a folder as napari-hmkd wrote it, with {SUMMARY_FILE} and {TABLE_FILE} of one run, or "
-            "grade the slide again"
+            "grade the slide again (napari-hmkd-grade with --fresh)"
         ) from error
     graded = [row for row in rows if row.grade is not None]
     probabilities = [(row.p_0, row.p_1, row.p_2, row.p_3) for row in graded]
@@ -153,6 +156,7 @@ def read_result_files(
         summary,
         np.array([(row.row, row.column) for row in graded], np.int64).reshape(-1, 2),
         np.array(probabilities, np.float64).reshape(-1, 4),
+        np.array([row.grade for row in graded], np.int64),
         np.array([row.expected_grade for row in graded], np.float64),
     )
 
@@ -163,6 +167,8 @@ def _read_table(path: Path, summary: Summary) -> list[_Row]:
     found: dict[Tile, _Row] = {}
     # A damaged letter becomes one that no column takes, and so is found in its line.
     text = path.read_bytes().decode("utf-8", errors="replace")
+    if not text:
+        raise ValueError("it is empty")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         _check_header(next(lines, []))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +23,11 @@ from napari_hmkd.model.stages import GRADES
 from napari_hmkd.output_folder import is_there
 
 Result = TypeVar("Result")
+_LOG = logging.getLogger(__name__)
 
 WAIT_S = 30.0
 """For another run that writes."""
+_SUM_TOLERANCE = 1e-3
 _NAME_BYTES = 200  # most file systems take 255, and SQLite adds some
 _ABOUT = "CREATE TABLE IF NOT EXISTS about (key TEXT NOT NULL)"
 _TILES = (
@@ -69,14 +73,42 @@ class TileStore:
         self.path = folder / f"{short}-{digest}.sqlite"
 
     def _read_rows(self) -> list[tuple[Any, ...]]:
-        """Row, column and values of all tiles that were kept, in order."""
+        """Row, column and values of all tiles that were kept, in order, but for those that are damaged.
+
+        Values are bytes of finite float32, of the same length for all tiles, or None where a value may
+        be missing. What is left out will be computed again.
+        """
         names = ", ".join(self.values)
         query = f'SELECT "row", "column", {names} FROM tiles ORDER BY "row", "column"'
-        return (
-            self._do(lambda database: database.execute(query).fetchall())
-            if self._is_there()
-            else []
-        )
+        if not self._is_there():
+            return []
+        rows = self._do(lambda database: database.execute(query).fetchall())
+        sound = [row for row in rows if all(isinstance(number, int) for number in row[:2])]
+        for index, name in enumerate(self.values, start=2):
+            lengths = Counter(len(row[index]) for row in sound if isinstance(row[index], bytes))
+            usual = max(lengths, key=lambda length: lengths[length], default=0)
+            sound = [row for row in sound if self._is_sound(name, row[index], usual)]
+        if len(sound) < len(rows):
+            _LOG.warning(
+                "%d of %d tiles kept in %s are damaged: they are computed again",
+                len(rows) - len(sound),
+                len(rows),
+                self.path,
+            )
+        return sound
+
+    def _is_sound(self, name: str, value: object, usual_bytes: int) -> bool:
+        """Whether a value of that name can be one that was kept, where most have so many bytes."""
+        if value is None:
+            return "NOT NULL" not in self.values[name]
+        if (
+            not isinstance(value, bytes)
+            or not value
+            or len(value) != usual_bytes
+            or usual_bytes % 4
+        ):
+            return False
+        return bool(np.isfinite(np.frombuffer(value, np.float32)).all())
 
     def _add_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keep rows such as `_read_rows` gives, in place of older ones."""
@@ -133,6 +165,19 @@ class ResultStore(TileStore):
     """The graded tiles of one slide by one model on one grid; see `TileStore`."""
 
     values: ClassVar[Mapping[str, str]] = {"probabilities": "BLOB NOT NULL", "evidence": "BLOB"}
+
+    def _is_sound(self, name: str, value: object, usual_bytes: int) -> bool:
+        if not super()._is_sound(name, value, usual_bytes):
+            return False
+        if not isinstance(value, bytes):
+            return True
+        numbers = np.frombuffer(value, np.float32)
+        if name == "evidence":
+            return len(numbers) == GRADES * math.isqrt(len(numbers) // GRADES) ** 2
+        in_range = numbers.min() >= 0 and numbers.max() <= 1
+        return len(numbers) == GRADES and bool(
+            in_range and abs(numbers.sum() - 1) <= _SUM_TOLERANCE
+        )
 
     def read(self) -> GradedBatch:
         """All tiles that were kept; none where there is no file yet.

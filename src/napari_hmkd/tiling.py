@@ -67,6 +67,21 @@ class TileGrid:
         """Number of tiles, and of squares, from left to right."""
         return _count(self.slide_size.width, self.step_px[1])
 
+    def on_slide(self) -> np.ndarray:
+        """The share of each square's area that lies on the slide: float64 (rows, columns), in (0, 1]."""
+        rows, columns = (
+            np.clip(length_px / step_px - np.arange(count), 0, 1)
+            for length_px, step_px, count in (
+                (self.slide_size.height, self.step_px[0], self.rows),
+                (self.slide_size.width, self.step_px[1], self.columns),
+            )
+        )
+        return np.outer(rows, columns)
+
+    def area_mm2(self, share: np.ndarray) -> np.ndarray:
+        """Area of shares of squares, mm2: float64, as the argument."""
+        return (self.square_um / 1000) ** 2 * share.astype(np.float64)
+
     def tiles(self) -> np.ndarray:
         """All tiles, row by row: int64 (rows * columns, 2)."""
         return np.indices((self.rows, self.columns)).reshape(2, -1).T

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
+from napari_hmkd.consistency import CheckedSummary, summary_problems, table_problems
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export.contents import changed_files
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.result_files import (
     ModelEntry,
     Overlap,
     Part,
+    ResultFiles,
     SlideEntry,
-    Summary,
     Tile,
     read_result_files,
 )
@@ -45,15 +47,20 @@ class _Model(ModelEntry):
     temperature: float
 
 
+class _File(Part):
+    sha256: str
+
+
 class _Key(Part):
     precision: Literal["float32", "bfloat16"]
     overlap: Overlap = 1
 
 
-class _Summary(Summary):
+class _Summary(CheckedSummary):
     slide: _Slide
     model: _Model
     key: _Key
+    files: dict[str, _File] = Field(default_factory=dict)  # former versions listed none
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,9 @@ def verify_results(
 ) -> Verification:
     """Check slide, model and up to 32 tiles, drawn at random, of what `write_results` wrote.
 
+    Also that all files are as they were written, where `summary.json` lists them, and that its numbers
+    and the columns of `tiles.csv` follow from the probabilities; see `summary_problems`.
+
     Parameters
     ----------
     folder : pathlib.Path
@@ -98,18 +108,19 @@ def verify_results(
     SlideError, ModelError, DeviceError
         If slide or model cannot be opened, or a tile cannot be read.
     """
-    summary, graded = _read(folder)
+    found = _read(folder)
+    summary, said = found.summary, found.summary.slide
     student = open_model(model)
-    said = summary["slide"]
-    with open_slide(slide_path or said["path"], backend=said["backend"]) as opened:
-        slide = opened.with_mpp(said["mpp"][0]) if said["mpp_source"] == "user" else opened
-        problems = list(_differences(summary, slide, student))
-        sample = np.random.default_rng(seed).permutation(len(graded))[:SAMPLE_TILES]
-        tiles = [list(graded)[number] for number in sorted(sample.tolist())]
-        again = _grade(slide, student, tiles, summary["key"])
-    before = np.array([graded[tile] for tile in tiles])
-    apart = np.abs(before - again).max(axis=1, initial=0.0)
-    allowed = TOLERANCE[summary["key"]["precision"]]
+    with open_slide(slide_path or said.path, backend=said.backend) as opened:
+        slide = opened.with_mpp(said.mpp[0]) if said.mpp_source == "user" else opened
+        problems = _differences(summary, slide, student)
+        problems += _wrong_numbers(folder, found, slide, None if problems else student)
+        sample = np.random.default_rng(seed).permutation(len(found.tiles))[:SAMPLE_TILES]
+        chosen = np.sort(sample)
+        tiles = [(row, column) for row, column in found.tiles[chosen].tolist()]
+        again = _grade(slide, student, tiles, summary.key)
+    apart = np.abs(found.probabilities[chosen] - again).max(axis=1, initial=0.0)
+    allowed = TOLERANCE[summary.key.precision]
     problems += [
         f"tile {row}, {column}: a probability differs by {difference:.3g}, more than {allowed:g}"
         for (row, column), difference in zip(tiles, apart, strict=True)
@@ -118,13 +129,13 @@ def verify_results(
     return Verification(len(tiles), float(apart.max(initial=0.0)), tuple(problems))
 
 
-def _differences(summary: Mapping[str, Any], slide: Slide, student: OpenModel) -> list[str]:
+def _differences(summary: _Summary, slide: Slide, student: OpenModel) -> list[str]:
     """Where slide and model are not those of the results."""
     pairs = (
-        ("slide's fingerprint", summary["slide"]["fingerprint"], fingerprint(slide)),
-        ("slide's pixel size", summary["slide"]["mpp"], list(slide.require_mpp())),
-        ("model's SHA-256", summary["model"]["sha256"], student.sha256()),
-        ("model's temperature", summary["model"]["temperature"], student.card.temperature),
+        ("slide's fingerprint", summary.slide.fingerprint, fingerprint(slide)),
+        ("slide's pixel size", summary.slide.mpp, slide.require_mpp()),
+        ("model's SHA-256", summary.model.sha256, student.sha256()),
+        ("model's temperature", summary.model.temperature, student.card.temperature),
     )
     return [
         f"the {what} is {found}, and the results say {said}"
@@ -133,11 +144,31 @@ def _differences(summary: Mapping[str, Any], slide: Slide, student: OpenModel) -
     ]
 
 
-def _grade(
-    slide: Slide, student: OpenModel, tiles: list[Tile], key: Mapping[str, Any]
-) -> np.ndarray:
-    grid = tile_grid(slide, student.card, key["overlap"])
-    grader = TileGrader(student.network, student.card, choose_device(), key["precision"])
+def _wrong_numbers(
+    folder: Path, found: ResultFiles[_Summary], slide: Slide, student: OpenModel | None
+) -> list[str]:
+    """Which files are not as they were written, and which numbers in them do not follow from others.
+
+    What follows from slide and model is told only where they are those of the results: then the
+    model is given.
+    """
+    listed = {name: one.model_dump() for name, one in found.summary.files.items()}
+    try:
+        problems = [f"{name} is not as it was written" for name in changed_files(folder, listed)]
+        problems += table_problems(found)
+        if student is not None:
+            problems += summary_problems(folder, found, slide, student.card)
+    except OSError as error:
+        raise OutputError(
+            f"asked to verify the results in {folder}, but: {error}; grade the slide again "
+            "(napari-hmkd-grade with --fresh)"
+        ) from error
+    return problems
+
+
+def _grade(slide: Slide, student: OpenModel, tiles: list[Tile], key: _Key) -> np.ndarray:
+    grid = tile_grid(slide, student.card, key.overlap)
+    grader = TileGrader(student.network, student.card, choose_device(), key.precision)
     answers = [
         grader.grade([read_tile(slide, grid, tile) for tile in tiles[start : start + _AT_ONCE]])
         for start in range(0, len(tiles), _AT_ONCE)
@@ -145,14 +176,11 @@ def _grade(
     return np.concatenate([np.empty((0, 4)), *(one.probabilities for one in answers)])
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[Tile, list[float]]]:
-    """The summary, and the probabilities of each graded tile."""
+def _read(folder: Path) -> ResultFiles[_Summary]:
     found = read_result_files(folder, "verify", _Summary)
     if not len(found.tiles):
         raise OutputError(
             f"asked to verify the results in {folder}, but no tile in them is graded: name the folder of "
             "another slide"
         )
-    tiles = [(row, column) for row, column in found.tiles.tolist()]
-    graded = dict(zip(tiles, found.probabilities.tolist(), strict=True))
-    return found.summary.model_dump(mode="json"), graded
+    return found

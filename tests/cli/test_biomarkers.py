@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def test_one_slides_failure_is_told_and_the_others_go_on(
     assert "1 tiles could not be read" in capsys.readouterr().err
     folder = tmp_path / "out" / "damaged.tif.biomarkers"
     assert [tile["column"] for tile in summary(folder)["unreadable_tiles"]] == [1]
+    assert "1 tiles could not be read; biomarkers.json lists them" in summary(folder)["warnings"]
     assert not (tmp_path / "out" / "biomarkers.csv").exists(), "it is of several slides"
     assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
     assert "glass.tif" in capsys.readouterr().err
@@ -173,6 +175,17 @@ def test_several_slides_get_a_table_with_a_row_for_each_target(
         assert {name: about[name] for name in source} == source
         assert {"slide", "model", "encoder", "tiles", "versions"} < set(source)
         assert str(he_file.parent) not in row["provenance"]
+
+
+def test_a_name_that_is_no_utf8_is_told_and_the_others_go_on(
+    he_file: Path, models: tuple[object, ...], tmp_path: Path
+) -> None:
+    foreign = tmp_path / os.fsdecode(b"f\xfcr.tif")
+    assert run(foreign, he_file, *models, "--out", tmp_path / "out") == 2
+    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
+        rows = {Path(row["slide"]).name: row for row in csv.DictReader(file)}
+    assert rows[he_file.name]["outcome"] == "predicted"
+    assert "Rename it" in rows[r"f\udcfcr.tif"]["message"]
 
 
 def test_a_table_that_cannot_be_written_ends_no_run(

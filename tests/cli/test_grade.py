@@ -8,18 +8,20 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 from typer.testing import CliRunner, Result
 
 from napari_hmkd.cli import grade as cli
 from napari_hmkd.cli import grading_run
 from napari_hmkd.export.folder import RESULTS
 from napari_hmkd.geometry import Region
-from napari_hmkd.grading import open_model, start_grading
+from napari_hmkd.grading import SlideGrading, open_model, start_grading
+from napari_hmkd.inference import GradedBatch
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.sample import SamplePair
 from napari_hmkd.slide import open_slide
@@ -75,6 +77,26 @@ def test_a_slide_gets_its_folder_of_results(
     assert "random weights, research use only" in result.stderr
 
 
+def test_what_is_odd_about_a_file_is_told_everywhere(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result]
+) -> None:
+    """Further images that are not graded, and a colour profile that cannot be used."""
+    scans = tmp_path / "two.tif"
+    pixels = tifffile.imread(slide)
+    options = {"photometric": "rgb", "tile": (256, 256), "compression": "zlib", "metadata": None}
+    with tifffile.TiffWriter(scans) as tiff:
+        tiff.write(pixels, resolution=(2500, 2500), resolutionunit=3, iccprofile=b"?", **options)
+        tiff.write(pixels[:256], **options)
+    result = grade(scans, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    page = (tmp_path / "out" / "two.tif" / "report.html").read_text(encoding="utf-8")
+    warnings = summary(tmp_path / "out" / "two.tif")["warnings"]
+    for words in ("holds 2 images that may be slides", "ICC profile cannot be used"):
+        assert sum(words in one for one in warnings) == 1
+        assert words in result.stderr
+        assert words in page
+
+
 def test_the_table_is_that_of_the_function_the_button_calls(
     tmp_path: Path, slide: Path, grade: Callable[..., Result], student_file: Path
 ) -> None:
@@ -86,6 +108,37 @@ def test_the_table_is_that_of_the_function_the_button_calls(
         expected = grading.heatmap.probabilities[int(row["row"]), int(row["column"])]
         found = [float(row[f"p_{k}"]) for k in range(4)]
         assert found == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Invasive tumor", "grade of the region 'Invasive tumor': "),
+        (
+            "stroma",
+            "no grade of the slide: not restricted to invasive tumour: no region is called ",
+        ),
+    ],
+)
+def test_regions_and_the_grade_by_area_or_why_there_is_none_are_told(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], name: str, said: str
+) -> None:
+    corners = [[0, 0], [512, 0], [512, 256], [0, 256], [0, 0]]
+    marked = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [corners]},
+        "properties": {"name": name},
+    }
+    (tmp_path / "marked.geojson").write_text(json.dumps(marked), encoding="utf-8")
+    command = slide, "--out", tmp_path / "out"
+    result = grade(*command, "--regions", tmp_path / "marked.geojson")
+    first, second = result.stdout.splitlines()
+    assert said in first
+    assert second.startswith(f"  region '{name}': 0: ")
+    assert second.endswith("; 2 tiles")
+    again = grade(*command).stdout
+    assert "no region was marked" in again
+    assert "graded before" not in again, "these are results of another request"
 
 
 def test_several_slides_and_the_worst_exit_code(
@@ -145,6 +198,27 @@ def test_a_file_that_is_no_slide_or_was_cut_off(
     result = grade(path, "--out", tmp_path / "out")
     assert (result.exit_code, names(tmp_path / "out")) == (2, [])
     assert "slide.tif" in result.stderr
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(
+    tmp_path: Path, slide: Path, grade: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (slide, "--out", tmp_path / "out", "--batch-size", "2")
+    run = SlideGrading.run
+
+    def interrupted(self: SlideGrading) -> Iterator[GradedBatch]:
+        yield next(run(self))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ctrl_c:
+        ctrl_c.setattr(SlideGrading, "run", interrupted)
+        result = grade(*command, "--fresh")
+        assert (result.exit_code, names(tmp_path / "out")) == (130, [])
+        assert f"{slide.name}: stopped; no tiles are kept\n" in result.stderr
+        result = grade(*command)
+        assert (result.exit_code, names(tmp_path / "out")) == (130, [])
+        assert "stopped; 2 tiles are kept, and the same command goes on" in result.stderr
+    assert "2 tiles were graded before" in grade(*command).stderr
 
 
 def test_a_truncated_slide(tmp_path: Path, slide: Path, grade: Callable[..., Result]) -> None:

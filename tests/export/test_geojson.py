@@ -18,6 +18,7 @@ from tests.export.qupath_schema import COLLECTION
 
 from napari_hmkd.export.geojson import feature_collection, write_geojson
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import open_slide
 
 GRADES = [[0, 0, 1, -1], [0, 2, 1, 3], [3, 2, 2, 0]]
@@ -144,6 +145,18 @@ def test_tissue_and_shares_agree_with_the_summary(written: Json, grading: SlideG
         assert total(features, "Tissue mm^2") == pytest.approx(summary.area_mm2[k], rel=1e-5)
         share = total(features, "Share of graded tissue")
         assert share == pytest.approx(summary.share[k], rel=1e-5)
+
+
+def test_without_a_tissue_mask_tissue_is_what_lies_on_the_slide(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    with open_slide(paint_slide(tmp_path / "glass.tif", [[-1]]), mpp=OVERHANGING) as slide:
+        grading = start_grading(slide, colour_model, GradeSettings(force=True))
+        list(grading.run())
+        features = feature_collection(grading)["features"]
+    area = (256 * OVERHANGING / 1000) ** 2
+    assert total(features, "Area mm^2") == pytest.approx(area)
+    assert total(features, "Tissue mm^2") == pytest.approx(area)
 
 
 def test_probabilities_are_means_over_the_tiles(written: Json, grading: SlideGrading) -> None:

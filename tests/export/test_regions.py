@@ -74,7 +74,15 @@ def test_without_marked_tumour_there_is_no_grade(graded) -> None:
     with graded(box("stroma", 0, 0, 1, 4)) as grading:
         found = summarise(grading)["slide_grade"]
     assert found["grade"] is None
-    assert found["reason"].startswith("not restricted to invasive tumour")
+    assert found["reason"] == (
+        "not restricted to invasive tumour: no region is called 'invasive tumour'; marked: 'stroma'"
+    )
+
+
+def test_the_grade_names_its_region(graded) -> None:
+    with graded(box("Stroma", 0, 0, 1, 4), box("Tumor", 2, 0, 3, 4)) as grading:
+        found = slide_grade(grading)
+    assert (found["grade"], found["region"]) == ("3+", "Tumor")
 
 
 def test_while_tiles_of_the_tumour_are_left_there_is_no_grade(graded) -> None:
@@ -89,6 +97,15 @@ def test_only_tiles_of_regions_are_graded_where_that_is_asked_for(graded) -> Non
         assert grading.plan.tiles.tolist() == [[0, 0], [0, 1]]
         assert not len(grading.heatmap.remaining)
         assert slide_grade(grading)["grade"] is None
+        (warning,) = grading.warnings
+    assert "only tiles that reach into a marked region ('a')" in warning
+
+
+def test_a_region_off_the_slide_is_named_in_a_warning(graded) -> None:
+    with graded(box("near", 0, 3, 1, 5), box("far", 5, 5, 6, 6)) as grading:
+        (warning,) = grading.warnings
+    assert "the region 'far' lies wholly outside the slide" in warning
+    assert "768 x 1024 px" in warning
 
 
 def test_only_regions_without_a_region_is_refused(graded) -> None:
@@ -98,7 +115,7 @@ def test_only_regions_without_a_region_is_refused(graded) -> None:
 
 def test_a_region_off_the_slide_leaves_nothing_to_grade(graded) -> None:
     with (
-        pytest.raises(SlideError, match="and in a marked region"),
+        pytest.raises(SlideError, match=r"and in a marked region.*'a' lies wholly outside"),
         graded(box("a", 5, 5, 6, 6), only_regions=True),
     ):
         pass

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide import open_slide
 
@@ -88,6 +90,20 @@ def test_it_carries_all_of_the_provenance(page: Page) -> None:
     ):
         assert value
         assert value in page.text
+
+
+def test_of_tissue_in_regions_alone_it_says_so(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    regions = regions_of_shapes([("stroma", [("polygon", np.array(TUMOUR) / 4)])])
+    with open_slide(paint_slide(tmp_path / "slide.tif", [[0, 1], [2, 3]])) as slide:
+        settings = GradeSettings(only_regions=True)
+        grading = start_grading(slide, colour_model, settings, regions=regions)
+        list(grading.run())
+        write_results(grading, tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>All graded tissue: only tiles that reach into a marked region</h2>" in html
+    assert "marked: &#39;stroma&#39;" in html
 
 
 def test_each_grade_has_its_colour_and_area(page: Page, tmp_path: Path) -> None:

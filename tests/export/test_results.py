@@ -96,7 +96,8 @@ def test_the_summary_says_what_was_graded_and_with_what(
     )
     assert summary["device"]
     assert summary["tiles_per_second"] > 0
-    assert summary["warnings"] == [summary["notice"]]
+    unread = "1 tiles could not be read; summary.json lists them"
+    assert summary["warnings"] == [summary["notice"], unread]
 
 
 def test_the_summary_gives_area_and_share_per_grade_and_its_limits(summary: dict) -> None:  # type: ignore[type-arg]

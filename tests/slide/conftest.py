@@ -61,3 +61,31 @@ def damage() -> Callable[..., None]:
                 file.write(b"damaged!")
 
     return spoil
+
+
+@pytest.fixture
+def write_channel_files() -> Callable[..., None]:
+    """Write an OME-TIFF whose three channels lie in a file each, m0.ome.tif to m2.ome.tif."""
+
+    def write(folder: Path, pixels: np.ndarray, compression: str | None = None) -> None:
+        uuids = [f"urn:uuid:0000000{channel}-0000-0000-0000-000000000000" for channel in range(3)]
+        channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
+        data = "".join(
+            f'<TiffData FirstC="{channel}" IFD="0" PlaneCount="1">'
+            f'<UUID FileName="m{channel}.ome.tif">{uuid}</UUID></TiffData>'
+            for channel, uuid in enumerate(uuids)
+        )
+        height, width, _ = pixels.shape
+        for channel, uuid in enumerate(uuids):
+            header = (
+                f'<?xml version="1.0"?><OME UUID="{uuid}" '
+                'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+                '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeC="3" SizeZ="1" '
+                f'SizeT="1" SizeX="{width}" SizeY="{height}">{channels}{data}</Pixels></Image></OME>'
+            )
+            tifffile.imwrite(
+                folder / f"m{channel}.ome.tif", pixels[..., channel], description=header,
+                metadata=None, photometric="minisblack", compression=compression,
+            )  # fmt: skip
+
+    return write

@@ -74,3 +74,14 @@ def test_a_giant_without_small_levels_is_told(tmp_path: Path, write_pyramid, mon
         large = replace(slide.levels[0], size=Size(60_000, 60_000))
         monkeypatch.setattr(slide, "levels", (large,))
         assert "computed when they are drawn, which takes minutes" in describe(slide)["levels"]
+
+
+def test_a_pixel_size_that_contradicts_itself_is_told_until_another_is_stated(
+    tmp_path: Path, write_pyramid
+):
+    write_pyramid(
+        tmp_path / "a.tif", np.zeros((64, 64, 3), np.uint8), resolution=(1e4 / 0.15, 1e4 / 0.9)
+    )
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert "0.9 x 0.15 um/px" in describe(slide)["warnings"]
+        assert describe(slide.with_mpp(0.5))["warnings"] == "none"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
@@ -265,6 +266,16 @@ def test_a_missing_pixel_size_is_asked_for(viewer, qtbot, shared_data: Path) -> 
     assert press_and_wait(widget, qtbot)
     assert tuple(widget.slide.value.scale[:2]) == (0.5001, 0.5001)
     assert widget.run.grading.plan.slide.mpp_source == "user"
+
+
+def test_a_pixel_size_that_contradicts_itself_is_told_when_the_slide_is_chosen(
+    viewer, tmp_path: Path
+) -> None:
+    pixels = np.full((256, 512, 3), 243, np.uint8)
+    size = {"resolution": (1e4 / 0.15, 1e4 / 0.9), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", tile=(256, 256), **size)
+    add_layers(viewer, read_slides(tmp_path / "a.tif"))
+    assert "6 times as long one way" in GradeWidget(viewer).status.value
 
 
 def test_a_slide_without_a_readable_tile_is_a_failure_not_done(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
-from uuid import uuid4
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_hmkd.alignment.alignment import Alignment, Method
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import AlignmentError, OutputError
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.fingerprint import fingerprint
@@ -59,19 +57,14 @@ def save_alignment(path: Path, alignment: Alignment) -> None:
         he_mpp=alignment.he_mpp,
         ihc_mpp=alignment.ihc_mpp,
     )
-    part = path.parent / f".{uuid4().hex}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(content.model_dump_json(indent=2), encoding="utf-8")
-        os.replace(part, path)
+        with replaced_file(path) as part:
+            part.write_text(content.model_dump_json(indent=2), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise OutputError(
             f"asked to write the alignment to {path}, but: {error}; look at the permissions and the free "
             "space, or choose another file"
         ) from error
-    finally:
-        with suppress(OSError, ValueError):
-            part.unlink(missing_ok=True)
 
 
 def load_alignment(path: Path, he_slide: Slide, ihc_slide: Slide) -> Alignment:

@@ -7,17 +7,16 @@ says `patch_size_level0`. CLAM's files of features say neither.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import h5py
 import numpy as np
 
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import DataError, OutputError
 
 SUFFIXES = (".h5", ".hdf5")
@@ -149,6 +148,30 @@ def read_features(path: Path, out: np.ndarray) -> None:
         features.read_direct(out.reshape(features.shape))
 
 
+def read_patches(path: Path, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Features and coordinates (x, y) of some patches as they are stored, without reading the others.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    places : sequence of int
+        Which, in increasing order, each once.
+
+    Returns
+    -------
+    (k, d) and (k, 2)
+        Of the file's types.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no bag.
+    """
+    with _opened(path) as both:
+        features, coords = (data[..., list(places), :].reshape(-1, data.shape[-1]) for data in both)
+        return features, coords
+
+
 def write_bag(path: Path, bag: Bag) -> None:
     """Write a bag that CLAM, TRIDENT and `read_bag` read; an older file is replaced whole or not at all.
 
@@ -163,23 +186,17 @@ def write_bag(path: Path, bag: Bag) -> None:
     if bag.patch_px is not None:
         sides = dict.fromkeys(("patch_size", "patch_size_level0"), bag.patch_px)
         said |= {"patch_level": 0, "downsample": (1.0, 1.0)} | sides
-    part = path.with_name(f".{uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w") as file:
+        with replaced_file(path) as part, h5py.File(part, "w") as file:
             features = file.create_dataset("features", data=bag.features)
             features.attrs["name"] = bag.name
             coords = file.create_dataset("coords", data=bag.coords[:, ::-1])
             coords.attrs.update(said | dict(bag.attributes))
-        os.replace(part, path)
     except (OSError, ValueError) as error:
         raise OutputError(
             f"asked to write the bag {path}, but: {error}; look at the permissions of the folder and the free "
             "space, or choose another folder"
         ) from error
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
 
 
 def find_bags(folder: Path) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.biomarkers.attributes import FAILED, KEY, MIN_TISSUE, bag_name
@@ -15,7 +16,6 @@ from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.errors import DataError, HmkdError, OutputError
 from napari_hmkd.grading import result_key
-from napari_hmkd.output_folder import is_there
 from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.finding import find_slides
@@ -86,14 +86,14 @@ class BagOutcome:
 
 
 def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
-    """The slides that are meant, see `find_slides`, and the file of each one's bag.
+    """The slides that are meant, see `find_slides`, and the file of each one's bag, whose folder is made.
 
     Raises
     ------
     SlideError
         If a folder holds no slide.
     OutputError
-        If two slides would have one bag, or there can be no such folder.
+        If two slides would have one bag, or nothing can be written to the folder.
     """
     files: dict[str, Path] = {}
     owners: dict[str, str] = {}
@@ -109,7 +109,9 @@ def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
             )
         files[slide] = out / f"{name}.h5"
     try:
-        is_there(out)
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
     except (OSError, ValueError) as error:
         raise OutputError(
             f"asked to write bags to {out}, but: {error}; choose another folder"

@@ -76,7 +76,9 @@ class SlideBiomarkers:
         """What a reader of the results has to know, besides the notices."""
         missing = "" if self.genes is None else self.genes.missing
         without = (f"{self.answered_by}: {missing}",) if missing else ()
-        return (*self.extraction.warnings, *without)
+        unread = len(self.extraction.failed)
+        lost = [f"{unread} tiles could not be read; biomarkers.json lists them"] if unread else []
+        return (*self.extraction.warnings, *without, *lost)
 
     @property
     def answered_by(self) -> str:

@@ -15,7 +15,7 @@ from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.prediction import BiomarkerModel
 from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
 from napari_hmkd.cli.options import ExitCode, complain
-from napari_hmkd.cli.progress import tile_progress
+from napari_hmkd.cli.progress import tile_progress, told_when_stopped
 from napari_hmkd.errors import HmkdError, OutputError
 from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import COHORT_FILE, biomarker_rows
@@ -125,7 +125,14 @@ def _run(run: SlideBiomarkers) -> None:
     name, extraction = run.extraction.plan.slide.name, run.extraction
     if extraction.resumed_tiles:
         typer.echo(f"{name}: {extraction.resumed_tiles} tiles were encoded before", err=True)
-    with tile_progress(name, len(extraction.remaining)) as advance:
+
+    def kept_tiles() -> int:
+        return 0 if extraction.store is None else len(extraction.encoded_tiles())
+
+    with (
+        told_when_stopped(name, kept_tiles),
+        tile_progress(name, len(extraction.remaining)) as advance,
+    ):
         for batch in run.run():
             advance(len(batch.tiles) + len(batch.failed))
 
@@ -141,9 +148,4 @@ def _tell(run: SlideBiomarkers, folder: Path) -> ExitCode:
     typer.echo(f"{patches} patches; {run.answered_by}; {NO_GRADE}; {RESEARCH_ONLY}")
     if run.notice:
         typer.echo(f"notice: {run.notice}", err=True)
-    if failed := len(run.extraction.failed):
-        typer.echo(
-            f"warning: {failed} tiles could not be read; biomarkers.json lists them", err=True
-        )
-        return ExitCode.UNREADABLE_TILES
-    return ExitCode.GOOD
+    return ExitCode.UNREADABLE_TILES if run.extraction.failed else ExitCode.GOOD

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from napari_hmkd.cli.options import ExitCode, complain
-from napari_hmkd.cli.progress import share_progress, tile_progress
+from napari_hmkd.cli.progress import share_progress, tile_progress, told_when_stopped
 from napari_hmkd.cohort import (
     SlideJob,
     SlideOutcome,
@@ -23,6 +23,7 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError, SlideError
 from napari_hmkd.export import result_folders
 from napari_hmkd.export.cohort import cohort_row, write_cohort
+from napari_hmkd.export.earlier_rows import earlier_rows
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
@@ -97,21 +98,25 @@ def grade_jobs(
 ) -> ExitCode:
     """Do jobs and tell what comes of each; of several slides write a table and a page, too.
 
+    A table that is there already keeps the rows of other slides, and one slide alone is entered in it.
+
     Returns
     -------
     The worst of the slides' exit codes; every message has been printed.
     """
     several = workers > 1 or scheduler is not None
     outcomes = grade_with_workers(jobs, workers, scheduler) if several else grade_here(jobs, _watch)
-    codes, rows = [ExitCode.GOOD], {}
-    unwritten = None
+    rows = earlier_rows(out)
+    order = dict.fromkeys((*rows, *(job.folder.name for job in jobs)))
+    with_table = len(jobs) > 1 or bool(rows)
+    codes, unwritten = [ExitCode.GOOD], None
     for outcome in outcomes:
         codes.append(_tell(outcome))
-        rows[outcome.job] = cohort_row(
+        rows[outcome.job.folder.name] = cohort_row(
             outcome.job.slide, outcome.status, outcome.message, outcome.summary
         )
-        if len(jobs) > 1:
-            unwritten = _write_table([rows[job] for job in jobs if job in rows], out)
+        if with_table:
+            unwritten = _write_table([rows[name] for name in order if name in rows], out)
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
@@ -137,11 +142,20 @@ def _sample() -> str:
         return str(sample_slide(report).he)
 
 
-def _watch(grading: SlideGrading) -> AbstractContextManager[Callable[[int], None]]:
+@contextmanager
+def _watch(grading: SlideGrading) -> Iterator[Callable[[int], None]]:
     name = grading.plan.slide.name
     if grading.resumed_tiles:
         typer.echo(f"{name}: {grading.resumed_tiles} tiles were graded before", err=True)
-    return tile_progress(name, len(grading.heatmap.remaining))
+
+    def kept_tiles() -> int:
+        return 0 if grading.store is None else int(grading.heatmap.graded_tiles.sum())
+
+    with (
+        told_when_stopped(name, kept_tiles),
+        tile_progress(name, len(grading.heatmap.remaining)) as advance,
+    ):
+        yield advance
 
 
 def _tell(outcome: SlideOutcome) -> ExitCode:
@@ -149,18 +163,29 @@ def _tell(outcome: SlideOutcome) -> ExitCode:
         complain(outcome.message)
         return ExitCode.FAILED
     summary, folder = outcome.summary, outcome.job.folder
-    for line in _warnings(summary):
+    for line in (one for one in summary["warnings"] if one != summary["notice"]):
         typer.echo(f"warning: {summary['slide']['name']}: {line}", err=True)
-    grades = summary["grades"].items()
-    areas = ", ".join(f"{name}: {g['area_mm2']:.2f} mm2 ({g['share']:.0%})" for name, g in grades)
     before = ", graded before" if outcome.status is Status.SKIPPED else ""
-    typer.echo(f"{folder}: {areas}; {summary['graded_tiles']} tiles{before}; research use only")
+    grade = _slide_grade(summary["slide_grade"])
+    typer.echo(f"{folder}: {_areas(summary)}{before}; {grade}; research use only")
+    for region in summary["regions"]:
+        typer.echo(f"  region '{region['name']}': {_areas(region)}")
     if summary["notice"]:
         typer.echo(f"notice: {summary['notice']}", err=True)
     return ExitCode.UNREADABLE_TILES if summary["unreadable_tiles"] else ExitCode.GOOD
 
 
-def _warnings(summary: dict[str, Any]) -> Iterator[str]:
-    yield from (line for line in summary["warnings"] if line != summary["notice"])
-    if unreadable := len(summary["unreadable_tiles"]):
-        yield f"{unreadable} tiles could not be read; summary.json lists them"
+def _areas(summary: dict[str, Any]) -> str:
+    """Of a slide or a region."""
+    grades = summary["grades"].items()
+    areas = ", ".join(f"{name}: {g['area_mm2']:.2f} mm2 ({g['share']:.0%})" for name, g in grades)
+    return f"{areas}; {summary['graded_tiles']} tiles"
+
+
+def _slide_grade(stated: dict[str, Any]) -> str:
+    if stated["grade"] is None:
+        return f"no grade of the slide: {stated['reason']}"
+    reason = f"; {stated['reason']}" if stated["reason"] else ""
+    return (
+        f"grade of the region '{stated['region']}': {stated['grade']}, {stated['meaning']}{reason}"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +31,18 @@ def tile_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many tiles of a slide are done; yields the function that counts them."""
     with _bar(MofNCompleteColumn(), _TilesPerSecond()) as bar:
         yield partial(bar.advance, bar.add_task(name, total=total))
+
+
+@contextmanager
+def told_when_stopped(name: str, kept_tiles: Callable[[], int]) -> Iterator[None]:
+    """Say, when Ctrl-C ends the work on a slide, how much of it is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = kept_tiles()
+        after = ", and the same command goes on from there" if kept else ""
+        typer.echo(f"{name}: stopped; {kept or 'no'} tiles are kept{after}", err=True)
+        raise
 
 
 @contextmanager

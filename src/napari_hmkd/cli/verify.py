@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_hmkd.cli.options import ExitCode, complain
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, SlideError, SlideReadError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,7 +32,9 @@ def verify(
     try:
         found = verify_results(results, slide, model)
     except HmkdError as error:
-        complain(error)
+        unopened = isinstance(error, SlideError) and not isinstance(error, SlideReadError)
+        remedy = " If the slide was moved, say with --slide where it is."
+        complain(f"{error}{remedy}" if unopened and slide is None else error)
         raise typer.Exit(ExitCode.FAILED) from error
     for problem in found.problems:
         typer.echo(f"differs: {problem}", err=True)

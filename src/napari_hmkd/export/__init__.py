@@ -36,9 +36,9 @@ def write_results(grading: SlideGrading, folder: Path, geojson_origin: Origin = 
         write_table(grading, part / "tiles.csv")
         write_parquet(grading, part / "tiles.parquet")
         write_geojson(grading, part / "tiles.geojson", geojson_origin)
-        write_summary(grading, part / "summary.json", geojson_origin)
         write_picture(grading, part / "heatmap.png")
         write_ome_zarr(grading, part / "heatmap.ome.zarr")
         write_report(grading, part / "report.html", part / "heatmap.png")
         if grading.plan.tissue is not None:
             write_tissue(grading.plan.tissue, part / TISSUE_FILE, png_text(grading))
+        write_summary(grading, part / "summary.json", geojson_origin)  # it lists the others

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_hmkd.model.mkd.card import Target
-from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY, printable
 
 COHORT_FILE = "biomarkers.csv"
 _OF_A_RUN = frozenset(
@@ -46,7 +46,7 @@ def biomarker_rows(
     source = {name: said for name, said in about.items() if name not in _OF_A_RUN}
     return [
         {
-            "slide": slide,
+            "slide": printable(slide),
             "outcome": "predicted" if about else "failed",
             "message": message,
             "target": target.name,

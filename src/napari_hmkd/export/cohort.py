@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import OutputError
 from napari_hmkd.export.pages import render
 from napari_hmkd.export.provenance import FIELDS
+from napari_hmkd.leftovers import tidy_up
 from napari_hmkd.palette import GRADE_COLOURS
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, printable
 
 TABLE_FILE, PAGE_FILE = "cohort.csv", "cohort.html"
 _VALUES = (
@@ -26,6 +27,11 @@ _VALUES = (
     "seconds",
     "notice",
 )
+_TUMOUR = {
+    "grade_of_marked_tumour_by_area": "grade",
+    "reason_of_that_grade": "reason",
+}
+"""Names in the table of what a summary's `slide_grade` says."""
 
 
 def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,14 +48,14 @@ def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]
     """
     grades = summary.get("grades", {})
     return {
-        "slide": slide,
+        "slide": printable(slide),
         "status": status,
         "message": message,
         **{name: summary.get(name) for name in _VALUES},
         "unreadable_tiles": len(summary["unreadable_tiles"]) if summary else None,
         **{f"area_mm2_{k}": one["area_mm2"] for k, one in enumerate(grades.values())},
         **{f"share_{k}": one["share"] for k, one in enumerate(grades.values())},
-        "grade_of_marked_tumour_by_area": summary.get("slide_grade", {}).get("grade"),
+        **{name: summary.get("slide_grade", {}).get(key) for name, key in _TUMOUR.items()},
         "warnings": "; ".join(summary.get("warnings", [])),
         "use": RESEARCH_ONLY,
         "meaning": NO_SCORE,
@@ -91,7 +97,7 @@ def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
         If one cannot be written; an older one stays.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        tidy_up([out / name for name in files], ())
         for name, lines in files.items():
             _replace(out / name, lines)
     except OSError as error:
@@ -102,13 +108,8 @@ def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
 
 
 def _replace(path: Path, lines: Iterable[str]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
 
 
 class _Lines(list[str]):
@@ -127,12 +128,19 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def _without_folder(message: str, slide: str) -> str:
+    """A message without the slide's folder: it is often called after the patient, and pages are shown."""
+    return message.replace(slide.removesuffix(Path(slide).name), "")
+
+
 def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     shown = [
         {
             **row,
             "name": Path(row["slide"]).name,
+            "message": _without_folder(row["message"], row["slide"]),
             "link": f"{quote(Path(row['slide']).name)}/report.html",
+            "tumour": ": ".join(filter(None, map(row.get, _TUMOUR))),
             "bars": [
                 (f"{100 * row[f'share_{k}']:.2f}", colour)
                 for k, colour in enumerate(GRADE_COLOURS)

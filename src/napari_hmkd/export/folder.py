@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.leftovers import tidy_up
 from napari_hmkd.output_folder import FolderKind, is_there
 
 _MARK = "summary.json"
@@ -28,6 +29,8 @@ def result_folders(
     out: Path, slides: Sequence[Path], kind: FolderKind = RESULTS, ending: str = ""
 ) -> list[Path]:
     """The folder of each slide's results, `out` / the slide's file name, checked but not made.
+
+    What a killed run left beside them is removed or put back (`tidy_up`).
 
     Parameters
     ----------
@@ -57,6 +60,10 @@ def result_folders(
             "would overwrite each other; give them in separate runs with another output folder each"
         )
     folders = [out / f"{name}{ending}" for name in names]
+    try:
+        tidy_up([Path(os.path.realpath(folder)) for folder in folders], kind.entries)
+    except OSError as error:
+        raise kind.unwritable(out, error) from error
     for folder in folders:
         kind.check_replaceable(folder)
     return folders

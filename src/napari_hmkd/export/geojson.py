@@ -98,7 +98,7 @@ def _measurements(
         return np.bincount(patches[inside], values[inside], minlength=len(kinds))
 
     tiles = total(np.ones(patches.shape))
-    tissue_mm2 = total((plan.grid.square_um / 1000) ** 2 * plan.tissue_fraction)
+    tissue_mm2 = total(plan.grid.area_mm2(plan.tissue_fraction))
     graded_mm2 = tissue_mm2[np.array(kinds, dtype=int) != _FAILED].sum()
     of_all = {
         "Area mm^2": shapely.area(polygons) * math.prod(plan.grid.slide_mpp) / 1e6,

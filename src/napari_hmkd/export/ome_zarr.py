@@ -11,7 +11,6 @@ from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.image_label import ImageLabelAttrs
 from ome_zarr_models.v05.image_label_types import Label
 from ome_zarr_models.v05.labels import LabelsAttrs
-from scipy.special import entr
 
 from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
 from napari_hmkd.export.provenance import provenance
@@ -73,9 +72,8 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
 
 def _channels(heatmap: Heatmap) -> np.ndarray:
     """Expected grade, probabilities and entropy: float32 (6, rows, columns), NaN if not graded."""
-    p = heatmap.probabilities.astype(np.float64)
-    entropy = entr(p).sum(axis=-1) / np.log(GRADES)
-    return np.stack([heatmap.expected_grade, *np.moveaxis(p, -1, 0), entropy]).astype(np.float32)
+    probabilities = np.moveaxis(heatmap.probabilities, -1, 0)
+    return np.stack([heatmap.expected_grade, *probabilities, heatmap.entropy])
 
 
 def _labels(heatmap: Heatmap) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`heatmap.png`: the grades over the slide, with legend, scale bar and the model's notice."""
+"""`heatmap.png`: the expected grades over the slide, with legend, scale bar and the model's notice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_hmkd.export.provenance import png_text
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.palette import GRADE_COLOURS, HATCH, colourise
+from napari_hmkd.palette import HATCH, colourise
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 SIDE_PX = 1024  # longest side of the slide in the picture
 OPACITY = 0.5
-_MARGIN, _LINE, _TEXT = 12, 24, 16  # px; the text's size fits Pillow's own font
+_MARGIN, _LINE, _TEXT, _GAP = 12, 24, 16, 8  # px; the text's size fits Pillow's own font
+_BAR = 80  # px of the colours from one grade to the next
 _PANEL_WIDTH = 560  # narrowest panel that holds the legend
 _INK, _RED, _GREY = "#141414", "#b40000", "#a0a0a0"
 
@@ -91,7 +92,7 @@ def _scale_bar(picture: Image.Image, grading: SlideGrading) -> None:
 
 
 def _panel(grading: SlideGrading, width: int) -> Image.Image:
-    """Legend with shares, what the grades mean, and the notice."""
+    """Legend, what the grades are and mean, and the notice."""
     card = grading.plan.card
     legend = _legend(grading)
     columns = int((width - 2 * _MARGIN) / _font().getlength("n"))
@@ -102,10 +103,13 @@ def _panel(grading: SlideGrading, width: int) -> Image.Image:
     draw, y = ImageDraw.Draw(panel), _MARGIN
     for row in legend:
         x = _MARGIN
-        for swatch, label in row:
-            panel.paste(swatch, (x, y))
-            draw.text((x + _LINE, y), label, _INK, _font())
-            x += _LINE + int(_font().getlength(label)) + _LINE
+        for part in row:
+            if isinstance(part, str):
+                draw.text((x, y), part, _INK, _font())
+                x += int(_font().getlength(part)) + _GAP
+            else:
+                panel.paste(part, (x, y))
+                x += part.width + _GAP
         y += _LINE
     for colour, line in lines:
         draw.text((_MARGIN, y), line, colour, _font())
@@ -113,21 +117,26 @@ def _panel(grading: SlideGrading, width: int) -> Image.Image:
     return panel
 
 
-def _legend(grading: SlideGrading) -> list[list[tuple[Image.Image, str]]]:
-    """Rows of swatches with labels: the grades, and below them what else there is."""
-    summary, names = grading.heatmap.summary(), grading.plan.card.class_names
-    grades = [
-        (_swatch(colour), f"{name}: {share:.0%}")
-        for colour, name, share in zip(GRADE_COLOURS, names, summary.share, strict=True)
-    ]
+def _legend(grading: SlideGrading) -> list[list[Image.Image | str]]:
+    """Rows of colours and words: what goes from grade to grade, and below it what else there is."""
+    first, *higher = grading.plan.card.class_names
+    grades: list[Image.Image | str] = [f"expected grade: {first}"]
+    for grade, name in enumerate(higher):
+        grades += [_bar(grade), name]
     unit = "tiles" if grading.plan.grid.overlap == 1 else "squares"
     undecided, unreadable = grading.heatmap.undecided, grading.heatmap.unreadable
-    others = []
+    others: list[Image.Image | str] = []
     if undecided is not None and undecided.any():
-        others.append((_swatch("white", True), f"undecided: {undecided.sum()} {unit}"))
+        others += [_swatch("white", True), f"undecided: {undecided.sum()} {unit}"]
     if unreadable.any():
-        others.append((_swatch(_GREY), f"unreadable: {unreadable.sum()} {unit}"))
+        others += [_swatch(_GREY), f"unreadable: {unreadable.sum()} {unit}"]
     return [grades, others] if others else [grades]
+
+
+def _bar(grade: int) -> Image.Image:
+    """The colours from a grade to the next."""
+    colours = colourise(np.linspace(grade, grade + 1, _BAR))[None, :, :3]
+    return Image.fromarray(np.rint(255 * colours).astype(np.uint8)).resize((_BAR, _TEXT + 1))
 
 
 def _swatch(colour: str, hatched: bool = False) -> Image.Image:
@@ -140,10 +149,14 @@ def _swatch(colour: str, hatched: bool = False) -> Image.Image:
 
 
 def _caption(grading: SlideGrading) -> str:
-    area = sum(grading.heatmap.summary().area_mm2)
+    summary, card = grading.heatmap.summary(), grading.plan.card
+    alone = ", in tiles of marked regions alone" if grading.plan.settings.only_regions else ""
+    shares = zip(card.class_names, summary.share, strict=True)
+    most_probable = ", ".join(f"{name} on {share:.0%}" for name, share in shares)
+    mean = "" if summary.expected_grade is None else f", {summary.expected_grade:.2f} on average"
     return (
-        f"HER2 grade expected from H&E, {grading.plan.card.name}; {area:.1f} mm2 of tissue graded, "
-        f"{NO_SCORE}; {RESEARCH_ONLY}"
+        f"HER2 grade expected from H&E, {card.name}{mean}; {sum(summary.area_mm2):.1f} mm2 of tissue graded"
+        f"{alone}, the most probable grade is {most_probable} of it; {NO_SCORE}; {RESEARCH_ONLY}"
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import SlideSummary
 from napari_hmkd.planning import PlannedRegion
+from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, invasive_tumour, quoted
 from napari_hmkd.wording import NO_SCORE
 
 SHARE_THAT_COUNTS = 0.1
@@ -51,10 +52,12 @@ def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
 
 def slide_grade(grading: SlideGrading) -> dict[str, object]:
     """The grade of the marked invasive tumour by area, and what to know about it or why there is none."""
-    tumour = next((one for one in grading.plan.regions if one.region.is_invasive_tumour), None)
+    marked = [one.region for one in grading.plan.regions]
+    chosen = invasive_tumour(marked)
+    tumour = next((one for one in grading.plan.regions if one.region is chosen), None)
     found, reason = None, ""
     if tumour is None:
-        reason = f"{NOT_RESTRICTED}: no region of that name was marked"
+        reason = _why_no_tumour(marked)
     elif left := _left_in(grading, tumour):
         reason = f"{left} tiles of the marked invasive tumour are not graded"
     else:
@@ -65,10 +68,17 @@ def slide_grade(grading: SlideGrading) -> dict[str, object]:
             reason = f"{summary.failed_tiles} of its tiles could not be read and do not count"
     return {
         "grade": None if found is None else grading.plan.card.class_names[found],
+        "region": None if chosen is None else chosen.name,
         "rule": RULE,
         "meaning": NO_SCORE,
         "reason": reason,
     }
+
+
+def _why_no_tumour(marked: list[MarkedRegion]) -> str:
+    if not marked:
+        return f"{NOT_RESTRICTED}: no region was marked"
+    return f"{NOT_RESTRICTED}: no region is called '{INVASIVE_TUMOUR}'; marked: {quoted(marked)}"
 
 
 def _left_in(grading: SlideGrading, planned: PlannedRegion) -> int:

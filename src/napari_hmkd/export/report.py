@@ -46,7 +46,7 @@ def _histogram(grading: SlideGrading) -> list[dict[str, Any]]:
     """Tissue per expected grade: of each bar area, percent of the highest one, colour and words."""
     heatmap, plan = grading.heatmap, grading.plan
     graded = heatmap.graded
-    tissue_mm2 = (plan.grid.square_um / 1000) ** 2 * plan.tissue_fraction
+    tissue_mm2 = plan.grid.area_mm2(plan.tissue_fraction)
     area_mm2, edges = np.histogram(
         heatmap.expected_grade[graded], _BINS, (0, 3), weights=tissue_mm2[graded]
     )

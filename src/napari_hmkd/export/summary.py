@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from napari_hmkd.export.contents import LISTED_AS, list_files
 from napari_hmkd.export.provenance import provenance
 from napari_hmkd.export.regions import region_entries, slide_grade, summary_entries
+from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 
@@ -41,6 +44,12 @@ def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[s
         **source,
         "slide": source["slide"] | {"path": str(plan.slide.path.absolute())},
         "geojson_origin": geojson_origin,
+        "request": request_entry(
+            plan.settings,
+            [one.region for one in plan.regions],
+            plan.tissue is not None and plan.tissue.edited,
+            geojson_origin,
+        ),
         "tiles_of_an_earlier_run": grading.resumed_tiles,
         "seconds": round(grading.seconds, 3),
         "tiles_per_second": round(tried / grading.seconds, 3) if grading.seconds else None,
@@ -48,8 +57,16 @@ def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[s
 
 
 def write_summary(grading: SlideGrading, path: Path, geojson_origin: Origin = "slide") -> None:
-    """Write `summarise` as UTF-8 JSON."""
-    text = json.dumps(
-        summarise(grading, geojson_origin), indent=2, ensure_ascii=False, allow_nan=False
-    )
+    """Write `summarise` as UTF-8 JSON, and what other files are there already, as `list_files` has them."""
+    said = summarise(grading, geojson_origin) | {LISTED_AS: list_files(path.parent)}
+    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """What `write_summary` wrote to a folder of results; None where there is none, or one that was cut."""
+    try:
+        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import ModelError, OutputError
 
 Card = TypeVar("Card")
@@ -41,14 +41,10 @@ def write_model(
         raise OutputError(f"asked to write weights as {path.name}: end the name in .safetensors")
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            weights, text = Path(folder, path.name), Path(folder, card_path(path).name)
+        with replaced_file(card_path(path)) as text, replaced_file(path) as weights:
             # Not save_file, whose files only their owner can read.
             weights.write_bytes(serialise(plain, dict(metadata) if metadata else None))
             text.write_text(card, encoding="utf-8")
-            os.replace(weights, path)
-            os.replace(text, card_path(path))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write the model {path}: {error}") from error
 

@@ -48,6 +48,7 @@ def describe(slide: Slide) -> dict[str, str]:
         "scan date": _first(found, _DATE),
         "colours": slide.colour,
         "begins at": _origin(slide),
+        "warnings": "; ".join(slide.warnings) or "none",
         **live_facts(slide),
     }
 

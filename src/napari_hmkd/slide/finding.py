@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import SlideError
-from napari_hmkd.slide.suffixes import TIFF_SUFFIXES, VENDOR_SUFFIXES
+from napari_hmkd.slide.backends.dicom_folder import (
+    DicomSlides,
+    dicom_slides,
+    is_instance,
+    main_instances,
+)
+from napari_hmkd.slide.backends.ome_files import main_files
+from napari_hmkd.slide.backends.zarr_backend import is_zarr
+from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
+from napari_hmkd.wording import printable
+
+_LOG = logging.getLogger(__name__)
+_NAMED = 8  # of what is left out; of the others how many
 
 
 def find_slides(paths: Sequence[str]) -> list[str]:
     """The slides that are meant: a folder that is none itself stands for those in it.
+
+    A DICOM slide and an OME-TIFF of several files are one slide each. What else lies in a folder is
+    left out, with a warning.
 
     Raises
     ------
     SlideError
         If a folder holds none.
     """
-    found = []
+    found: list[str] = []
     for path in paths:
         folder = Path(path)
         try:
-            if "://" in path or not folder.is_dir() or _is_slide_folder(folder):
+            if "://" in path or not folder.is_dir() or _is_store(folder):
                 found.append(path)
                 continue
-            inside = [one for one in sorted(folder.iterdir()) if _is_slide(one)]
+            inside = _slides_in(folder)
         except OSError as error:
             raise SlideError(f"asked for the slides in {path}, but: {error}") from error
         if not inside:
@@ -34,24 +49,79 @@ def find_slides(paths: Sequence[str]) -> list[str]:
                 "folder that holds them"
             )
         found += map(str, inside)
-    return found
+    return _without_parts(found)
 
 
-def _is_slide(path: Path) -> bool:
-    if path.name.startswith("."):  # of macOS, beside each file on foreign disks
-        return False
-    return (
-        _is_slide_folder(path)
-        if path.is_dir()
-        else path.suffix.lower() in VENDOR_SUFFIXES | TIFF_SUFFIXES
-    )
+def _slides_in(folder: Path) -> list[Path]:
+    """The folder itself if it is one DICOM slide and nothing besides, or else the slides in it."""
+    # A name with a dot is hidden; macOS puts such files beside all others on foreign disks.
+    entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
+    dicom = dicom_slides(folder)
+    others = [slide for entry in entries for slide in _slides_at(entry)]
+    if len(dicom.first_files) == 1 and not others:
+        return _dicom_of(folder, dicom)
+    slides = sorted([*dicom.first_files, *dicom.unusable, *others])
+    known = {*slides, *(slide.parent for slide in others), *dicom.files}
+    _tell_left_out(folder, [one for one in entries if one not in known and not _is_data(one)])
+    return slides
 
 
-def _is_slide_folder(folder: Path) -> bool:
-    """Whether a folder is an OME-Zarr store or a DICOM slide."""
+def _slides_at(entry: Path) -> list[Path]:
+    """What an entry of a folder holds: nothing or one slide, or the DICOM slides of a subfolder."""
+    if _is_slide(entry):
+        return [entry]
+    if not entry.is_dir():
+        return []
     try:
-        names = os.listdir(folder)
+        dicom = dicom_slides(entry)
     except OSError:  # nobody can read it
-        return False
-    store = bool({"zarr.json", ".zgroup", ".zattrs"} & set(names))
-    return store or any(name.lower().endswith(".dcm") for name in names)
+        return []
+    if dicom.files:
+        beside = [one for one in sorted(entry.iterdir()) if one not in dicom.files]
+        _tell_left_out(entry, [one for one in beside if _is_slide(one)])
+    return _dicom_of(entry, dicom)
+
+
+def _dicom_of(folder: Path, dicom: DicomSlides) -> list[Path]:
+    """The folder itself if its DICOM is one slide, or else a file of each."""
+    if len(dicom.first_files) != 1:
+        return [*dicom.first_files, *dicom.unusable]
+    _tell_left_out(folder, dicom.unusable)
+    return [folder]
+
+
+def _is_slide(entry: Path) -> bool:
+    """Whether it is by its name, or as a store, a slide by itself."""
+    if entry.is_dir():
+        return _is_store(entry)
+    return entry.suffix.lower() in VENDOR_SUFFIXES | TIFF_SUFFIXES
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is an OME-Zarr store, or was to be one before its copy was cut off."""
+    return is_zarr(folder) or folder.suffix.lower() == STORE_SUFFIX
+
+
+def _is_data(entry: Path) -> bool:
+    """Whether a folder holds the pixels of an MRXS beside it."""
+    return entry.with_name(f"{entry.name}.mrxs").is_file()
+
+
+def _without_parts(slides: list[str]) -> list[str]:
+    """One file of each OME-TIFF or DICOM slide of several files."""
+    local = [Path(one) for one in slides if "://" not in one]
+    tiffs = [one for one in local if one.suffix.lower() in TIFF_SUFFIXES]
+    instances = [one for one in local if is_instance(one)]
+    mains = main_files(tiffs) if len(tiffs) > 1 else {}
+    mains |= main_instances(instances) if len(instances) > 1 else {}
+    for part, main in mains.items():
+        _LOG.warning("'%s' is a part of the slide '%s', and is read with it", part, main.name)
+    return [one for one in slides if Path(one) not in mains]
+
+
+def _tell_left_out(folder: Path, entries: Sequence[Path]) -> None:
+    if not entries:
+        return
+    names = [f"'{printable(one.name)}'" for one in entries[:_NAMED]]
+    more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
+    _LOG.warning("left out of the slides in '%s': %s%s", folder, ", ".join(names), more)

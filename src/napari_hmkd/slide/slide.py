@@ -16,7 +16,7 @@ from upath import UPath
 from napari_hmkd.errors import PixelSizeError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends import pixel_size
-from napari_hmkd.slide.backends.location import locate
+from napari_hmkd.slide.backends.location import is_remote, locate, require_utf8
 from napari_hmkd.slide.backends.opening import open_backend
 from napari_hmkd.slide.backends.protocol import Backend, Level
 from napari_hmkd.slide.loading.cache import TileCache, shared_cache
@@ -54,13 +54,15 @@ def open_slide(
     Raises
     ------
     SlideError
-        The path does not exist, is no slide, is damaged, is no 8-bit colour image, or does not answer
-        in time.
+        The path does not exist, has a name that is no UTF-8, is no slide, is damaged, is no 8-bit
+        colour image, or does not answer in time.
     PixelSizeError
         `mpp` is not a pixel size that a slide can have.
     """
     stated = None if mpp is None else pixel_size.from_user(mpp)
     where = locate(path)
+    if not is_remote(where):
+        require_utf8(where)
     opener = ReaderThreads(f"'{where}'", count=1)
     gave_up = threading.Event()
 
@@ -108,6 +110,8 @@ class Slide:
         Where `mpp` comes from: a property or tag of the file, or "user".
     properties : mapping of str to str
         What the file says about itself.
+    warnings : tuple of str
+        What a reader of results has to know about the file.
     """
 
     def __init__(
@@ -127,6 +131,11 @@ class Slide:
         self.vendor = backend.vendor
         self.levels: tuple[Level, ...] = backend.levels
         self.properties: Mapping[str, str] = backend.properties
+        self.warnings = (
+            *backend.warnings,
+            *reader.colour.warnings,
+            *pixel_size.doubts(known, backend.properties),
+        )
 
     @property
     def size(self) -> Size:

@@ -7,5 +7,8 @@ VENDOR_SUFFIXES = frozenset(
 )
 """Files that are slides or nothing: one that cannot be read is an error, not another's business."""
 
+STORE_SUFFIX = ".zarr"
+"""Folders that are a zarr store, whole or not."""
+
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ptif", ".ptiff", ".qptiff"})
 """Files that may be slides."""

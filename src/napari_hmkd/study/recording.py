@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from contextlib import suppress
 from pathlib import Path
 
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.output_folder import is_there
 from napari_hmkd.study.scores import (
@@ -56,17 +55,12 @@ def add_score(path: Path, score: Score) -> None:
         )
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(_with(path, score))
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text.getvalue(), encoding="utf-8", newline="")
-        read_scores(part)  # a name that is written in two ways would make two of one
-        os.replace(part, path)
+        with replaced_file(path) as part:
+            part.write_text(text.getvalue(), encoding="utf-8", newline="")
+            read_scores(part)  # a name that is written in two ways would make two of one
     except (OSError, UnicodeEncodeError) as error:
         raise _unusable(path, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _with(path: Path, score: Score) -> list[list[str]]:

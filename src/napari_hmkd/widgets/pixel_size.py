@@ -35,12 +35,13 @@ class PixelSizeField(FloatSpinBox):
 
     @property
     def about(self) -> str:
-        """What a panel says of the chosen slide's pixel size."""
+        """What a panel says of the chosen slide's pixel size, and what there is to know about its file."""
         slide = self._slide.chosen
         if slide is None:
             return NO_SLIDE
         if slide.mpp is not None:
-            return f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}"
+            size = f"{slide.mpp[0]:.4g} um/px, from {slide.mpp_source}"
+            return "; ".join((size, *slide.warnings))
         guess = slide.guess_mpp()
         likely = "" if guess is None else f" Its objective suggests about {guess:.3g}."
         return f"{slide.name} has no pixel size: state it above.{likely}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import platformdirs
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QTimer
+
+from napari_hmkd.durable import replaced_file
 
 _LOG = logging.getLogger(__name__)
 _REST_MS = 500
@@ -79,10 +80,8 @@ def _read(panel: str) -> dict[str, Any]:
 
 def _write(panel: str, values: dict[str, Any]) -> None:
     path = _path()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({**_all(), panel: values}, indent=2), encoding="utf-8")
-        os.replace(part, path)
+        with replaced_file(path) as part:
+            part.write_text(json.dumps({**_all(), panel: values}, indent=2), encoding="utf-8")
     except OSError as error:  # a home that cannot be written to is no reason to stop
         _LOG.warning("preferences are not remembered: %s", error)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import shutil
 import time
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
+import zarr
+from aiohttp.helpers import get_env_proxy_for_url
 from upath import UPath
+from yarl import URL
 
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
@@ -188,6 +195,50 @@ def test_a_server_that_is_gone(folder, serve):
         slide.read_level(0, WHOLE)
     with pytest.raises(SlideError, match="connect"):
         open_slide(url)
+
+
+@pytest.mark.parametrize("without_proxy", ["127.0.0.1", "elsewhere"])
+def test_of_requests_that_are_given_up_with_a_server_there_is_no_traceback(
+    serve, tmp_path, monkeypatch, caplog, without_proxy: str
+):
+    """Of those, by chance, that are at the search for their proxy when another one fails."""
+    with serve(tmp_path) as server:
+        pass
+    with pytest.raises(SlideError, match="connect"):
+        open_slide(f"{server.url}/slide.zarr")
+    monkeypatch.setenv("NO_PROXY", without_proxy)
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    monkeypatch.delenv("http_proxy", raising=False)
+    with pytest.raises(LookupError) as no_proxy:
+        get_env_proxy_for_url(URL(server.url))
+    leave_unread(no_proxy.value)
+    assert not caplog.records
+    leave_unread(LookupError("another"))
+    assert "another" in caplog.text
+
+
+def leave_unread(error: Exception) -> None:
+    """As a future does that failed and that nobody waits for."""
+    loop = asyncio.new_event_loop()
+    loop.create_future().set_exception(error)
+    gc.collect()
+    loop.close()
+
+
+def test_of_shards_on_a_server_that_knows_no_ranges_the_cause_is_told(serve, tmp_path, write_zarr):
+    path, part = tmp_path / "s.zarr", Region(0, 0, 512, 512)
+    write_zarr(path, [np.zeros((1024, 1024, 3), np.uint8)], chunk_px=512)
+    shutil.rmtree(path / "0")
+    sides: dict[str, Any] = {"chunks": (1, 256, 256), "shards": (3, 1024, 1024)}
+    level = zarr.open_group(path, mode="r+").create_array(
+        "0", shape=(3, 1024, 1024), dtype="u1", **sides
+    )
+    level[:] = 7
+    with open_slide(path) as slide:
+        assert (slide.read_level(0, part) == 7).all()
+    with serve(tmp_path) as server, open_slide(f"{server.url}/s.zarr") as slide:
+        with pytest.raises(SlideReadError, match="ignores Range requests"):
+            slide.read_level(0, part)
 
 
 @pytest.mark.parametrize("name", ["nothing.zarr", "slide.svs", ""])

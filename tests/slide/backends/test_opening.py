@@ -103,12 +103,13 @@ def test_nothing_there_and_a_plain_folder_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
-def test_a_truncated_tiff_is_refused_at_once(tmp_path, noise, write_pyramid, share: float):
+def test_a_truncated_tiff_is_refused_at_once(tmp_path, noise, write_pyramid, caplog, share: float):
     path = tmp_path / "cut.tif"
     write_pyramid(path, noise(300, 400), levels=2)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(SlideError, match=r"cut\.tif"):
         open_slide(path)
+    assert "tifffile" not in caplog.text, "raw words of the library"
 
 
 def test_a_truncated_vendor_file_is_refused_at_once(shared_data: Path, tmp_path: Path):

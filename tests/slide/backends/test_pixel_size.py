@@ -7,6 +7,7 @@ import pytest
 from napari_hmkd.errors import PixelSizeError
 from napari_hmkd.slide.backends.pixel_size import (
     PixelSize,
+    doubts,
     first_plausible,
     from_user,
     guess_mpp,
@@ -49,6 +50,28 @@ def test_a_stated_pixel_size_says_that_the_user_stated_it():
 )
 def test_a_pixel_size_is_guessed_from_the_objective(properties: dict, guess: float | None):
     assert guess_mpp(properties) == guess
+
+
+@pytest.mark.parametrize(
+    ("mpp", "properties", "said"),
+    [
+        ((0.9, 0.15), {}, ["0.9 x 0.15 um/px (tag), 6 times as long"]),
+        ((0.5, 0.54), {}, []),
+        ((0.125, 0.125), {"aperio.AppMag": "20"}, ["20x, which has about 0.5 um/px"]),
+        ((0.25, 0.25), {"aperio.AppMag": "20"}, ["0.25 x 0.25 um/px (tag) does not go with"]),
+        ((1.0, 1.0), {"aperio.AppMag": "20"}, ["does not go with"]),
+        ((0.3438, 0.3438), {"aperio.AppMag": "20"}, []),
+        ((0.24, 0.24), {"openslide.vendor": "mirax", "openslide.objective-power": "20"}, []),
+        ((0.9, 0.15), {"aperio.AppMag": "5"}, ["6 times", "5x"]),
+    ],
+)
+def test_a_pixel_size_that_contradicts_itself_or_the_objective_is_doubted(
+    mpp: tuple[float, float], properties: dict[str, str], said: list[str]
+):
+    found = doubts(PixelSize(mpp, "tag"), properties)
+    assert len(found) == len(said)
+    assert all(part in warning for part, warning in zip(said, found, strict=True))
+    assert doubts(None, properties) == ()
 
 
 def test_the_message_names_what_was_found_and_how_to_state_it():

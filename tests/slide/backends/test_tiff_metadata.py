@@ -13,7 +13,7 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
 
 
-def test_files_that_an_ome_tiff_names_must_be_there(tmp_path: Path, noise):
+def test_files_that_an_ome_tiff_names_must_be_there(tmp_path: Path, noise, write_channel_files):
     pixels = noise(90, 80)
     write_channel_files(tmp_path, pixels)
     with open_slide(tmp_path / "m0.ome.tif") as slide:
@@ -25,32 +25,11 @@ def test_files_that_an_ome_tiff_names_must_be_there(tmp_path: Path, noise):
 
 
 @pytest.mark.parametrize("name", ["m0.ome.tif", "m1.ome.tif"])
-def test_channels_in_files_of_their_own_can_be_jpegs(tmp_path: Path, noise, name: str):
+def test_channels_in_files_of_their_own_can_be_jpegs(
+    tmp_path: Path, noise, write_channel_files, name: str
+):
     write_channel_files(tmp_path, noise(90, 80), compression="jpeg")
     stored = [tifffile.imread(tmp_path / f"m{c}.ome.tif", is_ome=False) for c in range(3)]
     with open_slide(tmp_path / name) as slide:
         found = slide.read_level(0, Region(0, 0, 90, 80))
     assert np.array_equal(found, np.stack(stored, axis=-1))
-
-
-def write_channel_files(folder: Path, pixels: np.ndarray, compression: str | None = None) -> None:
-    """An OME-TIFF whose three channels lie in a file each."""
-    uuids = [f"urn:uuid:0000000{channel}-0000-0000-0000-000000000000" for channel in range(3)]
-    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
-    data = "".join(
-        f'<TiffData FirstC="{channel}" IFD="0" PlaneCount="1">'
-        f'<UUID FileName="m{channel}.ome.tif">{uuid}</UUID></TiffData>'
-        for channel, uuid in enumerate(uuids)
-    )
-    height, width, _ = pixels.shape
-    for channel, uuid in enumerate(uuids):
-        header = (
-            f'<?xml version="1.0"?><OME UUID="{uuid}" '
-            'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
-            '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeC="3" SizeZ="1" '
-            f'SizeT="1" SizeX="{width}" SizeY="{height}">{channels}{data}</Pixels></Image></OME>'
-        )
-        tifffile.imwrite(
-            folder / f"m{channel}.ome.tif", pixels[..., channel], description=header,
-            metadata=None, photometric="minisblack", compression=compression,
-        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import zarr
 from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Size
 from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.description import describe
 
 NAME = "Erika Mustermann"
 OME_XML = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'
@@ -78,6 +80,21 @@ def test_the_largest_image_that_is_no_label_is_the_slide(
         side = list(images.values())[int(taken)]
         assert slide.size == Size(side, side)
         assert slide.properties["ome-zarr.image"] == taken
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ({"scan 1": 30, "label": 60, "scan 2": 50, "scan 3": 40}, ["holds 3 images .* number 2"]),
+        ({"scan": 50, "macro": 60}, []),
+    ],
+)
+def test_further_images_of_a_store_are_told_of(write_lot, images: dict[str, int], said: list[str]):
+    with open_slide(write_lot(images)) as slide:
+        assert len(slide.warnings) == len(said)
+        for words, warning in zip(said, slide.warnings, strict=True):
+            assert re.search(words, warning)
+            assert warning in describe(slide)["warnings"]
 
 
 def test_a_store_on_a_server_is_searched_for_its_slide_too(write_lot, serve, tmp_path: Path):

@@ -31,6 +31,7 @@ def test_colours_that_need_no_change_are_left_alone(noise, profile: bytes | None
     pixels = noise(20, 30)
     assert path.apply(pixels) is pixels
     assert said in path.description
+    assert bool(path.warnings) == (said == "cannot be used")
 
 
 @pytest.mark.parametrize("backend", ["tifffile", "openslide"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import openslide
@@ -10,6 +12,62 @@ import openslide
 from napari_hmkd.errors import SlideError
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DicomSlides:
+    """The whole-slide DICOM of a folder.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        All of it, sorted.
+    first_files : tuple of Path
+        One of each slide.
+    unusable : tuple of Path
+        Those that OpenSlide cannot open, as they are damaged, or a label alone.
+    """
+
+    files: tuple[Path, ...]
+    first_files: tuple[Path, ...]
+    unusable: tuple[Path, ...]
+
+
+def dicom_slides(folder: Path) -> DicomSlides:
+    """Look for whole-slide DICOM in a folder, but not in those below.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    instances = [file for file in sorted(folder.iterdir()) if is_instance(file)]
+    series = {file: _series_of(file) for file in instances}
+    firsts = {uid: file for file, uid in reversed(series.items()) if uid is not None}
+    return DicomSlides(
+        tuple(instances),
+        tuple(sorted(firsts.values())),
+        tuple(file for file, uid in series.items() if uid is None),
+    )
+
+
+def main_instances(files: Sequence[Path]) -> dict[Path, Path]:
+    """Of each further file of a DICOM slide the first one in the same folder, which stands for the slide."""
+    firsts: dict[tuple[Path, str], Path] = {}
+    mains: dict[Path, Path] = {}
+    for file in files:
+        if (uid := _series_of(file)) is not None:
+            first = firsts.setdefault((file.parent, uid), file)
+            if first != file:
+                mains[file] = first
+    return mains
+
+
+def is_instance(file: Path) -> bool:
+    """Whether a file is a part of a whole-slide DICOM; archives export them without a suffix."""
+    ending = file.suffix[1:].lower()  # of a bare UID, its last number
+    likely = ending in ("", "dcm", "dicom") or ending.isdigit()
+    return likely and file.is_file() and openslide.OpenSlide.detect_format(file) == "dicom"
 
 
 def file_of(path: Path) -> Path:
@@ -26,20 +84,14 @@ def file_of(path: Path) -> Path:
         return max(path, path.resolve(), key=_levels_of)
     if not path.is_dir():
         return path
-    slides: dict[str | None, Path] = {}
-    for file in sorted(path.iterdir()):
-        likely = file.is_file() and file.suffix.lower() in (".dcm", "")
-        if likely and openslide.OpenSlide.detect_format(file) == "dicom":
-            slides.setdefault(_series_of(file), file)
-    if len(slides) > 1:
-        slides.pop(None, None)
-    if len(slides) > 1:
-        names = ", ".join(f"'{file.name}'" for file in slides.values())
+    slides = dicom_slides(path)
+    if len(slides.first_files) > 1:
+        names = ", ".join(f"'{file.name}'" for file in slides.first_files)
         raise SlideError(
-            f"'{path}' holds {len(slides)} DICOM slides. Give one file of the slide that is meant: "
-            f"{names}."
+            f"'{path}' holds {len(slides.first_files)} DICOM slides. Give one file of the slide that is "
+            f"meant: {names}."
         )
-    for file in slides.values():
+    for file in (*slides.first_files, *slides.unusable):
         return file
     raise SlideError(
         f"'{path}' is a folder, and neither an OME-Zarr store nor a whole-slide DICOM folder. "

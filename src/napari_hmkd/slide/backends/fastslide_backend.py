@@ -36,6 +36,7 @@ class FastSlideBackend:
     """
 
     name = "fastslide"
+    warnings = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from importlib import import_module
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from upath import UPath
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.wording import printable
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -25,6 +27,7 @@ STALL_S = 15.0
 REQUEST_S = 25.0
 """Seconds to connect, between two packets, and for one request in all: then a read is an error."""
 
+_NO_PROXY = ("No proxies found", "Proxying is disallowed")
 _TWO_TRIES = {"max_attempts": 2}
 
 
@@ -56,6 +59,22 @@ def locate(path: str | os.PathLike[str] | UPath) -> Path | UPath:
             f"and addresses that begin with {', '.join(f'{one}://' for one in SCHEMES)}."
         )
     return UPath(text.rstrip("/"), **options)
+
+
+def require_utf8(path: Path) -> None:
+    """Check that results, which are UTF-8, can name a file.
+
+    Raises
+    ------
+    SlideError
+        Its name, or a folder's above it, is no UTF-8, as names from old systems are not.
+    """
+    whole = os.path.abspath(path)
+    if printable(whole) != whole:
+        raise SlideError(
+            f"'{printable(str(path))}' has a name, or lies in a folder with one, that is no UTF-8, which "
+            "results are written in. Rename it."
+        )
 
 
 def is_remote(path: Path | UPath) -> TypeIs[UPath]:
@@ -129,6 +148,16 @@ def _options(path: UPath) -> dict[str, Any]:
     return {**_limits(path.protocol), **path.storage_options}
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of asyncio's says more than that a request was given up.
+
+    After one request failed the others are, at times while aiohttp still looks for their proxies; then
+    "not found" reaches nobody, and asyncio writes it with a traceback below the message of the failure.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, LookupError) and str(error).startswith(_NO_PROXY))
+
+
 def _limits(protocol: str) -> dict[str, Any]:
     """Storage options of fsspec that bound how long a silent server is waited for."""
     if protocol == "s3":
@@ -136,6 +165,7 @@ def _limits(protocol: str) -> dict[str, Any]:
         return {"config_kwargs": botocore}
     from aiohttp import ClientTimeout
 
+    logging.getLogger("asyncio").addFilter(_is_news)
     timeout = ClientTimeout(total=REQUEST_S, sock_connect=CONNECT_S, sock_read=STALL_S)
     # Hospitals reach the outside through proxies, which the environment names.
     return {"client_kwargs": {"timeout": timeout, "trust_env": True}}

@@ -21,6 +21,7 @@ from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.backends.tiff_checks import UndecodableError
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
+from napari_hmkd.slide.suffixes import STORE_SUFFIX
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = "SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, OME-Zarr"
@@ -55,7 +56,8 @@ def open_backend(path: Path | UPath, backend: str | None = None) -> tuple[Backen
         raise SlideError(f"There is no back end '{backend}'; there are {', '.join(BACKENDS)}.")
     try:
         _require_content(path)
-        return _open_suited(path) if backend is None else _open_forced(path, backend)
+        with tiff_metadata.without_raw_messages():
+            return _open_suited(path) if backend is None else _open_forced(path, backend)
     except SlideError:
         raise
     except Exception as error:  # parsers break in many ways on a damaged structure
@@ -77,6 +79,11 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
         return ZarrBackend(path), "the address of an OME-Zarr store"
     if is_zarr(path):
         return ZarrBackend(path), "an OME-Zarr store"
+    if path.is_dir() and path.suffix.lower() == STORE_SUFFIX:
+        raise SlideError(
+            f"'{path}' is a zarr store by its name, but has no metadata (zarr.json, .zattrs or .zgroup): it was "
+            "not copied whole. Copy it again from its source."
+        )
     file = file_of(path)
     vendor = openslide.OpenSlide.detect_format(file)
     if vendor == "aperio":
@@ -102,7 +109,7 @@ def _open_tiff(path: Path, what: str, passed_on: type[Exception]) -> tuple[Backe
                 f"'{path}' cannot be read: {error} Nor can OpenSlide read it: {refusal}"
             ) from refusal
         return other, f"{what} that tifffile cannot read ({reason_of(error)})"
-    return opened, f"{what} whose tiles tifffile decodes{opened.which_image}"
+    return opened, f"{what} whose tiles tifffile decodes"
 
 
 def _no_slide(path: Path) -> str:
@@ -127,8 +134,6 @@ def _open_forced(path: Path | UPath, name: str) -> tuple[Backend, str]:
             f"'{path}' cannot be opened with {name}, which was asked for: {reason_of(error)} "
             f"{_alternative(path)}"
         ) from error
-    if isinstance(opened, TiffBackend):
-        return opened, f"asked for{opened.which_image}"
     if name != "fastslide":
         return opened, "asked for"
     return opened, "asked for, and it agrees with OpenSlide; unlike the others it can miss damage"

@@ -36,6 +36,7 @@ class OpenSlideBackend:
     """
 
     name = "openslide"
+    warnings = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -13,6 +13,9 @@ PLAUSIBLE_MPP = (0.05, 20.0)
 
 USER = "user"
 
+_MOST_UNEQUAL = 1.1
+_MOST_OFF_OBJECTIVE = 1.5  # 10 / power is not exact: slides called 20x have been found to be 22.6x
+_MAKE_SURE = "make sure of it, and state the right one if it is wrong (--mpp)"
 _POWER_KEYS = (
     "openslide.objective-power",
     "aperio.AppMag",
@@ -76,6 +79,36 @@ def guess_mpp(properties: Mapping[str, str]) -> float | None:
         if math.isfinite(power) and 1 <= power <= 200:
             return 10.0 / power
     return None
+
+
+def doubts(known: PixelSize | None, properties: Mapping[str, str]) -> tuple[str, ...]:
+    """Warnings that a pixel size contradicts itself or the objective that the file names.
+
+    Parameters
+    ----------
+    known : PixelSize or None
+        The one that is believed.
+    properties : mapping of str to str
+        What the file says about itself.
+    """
+    if known is None:
+        return ()
+    found = []
+    unequal = max(known.mpp) / min(known.mpp)
+    if unequal > _MOST_UNEQUAL:
+        found.append(
+            f"pixels are taken for {known}, {unequal:.3g} times as long one way as the other, which "
+            f"scanners do not make: {_MAKE_SURE}"
+        )
+    # MIRAX names its lens, behind which an adapter enlarges: 20x with 0.24 um/px.
+    usual = None if properties.get("openslide.vendor") == "mirax" else guess_mpp(properties)
+    side = math.sqrt(math.prod(known.mpp))
+    if usual is not None and max(side / usual, usual / side) > _MOST_OFF_OBJECTIVE:
+        found.append(
+            f"the pixel size {known} does not go with the objective that the file names, {10 / usual:g}x, which "
+            f"has about {usual:.3g} um/px: {_MAKE_SURE}"
+        )
+    return tuple(found)
 
 
 def missing_message(name: str, found: Iterable[PixelSize], guess: float | None) -> str:

@@ -79,6 +79,11 @@ class Backend(Protocol):
         """Where (y, x) level 0 begins in the file's own coordinates; a scan can be partly empty."""
         ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of results has to know about the file; without names, which can be a patient's."""
+        ...
+
     def read(self, level: int, region: Region) -> np.ndarray:
         """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).
 

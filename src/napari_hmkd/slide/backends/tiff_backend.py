@@ -23,11 +23,6 @@ class TiffBackend:
     """Decodes the tiles or strips that a region touches, and no others; it keeps none of them.
 
     tifffile's zarr view is not used: with it a damaged tile is filled instead of refused.
-
-    Attributes
-    ----------
-    which_image : str
-        Which of the file's images it is, to be put behind a reason; empty where there is one.
     """
 
     name = "tifffile"
@@ -43,7 +38,7 @@ class TiffBackend:
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
             self.pixel_sizes = pixel_sizes(tiff, series)
-            self.which_image = tiff_series.which_image(tiff, path)
+            self.warnings = tiff_series.other_images(tiff, path)
             self.icc_profile: bytes | None = series.keyframe.iccprofile
             self._planes = [planes_of(level) for level in series.levels]
             self._extra = [int(kind) for kind in series.keyframe.extrasamples]

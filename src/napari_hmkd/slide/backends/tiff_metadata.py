@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +18,23 @@ from napari_hmkd.errors import SlideError
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
 """What of an Aperio header is passed on: others can name a patient."""
+
+
+@contextmanager
+def without_raw_messages() -> Iterator[None]:
+    """Keep from the user what tifffile logs about damage, "<tifffile.TiffPages @16> ...": errors say it in words."""
+    log = logging.getLogger("tifffile")
+
+    def mute(
+        _record: logging.LogRecord,
+    ) -> bool:  # each time another, as files are opened in threads
+        return False
+
+    log.addFilter(mute)
+    try:
+        yield
+    finally:
+        log.removeFilter(mute)
 
 
 def vendor(tiff: tifffile.TiffFile) -> str:

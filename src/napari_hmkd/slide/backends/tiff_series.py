@@ -72,17 +72,20 @@ def _rgb(colour: str | None) -> str:
         return ""
 
 
-def which_image(tiff: tifffile.TiffFile, path: Path) -> str:
-    """Which of a TIFF's several images is the slide, without names: they can be a patient's.
-
-    Returns
-    -------
-    To be put behind the reason for a back end; empty where there is one image.
-    """
+def other_images(tiff: tifffile.TiffFile, path: Path) -> tuple[str, ...]:
+    """A warning where a TIFF has several images that may be the slide; none where it has one."""
     slides = _slides(tiff, path)
-    if len(slides) == 1:
-        return ""
-    return f"; it shows image {slides.index(_largest(slides)) + 1} of {len(slides)}, the largest"
+    return one_of_several(slides.index(_largest(slides)), len(slides))
+
+
+def one_of_several(index: int, count: int) -> tuple[str, ...]:
+    """A warning that images of a file besides the one at `index` are not looked at; none of one image."""
+    if count == 1:
+        return ()
+    return (
+        f"the file holds {count} images that may be slides: this is number {index + 1}, the largest, and the "
+        "rest is not looked at; to have it, too, export each as a file of its own",
+    )
 
 
 def require_no_label_as_level(tiff: tifffile.TiffFile, path: Path) -> None:

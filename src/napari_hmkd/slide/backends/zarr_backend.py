@@ -26,6 +26,10 @@ _LOG = logging.getLogger(__name__)
 _DAMAGED = "That part of the store is damaged; other parts may be sound."
 _LOOK_AT_DISK = "Look whether its disk or network drive answers, and try again."
 _LOOK_AT_SERVER = "Look at the network and the server, and try again; other parts may be sound."
+_SHARDS_NEED_RANGES = (
+    "Its chunks lie in shards, of which parts are asked for: most likely the server ignores Range requests, "
+    "as 'python -m http.server' does. Use one that answers them, or copy the store to this machine."
+)
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _REMOTE_PX = 512  # side of what is asked for at once over a network
 _MOST_COUNTED = 2048  # chunks: more files take too long to count on a network drive
@@ -51,7 +55,7 @@ class ZarrBackend:
 
     def __init__(self, path: Path | UPath) -> None:
         self._path = path
-        image = slide_image(_root(path), path)
+        image, self.warnings = slide_image(_root(path), path)
         self._multiscale = checked_multiscale(image, path)
         self._axes = [str(axis.name) for axis in self._multiscale.axes]
         paths = [dataset.path for dataset in self._multiscale.datasets]
@@ -120,9 +124,11 @@ class ZarrBackend:
         stalled = is_stall(error)
         local = _LOOK_AT_DISK if stalled or isinstance(error, FileNotFoundError) else _DAMAGED
         advice = _LOOK_AT_SERVER if is_remote(self._path) else local
+        if is_remote(self._path) and self._arrays[level].shards and not stalled:
+            advice = _SHARDS_NEED_RANGES
         return (SlideStalledError if stalled else SlideReadError)(
             f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-            f"{region.x} to {region.right} cannot be read: {reason_of(error)}. {advice}"
+            f"{region.x} to {region.right} cannot be read: {reason_of(error).rstrip('.')}. {advice}"
         )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from upath import UPath
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.location import read_file
-from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word
+from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word, one_of_several
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +62,12 @@ class ZarrImage:
     title: str
 
 
-def slide_image(root: zarr.Group, path: Path | UPath) -> ZarrImage:
+def slide_image(root: zarr.Group, path: Path | UPath) -> tuple[ZarrImage, tuple[str, ...]]:
     """The slide's image: the largest of the store that is called no label, macro or overview.
+
+    Returns
+    -------
+    The image, and a warning where others may be slides, too.
 
     Raises
     ------
@@ -84,7 +88,8 @@ def slide_image(root: zarr.Group, path: Path | UPath) -> ZarrImage:
             f"'{path}' has no slide's image, only what is called a label, macro or overview. A label "
             "can name a patient and is not shown; if it is the slide, write it under another name."
         )
-    return max(slides, key=_pixel_count)
+    largest = max(slides, key=_pixel_count)
+    return largest, one_of_several(slides.index(largest), len(slides))
 
 
 def _images(root: zarr.Group, path: Path | UPath) -> Iterator[ZarrImage]:

@@ -23,10 +23,13 @@ class ColourPath:
         For people, and for every output.
     transform : ImageCms.ImageCmsTransform or None
         From the slide's colours to sRGB; None where they are taken as they are.
+    warnings : tuple of str
+        What a reader of results has to know.
     """
 
     description: str
     transform: ImageCms.ImageCmsTransform | None = None
+    warnings: tuple[str, ...] = ()
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Uint8 (height, width, 3) in sRGB; the same array where nothing is to be done."""
@@ -53,7 +56,8 @@ def colour_path(icc_profile: bytes | None) -> ColourPath:
             ImageCms.Flags.NOCACHE,  # threads share it
         )
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        return ColourPath(f"as stored: the file's ICC profile cannot be used ({error})")
+        problem = f"the file's ICC profile cannot be used ({error})"
+        return ColourPath(f"as stored: {problem}", warnings=(f"{problem}: its colours may be off",))
     path = ColourPath(f"converted to sRGB from the file's ICC profile '{name}'", transform)
     cube = _colour_cube()
     if np.abs(path.apply(cube).astype(int) - cube).max() < _LEAST_DIFFERENCE:

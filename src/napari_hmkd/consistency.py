@@ -1,0 +1,210 @@
+"""Whether the numbers of results follow from the tiles' probabilities, as they did when they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from PIL import Image
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from napari_hmkd.export.regions import SHARE_THAT_COUNTS, summary_entries
+from napari_hmkd.export.tissue import TISSUE_FILE
+from napari_hmkd.heatmap import Heatmap, SlideSummary, expected
+from napari_hmkd.inference import FailedTile, GradedBatch
+from napari_hmkd.model import ModelCard
+from napari_hmkd.model.stages import GRADES
+from napari_hmkd.planning import GradePlan, GradeSettings, tile_grid, tissue_fraction
+from napari_hmkd.result_files import MeanGrade, Pair, Part, ResultFiles, Share, Summary
+from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
+
+_LAST_DIGIT = 1e-6
+"""Of a probability in `tiles.csv`; grades and sets may turn on it."""
+_ROUNDING = 1e-5
+
+
+class _Grade(Part):
+    area_mm2: NonNegativeFloat
+    share: Share
+
+
+class Totals(Part):
+    """What `summary_entries` writes of the slide and of each region."""
+
+    # From 0 to 3+, as the model's card calls them.
+    grades: Annotated[dict[str, _Grade], Field(min_length=GRADES, max_length=GRADES)]
+    graded_tissue_mm2: NonNegativeFloat
+    graded_tiles: NonNegativeInt
+    undecided_tiles: NonNegativeInt | None
+    expected_grade: MeanGrade | None
+    grade_of_most_area: str | None
+
+    @property
+    def areas(self) -> SlideSummary:
+        """The summary whose areas these are; what follows from areas follows from the stated ones."""
+        area = tuple(one.area_mm2 for one in self.grades.values())
+        total = sum(area)
+        share = tuple(one / total if total else 0.0 for one in area)
+        return SlideSummary(
+            area, share, self.graded_tiles, 0, self.expected_grade, self.undecided_tiles
+        )
+
+
+class _Region(Totals):
+    name: str
+    tiles_left: NonNegativeInt
+
+
+class _SlideGrade(Part):
+    grade: str | None
+    region: str | None = None
+
+
+class _Tissue(Part):
+    mpp: Pair
+
+
+class CheckedSummary(Totals, Summary):
+    """What of `summary.json` follows from the tiles, and what is needed to tell."""
+
+    tissue: _Tissue | None
+    regions: list[_Region]
+    slide_grade: _SlideGrade
+
+
+AnyChecked = TypeVar("AnyChecked", bound=CheckedSummary)
+
+
+def table_problems(found: ResultFiles[Any]) -> list[str]:
+    """Which columns of `tiles.csv` do not follow from `p_0` to `p_3`, for people.
+
+    A grade counts as the most probable one, and an expected grade as the probabilities', where the six
+    digits of the probabilities allow it.
+    """
+    p = found.probabilities
+    own = p[np.arange(len(p)), found.grade]
+    wrong = {
+        "p_0 to p_3": np.abs(p.sum(axis=1) - 1) > _ROUNDING,
+        "grade": own < p.max(axis=1, initial=0) - 2 * _LAST_DIGIT,
+        "expected_grade": np.abs(expected(p) - found.expected_grade) > _ROUNDING,
+    }
+    words = {"p_0 to p_3": "do not add up to 1"}
+    return [
+        f"{name} of {tiles.sum()} tiles {words.get(name, 'is not what their probabilities say')}, the "
+        f"first of them tile {', '.join(map(str, found.tiles[tiles.argmax()]))}"
+        for name, tiles in wrong.items()
+        if tiles.any()
+    ]
+
+
+def summary_problems(
+    folder: Path, found: ResultFiles[AnyChecked], slide: Slide, card: ModelCard
+) -> list[str]:
+    """What in `summary.json` does not follow from `tiles.csv` and `tissue.png`, for people.
+
+    Of regions, whose outlines results do not hold, it is what does not follow from their areas.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the results.
+    found : ResultFiles
+        What they say.
+    slide : Slide
+        The slide that they are of.
+    card : ModelCard
+        Of the model that they are of.
+
+    Raises
+    ------
+    OSError
+        `tissue.png` cannot be read.
+    """
+    said = found.summary
+    plan = _plan(folder, said, slide, card)
+    if (said.tiles.rows, said.tiles.columns) != (plan.grid.rows, plan.grid.columns):
+        return [f"summary.json: the slide has {plan.grid.rows} x {plan.grid.columns} tiles"]
+    heatmap = Heatmap(plan)
+    failed = tuple(FailedTile(one.row, one.column, one.reason) for one in said.unreadable_tiles)
+    heatmap.update(GradedBatch(found.tiles, found.probabilities.astype(np.float32), failed))
+    problems = [*_not_from_areas(said, ""), *_not_from_tiles(said, heatmap, plan)]
+    for region in said.regions:
+        problems += _not_from_areas(region, f"of the region '{region.name}', ")
+    problems += _wrong_slide_grade(said)
+    return [f"summary.json: {one}" for one in problems]
+
+
+def _not_from_areas(said: Totals, of_what: str) -> Iterator[str]:
+    follows = _flat(summary_entries(said.areas, tuple(said.grades)))
+    stated = _flat(said.model_dump())
+    for name, one in follows.items():
+        yield from _unlike(of_what + name, stated[name], one)
+
+
+def _not_from_tiles(said: Totals, heatmap: Heatmap, plan: GradePlan) -> Iterator[str]:
+    now = heatmap.summary()
+    second, first = np.sort(heatmap.probabilities, axis=-1)[..., 2:].transpose(2, 0, 1)
+    on_edge = first - second < 2 * _LAST_DIGIT
+    slack_mm2 = plan.grid.area_mm2(plan.tissue_fraction)[on_edge].sum()
+    for (name, one), area_mm2 in zip(said.grades.items(), now.area_mm2, strict=True):
+        yield from _unlike(f"grades.{name}.area_mm2", one.area_mm2, area_mm2, slack_mm2)
+    yield from _unlike("graded_tiles", said.graded_tiles, now.graded_tiles)
+    yield from _unlike("expected_grade", said.expected_grade, now.expected_grade)
+    near = np.zeros(0)
+    if thresholds := plan.card.conformal_thresholds:
+        near = (np.abs(heatmap.answers - np.array(thresholds)) < _LAST_DIGIT).any(axis=-1)
+    yield from _unlike("undecided_tiles", said.undecided_tiles, now.undecided_tiles, near.sum())
+
+
+def _wrong_slide_grade(said: CheckedSummary) -> Iterator[str]:
+    for region in said.regions:
+        if region.name == said.slide_grade.region:
+            above = region.areas.highest_above(SHARE_THAT_COUNTS)
+            grade = None if above is None or region.tiles_left else list(region.grades)[above]
+            yield from _unlike("slide_grade.grade", said.slide_grade.grade, grade)
+
+
+def _unlike(name: str, said: object, follows: object, slack: float = 0.0) -> Iterator[str]:
+    """A sentence if a value is not the one that follows, but for rounding and a slack."""
+    same = said == follows
+    if isinstance(said, int | float) and isinstance(follows, int | float):
+        counts = isinstance(said, int) and isinstance(follows, int)
+        rounding = 0.0 if counts else _ROUNDING * max(1.0, abs(follows))
+        same = abs(said - follows) <= slack + rounding
+    if not same:
+        yield f"{name} is {said}, and what it is taken from says {follows}"
+
+
+def _flat(entries: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Nested entries by their names, joined by dots."""
+    found: dict[str, object] = {}
+    for name, one in entries.items():
+        found |= _flat(one, f"{before}{name}.") if isinstance(one, dict) else {before + name: one}
+    return found
+
+
+def _plan(folder: Path, said: CheckedSummary, slide: Slide, card: ModelCard) -> GradePlan:
+    """As much of the plan as a `Heatmap` sums up by."""
+    grid = tile_grid(slide, card, said.tiles.overlap)
+    tissue = None if said.tissue is None else _mask(folder / TISSUE_FILE, said.tissue.mpp, slide)
+    return GradePlan(
+        slide,
+        card,
+        GradeSettings(stride=1 / said.tiles.overlap),
+        grid,
+        StainCheck(StainKind.UNKNOWN, "not examined"),
+        tissue,
+        tissue_fraction(grid, tissue),
+        slide.enlargement(card.mpp),
+        (),
+    )
+
+
+def _mask(path: Path, mpp: tuple[float, float], slide: Slide) -> TissueMask:
+    """The mask that `write_tissue` wrote."""
+    with Image.open(path) as picture:
+        mask = np.asarray(picture.convert("L")) > 127
+    downsample = slide.size.height / mask.shape[0], slide.size.width / mask.shape[1]
+    return TissueMask(mask, mpp, downsample)

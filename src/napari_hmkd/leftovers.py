@@ -1,0 +1,141 @@
+"""What a killed run left beside output folders, under hidden names: parts of new ones, and old ones."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from napari_hmkd.durable import name_tag
+
+_LOG = logging.getLogger(__name__)
+_HIDDEN = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{32}\.(?:part|old|lock)")
+_ABANDONED_S = 3600.0  # nobody takes so long for a file beside the folders, which has no lock
+_TRIES, _PAUSE_S = 20, 0.01
+
+
+@contextmanager
+def in_use(part: Path) -> Iterator[None]:
+    """Mark a part as one that a living process writes, before it is made and until it is gone."""
+    lock = _lock_of(part)
+    try:
+        # Where a disk knows no locks, nobody will take the part for abandoned.
+        with suppress(NotImplementedError, OSError):
+            lock.acquire()
+            # Another run can have taken the lock for abandoned before it was held.
+            while not Path(lock.lock_file).exists():
+                lock.release()
+                lock.acquire()
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError, ValueError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def tidy_up(folders: Sequence[Path], entries: Collection[str]) -> None:
+    """Remove parts that a killed run left, and put back what it had moved away.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Output folders, without links in their names, and files; there or not.
+    entries : collection of str
+        What the program writes into one of them; anything else is a user's.
+    """
+    by_tag: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for folder in folders:
+        by_tag[folder.parent][name_tag(folder)] = folder
+    for parent, wanted in by_tag.items():
+        for hidden in list(parent.iterdir()) if parent.is_dir() else ():
+            found = _HIDDEN.fullmatch(hidden.name)
+            target = wanted.get(found[1]) if found else None
+            if target is None:
+                continue
+            if hidden.suffix == ".old":
+                _put_back(hidden, target, entries)
+            else:
+                _remove_abandoned(hidden)
+
+
+def _remove_abandoned(hidden: Path) -> None:
+    """Remove a part, or a lock without one, that nobody writes any more."""
+    part = hidden.with_suffix(".part")
+    try:
+        if part.is_file() and time.time() - part.stat().st_mtime < _ABANDONED_S:
+            return
+        with _lock_of(part).acquire(timeout=0):
+            shutil.rmtree(part, ignore_errors=True)
+            part.unlink(missing_ok=True)
+            part.with_suffix(".lock").unlink(missing_ok=True)
+    except (OSError, Timeout, NotImplementedError) as error:  # Timeout: it is in use
+        _LOG.debug("%s stays: %r", hidden, error)
+
+
+def _put_back(old: Path, folder: Path, entries: Collection[str]) -> None:
+    try:
+        with suppress(FileNotFoundError):  # it was no leftover, but another run's that is at work
+            if not renamed(old, folder):
+                take_over(old, folder, entries)
+    except OSError as error:
+        _LOG.warning("%s could not be put back to %s: %s", old, folder, error)
+
+
+def renamed(source: Path, target: Path) -> bool:
+    """Give a folder another name; False where a folder that is not empty has it."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def take_over(old: Path, folder: Path, entries: Collection[str]) -> None:
+    """Move what is a user's from an older folder into the newer one, and remove the rest.
+
+    Other runs may do the same at the same time, or move the newer folder away. Nothing of a user's is
+    removed: what cannot be moved stays where it is, and there is a warning.
+    """
+    for _ in range(_TRIES):
+        with suppress(OSError):  # another run was faster, or has put something here
+            for entry in list(old.iterdir()):
+                _move_or_remove(entry, folder, entries)
+            old.rmdir()
+        if not old.exists():
+            return
+        time.sleep(_PAUSE_S)
+    _LOG.warning("%s could not be emptied into %s; the next run tries again", old, folder)
+
+
+def _move_or_remove(entry: Path, folder: Path, entries: Collection[str]) -> None:
+    with suppress(OSError):  # it is open in another program, or has gone
+        # An older output that has no successor would be taken for a part of the new ones.
+        if entry.name not in entries:
+            entry.rename(_free(folder / entry.name))
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _free(path: Path) -> Path:
+    """The path itself, or with a number where something is there."""
+    number, found = 2, path
+    while found.exists() or found.is_symlink():
+        found, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
+    return found
+
+
+def _lock_of(part: Path) -> FileLock:
+    # A generator that holds it may be closed in another thread.
+    return FileLock(part.with_suffix(".lock"), thread_local=False)

@@ -1,0 +1,191 @@
+"""Runs side by side and killed runs: results are whole, a user's files stay, and nothing is left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd.durable import hidden_beside, replaced_file
+from napari_hmkd.export.cohort import cohort_row, write_cohort
+from napari_hmkd.export.folder import RESULTS, result_folders
+from napari_hmkd.output_folder import replaced_folder
+
+NOTES = "notes of mine.txt"
+
+
+def write(folder: Path, text: str = "new") -> None:
+    with replaced_folder(folder, RESULTS) as part:
+        for name in ("summary.json", "tiles.csv"):
+            (part / name).write_text(text, encoding="utf-8")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Older results with a user's notes."""
+    write(tmp_path / "slide.svs", "old")
+    (tmp_path / "slide.svs" / NOTES).write_text("dear diary", encoding="utf-8")
+    return tmp_path / "slide.svs"
+
+
+def side_by_side(work: Callable[[int], object], runs: int = 4, times: int = 20) -> list[Exception]:
+    """The errors of some threads that do the same work many times."""
+    errors: list[Exception] = []
+
+    def repeat(number: int) -> None:
+        for _ in range(times):
+            try:
+                work(number)
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=repeat, args=(number,)) for number in range(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_runs_that_replace_one_folder_do_not_fail_and_lose_nothing(folder: Path) -> None:
+    assert side_by_side(lambda number: write(folder, f"run {number}")) == []
+    assert names(folder.parent) == ["slide.svs"]
+    assert names(folder) == [NOTES, "summary.json", "tiles.csv"]
+    assert (folder / NOTES).read_text(encoding="utf-8") == "dear diary"
+    assert (folder / "summary.json").read_text() == (folder / "tiles.csv").read_text()
+
+
+def test_runs_that_write_one_table_do_not_fail_and_the_last_one_s_stays_whole(
+    tmp_path: Path,
+) -> None:
+    def write_table(number: int) -> None:
+        write_cohort([cohort_row(f"/a/{number}.svs", "failed", "x" * 2000, {})] * 50, tmp_path)
+
+    assert side_by_side(write_table) == []
+    assert names(tmp_path) == ["cohort.csv", "cohort.html"]
+    rows = (tmp_path / "cohort.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(rows) == 50
+    assert len(set(rows)) == 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from napari_hmkd import output_folder
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+plain, (folder, moment) = output_folder.renamed, sys.argv[1:]
+if moment == "old moved away":
+    output_folder.renamed = lambda part, target: plain(part, target) if target.exists() else die()
+elif moment == "new in place":
+    output_folder.take_over = die
+kind = output_folder.FolderKind("results", frozenset(["summary.json"]), frozenset(["summary.json"]))
+with output_folder.replaced_folder(Path(folder), kind) as part:
+    (part / "summary.json").write_text("new")
+    if moment == "writing":
+        die()
+"""
+
+
+def kill(folder: Path, moment: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(folder), moment]
+    assert subprocess.run(command, timeout=120).returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+@pytest.mark.parametrize("again", ["looked for", "written"])
+@pytest.mark.parametrize(
+    ("moment", "stays"), [("writing", "old"), ("old moved away", "old"), ("new in place", "new")]
+)
+def test_what_a_killed_run_left_is_put_right_by_the_next_one(
+    folder: Path, moment: str, stays: str, again: str
+) -> None:
+    kill(folder, moment)
+    assert len(names(folder.parent)) > 1 or moment == "old moved away"
+    if again == "looked for":
+        result_folders(folder.parent, [Path("slide.svs")])
+    else:
+        write(folder, stays)
+    assert names(folder.parent) == ["slide.svs"]
+    assert (folder / NOTES).read_text(encoding="utf-8") == "dear diary"
+    assert (folder / "summary.json").read_text(encoding="utf-8") == stays
+
+
+def test_the_part_of_a_run_that_lives_is_left_alone(folder: Path) -> None:
+    with replaced_folder(folder, RESULTS) as part:
+        (part / "summary.json").write_text("slow", encoding="utf-8")
+        write(folder, "fast")
+        result_folders(folder.parent, [Path("slide.svs")])
+        assert (part / "summary.json").exists()
+    assert (folder / "summary.json").read_text(encoding="utf-8") == "slow"
+    assert names(folder.parent) == ["slide.svs"]
+
+
+def test_of_two_files_of_a_user_with_one_name_both_are_kept(folder: Path) -> None:
+    old = hidden_beside(folder, "old")
+    old.mkdir()
+    (old / NOTES).write_text("older", encoding="utf-8")
+    result_folders(folder.parent, [Path("slide.svs")])
+    kept = {name: (folder / name).read_text() for name in names(folder) if "notes" in name}
+    assert kept == {NOTES: "dear diary", "notes of mine (2).txt": "older"}
+
+
+def test_hidden_files_of_others_are_left_alone(folder: Path) -> None:
+    others = [".hidden", ".0123.part", hidden_beside(folder.with_name("b.svs"), "part").name]
+    for name in others:
+        (folder.parent / name).mkdir()
+    write(folder)
+    assert set(names(folder.parent)) == {"slide.svs", *others}
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """In which order files are pushed to the disk, and names are changed."""
+    found: list[str] = []
+    push, rename, replace = os.fsync, Path.rename, os.replace
+
+    def log_push(handle: int) -> None:
+        found.append(f"push {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        push(handle)
+
+    def log_rename(source: Path, target: Path) -> Path:
+        found.append(f"name {target.name}")
+        return rename(source, target)
+
+    def log_replace(source: Path, target: Path) -> None:
+        found.append(f"name {target.name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", log_push)
+    monkeypatch.setattr(Path, "rename", log_rename)
+    monkeypatch.setattr(os, "replace", log_replace)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's names of open files")
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, events: list[str]) -> None:
+    out = tmp_path / "out"
+    with replaced_folder(out / "slide.svs", RESULTS) as part:
+        (part / "heatmap.ome.zarr").mkdir()
+        for name in ("summary.json", "heatmap.ome.zarr/zarr.json"):
+            (part / name).write_text("{}", encoding="utf-8")
+    assert set(events[:-2]) == {
+        f"push {name}" for name in ("summary.json", "zarr.json", "heatmap.ome.zarr", part.name)
+    }
+    assert events[-2:] == ["name slide.svs", "push out"]
+    events.clear()
+    with replaced_file(out / "cohort.csv") as part:
+        part.write_text("a", encoding="utf-8")
+    assert events == [f"push {part.name}", "name cohort.csv", "push out"]
