@@ -10,6 +10,7 @@ from torch import nn
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, build_student, build_teacher
 from napari_hmkd.model.planes import set_recompute
+from napari_hmkd.model.stages import WIDEST
 from napari_hmkd.model.timm_student import PREFIX, build_timm_student
 from napari_hmkd.training.config import Method, TrainSettings
 from napari_hmkd.training.graders import Grader, load_grader
@@ -53,6 +54,8 @@ def make_task(
     width = settings.export.width
     if width is None:
         width = 1.0 if guide is None else guide.card.width
+    elif not 0 < width <= WIDEST:
+        raise ModelError(f"--width must be above 0 and at most {WIDEST:g}, got {width:g}")
     lesson = "" if guide is None else f"; taught by {guide.card.name}"
     card = ModelCard(
         name=settings.export.name or run_name,

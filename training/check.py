@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.config import CohortSettings, DataSettings, SplitSettings
+from napari_hmkd.training.config import (
+    WITHOUT_GRADES,
+    CohortSettings,
+    DataSettings,
+    SplitSettings,
+)
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.leaks import shared_patients, shared_pictures
 from napari_hmkd.training.parallel import in_threads
@@ -18,11 +23,12 @@ from napari_hmkd.training.sources.opening import PROCEDURAL, open_source, pixel_
 from napari_hmkd.training.sources.pairs import Scan, size_problem
 from napari_hmkd.training.splits import HELD_OUT, split_tiles
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
+from napari_hmkd.wording import counted
 
 OPEN = "not given"
 USABLE, LEAKING, UNUSABLE = range(3)
+TRAINABLE = "the data can be trained on"
 VERDICTS = {
-    USABLE: "the data can be trained on",
     LEAKING: "leaks, which training refuses without --accept-leaks",
     UNUSABLE: "problems, which keep training from starting",
 }
@@ -33,8 +39,8 @@ class DataReport:
     """What `check_data` found; `str` of it is the whole report.
 
     `sizes` counts pictures by (height, width) in px. `problems` keep training from starting,
-    `leaks` make its scores untrue, `notes` are to be known. `lacking` says why data in order is not
-    enough for a run with the default split, as a mere test set is not.
+    `leaks` make its scores untrue, `notes` are to be known. `use` says what data in order is enough
+    for with the default split: all training, none as a mere test set, or some where grades are missing.
     """
 
     title: str
@@ -44,7 +50,7 @@ class DataReport:
     problems: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    lacking: str = ""
+    use: str = TRAINABLE
 
     @property
     def exit_code(self) -> int:
@@ -69,9 +75,7 @@ class DataReport:
         for name in ("notes", "problems", "leaks"):
             found = getattr(self, name)
             lines += ["", f"{name}: {len(found) or 'none'}", *(f"  - {text}" for text in found)]
-        verdict = VERDICTS[self.exit_code]
-        if self.exit_code == USABLE and self.lacking:
-            verdict = f"nothing is wrong with it, but it is not enough to train on: {self.lacking}"
+        verdict = VERDICTS.get(self.exit_code, self.use)
         if self.leaks and self.problems:
             verdict += f"; and {VERDICTS[UNUSABLE]}"
         return "\n".join([*lines, "", f"exit code {self.exit_code}: {verdict}"])
@@ -114,7 +118,8 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
     if data == PROCEDURAL:
         source = open_source(data, cohort, pixels)
         sizes = {(source.tile_px, source.tile_px): 2 * len(source.tiles)}
-        return DataReport(source.training_data, source.mpp, source.tiles, sizes)
+        use = _use(source.tiles)
+        return DataReport(source.training_data, source.mpp, source.tiles, sizes, use=use)
     scan = scan_data(data)
     tiles = [pair.tile for pair in scan.pairs]
     files = [path for pair in scan.pairs for path in pair.files()]
@@ -128,14 +133,14 @@ def check_data(data: str, cohort: CohortSettings, pixels: DataSettings) -> DataR
     digests = [(he.digest, ihc.digest) for he, ihc in pictures]
     leaks, repeats = shared_pictures(digests, names, patients, sides, divided)
     return DataReport(
-        title=f"{scan.origin}: {scan.kind}, {len(tiles)} pairs",
+        title=f"{scan.origin}: {scan.kind}, {counted(len(tiles), 'pair')}",
         mpp=pixel_size(scan, pixels.mpp),
         tiles=tiles,
         sizes=Counter(look.size for look in looks if look.size),
         problems=[*scan.problems, *_picture_problems(scan, pictures)],
         leaks=[*shared_patients(patients, sides, [he for he, _ in names]), *leaks],
         notes=[*scan.notes, *repeats, *_same_stains(names, digests)],
-        lacking=_lacking(tiles),
+        use=_use(tiles),
     )
 
 
@@ -174,13 +179,21 @@ def _picture_problems(scan: Scan, pictures: Sequence[tuple[_Picture, _Picture]])
                 yield pair.said(f"{path} {size_problem(look.size, common)}")
 
 
-def _lacking(tiles: Sequence[Tile]) -> str:
-    """Why the default split cannot be made of these tiles."""
+def _use(tiles: Sequence[Tile]) -> str:
+    """Which training the tiles are enough for with the default split; see `GradingTask.require_labels`."""
     try:
-        split_tiles(tiles, SplitSettings())
+        split = split_tiles(tiles, SplitSettings())
     except DataError as error:
-        return str(error)
-    return ""
+        return f"nothing is wrong with it, but it is not enough to train on: {error}"
+    for part, possible in (
+        ("train", f"only a student can be trained on it, from a teacher alone: {WITHOUT_GRADES}"),
+        ("validation", "only a student can be trained on it, from a teacher"),
+    ):
+        names = [tiles[i].name for i in split.parts()[part] if tiles[i].grade is None]
+        if names:
+            without = f"{len(names)} of {counted(len(split.parts()[part]), f'{part} tile')}"
+            return f"{possible}; {without} with the default split have no grade, e.g. {names[0]}"
+    return TRAINABLE
 
 
 def _same_stains(

@@ -53,7 +53,8 @@ class WholeFileIO(TorchCheckpointIO):
 class EpochCheckpoints(Checkpoint):
     """Saves `last.ckpt` after each epoch, copies the best to `best.ckpt`, and keeps the deadline.
 
-    The best is that of the highest `monitor`, one of the scores that the task logs. `last.ckpt` says which epoch is the best, so that a copy that a kill prevented is made up for.
+    The best is that of the highest `monitor`, one of the scores that the task logs. `last.ckpt` says
+    which epoch is the best, so that a copy that a kill prevented is made up for.
     """
 
     def __init__(self, folder: Path, monitor: str, deadline: float | None) -> None:

@@ -1,4 +1,4 @@
-"""`napari-hmkd-train`: check-data, teacher, student, evaluate, compare, experiment, staining, features, mkd, mkd-predict, mkd-cohort, mkd-evidence, mkd-her2st, convert."""
+"""`napari-hmkd-train`: train, score and compare graders (HM-KD) and biomarker networks (MKD)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Resume = Annotated[
 ]
 
 
-TRAIN_EXTRA = ("lightning", "torchmetrics", "sklearn", "matplotlib", "filelock", "pandas")
+TRAIN_EXTRA = ("lightning", "torchmetrics", "sklearn", "matplotlib", "pandas")
 
 
 class Role(StrEnum):
@@ -196,14 +196,11 @@ def compare(
     as folds; groups are compared with the first one.
     """
     from napari_hmkd.training.scores import compare as side_by_side
-    from napari_hmkd.training.scores.pooled import compare_groups
+    from napari_hmkd.training.scores.pooled import compare_groups, read_groups
     from napari_hmkd.training.scores.tables import print_comparison, print_groups
 
     if all("=" in run and not Path(run).exists() for run in runs):
-        groups: dict[str, list[Path]] = {}
-        for name, _, held in (run.partition("=") for run in runs):
-            groups.setdefault(name, []).extend(Path(folder) for folder in held.split(","))
-        print_groups(compare_groups(groups))
+        print_groups(compare_groups(read_groups(runs)))
     else:
         print_comparison(side_by_side.compare([Path(run) for run in runs]))
 
@@ -265,8 +262,8 @@ def features(
 ) -> None:
     """Turn each slide's tissue into a bag of features, in the HDF5 layout of CLAM and TRIDENT.
 
-    A call that was cut short goes on where it was. Exit code 0: all bags are there. 3: some tiles could not be
-    read and are missing. 2: a slide has no bag; the others have theirs.
+    A call that was cut short goes on where it was. Exit code 0: all bags are there. 3: some tiles
+    could not be read and are missing. 2: a slide has no bag; the others have theirs.
     """
     raise typer.Exit(make_bags(slides, out, encoder, reading))
 

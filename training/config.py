@@ -18,6 +18,7 @@ MOST_EPOCHS = 1e6
 MOST_SHARE = 0.5
 ROUNDED = f"At most {MOST_SHARE:g}; rounded to 1/2, 1/3, 1/4, ... of the tiles it is drawn from."
 SMALLEST_RATE, LARGEST_WEIGHT = 1e-9, 1e9
+WITHOUT_GRADES = "--cross-entropy 0 and a --method that is neither none nor decoupled"
 
 
 class Labels(StrEnum):
@@ -73,8 +74,9 @@ def require(name: str, value: float | None, low: float, high: float = math.inf) 
         Naming the option.
     """
     if value is not None and not low <= value <= high:
-        wanted = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
-        raise DataError(f"--{name.replace('_', '-')} must be {wanted}, got {value:g}")
+        # Whole numbers are not rounded, as seeds have ten digits.
+        wanted = f"at least {low:.15g}" if high == math.inf else f"{low:.15g} to {high:.15g}"
+        raise DataError(f"--{name.replace('_', '-')} must be {wanted}, got {value:.15g}")
 
 
 def about(text: str, name: str | None = None) -> dict[str, Any]:

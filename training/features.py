@@ -87,10 +87,11 @@ def make_bags(
     Raises
     ------
     HmkdError
-        If encoder, device, a setting or the folder cannot be used, before a slide is opened.
+        If encoder, device, a setting or the folder, which is made, cannot be used; before a slide is opened.
     """
     from napari_hmkd.biomarkers.encoders import find_encoder
     from napari_hmkd.biomarkers.jobs import BagJob, GradeSettings, bag_files, bag_to_file
+    from napari_hmkd.device import choose_device, choose_precision
 
     try:
         settings = GradeSettings(
@@ -102,6 +103,7 @@ def make_bags(
         )
     except ValueError as error:
         raise DataError(str(error)) from error
+    choose_precision(choose_device(reading.device), reading.precision)
     found = find_encoder(encoder.encoder, encoder.weights, encoder.tile_px, encoder.tile_mpp)
     say(f"{found.name}: {found.feature_dim} features of {found.patch_px} px at {found.mpp:g} um/px")
     jobs = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
+from napari_hmkd.wording import counted
+
 STAINS = ("H&E", "IHC")
 PictureDigests = tuple[bytes | None, bytes | None]
 """Of the decoded pixels of a tile's H&E and IHC; None where there is no file, or none that is read."""
@@ -27,7 +29,7 @@ def shared_patients(
 
 
 def _listed(indices: Sequence[int], names: Sequence[str] | None) -> str:
-    count = f"{len(indices)} tiles"
+    count = counted(len(indices), "tile")
     return count if names is None else f"{count}: {', '.join(names[i] for i in indices)}"
 
 

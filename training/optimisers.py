@@ -18,7 +18,8 @@ def optimiser_and_schedule(
 ) -> tuple[optim.Optimizer, LambdaLR]:
     """The optimiser of all that is trained, and a schedule to be stepped after each of `steps`.
 
-    Parameters that require no gradient, a frozen teacher's, are left out. SGD decays every weight, as the published program does; AdamW spares norms and biases.
+    Parameters that require no gradient, a frozen teacher's, are left out. SGD decays every weight, as
+    the published program does; AdamW spares norms and biases.
     """
     chosen = settings.resolved()
     rate, decay = chosen.learning_rate or 0.0, chosen.weight_decay or 0.0

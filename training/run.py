@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from napari_hmkd.training.splits import (
     DIGEST_COLUMNS,
     SPLIT_FILE,
     TEACHER_SPLIT_FILE,
+    TILE_COLUMNS,
     Split,
 )
 from napari_hmkd.training.tiles import Tile
@@ -28,9 +30,10 @@ from napari_hmkd.training.tiles import Tile
 PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
 SETTINGS_FILE = "settings.json"
 SPLIT_FILES = (SPLIT_FILE, TEACHER_SPLIT_FILE)
+SHOWN_CHANGES = 3
 # Where a run computes, what it keeps in memory and how its result is called change no number that
 # is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: the names
-# and sizes of the data's files are compared, and the teacher's content.
+# and sizes of the data's files are compared, what it says of each tile, and the teacher's content.
 FREE = frozenset({
     ("compute", "device"),
     ("data", "cache"),
@@ -79,6 +82,8 @@ class RecordedFolder:
         if self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir())):
             return
         advice = "name a new folder with --out"
+        if not self.path.is_dir():
+            raise OutputError(f"{self.path} is a file, and a run needs a folder: {advice}")
         if (self.path / SETTINGS_FILE).is_file():
             advice += ", or go on with the run in it with --resume"
         raise OutputError(f"{self.path} exists and is not empty: {advice}")
@@ -151,13 +156,16 @@ class RunFolder(RecordedFolder):
         """
         self.require_same_settings(settings)
         try:
-            parts = [(row["tile"], row["split"]) for row in self._split()]
+            kept = [tuple(row[name] or "" for name in TILE_COLUMNS) for row in self._split()]
         except KeyError as error:
             raise self._unreadable(error) from error
-        if parts != [(tiles[i].name, part) for part, held in split.parts().items() for i in held]:
+        if changes := list(_changes(kept, [cells for _, cells in split.cells(tiles)])):
+            shown = "; ".join(changes[:SHOWN_CHANGES])
+            more = len(changes) - SHOWN_CHANGES
             raise DataError(
-                f"the data is no longer divided as {self.path / SPLIT_FILE} says: give the data of "
-                "the start, or name a new folder with --out"
+                f"the data is no longer as {self.path / SPLIT_FILE} says ({shown}"
+                f"{f'; and {more} more' if more > 0 else ''}): give the data of the start, or name a "
+                "new folder with --out"
             )
 
     def digests(self, tiles: Sequence[Tile]) -> list[PictureDigests]:
@@ -226,6 +234,19 @@ def _differences(
             if (group, name) not in free and pair[0] != pair[1]:
                 called = f"{group}.{name}".rstrip(".")
                 yield f"{called} {pair[0]}, now {pair[1]}"
+
+
+def _changes(kept: Sequence[tuple[str, ...]], found: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """What differs between two lists of tiles, each with the cells of `TILE_COLUMNS`, by tile."""
+    nothing = ("",) * len(TILE_COLUMNS)
+    for before, now in zip_longest(sorted(kept), sorted(found), fillvalue=nothing):
+        differing = [
+            f"{name} {old or 'none'}, now {new or 'none'}"
+            for name, old, new in zip(TILE_COLUMNS, before, now, strict=True)
+            if old != new
+        ]
+        if differing:
+            yield f"{before[0] or now[0]}: {', '.join(differing)}"
 
 
 def file_digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ Indices = NDArray[np.intp]
 SPLIT_FILE = "split.csv"
 TEACHER_SPLIT_FILE = "teacher_split.csv"
 """The split of the run that a student's teacher comes from, beside the student's own."""
+TILE_COLUMNS = ("tile", "patient", "grade", "split")
 DIGEST_COLUMNS = ("he_digest", "ihc_digest")
 HELD_OUT = ("validation", "calibration", "test")
 LEAST_GRADES = {"test": 0, "validation": 2, "calibration": 1}
@@ -68,13 +69,18 @@ class Split:
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(("tile", "patient", "grade", "split", *DIGEST_COLUMNS))
-        for part, indices in self.parts().items():
-            for i in indices:
-                tile, pictures = tiles[i], [found.hex() if found else None for found in digests[i]]
-                # csv writes None as an empty cell.
-                writer.writerow((tile.name, tile.patient, tile.grade, part, *pictures))
+        writer.writerow((*TILE_COLUMNS, *DIGEST_COLUMNS))
+        for i, cells in self.cells(tiles):
+            writer.writerow((*cells, *(found.hex() if found else "" for found in digests[i])))
         write_whole(path, text.getvalue().encode())
+
+    def cells(self, tiles: Sequence[Tile]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Index of each tile, part by part, and what the file's `TILE_COLUMNS` say of it."""
+        for part, indices in self.parts().items():
+            for i in indices.tolist():
+                tile = tiles[i]
+                grade = "" if tile.grade is None else str(tile.grade)
+                yield i, (tile.name, tile.patient or "", grade, part)
 
 
 def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard, TeacherOutput
 from napari_hmkd.model.attention_rows import Kept
-from napari_hmkd.training.config import OptimiserSettings
+from napari_hmkd.training.config import WITHOUT_GRADES, OptimiserSettings
 from napari_hmkd.training.data import Batch
 from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.methods import losses
@@ -75,8 +75,7 @@ class GradingTask(lightning.LightningModule, ABC):
             if source.tiles[index].grade is None:
                 raise DataError(
                     f"{source.names(index)[0]} has no grade, which loss or validation compares with: "
-                    "train a student from a teacher alone with --cross-entropy 0 and a --method that "
-                    "is neither none nor decoupled, or use labelled tiles"
+                    f"train a student from a teacher alone with {WITHOUT_GRADES}, or use labelled tiles"
                 )
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:

@@ -241,7 +241,7 @@ def test_features_that_cannot_be_kept_end_nothing(
     assert str(impossible_folder) not in extraction.warnings[-1], "results carry no folder"
 
 
-def test_a_damaged_store_of_features_ends_nothing(
+def test_damaged_features_are_computed_again(
     slide: Slide, encoder: Encoder, tmp_path: Path
 ) -> None:
     first = finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path))
@@ -249,8 +249,10 @@ def test_a_damaged_store_of_features_ends_nothing(
     with closing(sqlite3.connect(first.store.path)) as database, database:
         database.execute("UPDATE tiles SET features = substr(features, 1, 6)")
     again = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
-    assert (again.resumed_tiles, again.store) == (0, None)
+    assert again.resumed_tiles == 0
     np.testing.assert_array_equal(finished(again).bag().features, first.bag().features)
+    kept = start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path)
+    assert kept.resumed_tiles == len(first.bag().features)
 
 
 def test_a_tile_that_is_read_the_second_time_is_no_longer_failed(

@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 pytest.importorskip("lightning", reason="needs the extra `train`")
 pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 
+from napari_hmkd.errors import ModelError
 from napari_hmkd.model import ModelCard, build_teacher
 from napari_hmkd.model.card import IMAGENET_MEAN, IMAGENET_STD
 from napari_hmkd.training.building import make_task
 from napari_hmkd.training.config import (
     DistillationSettings,
+    ExportSettings,
     Method,
     StudentSettings,
     TrainSettings,
@@ -85,3 +87,11 @@ def test_teacher_and_student_are_each_fed_by_their_own_card(tmp_path: Path) -> N
         for grade in (lambda: task.logits(batch), lambda: grader.logits(batch.he, batch.ihc)):
             grade()
             torch.testing.assert_close(fed.pop("student"), 2 * scaled - 1)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("width", [0.0, -1.0, 8.5, float("nan")])
+def test_an_impossible_width_is_refused_by_its_option(role: str, width: float) -> None:
+    settings = TrainSettings(export=ExportSettings(width=width))
+    with pytest.raises(ModelError, match=f"^--width must be above 0 and at most 8, got {width:g}$"):
+        make_task(SOURCE, "run", settings, role, None)

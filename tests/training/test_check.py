@@ -19,6 +19,7 @@ from napari_hmkd.training.config import CohortSettings, DataSettings
 from napari_hmkd.training.separation import picture_digests, refuse_leaks
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.splits import Split
+from napari_hmkd.training.tiles import GRADE_NAMES
 
 HEADER = "he,ihc,grade,patient,split"
 
@@ -42,7 +43,7 @@ def study(tmp_path: Path) -> Callable[..., Path]:
 
     def write(*lines: str) -> Path:
         folder = tmp_path / "Prüfung süd 2"
-        for number in range(8):
+        for number in range(9):
             for shift, stain in enumerate(("he", "ihc")):
                 tones = np.random.default_rng(10 * number + shift).integers(0, 256, (8, 8, 3))
                 path = folder / f"{stain}/{number}.png"
@@ -222,7 +223,7 @@ def test_a_patient_on_both_sides_is_a_leak(study, parts: tuple[str, str], leaks:
     lines = [line(number, patient="Ä 1", part=part) for number, part in enumerate(parts)]
     manifest = study(*lines, line(2, patient="B", part="train"), line(3), line(4, part="test"))
     sides = [
-        f"{part} (1 tiles: {manifest.parent / f'he/{n}.png'} ({manifest} line {n + 2}))"
+        f"{part} (1 tile: {manifest.parent / f'he/{n}.png'} ({manifest} line {n + 2}))"
         for n, part in enumerate(leaks)
     ]
     assert look(manifest).leaks == ([f"patient Ä 1 is in {' and '.join(sides)}"] if leaks else [])
@@ -242,6 +243,37 @@ def test_data_in_order_that_is_no_training_set_is_said(
     assert told in verdict
 
 
+PARTS = ("train",) * 5 + ("validation",) * 2 + ("calibration", "test")
+
+
+@pytest.mark.parametrize(
+    ("blank", "possible"),
+    [
+        ((), "the data can be trained on"),
+        ((7, 8), "the data can be trained on"),
+        (
+            (0, 5),
+            "only a student can be trained on it, from a teacher alone: --cross-entropy 0 and a "
+            "--method that is neither none nor decoupled; 1 of 5 train tiles with the default split "
+            "have no grade, e.g. he/0.png",
+        ),
+        (
+            (5,),
+            "only a student can be trained on it, from a teacher; 1 of 2 validation tiles with the "
+            "default split have no grade, e.g. he/5.png",
+        ),
+    ],
+    ids=["none", "calibration and test", "training", "validation"],
+)
+def test_the_verdict_says_which_training_missing_grades_leave(
+    study, blank: tuple[int, ...], possible: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grades = ["" if n in blank else GRADE_NAMES[n % 4] for n in range(len(PARTS))]
+    lines = [line(n, grades[n], f"P{n}", part) for n, part in enumerate(PARTS)]
+    assert run(study(*lines)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"exit code 0: {possible}"
+
+
 def test_a_manifest_without_a_pixel_size_is_told_so(study) -> None:
     manifest = study(line(0))
     assert "training needs --mpp" in str(look(manifest))
@@ -254,6 +286,11 @@ def test_the_procedural_cohort_is_counted() -> None:
     assert report.sizes == {(256, 256): 2 * len(report.tiles)}
     assert (report.leaks, report.problems) == ([], [])
     assert rows_of(str(report))["all"][-1] == "3"
+
+
+def test_a_procedural_cohort_too_small_to_be_divided_is_told_so() -> None:
+    report = look("procedural", patients=1, tiles_per_patient=4, tile_px=256)
+    assert "not enough to train on" in str(report).splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["not here", "."])

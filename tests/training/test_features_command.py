@@ -143,15 +143,31 @@ def test_folders_without_slides_and_names_given_twice_are_told(
     assert "would both be" in capsys.readouterr().err
 
 
-def test_where_nothing_can_be_written_no_bag_is_left(
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_slide_is_opened(
     slides: Path,
     student_file: Path,
     impossible_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
     assert features(slides / "a.tif", "--encoder", student_file, "--out", impossible_folder) == 2
     told = capsys.readouterr().err
-    assert "asked to write" in told or "null byte" in told  # the latter is typer's own
+    assert "asked to write bags to" in told or "null byte" in told  # the latter is typer's own
+
+
+def test_a_file_is_no_folder_for_bags(
+    slides: Path,
+    student_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "out").write_text("a user's")
+    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
+    assert features(slides, "--encoder", student_file, "--out", tmp_path / "out") == 2
+    assert "asked to write bags to" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "a user's"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")

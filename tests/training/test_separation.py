@@ -36,7 +36,7 @@ def test_training_refuses_a_picture_on_both_sides(random_source, capsys) -> None
 
 def test_training_refuses_a_patient_on_both_sides(random_source) -> None:
     digests = picture_digests(random_source)
-    with pytest.raises(DataError, match=r"patient 0 is in train \(2 tiles\) and test \(1 tiles\)"):
+    with pytest.raises(DataError, match=r"patient 0 is in train \(2 tiles\) and test \(1 tile\)"):
         refuse_leaks(random_source, split_of([0, 1], [2, 3]), digests, accept=False)
     refuse_leaks(random_source, split_of([0, 1, 2], [3, 4, 5]), digests, accept=False)
 

@@ -85,7 +85,8 @@ def test_the_help_says_what_could_be_taken_otherwise(option: str, said: str) -> 
         (OptimiserSettings, {"learning_rate": math.nan}, "--learning-rate must be"),
         (EngineSettings, {"gradient_clip": -1.0}, "--gradient-clip must be at least 0, got -1"),
         (EngineSettings, {"patience": -1}, "--patience must be at least 0"),
-        (EngineSettings, {"seed": -1}, "--seed must be 0 to"),
+        (EngineSettings, {"seed": -1}, "--seed must be 0 to 4294967295, got -1"),
+        (SplitSettings, {"split_seed": 10**10}, "0 to 4294967295, got 10000000000"),
     ],
 )
 def test_settings_out_of_range_are_refused(group, values, message) -> None:

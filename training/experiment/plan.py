@@ -25,7 +25,8 @@ RIVALS = (
 DEFAULT = ""
 RATE = "rate_factor"
 # Besides its defaults, each approach of the main comparison has as many tries as the others; the
-# best of them stands for the approach. Those of HM-KD ask what could hold it back: the rate, the scale of its largest term, the published sum.
+# best of them stands for the approach. Those of HM-KD ask what could hold it back: the rate, the
+# scale of its largest term, the published sum.
 VARIANTS: dict[Method, dict[str, dict[str, Any]]] = {
     Method.NONE: {"rate-half": {RATE: 0.5}, "rate-double": {RATE: 2.0}, "rate-triple": {RATE: 3.0}},
     Method.HINTON: {
@@ -39,17 +40,15 @@ VARIANTS: dict[Method, dict[str, dict[str, Any]]] = {
         "cosine-sum": {"cosine_reduction": Reduction.SUM},
     },
 }
-# Seeds of procedural patients that were looked at before: the demo weights' (1, 2), and those on
-# which this experiment was prepared (3, 21). No cohort below may use one of them.
-SPENT_COHORT_SEEDS = (1, 2, 3, 21)
 
 
 @dataclass(frozen=True)
 class Size:
     """Numbers of one size of the experiment.
 
-    Training and test patients come from cohorts of different seeds, so none is shared; of the
-    training cohort, shares of patients are held out for validation and calibration.
+    Training and test patients come from cohorts of different seeds, so none is shared, and none of
+    the seeds was looked at before: 1 and 2 made the demo weights, 3 and 21 prepared this experiment.
+    Of the training cohort, shares of patients are held out for validation and calibration.
     """
 
     train_cohort: CohortSettings

@@ -114,6 +114,8 @@ def _by_target(option: str, given: Sequence[str]) -> dict[str, str]:
         target, _, value = (part.strip() for part in text.partition("="))
         if not (target and value):
             raise DataError(f"--{option} takes TARGET=..., got {text!r}")
+        if target in found:
+            raise DataError(f"--{option} is given twice for {target}: say it once for each target")
         found[target] = value
     return found
 

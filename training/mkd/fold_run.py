@@ -173,7 +173,9 @@ class FoldRun:
                     name: class_auc(probabilities(z, 1.0), truth) for name, z in held.items()
                 },
                 "temperature": temperatures,
-                "remarks": {name: temperature_remarks(t) for name, t in temperatures.items()},
+                "remarks": {
+                    name: temperature_remarks(t, "validation") for name, t in temperatures.items()
+                },
             },
         )
 

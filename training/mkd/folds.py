@@ -70,7 +70,7 @@ def nested_folds(
         if problem is None:
             return drawn
     raise DataError(
-        f"of {len(labels)} cases {problem}, and {ATTEMPTS} other draws are no better: training needs "
+        f"of {len(labels)} cases {problem}, and {ATTEMPTS - 1} other draws are no better: training needs "
         "every class, and the other parts two. Ask for fewer folds, or give more patients of the "
         "rare class"
     )

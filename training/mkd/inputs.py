@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_hmkd.bags.bag import bag_shape, find_bags
 from napari_hmkd.errors import DataError
-from napari_hmkd.genes.names import listed
 from napari_hmkd.genes.reading import read_genes
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.genes.table import GeneTable
-from napari_hmkd.training.files import write_whole
-from napari_hmkd.training.mkd.cases import CASE, EXCLUSIONS_FILE, Case, Exclusion, join_cases
+from napari_hmkd.training.mkd.bag_content import content_digest, copies_of_others
+from napari_hmkd.training.mkd.cases import CASE, Case, Exclusion, join_cases
 from napari_hmkd.training.mkd.config import GeneSettings, MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
+from napari_hmkd.training.mkd.gene_notes import gene_notes
 from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import fit_selection, gene_places
+from napari_hmkd.training.mkd.selection import fit_selection, usable_genes
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
+from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.run import file_digest, text_digest
-
-CASES_FILE = "cases.csv"
 
 
 @dataclass(frozen=True)
@@ -104,38 +100,35 @@ class TargetData:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """All that was read; `identity` says of each part whether it is the same as before."""
+    """All that was read; `identity` says of each part whether it is the same as before.
+
+    `bag_digests` has the files of the bags that take part, each once, and what each holds.
+    """
 
     targets: Sequence[TargetData]
     genes: GeneTable | None
     ranking: Sequence[str] | None
     source: BagSource
+    bag_digests: Mapping[Path, str]
     identity: dict[str, str | None]
 
-    @property
-    def bags(self) -> list[Path]:
-        """Files of the bags that take part, each once."""
-        return _bags_of(self.targets)
-
-    def gene_notes(self, settings: GeneSettings) -> list[str]:
-        """What a reader of the scores has to know of the genes."""
-        if self.genes is None:
-            return []
-        names, out = gene_places(self.genes.genes), settings.excluded
-        order = (
-            "of the largest variance in each fold's training cases"
-            if self.ranking is None
-            else "that a ranking has first, which must not come from the cases tested here"
+    def notes(self, settings: GeneSettings) -> list[str]:
+        """What a reader of the scores has to know of bags and genes."""
+        about_genes = (
+            [] if self.genes is None else gene_notes(self.genes.genes, self.ranking, settings)
         )
-        left = listed([name for name in out if name in names]) if out else "none"
-        notes = [f"Genes: at most {settings.top_genes} {order}; left out: {left}."]
-        if absent := [name for name in out if name not in names]:
-            notes.append(f"To be left out, but not in the table: {listed(absent)}.")
-        if "ERBB2" in names and "ERBB2" not in out:
-            notes.append(
-                "ERBB2 is among the genes that could be chosen: HER2 status can be read off it."
-            )
-        return notes
+        return [*self.leaks, *about_genes]
+
+    @property
+    def leaks(self) -> list[str]:
+        """A sentence about copies of bags under several patients, if there are any."""
+        return copies_of_others(
+            [case for data in self.targets for case in data.cases], self.bag_digests
+        )
+
+    def digests_of(self, case: Case) -> str:
+        """What the bags of a case hold, as `cases.csv` says it."""
+        return ";".join(self.bag_digests[path] for path in case.bags)
 
     def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
         """The genes of a fold, chosen and scaled on its training cases."""
@@ -164,15 +157,16 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
         if unknown := sorted(given.keys() - set(request.targets)):
             raise DataError(f"--{option} names {unknown[0]}, which is no --target of this run")
     bags = find_bags(request.bags)
-    genes = None if request.gene_table is None else read_genes(request.gene_table)
-    path = settings.genes.ranking
+    genes, ranking = _genes(request, settings)
     targets = [_target(name, request, bags, genes, settings) for name in request.targets]
-    source = bag_source(_bags_of(targets))
+    files = sorted({file for data in targets for case in data.cases for file in case.bags})
+    source, path = bag_source(files), settings.genes.ranking
     return Inputs(
         targets=targets,
         genes=genes,
-        ranking=None if path is None else read_ranking(path),
+        ranking=ranking,
         source=source,
+        bag_digests=dict(zip(files, side_by_side(content_digest, files), strict=True)),
         identity={
             "bags": text_digest("\n".join(f"{n} {p.stat().st_size}" for n, p in bags.items())),
             "encoder": f"{source.encoder} {source.encoder_sha256} {source.patch_px} {source.mpp}",
@@ -183,8 +177,28 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     )
 
 
-def _bags_of(targets: Sequence[TargetData]) -> list[Path]:
-    return sorted({file for data in targets for case in data.cases for file in case.bags})
+def _genes(
+    request: Request, settings: MkdRunSettings
+) -> tuple[GeneTable | None, Sequence[str] | None]:
+    """The table and the ranking, of which each fold can choose genes."""
+    if request.gene_table is None:
+        _refuse_unread(settings)
+        return None, None
+    table, path = read_genes(request.gene_table), settings.genes.ranking
+    ranking = None if path is None else read_ranking(path)
+    usable_genes(table.genes, ranking, settings.genes.excluded)  # else a fold would tell it
+    return table, ranking
+
+
+def _refuse_unread(settings: MkdRunSettings) -> None:
+    """A study of a setting that does nothing would report a number for it."""
+    for group in (settings.genes, settings.mkd):
+        for item in fields(group):
+            if getattr(group, item.name) != item.default:
+                raise DataError(
+                    f"without --genes nothing reads --{item.name.replace('_', '-')}: leave it out, or name "
+                    "the table of genes"
+                )
 
 
 def _target(
@@ -217,31 +231,3 @@ def _definition(labels: LabelTable) -> str:
         f"{labels.target} as the label table of the training cases has it "
         f"({' or '.join(labels.classes)}{order})"
     )
-
-
-def write_cases(run: Path, inputs: Inputs) -> None:
-    """Write `cases.csv`, which says where each case is tested, and `exclusions.csv`.
-
-    Raises
-    ------
-    OutputError
-        If they cannot be written.
-    """
-    cases, exclusions = [], []
-    for data in inputs.targets:
-        tested = {int(case): k for k, fold in enumerate(data.folds) for case in fold.test}
-        for number, case in enumerate(data.cases):
-            bags = ";".join(path.name for path in case.bags)
-            shown = data.labels.classes[case.label]
-            cases.append((data.name, case.name, case.patient, shown, tested[number], bags))
-        exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
-    _write(run / CASES_FILE, ("target", "case", "patient", "class", "test_fold", "bags"), cases)
-    _write(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())

@@ -58,7 +58,7 @@ def predict_bags(
     genes : Path, optional
         Table of genes; it may lack bags.
     out : Path
-        CSV file that is not there yet.
+        CSV file that is not there yet; its folder is made.
     device : str
         As for training.
     case_table : Path, optional
@@ -67,7 +67,7 @@ def predict_bags(
     Raises
     ------
     HmkdError
-        If the run is not finished, or bags, genes or cases do not fit it.
+        If the run is not finished, bags, genes or cases do not fit it, or `out` cannot be there.
     """
     if out.exists():
         raise OutputError(f"{out} exists: name a new file with --out")
@@ -76,6 +76,12 @@ def predict_bags(
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)
     for path in (path for case in cases for path in case.bags):
         require_bag(path.name, bag_shape(path)[1], read_attributes(path), model.card)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before the cases are judged
+    except OSError as error:
+        raise OutputError(
+            f"asked to write {out}, but its folder cannot be made: {error}; name another file with --out"
+        ) from error
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]
     rows: list[tuple[str, ...]] = []

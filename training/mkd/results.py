@@ -5,34 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_hmkd.training.mkd.approaches import REFERENCE, titles
+from napari_hmkd.training.mkd.approaches import MKD, REFERENCE, titles
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.plan import TargetRuns
 from napari_hmkd.training.mkd.scoring import INTERVALS, FoldAnswers, score_rows
 
+DIFFERENCE_NOTE = f"AUC less reference: less that of {REFERENCE!r}, over the same cases"
+TWO_CLASSES_NOTE = "F1 and average precision are of the class {1}, the second of {0} and {1}; AUC is the same of both"
 ORDERED_NOTE = (
-    "Classes in an order: AUC and average precision are means of each class against the rest, F1 is the mean "
-    "of all classes, kappa has quadratic weights, and MAE is the mean number of classes from the likeliest to "
+    "Classes in an order: AUC and average precision are means of each class against the rest, in a fold whose "
+    "test cases lack a class the means of the others; F1 is the mean of all classes, and undefined where a "
+    "fold lacks one; kappa has quadratic weights, and MAE is the mean number of classes from the likeliest to "
     "the right one. Training does not know the order: its loss is plain cross entropy"
 )
-NOTES = (
+FIRST_NOTES = (
     "Means over the folds of the scores of each fold's test cases; calibration errors (ECE) of all "
     "test cases together.",
     f"{INTERVALS}.",
-    "The epoch of each approach is the best on validation; MKD's is that of P, for M and G too. The "
-    "temperature is fitted on the same validation cases; test cases decide nothing.",
-    "Research use only: a status read off features of tissue is no test result, and no HER2 grade.",
+)
+LAST_NOTE = (
+    "Research use only: a status read off features of tissue is no test result, and no HER2 grade."
 )
 
 
-def results(targets: Sequence[TargetRuns], gene_notes: Sequence[str]) -> dict[str, Any]:
+def results(targets: Sequence[TargetRuns], input_notes: Sequence[str]) -> dict[str, Any]:
     """Scores as `write_table` takes them.
 
     Parameters
     ----------
     targets : sequence of TargetRuns
-    gene_notes : sequence of str
-        What `Inputs.gene_notes` says.
+    input_notes : sequence of str
+        What `Inputs.notes` says.
 
     Raises
     ------
@@ -40,10 +43,23 @@ def results(targets: Sequence[TargetRuns], gene_notes: Sequence[str]) -> dict[st
         If what a piece has written cannot be read.
     """
     scores = {runs.data.name: _of_target(runs) for runs in targets}
-    return {"targets": scores, "notes": [*gene_notes, *NOTES]}
+    with_mkd = any(piece.approach == MKD for piece in targets[0].folds[0])
+    return {
+        "targets": scores,
+        "notes": [*input_notes, *FIRST_NOTES, _choice_note(with_mkd=with_mkd), LAST_NOTE],
+    }
+
+
+def _choice_note(*, with_mkd: bool) -> str:
+    of_mkd = "; MKD's is that of P, for M and G too" if with_mkd else ""
+    return (
+        f"The epoch of each approach is the best on validation{of_mkd}. The temperature is fitted on the "
+        "same validation cases; test cases decide nothing."
+    )
 
 
 def _of_target(runs: TargetRuns) -> dict[str, Any]:
+    labels = runs.data.labels
     rows: dict[str, list[FoldAnswers]] = {}
     fits: dict[str, list[dict[str, Any]]] = {}
     pieces: dict[str, list[FoldRun]] = {}
@@ -69,8 +85,8 @@ def _of_target(runs: TargetRuns) -> dict[str, Any]:
         "scores": score_rows(rows, REFERENCE),
         "fits": fits,
         "notes": [
-            f"AUC less reference: less that of {REFERENCE!r}, over the same cases",
-            *([ORDERED_NOTE] if runs.data.labels.ordinal else []),
+            *([DIFFERENCE_NOTE] if rows.keys() - {REFERENCE} else []),
+            ORDERED_NOTE if labels.ordinal else TWO_CLASSES_NOTE.format(*labels.classes),
             *notes,
         ],
     }

@@ -12,16 +12,11 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.training.console import say
 from napari_hmkd.training.engine import resolve_precision
 from napari_hmkd.training.mkd.bag_store import require_finite_bags
+from napari_hmkd.training.mkd.case_files import CASES_FILE, require_same_bags, write_cases
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import export_networks
-from napari_hmkd.training.mkd.inputs import (
-    CASES_FILE,
-    Inputs,
-    Request,
-    read_inputs,
-    write_cases,
-)
+from napari_hmkd.training.mkd.inputs import Inputs, Request, read_inputs
 from napari_hmkd.training.mkd.plan import RunPlan, TargetRuns
 from napari_hmkd.training.mkd.results import results
 from napari_hmkd.training.mkd.table import print_table, write_table
@@ -82,14 +77,19 @@ def train_mkd(
     asked = record(request, settings, inputs)
     if folder.resuming:
         folder.require_same_settings(asked)
+        require_same_bags(out, inputs)
     else:
-        require_finite_bags(inputs.bags)  # else it would be told when a fold reads them first
+        require_finite_bags(
+            list(inputs.bag_digests)
+        )  # else it would be told when a fold reads them first
         folder.begin(asked, lambda: write_cases(out, inputs))
+    for leak in inputs.leaks:
+        say(f"warning: {leak}")
     plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
     for runs in plan.targets:
         if not _train(runs, deadline):
             return None
-    found = results(plan.targets, inputs.gene_notes(settings.genes))
+    found = results(plan.targets, inputs.notes(settings.genes))
     write_table(out, found)
     print_table(found)
     return export_networks(plan.targets, inputs.source, out)

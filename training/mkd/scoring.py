@@ -96,8 +96,8 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
         `per_fold` and `interval_over_folds`, and where there is none `reason`.
     """
     first = next(iter(rows.values()))
-    draws = [PatientBootstrap(fold.patients, seed=k) for k, fold in enumerate(first)]
-    every = PatientBootstrap([name for fold in first for name in fold.patients])
+    draws = [PatientBootstrap(fold.patients, seed=k, items="cases") for k, fold in enumerate(first)]
+    every = PatientBootstrap([name for fold in first for name in fold.patients], items="cases")
     drawn = {title: _drawn(folds, draws) for title, folds in rows.items()}
     found: dict[str, dict[str, Any]] = {}
     for title, scores in drawn.items():

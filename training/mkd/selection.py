@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -54,25 +54,12 @@ def fit_selection(
     """
     if top < 1 or token_genes < 1:
         raise DataError(f"asked for {top} genes in tokens of {token_genes}: ask for 1 or more")
-    places = gene_places(table.genes)
-    if exclude and not any(name in places for name in exclude):
-        raise DataError(
-            f"asked to leave out {listed(exclude)}, none of which the gene table has; its names are like "
-            f"{listed(table.genes[:3])}: spell them as the table does"
-        )
-    out = {place for name in exclude for place in places.get(name, ())}
+    usable = usable_genes(table.genes, ranking, exclude)
     scaler = StandardScaler().fit(table.rows(cases).astype(np.float64))
     if ranking is None:
-        order = np.argsort(-scaler.var_, kind="stable").tolist()
-    else:
-        order = list(dict.fromkeys(p for name in ranking for p in places.get(name, ())))
-    chosen = [place for place in order if place not in out][:top]
-    if not chosen:
-        raise DataError(
-            f"no gene is left of the table's {len(table.genes)}: {len(out)} are left out"
-            + ("" if ranking is None else f", and {len(order)} are in the ranking")
-            + ". Look whether the names are of one kind, e.g. symbols such as ERBB2"
-        )
+        usable = [usable[place] for place in np.argsort(-scaler.var_[usable], kind="stable")]
+    chosen = usable[:top]
+    places = gene_places(table.genes)
     return GeneSelection(
         tuple(table.genes[place] for place in chosen),
         scaler.mean_[chosen],
@@ -81,6 +68,45 @@ def fit_selection(
         tuple(name for name in exclude if name not in places),
         tuple(name for name in ranking or () if name not in places),
     )
+
+
+def usable_genes(
+    genes: Sequence[str], ranking: Sequence[str] | None, exclude: Sequence[str]
+) -> list[int]:
+    """Places of the genes that may be chosen: those of a ranking in its order, else in the table's.
+
+    Parameters
+    ----------
+    genes : sequence of str
+        The table's.
+    ranking, exclude : sequences of str
+        As of `fit_selection`.
+
+    Raises
+    ------
+    DataError
+        If no gene is left, or the table has none of those to leave out.
+    """
+    places = gene_places(genes)
+    if exclude and not any(name in places for name in exclude):
+        raise DataError(
+            f"asked to leave out {listed(exclude)}, none of which the gene table has; its names are like "
+            f"{listed(genes[:3])}: spell them as the table does"
+        )
+    out = {place for name in exclude for place in places.get(name, ())}
+    order = range(len(genes)) if ranking is None else _ranked(ranking, places)
+    usable = [place for place in order if place not in out]
+    if not usable:
+        raise DataError(
+            f"no gene is left of the table's {len(genes)}: {len(out)} are left out"
+            + ("" if ranking is None else f", and {len(order)} are in the ranking")
+            + ". Look whether the names are of one kind, e.g. symbols such as ERBB2"
+        )
+    return usable
+
+
+def _ranked(ranking: Sequence[str], places: Mapping[str, Sequence[int]]) -> list[int]:
+    return list(dict.fromkeys(place for name in ranking for place in places.get(name, ())))
 
 
 def gene_places(genes: Sequence[str]) -> dict[str, list[int]]:

@@ -25,10 +25,20 @@ class PatientBootstrap(ClusterBootstrap):
         The patient of each tile.
     draws, seed : int
         As of `ClusterBootstrap`.
+    items : str
+        What messages call the tiles, in the plural.
     """
 
-    def __init__(self, groups: Sequence[Hashable], draws: int = DRAWS, seed: int = 0) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Hashable],
+        draws: int = DRAWS,
+        seed: int = 0,
+        *,
+        items: str = "tiles",
+    ) -> None:
         super().__init__(groups, "patient", draws, seed)
+        self._items = items
 
     def mean(self, values: NDArray[Any], chosen: NDArray[np.bool_] | None = None) -> Floats:
         """(1 + draws,): means of (n,) over the chosen tiles of each draw; NaN where none is."""
@@ -43,8 +53,15 @@ class PatientBootstrap(ClusterBootstrap):
             [score(self.weights[start : start + size, self.cluster]) for start in starts]
         )
 
-    def score(self, values: Floats, undefined: str = "undefined for these tiles") -> dict[str, Any]:
+    def score(self, values: Floats, undefined: str = "") -> dict[str, Any]:
         """`ClusterBootstrap.estimate`, rounded and ready for JSON.
+
+        Parameters
+        ----------
+        values : (1 + draws,)
+            Of the sample, then of the draws; NaN where undefined.
+        undefined : str
+            Why the sample's is undefined, should it be; empty where that is not known.
 
         Returns
         -------
@@ -52,7 +69,7 @@ class PatientBootstrap(ClusterBootstrap):
             `value` and `interval_95`, None where there is none; `undefined_draws` where the score is
             undefined in some; and `reason` where value or interval is missing.
         """
-        found = self.estimate(values, undefined)
+        found = self.estimate(values, undefined or f"undefined for these {self._items}")
         value = None if found.value is None else round(found.value, DECIMALS)
         interval, reason = None, found.reason
         if found.interval_95 is not None:

@@ -11,6 +11,7 @@ from scipy.special import log_softmax, softmax
 
 from napari_hmkd.training.scores.conformal import conformal_threshold, fewest_tiles
 from napari_hmkd.training.tiles import GRADE_NAMES, GRADES
+from napari_hmkd.wording import counted
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 _NEAR_BOUND = 1.001
@@ -65,7 +66,7 @@ def calibrate(
     of_grade = [calibrated[grades == grade, grade] for grade in range(GRADES)]
     thresholds = tuple(conformal_threshold(found, level) for found in of_grade)
     few = [
-        f"grade {name} has {len(found)} calibration tiles, and level {level:g} needs "
+        f"grade {name} has {counted(len(found), 'calibration tile')}, and level {level:g} needs "
         f"{fewest_tiles(level)}: it belongs to every prediction set"
         for name, found in zip(GRADE_NAMES, of_grade, strict=True)
         if len(found) < fewest_tiles(level)
@@ -112,13 +113,21 @@ def fit_temperature(logits: NDArray[np.floating], grades: NDArray[np.integer]) -
     return float(np.exp(min((*bounds, found.x), key=cross_entropy)))
 
 
-def temperature_remarks(temperature: float) -> tuple[str, ...]:
-    """A sentence where the temperature lies at the end of its range, so that it fits nothing."""
+def temperature_remarks(temperature: float, part: str = "calibration") -> tuple[str, ...]:
+    """A sentence where the temperature lies at the end of its range, so that it fits nothing.
+
+    Parameters
+    ----------
+    temperature : float
+        As `fit_temperature` gives it.
+    part : str
+        The part of the data that it was fitted to.
+    """
     low, high = TEMPERATURE_RANGE
     if temperature <= low * _NEAR_BOUND:
         why = "the network's scores lie too close together for its errors to be so few"
         return (f"the temperature is at its lower bound {low:g}: {why}",)
     if temperature * _NEAR_BOUND >= high:
-        why = "on the calibration part the network does no better than chance"
+        why = f"on the {part} part the network does no better than chance"
         return (f"the temperature is at its upper bound {high:g}: {why}",)
     return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,31 @@ from napari_hmkd.training.tiles import Tile
 
 Graded = dict[str, tuple[Tile, int]]
 """Tile and grade given, by the tile's name."""
+
+
+def read_groups(named: Sequence[str]) -> dict[str, list[Path]]:
+    """Groups of runs from words such as `hmkd=runs/h0,runs/h1`.
+
+    Raises
+    ------
+    DataError
+        If a group has no name, shares it with another, or names no folder between two commas.
+    """
+    groups: dict[str, list[Path]] = {}
+    for word in named:
+        name, _, runs = word.partition("=")
+        folders = runs.split(",")
+        if not name:
+            raise DataError(f"{word} has no name before =: write NAME=RUN,RUN,...")
+        if not all(folders):
+            raise DataError(f"{word} names no run, or has a comma too many: write NAME=RUN,RUN,...")
+        if name in groups:
+            raise DataError(
+                f"two groups are called {name}: put their runs into one, {name}=RUN,RUN,..., or "
+                "give them two names"
+            )
+        groups[name] = [Path(folder) for folder in folders]
+    return groups
 
 
 def compare_groups(groups: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
@@ -41,8 +67,8 @@ def compare_groups(groups: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If predictions cannot be read, runs of a group overlap in part, folds have unequal numbers of
-        seeds, or groups differ in tiles, labels or patients.
+        If predictions cannot be read, a group has a run twice, runs of a group overlap in part, folds
+        have unequal numbers of seeds, or groups differ in tiles, labels or patients.
     """
     seeds = {name: _seeds(name, runs) for name, runs in groups.items()}
     first, *others = (
@@ -85,6 +111,11 @@ def _spread(groups: Iterable[Sequence[Graded]]) -> str:
 def _seeds(name: str, runs: Sequence[Path]) -> list[Graded]:
     """The answers of a group, one for each seed, over the tiles of all its folds in one order."""
     folds: dict[frozenset[str], list[Graded]] = {}
+    counted = Counter(run.resolve() for run in runs)
+    if twice := [str(run) for run, count in counted.items() if count > 1]:
+        raise DataError(
+            f"the group {name} has {twice[0]} more than once, and a run is one seed: name it once"
+        )
     for run in runs:
         found = _graded(run)
         folds.setdefault(frozenset(found), []).append(found)

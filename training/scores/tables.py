@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
+from napari_hmkd.wording import counted
 
 _PAIRED = {"kappa": "quadratic weighted kappa", "accuracy": "accuracy"}
 _NARROWEST = 80
@@ -78,7 +79,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
 
 def _title(found: Mapping[str, Any]) -> str:
     patients = "unknown" if found["patients"] is None else found["patients"]
-    return f"{found['part']}: {found['tiles']} tiles, patients: {patients}"
+    return f"{found['part']}: {counted(found['tiles'], 'tile')}, patients: {patients}"
 
 
 def _table(found: Mapping[str, Any]) -> Table:
@@ -102,7 +103,7 @@ def _print(
     for table in tables:
         console.print(table)
     unlabelled = found["tiles_without_label"]
-    unscored = f"{unlabelled} tiles without a label were not scored" if unlabelled else ""
+    unscored = f"not scored, without a label: {counted(unlabelled, 'tile')}" if unlabelled else ""
     note = f"{found['part']}: {found['part_note']}"
     for sentence in (note, *more, unscored, found["intervals"], found["notice"]):
         if sentence:

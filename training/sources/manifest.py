@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
@@ -21,6 +21,9 @@ GRADE_TEXTS: dict[str, int | None] = {
     **{name: grade for grade, name in enumerate(GRADE_NAMES)},
     **{f"{grade}{ending}": grade for grade in range(len(GRADE_NAMES)) for ending in ("", ".0")},
 }
+KNOWN_CELLS = {"grade": GRADE_TEXTS.keys(), "split": {"", *PARTS}}
+EXPECTED_CELLS = {"grade": f"{', '.join(GRADE_NAMES)}, 0 to 3", "split": ", ".join(PARTS)}
+SHOWN_CELLS = 3
 Row = tuple[int, dict[str, str]]
 
 
@@ -46,12 +49,17 @@ def scan_manifest(manifest: Path) -> Scan:
         raise DataError(f"{manifest} lists no pairs: it needs one line for each pair")
     pairs = []
     seen: dict[tuple[Path, str], int] = {}
+    unknown: dict[str, list[tuple[int, str]]] = {name: [] for name in KNOWN_CELLS}
     for line, row in rows:
         pair = _pair(manifest, line, row)
-        if found := [*_wrong_cells(row), *_wrong_files(pair, row, line, seen)]:
-            problems += [pair.said(problem) for problem in found]
-        else:
+        wrong = [name for name, known in KNOWN_CELLS.items() if row[name] not in known]
+        for name in wrong:
+            unknown[name].append((line, row[name]))
+        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen)]
+        problems += [pair.said(problem) for problem in found]
+        if not (wrong or found):
             pairs.append(pair)
+    problems += _unknown_cells(manifest, unknown)
     ignored = [name for name in header if name and name not in COLUMNS]
     notes = (f"columns that are not used: {', '.join(ignored)}",) if ignored else ()
     return Scan("manifest", manifest, tuple(pairs), tuple(problems), notes)
@@ -68,12 +76,23 @@ def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
     return Pair(tile, folder / row["he"], folder / row["ihc"], f"{manifest} line {line}")
 
 
-def _wrong_cells(row: dict[str, str]) -> Iterator[str]:
+def _empty_cells(row: dict[str, str]) -> Iterator[str]:
     yield from (f"the cell {name} is empty" for name in PATHS if not row[name])
-    if row["grade"] not in GRADE_TEXTS:
-        yield f"the grade {row['grade']!r} is none of {', '.join(GRADE_NAMES)}, 0 to 3, or empty"
-    if row["split"] not in ("", *PARTS):
-        yield f"the split {row['split']!r} is none of {', '.join(PARTS)}, or empty"
+
+
+def _unknown_cells(
+    manifest: Path, unknown: Mapping[str, Sequence[tuple[int, str]]]
+) -> Iterator[str]:
+    """One sentence for each column with cells that say nothing known: usually they all do."""
+    for name, found in unknown.items():
+        wanted = f"none of {EXPECTED_CELLS[name]}, or empty"
+        if len(found) == 1:
+            ((line, cell),) = found
+            yield f"{manifest} line {line}: the {name} {cell!r} is {wanted}"
+        elif found:
+            shown = ", ".join(f"{cell!r} in line {line}" for line, cell in found[:SHOWN_CELLS])
+            more = ", ..." if len(found) > SHOWN_CELLS else ""
+            yield f"{manifest}: the {name} of {len(found)} lines is {wanted}: {shown}{more}"
 
 
 def _wrong_files(

@@ -13,6 +13,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.sources.images import decode, image_size
 from napari_hmkd.training.tiles import RESEARCH_NOTICE, TILE_MULTIPLE_PX, Tile
+from napari_hmkd.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,14 @@ class PairSource:
     def __init__(self, scan: Scan, mpp: float, labels: str) -> None:
         if scan.problems:
             more = len(scan.problems) - 1
-            others = f" ({more} more problems: list all with check-data)" if more else ""
+            others = f" ({counted(more, 'more problem')}: list all with check-data)" if more else ""
             raise DataError(scan.problems[0] + others)
         self.pairs = scan.pairs
         self.tiles: Sequence[Tile] = tuple(pair.tile for pair in scan.pairs)
         self.mpp = mpp
         self.tile_px = _common_side(scan.pairs)
         self.training_data = (
-            f"{len(scan.pairs)} tile pairs of {scan.origin.name}, {scan.kind}, {mpp:g} um/px, "
+            f"{counted(len(scan.pairs), 'tile pair')} of {scan.origin.name}, {scan.kind}, {mpp:g} um/px, "
             f"labels: {labels}"
         )
         stamps = ";".join(_stamp(path) for pair in scan.pairs for path in pair.files())

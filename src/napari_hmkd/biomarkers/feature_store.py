@@ -33,11 +33,8 @@ class FeatureStore(TileStore):
         """
         rows = self._read_rows()
         tiles = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
-        try:
-            features = np.frombuffer(b"".join(row[2] for row in rows), np.float32)
-            return tiles, features.reshape(len(rows), -1) if rows else features.reshape(0, 0)
-        except ValueError as error:
-            raise self._unusable(error) from error
+        features = np.frombuffer(b"".join(row[2] for row in rows), np.float32)
+        return tiles, features.reshape(len(rows), -1) if rows else features.reshape(0, 0)
 
     def add(self, tiles: np.ndarray, features: np.ndarray) -> None:
         """Keep features, float32 (n, d), of tiles, (n, 2).

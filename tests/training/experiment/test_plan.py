@@ -17,13 +17,15 @@ from napari_hmkd.training.experiment.plan import (
     RATE,
     RIVALS,
     SEEDS,
-    SPENT_COHORT_SEEDS,
     VARIANTS,
     student,
     teachers,
     tries,
 )
 from napari_hmkd.training.experiment.scoring import rows_of
+
+SPENT_COHORT_SEEDS = (1, 2, 3, 21)
+"""Of patients that were looked at before the experiment was planned."""
 
 
 @pytest.mark.parametrize("size", [FULL, QUICK], ids=["full", "quick"])

@@ -89,6 +89,14 @@ def test_one_class_in_a_fold_is_named(
         (["--target", "HER2", "--batch-size", "1"], "--batch-size must be at least 2"),
         (["--target", "HER2", "--classes", "HER2"], "--classes takes TARGET=..."),
         (["--target", "HER2", "--classes", "HER2=,"], "got no class in ','"),
+        (
+            ["--target", "HER2", "--classes", "HER2=0,1", "--classes", "HER2=1,0"],
+            "--classes is given twice for HER2",
+        ),
+        (
+            ["--target", "HER2", "--definition", "HER2=a", "--definition", "HER2=a"],
+            "--definition is given twice for HER2",
+        ),
         (["--target", "HER2", "--definition", "ER=oestrogen"], "--definition names ER"),
         (["--target", "HER2", "--ranking", "missing.txt"], "missing.txt cannot be read"),
         (["--target", "HER2", "--genes", "missing.csv"], "missing.csv cannot be read"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +17,16 @@ import torch
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from tests.training.mkd.conftest import CohortFiles
+from tests.training.mkd.runs import (
+    FOLDS,
+    ONE_EPOCH,
+    ROWS,
+    SETTINGS,
+    WITHOUT_GENES,
+    lines,
+    request,
+    table,
+)
 
 from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.biomarkers.case_genes import open_genes
@@ -27,45 +35,10 @@ from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.model.mkd.files import load_biomarkers, load_multimodal, save_biomarkers
 from napari_hmkd.training.mkd.baselines import BASELINES
-from napari_hmkd.training.mkd.config import (
-    AdamWSettings,
-    CaseComputeSettings,
-    CaseTrainerSettings,
-    FoldSettings,
-    GeneSettings,
-    MkdRunSettings,
-    MkdSettings,
-)
-from napari_hmkd.training.mkd.inputs import Request, read_inputs
+from napari_hmkd.training.mkd.config import AdamWSettings, CaseTrainerSettings
+from napari_hmkd.training.mkd.inputs import read_inputs
 from napari_hmkd.training.mkd.predict import predict_bags
 from napari_hmkd.training.mkd.run import train_mkd
-
-FOLDS = 3
-SETTINGS = MkdRunSettings(
-    # So few steps would be spent on the terms between the networks.
-    mkd=MkdSettings(coral=0.1, orthogonality=0.1, similarity=0.1),
-    genes=GeneSettings(top_genes=12, token_genes=4),
-    folds=FoldSettings(folds=FOLDS),
-    optimiser=AdamWSettings(learning_rate=3e-3),
-    engine=CaseTrainerSettings(epochs=5),
-    compute=CaseComputeSettings(batch_size=8, device="cpu"),
-)
-ONE_EPOCH = replace(SETTINGS, engine=CaseTrainerSettings(epochs=1))
-ROWS = ("MKD, P (pathology alone)", "MKD, M (both)", "MKD, G (genes)", "P alone")
-
-
-def request(files: CohortFiles, **changed: Any) -> Request:
-    return replace(Request(files.bags, files.labels, ("HER2",), files.genes), **changed)
-
-
-def table(run: Path, target: str = "HER2") -> dict[str, Any]:
-    found = json.loads((run / "table.json").read_text(encoding="utf-8"))
-    return found["targets"][target]["scores"]
-
-
-def lines(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +65,13 @@ def test_planted_signal_is_found_and_each_row_has_its_intervals(whole: Path) -> 
     assert [line["network"] for line in lines(whole / "table.csv")] == list(scores)
     text = (whole / "table.md").read_text(encoding="utf-8")
     assert all(f"| {row} |" in text for row in scores)
+
+
+def test_notes_say_what_columns_are_and_whose_the_epoch_is(whole: Path) -> None:
+    told = (whole / "table.md").read_text(encoding="utf-8")
+    assert "less that of 'P alone'" in told
+    assert "MKD's is that of P, for M and G too" in told
+    assert "ERBB2 is among the genes that could be chosen" in told
 
 
 def test_each_case_is_tested_once_by_every_network_and_no_patient_twice(
@@ -125,7 +105,7 @@ def test_training_stops_when_validation_gets_no_better(
     cohort_files: CohortFiles, tmp_path: Path
 ) -> None:
     still = replace(
-        SETTINGS,
+        WITHOUT_GENES,
         optimiser=AdamWSettings(learning_rate=1e-9),
         engine=CaseTrainerSettings(epochs=9, patience=2),
     )
@@ -198,11 +178,34 @@ def test_a_finished_run_trains_no_more_and_takes_baselines_in_addition(
     assert tuple(table(out)) == (*ROWS, *BASELINES)
 
 
-def test_without_genes_tissue_alone_is_learned(cohort_files: CohortFiles, tmp_path: Path) -> None:
+def test_without_genes_tissue_alone_is_learned_and_spoken_of(
+    cohort_files: CohortFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_better = "napari_hmkd.training.mkd.fold_run.temperature_or_one"
+    monkeypatch.setattr(no_better, lambda *_: 20.0)
     out = tmp_path / "ohne Gene"
-    train_mkd(request(cohort_files, gene_table=None), out, ONE_EPOCH)
+    train_mkd(request(cohort_files, gene_table=None), out, WITHOUT_GENES)
     assert table(out).keys() == {"P alone"}
     assert not list(out.rglob("genes.json"))
+    told = (out / "table.md").read_text(encoding="utf-8")
+    assert "MKD" not in told
+    assert "reference" not in told, "there is no such column"
+    assert "on the validation part the network does no better than chance" in told
+    assert "F1 and average precision are of the class 1, the second of 0 and 1" in told
+
+
+def test_copies_of_a_bag_under_two_patients_are_told_at_once_and_in_the_table(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(cohort_files.bags, tmp_path / "bags")
+    for copy in ("case05", "case30"):  # case30 is of the patient of case00
+        shutil.copy(tmp_path / "bags/case00.h5", tmp_path / f"bags/{copy}.h5")
+    asked = request(cohort_files, bags=tmp_path / "bags", gene_table=None)
+    train_mkd(asked, tmp_path / "Lauf", WITHOUT_GENES)
+    copies = "case00.h5 (patient patient0) = case05.h5 (patient patient5)"
+    before, _, _ = capsys.readouterr().err.partition("epoch 1/1")
+    assert copies in before
+    assert copies in (tmp_path / "Lauf/table.md").read_text(encoding="utf-8")
 
 
 def test_ordinal_targets_are_learned_beside_binary_ones(
@@ -216,7 +219,7 @@ def test_ordinal_targets_are_learned_beside_binary_ones(
         classes=classes,
         definitions={"grade": "of nothing"},
     )
-    train_mkd(asked, out, ONE_EPOCH)
+    train_mkd(asked, out, WITHOUT_GENES)
     networks, card = load_biomarkers(out / "biomarkers.safetensors")
     assert not card.takes_genes
     assert networks.keys() == {"HER2", "grade"}
@@ -231,6 +234,9 @@ def test_ordinal_targets_are_learned_beside_binary_ones(
     assert "| MAE, classes |" in ordinal
     assert "Training does not know the order" in ordinal
     assert "MAE" not in binary
+    assert "F1 and average precision are of the class 1" in binary
+    assert "F1 is the mean of all classes" in ordinal
+    assert "of the class" not in ordinal.partition("- Means over")[0]
 
 
 def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
@@ -245,19 +251,11 @@ def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
     ]
     assert len(set(map(tuple, chosen))) > 1
     assert any("ERBB2" in genes for genes in chosen)
-    assert "ERBB2 is among the genes" in inputs.gene_notes(SETTINGS.genes)[-1]
-    assert inputs.gene_notes(settings.genes)[-1].endswith("left out: ERBB2, gene3.")
+    assert inputs.notes(settings.genes)[0].endswith("left out: ERBB2, gene3.")
     for fold in data.folds:
         others = inputs.select_genes(data, fold, settings).genes
         assert {"ERBB2", "gene3"}.isdisjoint(others)
         assert len(others) == SETTINGS.genes.top_genes
-
-
-def test_a_loss_that_runs_away_is_named(cohort_files: CohortFiles, tmp_path: Path) -> None:
-    wild = replace(ONE_EPOCH, optimiser=AdamWSettings(learning_rate=100, weight_decay=100))
-    wild = replace(wild, engine=CaseTrainerSettings(epochs=40, patience=0))
-    with pytest.raises(ModelError, match="answers NaN after epoch"):
-        train_mkd(request(cohort_files), tmp_path / "wild", wild)
 
 
 def test_genes_decide_case_by_case_which_network_predicts(
@@ -280,6 +278,16 @@ def test_genes_decide_case_by_case_which_network_predicts(
     ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
     labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
     assert labels == sorted(labels)
+
+
+def test_predictions_make_their_folder_or_are_refused_before_a_case_is_judged(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_bags(whole, cohort_files.bags, None, tmp_path / "new/er/P.csv", "cpu")
+    assert len(lines(tmp_path / "new/er/P.csv")) == 2 * len(list(cohort_files.bags.iterdir()))
+    monkeypatch.delattr("napari_hmkd.training.mkd.predict.predict")
+    with pytest.raises(OutputError, match="its folder cannot be made"):
+        predict_bags(whole, cohort_files.bags, None, tmp_path / "new/er/P.csv/P.csv", "cpu")
 
 
 @pytest.mark.parametrize("network", ["P", "M"])
@@ -326,12 +334,12 @@ def test_slides_of_a_case_are_judged_together(
             half = replace(bag, features=bag.features[own], coords=bag.coords[own])
             write_bag(tmp_path / "bags" / f"{name}_{part}.h5", half)
     found = {}
-    for name, bags, table in (
+    for name, bags, cases in (
         ("uncut", cohort_files.bags, None),
         ("each", tmp_path / "bags", None),
         ("together", tmp_path / "bags", cohort_files.labels),
     ):
-        predict_bags(whole, bags, genes, tmp_path / f"{name}.csv", "cpu", table)
+        predict_bags(whole, bags, genes, tmp_path / f"{name}.csv", "cpu", cases)
         found[name] = {
             (line["bag"], line["class"]): line for line in lines(tmp_path / f"{name}.csv")
         }
@@ -376,40 +384,6 @@ def test_bags_of_another_encoder_are_not_predicted(
         file["coords"].attrs["encoder_sha256"] = "0" * 64
     with pytest.raises(ModelError, match="has features of"):
         predict_bags(whole, bags, None, tmp_path / "out.csv", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"targets": ("HER2", "HER2")}, "--target HER2 is given twice"),
-        ({"targets": ("PR",)}, "has no column PR"),
-        ({"targets": ("grade",)}, "have no order"),
-        ({"classes": {"ER": ("0", "1")}}, "--classes names ER"),
-    ],
-)
-def test_what_cannot_be_learned_is_refused_before_anything_is_written(
-    cohort_files: CohortFiles, tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
-    out = tmp_path / "Lauf"
-    with pytest.raises(DataError, match=message):
-        train_mkd(request(cohort_files, **changed), out, ONE_EPOCH)
-    assert not out.exists()
-
-
-def test_features_that_are_not_finite_are_all_named_before_anything_is_written(
-    cohort_files: CohortFiles, tmp_path: Path
-) -> None:
-    bags = tmp_path / "bags"
-    shutil.copytree(cohort_files.bags, bags)
-    for name, value in (("case03", np.nan), ("case31", np.inf), ("stray", np.nan)):
-        with h5py.File(bags / f"{name}.h5", "r+") as file:
-            file["features"][1, 5] = value
-    with pytest.raises(DataError, match="2 of 40 bags have features that are not finite") as told:
-        train_mkd(request(cohort_files, bags=bags), tmp_path / "Lauf", ONE_EPOCH)
-    assert "case03.h5 (1 of " in str(told.value)
-    assert "case31.h5 (1 of " in str(told.value)
-    assert "stray" not in str(told.value), "it takes no part"
-    assert not (tmp_path / "Lauf").exists()
 
 
 def test_another_run_is_neither_overwritten_nor_mixed(

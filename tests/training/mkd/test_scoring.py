@@ -91,6 +91,19 @@ def test_the_distance_of_classes_is_scored_where_they_have_an_order_alone() -> N
     assert "mae" not in score_rows({"one": [fold(0, gain=1.0)] * 2})["one"]
 
 
+def test_a_class_that_a_fold_lacks_leaves_auc_and_undoes_f1() -> None:
+    rng, names = np.random.default_rng(0), tuple(map(str, range(30)))
+    whole, lacking = (
+        FoldAnswers(names, names, labels, rng.normal(size=(30, 3)), 1.0)
+        for labels in (np.arange(30) % 3, np.arange(30) % 2)
+    )
+    scored = score_rows({"one": [whole, lacking]})["one"]
+    each = [roc_auc_score(lacking.labels == k, lacking.probabilities[:, k]) for k in (0, 1)]
+    assert scored["auc"]["per_fold"][1] == pytest.approx(np.mean(each), abs=1e-4)
+    assert scored["f1"]["value"] is None
+    assert scored["f1"]["reason"] == "undefined for these cases"
+
+
 def test_logits_of_different_scales_are_not_ranked_across_folds() -> None:
     ranked = fold(0, gain=1.0)
     shifted = FoldAnswers(

@@ -49,6 +49,12 @@ def test_an_undefined_score_says_why() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("what", [{}, {"items": "cases"}])
+def test_an_undefined_score_without_a_reason_names_what_is_scored(what: dict[str, str]) -> None:
+    found = PatientBootstrap("ab", draws=10, **what).score(np.full(11, np.nan))
+    assert found["reason"] == f"undefined for these {what.get('items', 'tiles')}"
+
+
 def test_one_patient_has_no_interval() -> None:
     bootstrap = PatientBootstrap("aaa")
     found = bootstrap.score(bootstrap.mean(np.array([1, 0, 1])))

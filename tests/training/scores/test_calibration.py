@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_hmkd.training.scores.calibration import calibrate, fit_temperature, probabilities
+from napari_hmkd.training.scores.calibration import (
+    TEMPERATURE_RANGE,
+    calibrate,
+    fit_temperature,
+    probabilities,
+    temperature_remarks,
+)
 from napari_hmkd.training.scores.conformal import (
     conformal_threshold,
     fewest_tiles,
@@ -31,6 +37,14 @@ def test_a_temperature_at_its_bound_is_said(scale: float, bound: str) -> None:
     logits = np.eye(4)[grades] * scale
     logits[0] = logits[1]  # one error
     assert bound in " ".join(calibrate(logits, grades).remarks)
+
+
+@pytest.mark.parametrize("where", [{}, {"part": "validation"}])
+def test_a_temperature_that_fits_nothing_names_the_part_it_was_fitted_to(
+    where: dict[str, str],
+) -> None:
+    (said,) = temperature_remarks(TEMPERATURE_RANGE[1], **where)
+    assert f"on the {where.get('part', 'calibration')} part" in said
 
 
 def test_tiles_that_are_all_graded_right_make_no_network_surer() -> None:

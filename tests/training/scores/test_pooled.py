@@ -13,7 +13,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.cli import main
 from napari_hmkd.training.scores.paired import paired
-from napari_hmkd.training.scores.pooled import compare_groups
+from napari_hmkd.training.scores.pooled import compare_groups, read_groups
 
 N = 60
 
@@ -94,6 +94,32 @@ def test_other_labels_and_several_graders_are_refused(answers, write_run, tmp_pa
     several = write_run(tmp_path / "mehrere", tiles, good[0], oracle=True)
     with pytest.raises(DataError, match="several graders, student, oracle"):
         compare_groups({"a": [several]})
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        (("=laeufe/a",), "=laeufe/a has no name"),
+        (("a=",), "a= names no run"),
+        (("a=x,,y",), "a=x,,y names no run, or has a comma too many"),
+        (("a=x", "b=y", "a=z"), "two groups are called a"),
+    ],
+)
+def test_groups_without_a_name_or_run_and_two_of_one_name_are_refused(
+    named: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_groups(named)
+
+
+def test_a_run_named_twice_is_not_two_seeds(answers, write_run, tmp_path: Path, capsys) -> None:
+    tiles, (first, second, _), _ = answers
+    once, other = write_run(tmp_path / "a", tiles, first), write_run(tmp_path / "b", tiles, second)
+    elsewise = tmp_path / "b" / ".." / "a"
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", f"arm={other}", f"gut={once},{other},{elsewise}"])
+    assert ended.value.code == 2
+    assert f"the group gut has {once} more than once" in capsys.readouterr().err
 
 
 def test_the_command_takes_groups_by_name(answers, write_run, tmp_path: Path, capsys) -> None:

@@ -109,6 +109,28 @@ def test_a_bad_line_is_named_with_its_number(manifest, line: str, message: str) 
     assert str(caught.value).startswith(f"{path} line 4: ")
 
 
+@pytest.mark.parametrize(
+    ("column", "cells", "wanted"),
+    [
+        ("split", ("Train", "TEST", "Train", "TEST"), "train, validation, calibration, test"),
+        ("grade", ("neg", "pos", "neg", "?"), "0, 1+, 2+, 3+, 0 to 3"),
+    ],
+)
+def test_a_column_of_unknown_cells_is_one_problem_with_its_count_and_examples(
+    manifest, column: str, cells: tuple[str, ...], wanted: str
+) -> None:
+    lines = [f"he/{number}.png,ihc/{number}.png,{cell}" for number, cell in enumerate(cells)]
+    path = manifest([f"he,ihc,{column}", *lines])
+    first, second, third, _ = cells
+    assert scan_manifest(path).problems == (
+        f"{path}: the {column} of 4 lines is none of {wanted}, or empty: {first!r} in line 2, "
+        f"{second!r} in line 3, {third!r} in line 4, ...",
+    )
+    with pytest.raises(DataError) as caught:
+        open_source(str(path), CohortSettings(), DataSettings(mpp=0.5))
+    assert "problem" not in str(caught.value)
+
+
 def test_all_bad_lines_are_found(manifest) -> None:
     path = manifest([HEADER, "he/9.png,ihc/9.png,5,,x", FIRST, "he/1.png,,1,,", "a,b,c,d,e,f"])
     scan = scan_manifest(path)

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from napari_hmkd.sample.noise import derive_seed, hash_normal, hash_uniform
 from napari_hmkd.training.mkd.cohort.design import FACTORS, SHOWN, CohortDesign, DrawnTarget
@@ -76,18 +75,3 @@ def oracle_scores(
         for name in ("shared", "genomic"):
             expected[:, FACTORS.index(name)] = factors.hidden[:, FACTORS.index(name)]
     return expected @ np.array(target.weights) + target.intercept
-
-
-def oracle_auc(design: CohortDesign) -> dict[str, dict[View, float]]:
-    """AUC of the oracle's scores among the patients of a design: by target's name, then by view."""
-    factors = draw_factors(design)
-    labels = draw_labels(design, factors)
-    return {
-        target.name: {
-            view: float(
-                roc_auc_score(labels[:, column], oracle_scores(design, factors, target, view))
-            )
-            for view in VIEWS
-        }
-        for column, target in enumerate(design.targets)
-    }

@@ -1,0 +1,79 @@
+"""What tells bags apart, and copies of one bag under several patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas", reason="needs the extra `train`")
+
+from napari_hmkd.bags.bag import Bag, write_bag
+from napari_hmkd.training.mkd.bag_content import content_digest, copies_of_others
+from napari_hmkd.training.mkd.cases import Case
+
+BAG = Bag(
+    "a",
+    np.random.default_rng(0).normal(size=(40, 6)),
+    np.random.default_rng(1).integers(0, 9999, (40, 2)),
+    256,
+)
+
+
+def written(path: Path, bag: Bag = BAG) -> Path:
+    write_bag(path, bag)
+    return path
+
+
+def test_a_copy_is_known_by_what_it_holds_whatever_it_is_called(tmp_path: Path) -> None:
+    first = written(tmp_path / "a.h5")
+    other = written(tmp_path / "b.h5", replace(BAG, name="b", attributes={"note": "a longer one"}))
+    assert first.read_bytes() != other.read_bytes()
+    assert content_digest(first) == content_digest(other)
+
+
+def test_a_leading_axis_of_one_and_compression_do_not_matter(tmp_path: Path) -> None:
+    plain, packed = written(tmp_path / "a.h5"), tmp_path / "b.h5"
+    with h5py.File(packed, "w") as file:
+        file.create_dataset("features", data=BAG.features[None], compression="gzip")
+        file.create_dataset("coords", data=BAG.coords[:, ::-1])
+    assert content_digest(packed) == content_digest(plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bag: replace(bag, features=-bag.features),
+        lambda bag: replace(bag, coords=bag.coords + 1),
+        lambda bag: replace(bag, features=bag.features[:39], coords=bag.coords[:39]),
+        lambda bag: replace(bag, features=np.vstack((bag.features[:39], bag.features[:1]))),
+        lambda bag: replace(bag, features=np.vstack((bag.features[-1:], bag.features[1:]))),
+    ],
+    ids=["features", "coords", "one patch less", "last patch", "first patch"],
+)
+def test_a_bag_that_was_made_anew_is_told_from_the_old_one(
+    change: Callable[[Bag], Bag], tmp_path: Path
+) -> None:
+    before = content_digest(written(tmp_path / "a.h5"))
+    assert content_digest(written(tmp_path / "a.h5", change(BAG))) != before
+
+
+@pytest.mark.parametrize("patches", [1, 2, 17])
+def test_a_bag_of_any_size_has_a_digest(patches: int, tmp_path: Path) -> None:
+    bag = replace(BAG, features=BAG.features[:patches], coords=BAG.coords[:patches])
+    assert len(content_digest(written(tmp_path / "a.h5", bag))) == 16
+
+
+def test_copies_under_different_patients_are_a_leak_and_others_are_none() -> None:
+    owners = {"a": "P1", "b": "P2", "c": "P3", "d": "P3", "e": "P4"}
+    cases = [Case(name, patient, (Path(f"{name}.h5"),), 0) for name, patient in owners.items()]
+    digests = dict(zip((case.bags[0] for case in cases), "xxyyz", strict=True))
+    (told,) = copies_of_others([*cases, *cases], digests)  # a case may belong to two targets
+    assert told.startswith("Leak: bags of different patients hold the same patches")
+    assert "a.h5 (patient P1) = b.h5 (patient P2)" in told
+    assert "c.h5" not in told, "folds keep a patient together"
+    assert copies_of_others(cases[1:], digests) == []

@@ -1,0 +1,68 @@
+"""What is said of the genes that networks could see, of ERBB2 above all."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("sklearn", reason="needs the extra `train`")
+
+from napari_hmkd.training.mkd.config import GeneSettings
+from napari_hmkd.training.mkd.gene_notes import gene_notes
+
+COULD = "could be chosen: HER2 status can be read off it"
+
+
+@pytest.mark.parametrize(
+    ("genes", "ranking", "exclude", "said"),
+    [
+        (["ERBB2", "TP53"], None, "", f"ERBB2 is among the genes that {COULD}"),
+        (["ERBB2", "TP53"], ["TP53", "ERBB2"], "", f"ERBB2 is among the genes that {COULD}"),
+        (["ERBB2", "TP53"], ["TP53"], "", "ERBB2 is not in the ranking: no network saw it"),
+        (["ERBB2", "TP53"], None, "ERBB2", "ERBB2 was left out: no network saw it"),
+        (["ERBB2", "TP53"], ["TP53"], "ERBB2", "ERBB2 was left out: no network saw it"),
+        (["ERBB2|2064", "TP53"], None, "ERBB2", "in the table as ERBB2|2064, was left out"),
+        (["?|2064", "TP53"], None, "", f"in the table as ?|2064, is among the genes that {COULD}"),
+        (
+            ["ENSG00000141736.14", "TP53"],
+            None,
+            "",
+            f"in the table as ENSG00000141736.14, is among the genes that {COULD}",
+        ),
+        (
+            ["ENSG00000141736", "TP53"],
+            ["TP53"],
+            "",
+            "in the table as ENSG00000141736, is not in the ranking",
+        ),
+        (
+            ["ENSG00000141736", "TP53"],
+            None,
+            "ENSG00000141736",
+            "in the table as ENSG00000141736, was left out",
+        ),
+        (["GRB7", "TP53"], None, "", "ERBB2 is not in the table under that symbol"),
+        (["ERBB2IP", "X|12064"], None, "", "ERBB2 is not in the table under that symbol"),
+    ],
+)
+def test_erbb2_is_said_to_be_what_it_is(
+    genes: list[str], ranking: list[str] | None, exclude: str, said: str
+) -> None:
+    notes = gene_notes(genes, ranking, GeneSettings(exclude_genes=exclude))
+    (about,) = [note for note in notes if "ERBB2" in note and not note.startswith("Genes:")]
+    assert said in about
+
+
+def test_each_gene_that_stands_for_erbb2_is_told_by_itself() -> None:
+    notes = gene_notes(["ERBB2", "ENSG00000141736"], None, GeneSettings(exclude_genes="ERBB2"))
+    assert notes[-2:] == [
+        "ERBB2 was left out: no network saw it.",
+        f"ERBB2, in the table as ENSG00000141736, is among the genes that {COULD}.",
+    ]
+
+
+def test_what_was_left_out_and_what_could_not_be_is_told() -> None:
+    settings = GeneSettings(top_genes=5, exclude_genes="ERBB2, GRB7")
+    first, second, _ = gene_notes(["ERBB2", "TP53"], None, settings)
+    assert first.startswith("Genes: at most 5 of the largest variance")
+    assert first.endswith("left out: ERBB2.")
+    assert second == "To be left out, but not in the table: GRB7."

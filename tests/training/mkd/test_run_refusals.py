@@ -1,0 +1,149 @@
+"""What a run refuses, and what it has written then."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning", reason="needs the extra `train`")
+
+from tests.training.mkd.conftest import CohortFiles
+from tests.training.mkd.runs import ONE_EPOCH, WITHOUT_GENES, lines, request
+
+from napari_hmkd.errors import DataError, ModelError
+from napari_hmkd.training.mkd.config import (
+    AdamWSettings,
+    CaseTrainerSettings,
+    GeneSettings,
+    MkdSettings,
+)
+from napari_hmkd.training.mkd.run import train_mkd
+
+TWO_EPOCHS = replace(WITHOUT_GENES, engine=CaseTrainerSettings(epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"targets": ("HER2", "HER2")}, "--target HER2 is given twice"),
+        ({"targets": ("PR",)}, "has no column PR"),
+        ({"targets": ("grade",)}, "have no order"),
+        ({"classes": {"ER": ("0", "1")}}, "--classes names ER"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_before_anything_is_written(
+    cohort_files: CohortFiles, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "Lauf"
+    with pytest.raises(DataError, match=message):
+        train_mkd(request(cohort_files, **changed), out, ONE_EPOCH)
+    assert not out.exists()
+
+
+def test_features_that_are_not_finite_are_all_named_before_anything_is_written(
+    cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(cohort_files.bags, bags)
+    for name, value in (("case03", np.nan), ("case31", np.inf), ("stray", np.nan)):
+        with h5py.File(bags / f"{name}.h5", "r+") as file:
+            file["features"][1, 5] = value
+    with pytest.raises(DataError, match="2 of 40 bags have features that are not finite") as told:
+        train_mkd(request(cohort_files, bags=bags), tmp_path / "Lauf", ONE_EPOCH)
+    assert "case03.h5 (1 of " in str(told.value)
+    assert "case31.h5 (1 of " in str(told.value)
+    assert "stray" not in str(told.value), "it takes no part"
+    assert not (tmp_path / "Lauf").exists()
+
+
+@pytest.mark.parametrize(
+    ("genes", "message"),
+    [
+        ({"exclude_genes": "erbb2"}, "asked to leave out erbb2, none of which"),
+        ({"ranking": "FOO\nBAR\n"}, "no gene is left .* 0 are in the ranking"),
+        ({"ranking": "gene3\n", "exclude_genes": "gene3"}, "no gene is left .* 1 are left out"),
+    ],
+)
+def test_genes_that_cannot_be_chosen_are_refused_before_anything_is_written(
+    cohort_files: CohortFiles, tmp_path: Path, genes: dict[str, Any], message: str
+) -> None:
+    if "ranking" in genes:
+        (tmp_path / "rank.txt").write_text(genes["ranking"])
+        genes = genes | {"ranking": tmp_path / "rank.txt"}
+    settings = replace(ONE_EPOCH, genes=replace(ONE_EPOCH.genes, **genes))
+    with pytest.raises(DataError, match=message):
+        train_mkd(request(cohort_files), tmp_path / "Lauf", settings)
+    assert not (tmp_path / "Lauf").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "option"),
+    [
+        ({"genes": GeneSettings(exclude_genes="ERBB2")}, "exclude-genes"),
+        ({"genes": GeneSettings(top_genes=12)}, "top-genes"),
+        ({"genes": GeneSettings(ranking=Path(__file__))}, "ranking"),
+        ({"mkd": MkdSettings(coral=0)}, "coral"),
+        ({"mkd": MkdSettings(temperature=2)}, "temperature"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_without_genes_settings_that_nothing_reads_are_refused(
+    cohort_files: CohortFiles, tmp_path: Path, changed: dict[str, Any], option: str
+) -> None:
+    asked = request(cohort_files, gene_table=None)
+    with pytest.raises(DataError, match=f"without --genes nothing reads --{option}: leave it out"):
+        train_mkd(asked, tmp_path / "Lauf", replace(WITHOUT_GENES, **changed))
+    assert not (tmp_path / "Lauf").exists()
+
+
+@pytest.fixture
+def paused(cohort_files: CohortFiles, tmp_path: Path) -> tuple[Path, Path]:
+    """Bags of its own, and a run on them that was cut short."""
+    bags, out = tmp_path / "bags", tmp_path / "Lauf"
+    shutil.copytree(cohort_files.bags, bags)
+    asked = request(cohort_files, bags=bags, gene_table=None)
+    assert train_mkd(asked, out, TWO_EPOCHS, deadline=time.monotonic()) is None
+    return bags, out
+
+
+def test_bags_that_were_made_anew_are_named_where_a_run_goes_on(
+    cohort_files: CohortFiles, paused: tuple[Path, Path], tmp_path: Path
+) -> None:
+    bags, out = paused
+    moved = bags.rename(tmp_path / "moved")
+    asked = request(cohort_files, bags=moved, gene_table=None)
+    train_mkd(asked, out, TWO_EPOCHS, resume=True, deadline=time.monotonic())
+    for name in ("case03", "case31", "stray"):
+        with h5py.File(moved / f"{name}.h5", "r+") as file:
+            file["features"][...] = -file["features"][...]
+    with pytest.raises(
+        DataError, match=r"the bags of 2 cases hold other patches .*: case03, case31"
+    ):
+        train_mkd(asked, out, TWO_EPOCHS, resume=True)
+
+
+def test_a_run_whose_cases_do_not_say_what_their_bags_held_goes_on(
+    cohort_files: CohortFiles, paused: tuple[Path, Path]
+) -> None:
+    bags, out = paused
+    rows = lines(out / "cases.csv")
+    assert all(len(row["bag_digests"]) == 16 for row in rows)
+    earlier = [",".join(list(row.values())[:-1]) for row in rows]
+    header = ",".join(list(rows[0])[:-1])
+    (out / "cases.csv").write_text("\n".join([header, *earlier]) + "\n", encoding="utf-8")
+    asked = request(cohort_files, bags=bags, gene_table=None)
+    assert train_mkd(asked, out, TWO_EPOCHS, resume=True) == out / "biomarkers.safetensors"
+
+
+def test_a_loss_that_runs_away_is_named(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    wild = replace(ONE_EPOCH, optimiser=AdamWSettings(learning_rate=100, weight_decay=100))
+    wild = replace(wild, engine=CaseTrainerSettings(epochs=40, patience=0))
+    with pytest.raises(ModelError, match="answers NaN after epoch"):
+        train_mkd(request(cohort_files), tmp_path / "wild", wild)
