@@ -12,6 +12,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 from tests.widgets.test_grade_widget import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.regions import INVASIVE_TUMOUR
 from napari_hmkd.widgets.grade_run import GradeRun
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import camera, slide_of, visible_region
@@ -122,7 +123,7 @@ def test_a_marked_region_is_graded_alone_and_named_by_its_layer(
     grid = grading.plan.grid
     corners = (box + 0.5) / grid.step_px  # napari's (0, 0) is the middle of a pixel
     (planned,) = grading.plan.regions
-    assert planned.region.is_invasive_tumour
+    assert planned.region.name == INVASIVE_TUMOUR
     assert grading.plan.tiles.tolist() == [[0, 0]]
     assert corners.max() < 1
     inside = planned.tissue_fraction[0, 0]
