@@ -222,7 +222,6 @@ def test_a_changed_job_is_done_anew(
     assert grade_to_folder(second).status is Status.SKIPPED
 
 
-@pytest.mark.parametrize("listed", [True, False], ids=["listed", "of a former version"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -237,19 +236,27 @@ def test_a_changed_job_is_done_anew(
     ids=["table", "report", "no heatmap", "heatmap", "no picture"],
 )
 def test_results_that_lost_something_are_written_anew(
-    slides: Path, student_file: Path, tmp_path: Path, damage: Callable[[Path], object], listed: bool
+    slides: Path, student_file: Path, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     one = job(slides, "a.tif", student_file, tmp_path / "out")
-    grade_to_folder(one)
-    summary = one.folder / "summary.json"
-    content = json.loads(summary.read_text(encoding="utf-8"))
-    before = content["files"] if listed else content.pop("files")
-    summary.write_text(json.dumps(content), encoding="utf-8")
+    before = grade_to_folder(one).summary["files"]
     assert grade_to_folder(one).status is Status.SKIPPED
     damage(one.folder)
     again = grade_to_folder(one)
     assert again.status is Status.GRADED
     assert again.summary["files"]["tiles.csv"] == before["tiles.csv"]
+    assert grade_to_folder(one).status is Status.SKIPPED
+
+
+@pytest.mark.parametrize("lacking", ["files", "request"])
+def test_results_of_former_versions_are_written_anew(
+    slides: Path, student_file: Path, tmp_path: Path, lacking: str
+) -> None:
+    one = job(slides, "a.tif", student_file, tmp_path / "out")
+    content = dict(grade_to_folder(one).summary)
+    del content[lacking]
+    (one.folder / "summary.json").write_text(json.dumps(content), encoding="utf-8")
+    assert grade_to_folder(one).status is Status.GRADED
     assert grade_to_folder(one).status is Status.SKIPPED
 
 

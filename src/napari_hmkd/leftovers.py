@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from napari_hmkd.durable import name_tag
 
@@ -20,6 +20,9 @@ _LOG = logging.getLogger(__name__)
 _HIDDEN = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{32}\.(?:part|old|lock)")
 _ABANDONED_S = 3600.0  # nobody takes so long for a file beside the folders, which has no lock
 _TRIES, _PAUSE_S = 20, 0.01
+_NOT_LOCKED = (OSError, NotImplementedError)
+"""What filelock raises: for a lock that another holds, and of a disk that knows none; there, versions
+before 4 raise the second."""
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def in_use(part: Path) -> Iterator[None]:
     lock = _lock_of(part)
     try:
         # Where a disk knows no locks, nobody will take the part for abandoned.
-        with suppress(NotImplementedError, OSError):
+        with suppress(*_NOT_LOCKED):
             lock.acquire()
             # Another run can have taken the lock for abandoned before it was held.
             while not Path(lock.lock_file).exists():
@@ -76,7 +79,7 @@ def _remove_abandoned(hidden: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
             part.unlink(missing_ok=True)
             part.with_suffix(".lock").unlink(missing_ok=True)
-    except (OSError, Timeout, NotImplementedError) as error:  # Timeout: it is in use
+    except _NOT_LOCKED as error:
         _LOG.debug("%s stays: %r", hidden, error)
 
 

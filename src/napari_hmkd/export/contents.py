@@ -8,13 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_hmkd.export.folder import RESULTS
-from napari_hmkd.export.tissue import TISSUE_FILE
-
 LISTED_AS = "files"
 """The entry of `summary.json` that lists the other files."""
-
-_NEEDED = RESULTS.entries - {TISSUE_FILE}
 
 
 def list_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -33,14 +28,12 @@ def is_whole(folder: Path, summary: Mapping[str, Any]) -> bool:
     folder : Path
         Of one slide's results.
     summary : mapping
-        What its `summary.json` says; that of former versions lists no files.
+        What its `summary.json` says; without a list, as of former versions, nobody knows.
     """
-    listed = summary.get(LISTED_AS)
     try:
-        if isinstance(listed, dict):
-            return all((folder / name).stat().st_size == of["bytes"] for name, of in listed.items())
-        return all(all(_sizes(folder / name)) for name in _NEEDED)
-    except (OSError, ValueError, KeyError, TypeError):  # gone, or listed by somebody else
+        listed = summary[LISTED_AS].items()
+        return all((folder / name).stat().st_size == of["bytes"] for name, of in listed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # gone, or no such list
         return False
 
 
@@ -57,12 +50,6 @@ def changed_files(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> list
 
 def _is_same(path: Path, sha256: str) -> bool:
     return path.is_file() and _sha256(path) == sha256
-
-
-def _sizes(path: Path) -> list[int]:
-    """Of a file, or of the files of a folder; 0 of one without any."""
-    files = _files_in(path) if path.is_dir() else [path]
-    return [file.stat().st_size for file in files] or [0]
 
 
 def _files_in(folder: Path) -> list[Path]:
