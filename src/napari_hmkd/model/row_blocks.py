@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import torch
+from torch.nn import functional
 
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes
 from napari_hmkd.model.precision import float32_island, widened
@@ -64,23 +66,44 @@ def attend_by_blocks(
         q = widened(query).unflatten(1, (-1, channels)).flatten(3)  # (B, 1 or maps, C, N)
         k = widened(key).unflatten(1, (MAPS, channels)).flatten(3)
         v = widened(value).flatten(2)  # (B, C, N)
-        q = q.expand_as(k).transpose(2, 3)
         out = _empty_like(widened(value))
         kept = v.new_empty(len(v), k.shape[3], k.shape[3]) if keep else None
-        gained = out.view(v.shape)
         tiles, rows = _block_size(len(k), k.shape[3])
+        layers = _Layers.of(planes, k)
+        # All views are made here, and not by each block: a thread that calls torch waits for the others.
+        queries = _rows_with_halo(q, rows)
+        keys, values = k.unbind(), v.split(tiles)
+        gained = [some.split(rows, dim=2) for some in out.view(v.shape).split(tiles)]
+        asked = None if kept is None else [some.split(rows, dim=1) for some in kept.split(tiles)]
 
         def compute(parts: Iterable[tuple[int, int]]) -> None:
-            block = _Block(planes, tiles, rows, k)
-            for tile, first in parts:
-                some, these = slice(tile, tile + tiles), slice(first, first + rows)
-                attention = block.attention(q[some], k[some], first)
-                torch.bmm(v[some], attention.transpose(1, 2), out=gained[some, :, these])
-                if kept is not None:
-                    kept[some, these] = attention
+            block = _Block(layers, tiles, rows, k)
+            for group, of_rows in parts:
+                some = slice(group * tiles, (group + 1) * tiles)
+                asking = [tile[of_rows] for tile in queries[some]]
+                attention = block.attention(asking, keys[some], of_rows * rows)
+                torch.bmm(values[group], attention.transpose(1, 2), out=gained[group][of_rows])
+                if asked is not None:
+                    asked[group][of_rows].copy_(attention)
 
-        share_out(compute, product(range(0, len(k), tiles), range(0, k.shape[3], rows)))
+        share_out(compute, product(range(len(gained)), range(len(gained[0]))))
     return out, kept
+
+
+def _rows_with_halo(query: torch.Tensor, rows: int) -> list[tuple[torch.Tensor, ...]]:
+    """Of each tile the queries of each block, (4, rows + 2 HALO, C), 0 where the plane ends.
+
+    Parameters
+    ----------
+    query : torch.Tensor
+        (B, 1 or 4, C, N).
+    rows : int
+        Of a block; the last one may have fewer.
+    """
+    beyond = -query.shape[3] % rows
+    padded = functional.pad(query, (HALO, HALO + beyond)).expand(-1, MAPS, -1, -1)
+    blocks = padded.unfold(3, rows + 2 * HALO, rows)  # (B, 4, C, blocks, rows + 2 HALO)
+    return [tile.unbind() for tile in blocks.permute(0, 3, 1, 4, 2).unbind()]
 
 
 def _empty_like(value: torch.Tensor) -> torch.Tensor:
@@ -98,6 +121,35 @@ def _block_size(batch: int, tokens: int) -> tuple[int, int]:
     return max(1, min(batch, BLOCK_ELEMENTS // (MAPS * tokens * (tokens + 2 * HALO)))), rows
 
 
+class _Layers(NamedTuple):
+    """What scores go through.
+
+    Attributes
+    ----------
+    mix, bias : torch.Tensor
+        (4, 4, 3, 3) and (4,), the mixing convolution with its norm and the scale of the scores.
+    limits : tuple of torch.Tensor
+        Two (1 + N + padding), between which a row of them is kept. Beyond the plane softmax is to
+        find nothing.
+    merge : torch.Tensor
+        (1, 4, 3, 3), the last convolution.
+    """
+
+    mix: torch.Tensor
+    bias: torch.Tensor
+    limits: tuple[torch.Tensor, ...]
+    merge: torch.Tensor
+
+    @classmethod
+    def of(cls, planes: AttentionPlanes, key: torch.Tensor) -> _Layers:
+        """Those of keys (B, 4, C, N)."""
+        weight, bias = planes.folded_mix()
+        limits = key.new_full((2, _whole_lanes(key.shape[3] + 2)), _NOTHING).unbind()
+        for line, limit in zip(limits, (-SCORE_LIMIT, SCORE_LIMIT), strict=True):
+            line[1 : key.shape[3] + 1].fill_(limit)
+        return cls(weight * key.shape[2] ** -0.5, bias, limits, planes.merge.weight)
+
+
 class _Block:
     """Memory and weights of a block, which serves one after the other.
 
@@ -107,9 +159,8 @@ class _Block:
     several tiles each has its own.
     """
 
-    def __init__(self, planes: AttentionPlanes, tiles: int, rows: int, key: torch.Tensor) -> None:
+    def __init__(self, layers: _Layers, tiles: int, rows: int, key: torch.Tensor) -> None:
         tokens = key.shape[3]
-        weight, bias = planes.folded_mix()
         self._rows, self._tokens = rows, tokens
         held, width = rows + 2 * HALO, _whole_lanes(tokens + 2)
         computed = tiles * held - 2  # what lies between two tiles means nothing
@@ -124,21 +175,25 @@ class _Block:
         self._weighted.zero_()
         inside = self._scores[..., 2 : tokens + 2].transpose(1, 2)  # (tiles, 4, rows, N)
         self._inside = inside.unbind()
-        self._edges = self._mixed[..., :1], self._mixed[..., tokens + 1 :]
         self._weighted_rows = self._weighted.flatten(0, 1)[:computed]
+        self._read = self._attention[:, :rows]
         self._merged = self._attention.flatten(0, 1)[:computed, None]
-        self._mix = columns(weight * key.shape[2] ** -0.5, self._scores)
-        self._mix_bias = bias[:, None].expand_as(self._mixed)
-        self._merge = columns(planes.merge.weight, self._weighted[..., : tokens + 2])
+        self._mix = columns(layers.mix, self._scores)
+        self._mix_bias = layers.bias[:, None].expand_as(self._mixed)
+        self._limits = layers.limits
+        self._merge = columns(layers.merge, self._weighted[..., : tokens + 2])
         self._merge_bias = key.new_zeros(1).expand_as(self._merged)
 
-    def attention(self, query: torch.Tensor, key: torch.Tensor, first: int) -> torch.Tensor:
+    def attention(
+        self, queries: Sequence[torch.Tensor], keys: Sequence[torch.Tensor], first: int
+    ) -> torch.Tensor:
         """A of the block's rows from `first` on.
 
         Parameters
         ----------
-        query, key : torch.Tensor
-            (t, 4, N, C) and (t, 4, C, N), t at most the block's tiles.
+        queries, keys : sequence of torch.Tensor
+            Of each tile, of which there are at most the block's: (4, rows + 2 HALO, C), which are 0
+            where the plane has no row, and (4, C, N).
         first : int
             Which row of the plane the block begins with.
 
@@ -147,30 +202,20 @@ class _Block:
         torch.Tensor
             (t, rows that the plane has, N), overwritten by the next call.
         """
-        self._score(query, key, first - HALO)
+        for q, k, scores in zip(queries, keys, self._inside, strict=False):
+            torch.bmm(q, k, out=scores)
         convolve(self._mix, self._mix_bias, self._mixed)
-        self._mixed.clamp_(-SCORE_LIMIT, SCORE_LIMIT)
-        for beyond in self._edges:
-            beyond.fill_(_NOTHING)
+        torch.clamp(self._mixed, *self._limits, out=self._mixed)
         torch.softmax(self._mixed, dim=-1, out=self._weighted_rows)
         self._weighted_rows.mul_(self._mixed)
-        self._clear_outside(self._weighted, first - 1)
+        if first == 0:
+            self._weighted[:, : HALO - 1].zero_()
+        if first + self._rows >= self._tokens:
+            self._weighted[:, self._tokens - first + HALO - 1 :].zero_()
         convolve(self._merge, self._merge_bias, self._merged)
-        return self._attention[: len(key), : min(self._rows, self._tokens - first)]
-
-    def _score(self, query: torch.Tensor, key: torch.Tensor, first: int) -> None:
-        """Products of the queries from row `first` on, which may be negative, with all keys."""
-        start, stop = max(first, 0), min(first + self._scores.shape[1], self._tokens)
-        for q, k, inside in zip(query, key, self._inside, strict=False):
-            torch.bmm(q[:, start:stop], k, out=inside[:, start - first : stop - first])
-        self._clear_outside(self._scores, first)
-
-    def _clear_outside(self, rows: torch.Tensor, first: int) -> None:
-        """Zero those of a block's rows that the plane does not have; the first of them is `first`."""
-        if first < 0:
-            rows[:, :-first] = 0
-        if first + rows.shape[1] > self._tokens:
-            rows[:, self._tokens - first :] = 0
+        if len(queries) == len(self._read) and first + self._rows <= self._tokens:
+            return self._read
+        return self._read[: len(queries), : self._tokens - first]
 
 
 def zero_rows(like: torch.Tensor, *shape: int) -> torch.Tensor:
@@ -200,13 +245,9 @@ def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tens
     """
     tiles, rows, maps, width = padded.shape
     count, (row, line) = tiles * rows - 2, padded.stride()[1:3]
-    return [
-        (
-            weight[..., column].transpose(1, 2).flatten(1).expand(count, -1, -1),
-            padded[..., column:].as_strided((count, 3 * maps, width - 2), (row, line, 1)),
-        )
-        for column in range(3)
-    ]
+    met = padded.as_strided((3, count, 3 * maps, width - 2), (1, row, line, 1))
+    kernels = weight.permute(3, 0, 2, 1).flatten(2)  # (3 columns, maps out, 3 maps)
+    return list(zip(kernels[:, None].expand(-1, count, -1, -1), met, strict=True))
 
 
 def convolve(
