@@ -148,6 +148,12 @@ def test_scales_are_the_same_with_and_without_gradients(
     torch.testing.assert_close(found, wanted.detach(), rtol=0, atol=1e-14)
 
 
+def test_a_trace_has_the_convolutions_that_other_devices_are_fast_in() -> None:
+    with torch.no_grad():
+        traced = torch.jit.trace(MultiScaleConv(8), torch.zeros(1, 8, 4, 4))
+    assert str(traced.inlined_graph).count("aten::_convolution") == 4
+
+
 def test_too_few_channels_for_four_kernels_are_refused() -> None:
     with pytest.raises(ValueError, match="larger width"):
         Student((24, 48, 112, 224))

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from napari_hmkd.model import blocks, build_student, build_teacher
-from napari_hmkd.model.blocks import Mlp, PatchEmbedding, in_halves
+from napari_hmkd.model.blocks import Mlp, PatchEmbedding, Projection, in_halves
 from napari_hmkd.model.cross import CrossBlock, DistilledBlock
-from napari_hmkd.model.mixer import Mixer
+from napari_hmkd.model.mixer import Block, Mixer
 from napari_hmkd.model.sharing import answer_in_parts
 
 THREADS, CHANNELS = 2, 32
@@ -143,6 +144,38 @@ def test_halves_are_the_whole(
         torch.testing.assert_close(found, layer(grid), rtol=0, atol=1e-6)
     assert len(seen) == (3 if shape[2] > step else 2)
     assert sum(seen) == 2 * shape[2]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "more"),
+    [
+        (Projection(8), (1, 8, 4, 4), 1),
+        (PatchEmbedding(3, 8, 4), (1, 3, 8, 8), 1),
+        (Block(CHANNELS), (1, CHANNELS, 4, 4), 2),  # both convolutions of its MLP
+    ],
+)
+def test_a_layer_alone_is_convolved_in_parts(
+    layer: nn.Module, shape: tuple[int, ...], more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "LARGE_MAP", 0)
+    calls: list[None] = []
+    plain = functional.conv2d
+    monkeypatch.setattr(functional, "conv2d", lambda *a, **k: calls.append(None) or plain(*a, **k))
+    x = torch.randn(shape)
+    with torch.inference_mode():
+        wanted = alone(layer.eval(), x)
+        count = len(calls) // THREADS
+        (found,) = answer_in_parts(layer, x)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    assert len(calls) - THREADS * count == count + more
+
+
+def test_the_teacher_looks_at_both_stains_at_once() -> None:
+    teacher = build_teacher(width=0.25).eval()
+    layers = teacher.he_stages[0].embedding, teacher.ihc_stages[0].embedding
+    Branching(teacher, layers).meet()
+    with torch.inference_mode():
+        answer_in_parts(teacher, *torch.randn(2, 1, 3, 256, 256))
 
 
 @pytest.mark.parametrize("build", [build_student, build_teacher])

@@ -231,7 +231,7 @@ def test_help_that_was_not_needed_holds_nothing() -> None:
         if part[0, 0] == 0:
             large = torch.zeros(5)
             offered.append(weakref.ref(large))
-            share_out(lambda parts: [large.add_(one) for one in parts], range(9))
+            share_out(lambda parts, large=large: [large.add_(one) for one in parts], range(9))
             del large
             assert offered[0]() is None
             over.set()

@@ -7,6 +7,7 @@ from torch import nn
 
 from napari_hmkd.model.attention_rows import Kept, Level, rows_as_they_are
 from napari_hmkd.model.planes import MAPS, AttentionForm, AttentionPlanes, attend
+from napari_hmkd.model.recording import is_recorded
 from napari_hmkd.model.row_blocks import attend_by_blocks
 from napari_hmkd.model.row_gradients import attend_by_rows, attend_with_rows
 from napari_hmkd.model.triton_attention import DTYPES, attend_by_triton, load_kernels
@@ -101,13 +102,9 @@ def _saves_planes(planes: AttentionPlanes, key: torch.Tensor) -> bool:
 
 
 def _loops_on_cpu(key: torch.Tensor) -> bool:
-    return key.device.type == "cpu" and not _recorded()
+    return key.device.type == "cpu" and not is_recorded()
 
 
 def _only_answers(planes: AttentionPlanes) -> bool:
     """Whether a network answers, and neither gradients nor a record of what it does are wanted."""
-    return not planes.training and not torch.is_grad_enabled() and not _recorded()
-
-
-def _recorded() -> bool:
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return not planes.training and not torch.is_grad_enabled() and not is_recorded()

@@ -12,6 +12,7 @@ from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv, in_halv
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.recording import is_recorded
 from napari_hmkd.model.sharing import beside
 
 KERNELS = (1, 3, 5, 7)
@@ -39,7 +40,7 @@ class MultiScaleConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
+        if torch.is_grad_enabled() or x.device.type != "cpu" or is_recorded():
             parts = x.split(self.groups, dim=1)
             layers = zip(self.scales, parts, strict=True)
             return torch.cat([conv(part) for conv, part in layers], dim=1)

@@ -172,7 +172,6 @@ class _Block:
             (tiles, held, tokens),
         )
         self._scores.zero_()
-        self._weighted.zero_()
         inside = self._scores[..., 2 : tokens + 2].transpose(1, 2)  # (tiles, 4, rows, N)
         self._inside = inside.unbind()
         self._weighted_rows = self._weighted.flatten(0, 1)[:computed]

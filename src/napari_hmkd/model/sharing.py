@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from napari_hmkd.model.recording import is_recorded
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -105,7 +107,7 @@ def has_helpers() -> bool:
 
     There are none with gradients, or where what a network does is recorded.
     """
-    return not torch.compiler.is_compiling() and _here.spare and not torch.is_grad_enabled()
+    return _here.spare and not torch.is_grad_enabled() and not is_recorded()
 
 
 def answer_in_parts(forward: Callable[..., Result], *batches: torch.Tensor) -> list[Result]:
@@ -251,7 +253,6 @@ def _begin_anew() -> None:
     global _making
     _making = Lock()
     _pool.cache_clear()
-    _here.pool, _here.spare = None, False
 
 
 if hasattr(os, "register_at_fork"):
