@@ -28,6 +28,7 @@ from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.tile_grader import TileGrader
 from napari_hmkd.tiling import TileGrid
+from napari_hmkd.wording import counted
 
 _FIRST_TILES = 4  # grades come sooner; fewer at once are answered otherwise in the last bits
 
@@ -170,7 +171,11 @@ class SlideGrading:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the results has to know, besides the model's notice."""
         unread = len(self.heatmap.failed)
-        lost = [f"{unread} tiles could not be read; summary.json lists them"] if unread else []
+        lost = (
+            [f"{counted(unread, 'tile')} could not be read; summary.json lists them"]
+            if unread
+            else []
+        )
         return (*self.plan.warnings, *self.grader.notes, *self.notes, *lost)
 
     def take_up(self, store: ResultStore) -> None:

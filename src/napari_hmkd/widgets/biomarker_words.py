@@ -8,7 +8,7 @@ from html import escape
 from napari_hmkd.attention_layers import BAG_LIMITS
 from napari_hmkd.biomarkers.prediction import Prediction
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
-from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY, counted
 
 MEANING = f"Each number is the probability, after the model's temperature, of {NO_GRADE}; {RESEARCH_ONLY}."
 LEGEND = (
@@ -51,7 +51,7 @@ def end_words(biomarkers: SlideBiomarkers) -> str:
     extraction = biomarkers.extraction
     patches, failed = len(extraction.encoded_tiles()), len(extraction.failed)
     before = f", {extraction.resumed_tiles} encoded before" if extraction.resumed_tiles else ""
-    unread = f", {failed} tiles could not be read" if failed else ""
+    unread = f", {counted(failed, 'tile')} could not be read" if failed else ""
     return f"Done: {patches} patches in {biomarkers.seconds:.0f} s{before}{unread}"
 
 

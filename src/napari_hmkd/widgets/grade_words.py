@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.wording import counted
 
 
 def progress_words(grading: SlideGrading | None, tried: int, planned: int, speed: float) -> str:
@@ -20,7 +21,7 @@ def end_words(grading: SlideGrading, complete: bool, only_in_view: bool) -> str:
     unread = f", {failed} could not be read" if failed else ""
     if complete:
         before = f", {grading.resumed_tiles} graded before" if grading.resumed_tiles else ""
-        return f"Done: {tried} tiles in {grading.seconds:.0f} s{before}{unread}"
+        return f"Done: {counted(tried, 'tile')} in {grading.seconds:.0f} s{before}{unread}"
     if only_in_view:
         return (
             f"What is in view is graded, {tried} of {planned} tiles{unread}. Move on, press Stop, or untick "
