@@ -58,7 +58,7 @@ class SlideSettings:
     backend: str | None = field(
         default=None,
         metadata=about(
-            "Read with openslide, tifffile, zarr or fastslide, not with what suits the file."
+            "Read with openslide, tifffile, pydicom, zarr or fastslide, not with what suits the file."
         ),
     )
     force: bool = field(

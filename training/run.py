@@ -9,7 +9,6 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -239,14 +238,16 @@ def _differences(
 def _changes(kept: Sequence[tuple[str, ...]], found: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """What differs between two lists of tiles, each with the cells of `TILE_COLUMNS`, by tile."""
     nothing = ("",) * len(TILE_COLUMNS)
-    for before, now in zip_longest(sorted(kept), sorted(found), fillvalue=nothing):
+    rows, new_rows = ({cells[0]: cells for cells in each} for each in (kept, found))
+    for tile in sorted(rows | new_rows):
+        before, now = rows.get(tile, nothing), new_rows.get(tile, nothing)
         differing = [
             f"{name} {old or 'none'}, now {new or 'none'}"
             for name, old, new in zip(TILE_COLUMNS, before, now, strict=True)
             if old != new
         ]
         if differing:
-            yield f"{before[0] or now[0]}: {', '.join(differing)}"
+            yield f"{tile}: {', '.join(differing)}"
 
 
 def file_digest(path: Path) -> str:

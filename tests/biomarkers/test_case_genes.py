@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,13 @@ def bag(encoder: Encoder) -> Bag:
 
 
 @pytest.mark.parametrize(
-    ("slide", "row"), [("P1.svs", "P1"), ("P2_block 3.ome.tiff", "P2"), ("P1", "P1")]
+    ("slide", "row"),
+    [
+        ("P1.svs", "P1"),
+        ("P2_block 3.ome.tiff", "P2"),
+        ("P1", "P1"),
+        ("TCGA-A1-A0SB-06Z-00-DX1.svs", "TCGA-A1-A0SB-06A"),
+    ],
 )
 def test_a_slides_genes_are_those_of_the_row_that_its_name_begins_with(
     source: GeneSource, slide: str, row: str
@@ -51,9 +58,10 @@ def test_a_slides_genes_are_those_of_the_row_that_its_name_begins_with(
     ("slide", "missing"),
     [
         ("P10.svs", "genes.csv has no row of genes for P10"),
+        ("TCGA-A1-A0SB-left.svs", "genes.csv has 2 rows that may be meant by TCGA-A1-A0SB-left"),
         (
-            "TCGA-A1-A0SB-01Z-00-DX1.svs",
-            "genes.csv has 2 rows that may be meant by TCGA-A1-A0SB-01Z-00-DX1",
+            "TCGA-A1-A0SB-11A-02-TS2.svs",
+            "genes.csv has no row of genes for TCGA-A1-A0SB-11A-02-TS2",
         ),
     ],
 )
@@ -97,6 +105,9 @@ def test_a_slide_says_which_network_answered_and_warns_where_genes_were_not_foun
     with_genes = start_biomarkers(slide, model, encoder, settings, genes=source.of_slide("P1"))
     assert with_genes.answered_by == "network M, from H&E and genes (row P1 of genes.csv)"
     assert with_genes.warnings == without.warnings[:-1]
+    unlike = replace(source.of_slide("P1"), warning="on another scale")
+    warned = start_biomarkers(slide, model, encoder, settings, genes=unlike)
+    assert warned.warnings == (*with_genes.warnings, "on another scale")
     list(with_genes.run())
     assert {one.network for one in with_genes.predictions} == {"M"}
 
@@ -142,6 +153,21 @@ def test_a_table_that_cannot_be_used_is_refused(
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         open_genes(tmp_path / "own.csv", model.path, model.card)
+
+
+def test_genes_on_the_scale_of_training_are_not_warned_of(source: GeneSource) -> None:
+    assert {source.of_slide(name).warning for name in ("P1.svs", "P2.svs", "P3.svs")} == {""}
+
+
+def test_genes_on_another_scale_are_warned_of(tmp_path: Path, model: BiomarkerModel) -> None:
+    # (6 - 1) / 1, (9 - 2) / 0.5, (12 - 0) / 2 deviations; a single one that is far is no other scale
+    (tmp_path / "raw.csv").write_text(HEADER + "P1,9,12,6\nP2,900,1,1\n")
+    source = open_genes(tmp_path / "raw.csv", model.path, model.card)
+    assert source.of_slide("P1.svs").warning == (
+        "half of the genes of P1 in raw.csv lie more than 6 standard deviations from the training cases: is "
+        "the table on the scale of training, such as a logarithmic one?"
+    )
+    assert source.of_slide("P2.svs").warning == ""
 
 
 def test_a_model_of_p_alone_refuses_genes(gene_file: Path, biomarkers_file: Path) -> None:

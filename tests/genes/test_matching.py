@@ -38,7 +38,11 @@ def test_a_slide_belongs_to_its_tcga_sample_whatever_the_vial() -> None:
         ("P1_left", "P2 P10", []),
         ("P1", "P1-01 P1-02", []),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-01A TCGA-A1-A0SC-01A", ["TCGA-A1-A0SB-01A"]),
-        ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-06A", None),
+        ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-01B", None),
+        ("TCGA-A1-A0SB", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-11A", None),
+        ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-11A-33R", []),
+        ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-11", []),
+        ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-rna", ["TCGA-A1-A0SB-rna"]),
     ],
 )
 def test_a_slide_means_the_row_it_begins_with_or_those_of_its_tcga_patient(
@@ -46,6 +50,13 @@ def test_a_slide_means_the_row_it_begins_with_or_those_of_its_tcga_patient(
 ) -> None:
     names = rows.split()
     assert rows_meant((), (slide,), names) == {slide: names if meant is None else meant}
+
+
+@pytest.mark.parametrize("kind", ["01", "06", "11"])
+def test_a_tcga_slide_means_the_row_of_its_own_kind_of_sample(kind: str) -> None:
+    rows = [f"TCGA-A1-A0SB-{code}A-11R" for code in ("01", "06", "11")]
+    slide = f"TCGA-A1-A0SB-{kind}Z-00-DX1.uuid"
+    assert rows_meant((), (slide,), rows) == {slide: [f"TCGA-A1-A0SB-{kind}A-11R"]}
 
 
 def test_a_case_also_means_the_rows_that_begin_with_it() -> None:

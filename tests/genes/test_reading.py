@@ -80,6 +80,28 @@ def test_parquet_in_cbioportals_layout_is_read(tmp_path: Path) -> None:
     assert (table.cases, table.genes) == (CASES, GENES)
 
 
+def test_entrez_ids_of_parquet_stay_whole_numbers_where_one_is_missing(tmp_path: Path) -> None:
+    columns = {
+        "Hugo_Symbol": ["ERBB2", "X", "X"],
+        "Entrez_Gene_Id": [None, 1, 2],
+        "P1": [1.0, 2, 3],
+    }
+    pd.DataFrame(columns).to_parquet(tmp_path / "genes.parquet")
+    assert read_genes(tmp_path / "genes.parquet").genes == ("ERBB2", "X|1", "X|2")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "Float64"])
+def test_parquet_without_names_of_cases_is_refused(dtype: str, tmp_path: Path) -> None:
+    frame().reset_index(drop=True).astype(dtype).to_parquet(tmp_path / "genes.parquet")
+    with pytest.raises(DataError, match=r"genes\.parquet: ERBB2 should hold names"):
+        read_genes(tmp_path / "genes.parquet")
+
+
+def test_parquet_may_name_cases_by_whole_numbers(tmp_path: Path) -> None:
+    frame().assign(case=[12, 3, 7]).set_index("case").to_parquet(tmp_path / "genes.parquet")
+    assert read_genes(tmp_path / "genes.parquet").cases == ("12", "3", "7")
+
+
 def test_genes_whose_symbol_is_shared_or_missing_are_told_apart_by_their_entrez_id(
     tmp_path: Path,
 ) -> None:

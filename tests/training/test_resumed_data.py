@@ -75,10 +75,21 @@ def test_another_part_is_refused_and_named(folder: RunFolder) -> None:
         folder.require_same(SETTINGS, split_of(TILES, test=3), TILES)
 
 
-@pytest.mark.parametrize("tiles", [TILES[:-1], [*TILES, Tile("neu.png", 0)]])
-def test_a_tile_more_or_less_is_refused(folder: RunFolder, tiles: list[Tile]) -> None:
-    with pytest.raises(DataError, match="no longer as"):
+@pytest.mark.parametrize(
+    ("tiles", "told"),
+    [
+        ([*TILES[:5], *TILES[6:]], "Präparat 5.png: tile Präparat 5.png, now none,"),
+        ([*TILES[:5], Tile("neu.png", 0), *TILES[5:]], "neu.png: tile none, now neu.png,"),
+    ],
+    ids=["less", "more"],
+)
+def test_a_tile_more_or_less_is_refused_and_it_alone_is_named(
+    folder: RunFolder, tiles: list[Tile], told: str
+) -> None:
+    with pytest.raises(DataError) as raised:
         folder.require_same(SETTINGS, split_of(tiles), tiles)
+    assert told in str(raised.value)
+    assert str(raised.value).count(".png: ") == 1
 
 
 def test_of_many_changes_the_first_are_shown_and_the_others_counted(folder: RunFolder) -> None:

@@ -26,13 +26,14 @@ def program_digest() -> str:
 
 
 def source_digest(*packages: ModuleType, without: Collection[str] = ()) -> str:
-    """A digest of the source of packages, without the folders and files in them that are named."""
+    """A digest of the source of packages, without the folders and files that lie there in one of them."""
     digest = hashlib.sha256()
     for package in packages:
         folder = Path(str(package.__file__)).parent
         for path in sorted(folder.rglob("*.py")):
-            if not set(path.relative_to(folder).parts) & set(without):
-                digest.update(path.relative_to(folder).as_posix().encode())
+            place = path.relative_to(folder)
+            if not any(map(place.is_relative_to, without)):
+                digest.update(place.as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

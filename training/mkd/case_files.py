@@ -15,8 +15,8 @@ from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.inputs import Inputs
 
 CASES_FILE = "cases.csv"
-DIGESTS = "bag_digests"
-"""Of its columns the one that says what each bag holds."""
+BAG_COLUMNS = ("bags", "bag_digests")
+"""Of its columns those that say which bags a case has, and what each holds."""
 
 
 def write_cases(run: Path, inputs: Inputs) -> None:
@@ -31,18 +31,18 @@ def write_cases(run: Path, inputs: Inputs) -> None:
     for data in inputs.targets:
         tested = {int(case): k for k, fold in enumerate(data.folds) for case in fold.test}
         for number, case in enumerate(data.cases):
-            bags = ";".join(path.name for path in case.bags)
-            shown = data.labels.classes[case.label]
-            digests = inputs.digests_of(case)
-            cases.append((data.name, case.name, case.patient, shown, tested[number], bags, digests))
+            shown, bags = data.labels.classes[case.label], inputs.bags_of(case)
+            cases.append((data.name, case.name, case.patient, shown, tested[number], *bags))
         exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
-    header = ("target", "case", "patient", "class", "test_fold", "bags", DIGESTS)
+    header = ("target", "case", "patient", "class", "test_fold", *BAG_COLUMNS)
     _write(run / CASES_FILE, header, cases)
     _write(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
 
 
 def require_same_bags(run: Path, inputs: Inputs) -> None:
-    """Refuse bags whose content is not what `cases.csv` says; those of earlier versions do not.
+    """Refuse cases whose bags, or what these hold, are not what `cases.csv` says.
+
+    That of an earlier version does not say what they hold.
 
     Raises
     ------
@@ -52,24 +52,26 @@ def require_same_bags(run: Path, inputs: Inputs) -> None:
         If the file cannot be read.
     """
     path = run / CASES_FILE
-    now = {
-        (data.name, case.name): inputs.digests_of(case)
-        for data in inputs.targets
-        for case in data.cases
-    }
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            kept = {(row["target"], row["case"]): row.get(DIGESTS) for row in csv.DictReader(file)}
+            reader = csv.DictReader(file)
+            columns = [name for name in BAG_COLUMNS if name in (reader.fieldnames or ())]
+            kept = {(row["target"], row["case"]): [row[name] for name in columns] for row in reader}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OutputError(
             f"the run in {run} cannot be resumed, {path} cannot be read: {error!r}. Start again in a "
             "new folder"
         ) from error
-    changed = [key[1] for key, digests in kept.items() if digests not in (None, now.get(key))]
+    now = {
+        (data.name, case.name): list(inputs.bags_of(case)[: len(columns)])
+        for data in inputs.targets
+        for case in data.cases
+    }
+    changed = [key[1] for key in kept | now if kept.get(key) != now.get(key)]
     if changed := list(dict.fromkeys(changed)):
         raise DataError(
-            f"the bags of {len(changed)} cases hold other patches than when the run in {run} was started: "
-            f"{listed(changed)}. Give the bags of the start, or name a new folder with --out"
+            f"{len(changed)} cases have other bags than when the run in {run} was started, or bags that hold "
+            f"other patches: {listed(changed)}. Give the bags of the start, or name a new folder with --out"
         )
 
 

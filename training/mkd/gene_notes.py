@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_hmkd.genes.names import listed
-from napari_hmkd.genes.table import BETWEEN, symbol
+from napari_hmkd.genes.table import plain_names, symbol
 from napari_hmkd.training.mkd.config import GeneSettings
 from napari_hmkd.training.mkd.selection import gene_places, usable_genes
 
@@ -28,7 +28,7 @@ def gene_notes(
     Raises
     ------
     DataError
-        If no gene is left, or the table has none of those to leave out.
+        If no gene is left.
     """
     names, out = gene_places(genes), settings.excluded
     order = (
@@ -45,7 +45,7 @@ def gene_notes(
 
 
 def _about_erbb2(genes: Sequence[str], usable: set[str], out: Sequence[str]) -> list[str]:
-    own = [gene for gene in genes if _is_erbb2(gene)]
+    own = [gene for gene in genes if not plain_names(gene).isdisjoint(ERBB2)]
     if not own:
         _, ensembl, entrez = ERBB2
         return [
@@ -63,8 +63,3 @@ def _about_erbb2(genes: Sequence[str], usable: set[str], out: Sequence[str]) -> 
             fate = "is not in the ranking: no network saw it."
         notes.append(f"{called} {fate}")
     return notes
-
-
-def _is_erbb2(gene: str) -> bool:
-    """Whether symbol or id is ERBB2's; Ensembl's may have a version after it."""
-    return any(part.partition(".")[0].upper() in ERBB2 for part in gene.split(BETWEEN))

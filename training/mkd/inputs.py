@@ -20,10 +20,10 @@ from napari_hmkd.training.mkd.folds import Fold, nested_folds
 from napari_hmkd.training.mkd.gene_notes import gene_notes
 from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import fit_selection, usable_genes
+from napari_hmkd.training.mkd.selection import fit_selection, require_known, usable_genes
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
 from napari_hmkd.training.parallel import side_by_side
-from napari_hmkd.training.run import file_digest, text_digest
+from napari_hmkd.training.run import file_digest
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TargetData:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """All that was read; `identity` says of each part whether it is the same as before.
+    """All that was read; `identity` says of each part but the bags whether it is the same as before.
 
     `bag_digests` has the files of the bags that take part, each once, and what each holds.
     """
@@ -114,21 +114,16 @@ class Inputs:
 
     def notes(self, settings: GeneSettings) -> list[str]:
         """What a reader of the scores has to know of bags and genes."""
-        about_genes = (
-            [] if self.genes is None else gene_notes(self.genes.genes, self.ranking, settings)
-        )
-        return [*self.leaks, *about_genes]
+        cases = [case for data in self.targets for case in data.cases]
+        leaks = copies_of_others(cases, self.bag_digests)
+        if self.genes is None:
+            return leaks
+        return [*leaks, *gene_notes(self.genes.genes, self.ranking, settings)]
 
-    @property
-    def leaks(self) -> list[str]:
-        """A sentence about copies of bags under several patients, if there are any."""
-        return copies_of_others(
-            [case for data in self.targets for case in data.cases], self.bag_digests
-        )
-
-    def digests_of(self, case: Case) -> str:
-        """What the bags of a case hold, as `cases.csv` says it."""
-        return ";".join(self.bag_digests[path] for path in case.bags)
+    def bags_of(self, case: Case) -> tuple[str, str]:
+        """The names of a case's bags, and what they hold, as `cases.csv` says it."""
+        names = (path.name for path in case.bags)
+        return ";".join(names), ";".join(self.bag_digests[path] for path in case.bags)
 
     def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
         """The genes of a fold, chosen and scaled on its training cases."""
@@ -143,8 +138,16 @@ class Inputs:
         )
 
 
-def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
+def read_inputs(request: Request, settings: MkdRunSettings, *, resuming: bool = False) -> Inputs:
     """Read and join everything that a run is given.
+
+    Parameters
+    ----------
+    request : Request
+    settings : MkdRunSettings
+    resuming : bool
+        Whether a run began with them, maybe by an earlier version, which took genes to leave out that
+        the table lacks, and settings that nothing reads.
 
     Raises
     ------
@@ -158,6 +161,8 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
             raise DataError(f"--{option} names {unknown[0]}, which is no --target of this run")
     bags = find_bags(request.bags)
     genes, ranking = _genes(request, settings)
+    if not resuming:
+        _refuse_unheeded(settings, genes)
     targets = [_target(name, request, bags, genes, settings) for name in request.targets]
     files = sorted({file for data in targets for case in data.cases for file in case.bags})
     source, path = bag_source(files), settings.genes.ranking
@@ -168,7 +173,6 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
         source=source,
         bag_digests=dict(zip(files, side_by_side(content_digest, files), strict=True)),
         identity={
-            "bags": text_digest("\n".join(f"{n} {p.stat().st_size}" for n, p in bags.items())),
             "encoder": f"{source.encoder} {source.encoder_sha256} {source.patch_px} {source.mpp}",
             "labels": file_digest(request.labels),
             "genes": None if request.gene_table is None else file_digest(request.gene_table),
@@ -182,7 +186,6 @@ def _genes(
 ) -> tuple[GeneTable | None, Sequence[str] | None]:
     """The table and the ranking, of which each fold can choose genes."""
     if request.gene_table is None:
-        _refuse_unread(settings)
         return None, None
     table, path = read_genes(request.gene_table), settings.genes.ranking
     ranking = None if path is None else read_ranking(path)
@@ -190,8 +193,11 @@ def _genes(
     return table, ranking
 
 
-def _refuse_unread(settings: MkdRunSettings) -> None:
+def _refuse_unheeded(settings: MkdRunSettings, genes: GeneTable | None) -> None:
     """A study of a setting that does nothing would report a number for it."""
+    if genes is not None:
+        require_known(settings.genes.excluded, genes.genes)
+        return
     for group in (settings.genes, settings.mkd):
         for item in fields(group):
             if getattr(group, item.name) != item.default:

@@ -116,5 +116,5 @@ def read_selection(fold: Path) -> GeneSelection:
     path = fold / GENES_FILE
     try:
         return GeneSelection.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DataError) as error:
         raise DataError(f"{path} cannot be read: {error}. Delete this fold and --resume") from error

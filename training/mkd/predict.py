@@ -84,6 +84,10 @@ def predict_bags(
         ) from error
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]
+    if source is not None and (
+        warning := source.scale_warning([case.genes for case in with_genes])
+    ):
+        say(f"warning: {warning}")
     rows: list[tuple[str, ...]] = []
     for target in model.card.targets:
         for network, group in ((M, with_genes), (P, without)):

@@ -32,6 +32,7 @@ class MkdFolder(RecordedFolder):
         *(("compute", name) for name in ("device", "workers", "memory_gb")),
         *((name, "") for name in ("bags", "labels", "gene_table", "baselines", "versions")),
         ("genes", "ranking"),
+        ("identity", "bags"),  # earlier versions: `cases.csv` says more of them
     })  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def train_mkd(
     settings = resolved(settings, device)
     folder = MkdFolder(out, resume=resume)
     folder.require_usable()
-    inputs = read_inputs(request, settings)
+    inputs = read_inputs(request, settings, resuming=folder.resuming)
     asked = record(request, settings, inputs)
     if folder.resuming:
         folder.require_same_settings(asked)
@@ -83,13 +84,14 @@ def train_mkd(
             list(inputs.bag_digests)
         )  # else it would be told when a fold reads them first
         folder.begin(asked, lambda: write_cases(out, inputs))
-    for leak in inputs.leaks:
-        say(f"warning: {leak}")
+    notes = inputs.notes(settings.genes)
+    for note in notes:
+        say(note)
     plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
     for runs in plan.targets:
         if not _train(runs, deadline):
             return None
-    found = results(plan.targets, inputs.notes(settings.genes))
+    found = results(plan.targets, notes)
     write_table(out, found)
     print_table(found)
     return export_networks(plan.targets, inputs.source, out)

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.names import listed
 from napari_hmkd.genes.selection import GeneSelection
-from napari_hmkd.genes.table import GeneTable, symbol
+from napari_hmkd.genes.table import GeneTable, plain_names, symbol
 from napari_hmkd.training.mkd.config import GeneSettings
 
 DEFAULTS = GeneSettings()
@@ -49,8 +49,7 @@ def fit_selection(
     Raises
     ------
     DataError
-        If no gene is left, none of those to leave out or a training case is in the table, or `top` is
-        below 1.
+        If no gene is left, a training case is not in the table, or `top` is below 1.
     """
     if top < 1 or token_genes < 1:
         raise DataError(f"asked for {top} genes in tokens of {token_genes}: ask for 1 or more")
@@ -85,14 +84,9 @@ def usable_genes(
     Raises
     ------
     DataError
-        If no gene is left, or the table has none of those to leave out.
+        If no gene is left.
     """
     places = gene_places(genes)
-    if exclude and not any(name in places for name in exclude):
-        raise DataError(
-            f"asked to leave out {listed(exclude)}, none of which the gene table has; its names are like "
-            f"{listed(genes[:3])}: spell them as the table does"
-        )
     out = {place for name in exclude for place in places.get(name, ())}
     order = range(len(genes)) if ranking is None else _ranked(ranking, places)
     usable = [place for place in order if place not in out]
@@ -103,6 +97,29 @@ def usable_genes(
             + ". Look whether the names are of one kind, e.g. symbols such as ERBB2"
         )
     return usable
+
+
+def require_known(exclude: Sequence[str], genes: Sequence[str]) -> None:
+    """Refuse names to leave out that the table lacks: the gene that is meant would be seen.
+
+    Parameters
+    ----------
+    exclude, genes : sequences of str
+        As of `usable_genes`.
+
+    Raises
+    ------
+    DataError
+        Naming them, and genes whose names are the same but for capitals, version or the other id.
+    """
+    places = gene_places(genes)
+    if absent := [name for name in exclude if name not in places]:
+        wanted = set().union(*map(plain_names, absent))
+        near = [gene for gene in genes if not plain_names(gene).isdisjoint(wanted)]
+        raise DataError(
+            f"asked to leave out {listed(absent)}, which the gene table does not have; it has "
+            f"{listed(near or genes[:3])}: spell them as the table does, or take them out of --exclude-genes"
+        )
 
 
 def _ranked(ranking: Sequence[str], places: Mapping[str, Sequence[int]]) -> list[int]:

@@ -17,6 +17,9 @@ from napari_hmkd.grading import file_sha256
 from napari_hmkd.model.mkd.card import BiomarkerCard
 from napari_hmkd.model.mkd.files import MultimodalModel, load_multimodal
 
+MOST_DEVIATIONS = 5
+"""The median gene of a case that lies further from the training cases is hardly on their scale."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseGenes:
@@ -30,6 +33,8 @@ class CaseGenes:
         Whose they are, as the table has it; "" where there are none.
     missing : str
         Why there are none, as a clause; "" where there are.
+    warning : str
+        As `GeneSource.scale_warning` has it.
     models : mapping of str to MultimodalModel
         M by target; empty where there are none.
     tokens : mapping of str to numpy.ndarray
@@ -40,6 +45,7 @@ class CaseGenes:
     sha256: str
     row: str = ""
     missing: str = ""
+    warning: str = ""
     models: Mapping[str, MultimodalModel] = field(default_factory=dict)
     tokens: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -77,7 +83,27 @@ class GeneSource:
 
     def _of_row(self, row: str) -> CaseGenes:
         tokens = {name: one.genes.tokens(self.table, [row]) for name, one in self.models.items()}
-        return CaseGenes(self.file, self.sha256, row, models=self.models, tokens=tokens)
+        warning = self.scale_warning([row])
+        return CaseGenes(
+            self.file, self.sha256, row, warning=warning, models=self.models, tokens=tokens
+        )
+
+    def scale_warning(self, rows: Sequence[str]) -> str:
+        """A sentence about rows that are hardly on the scale of training; "" where there are none."""
+        deviations = np.max(
+            [one.genes.median_deviations(self.table, rows) for one in self.models.values()], axis=0
+        )
+        far = {
+            row: least
+            for row, least in zip(rows, deviations, strict=True)
+            if least > MOST_DEVIATIONS
+        }
+        if not far:
+            return ""
+        return (
+            f"half of the genes of {listed(far)} in {self.file} lie more than {min(far.values()):.0f} standard "
+            "deviations from the training cases: is the table on the scale of training, such as a logarithmic one?"
+        )
 
 
 def open_genes(path: Path, model_path: Path, card: BiomarkerCard, case: str = "") -> GeneSource:

@@ -18,7 +18,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import Slide, TissueMask
-from napari_hmkd.wording import BY_M, BY_P
+from napari_hmkd.wording import BY_M, BY_P, counted
 
 
 @dataclass(slots=True, eq=False)
@@ -75,10 +75,12 @@ class SlideBiomarkers:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the results has to know, besides the notices."""
         missing = "" if self.genes is None else self.genes.missing
-        without = (f"{self.answered_by}: {missing}",) if missing else ()
+        of_genes = [f"{self.answered_by}: {missing}"] if missing else []
+        if self.genes is not None and self.genes.warning:
+            of_genes.append(self.genes.warning)
         unread = len(self.extraction.failed)
-        lost = [f"{unread} tiles could not be read; biomarkers.json lists them"] if unread else []
-        return (*self.extraction.warnings, *without, *lost)
+        lost = [f"{counted(unread, 'tile')} could not be read or encoded"] if unread else []
+        return (*self.extraction.warnings, *of_genes, *lost)
 
     @property
     def answered_by(self) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 _ENDS = re.compile(r"[-_. ]|(?<=^TCGA-\w\w-\w{4}-\d\d)(?=[A-Z])")
 _TCGA_PATIENT = re.compile(r"TCGA-\w\w-\w{4}(?=-|$)")
 """Of https://docs.gdc.cancer.gov/Encyclopedia/pages/TCGA_Barcode: project, site and participant."""
+_TCGA_SAMPLE = re.compile(r"TCGA-\w\w-\w{4}-(\d\d)(?!\d)")
+"""With the kind of sample: 01 is a primary tumour, 06 a metastasis, 11 normal tissue."""
 
 
 def case_of(name: str, cases: Collection[str]) -> str | None:
@@ -58,7 +60,8 @@ def rows_meant(
     """Rows of a gene table that the names of new cases, and of slides of no case, can mean.
 
     A case's are its own (`own_rows`). Where it has none, and for a slide, it is the row whose name theirs
-    is or begins with; else those of the TCGA patient that theirs begins with.
+    is or begins with; else those of the TCGA patient that theirs begins with, and of the same kind of
+    sample where both names tell it: a tumour does not mean the genes of normal tissue.
 
     Returns
     -------
@@ -73,5 +76,11 @@ def rows_meant(
     for name in (*cases, *slides):
         if name not in found:
             own = case_of(name, row_names)
-            found[name] = list(of_patient.get(patient_of(name), ())) if own is None else [own]
+            others = (row for row in of_patient.get(patient_of(name), ()) if _same_kind(name, row))
+            found[name] = list(others) if own is None else [own]
     return found
+
+
+def _same_kind(*names: str) -> bool:
+    """Whether names of one patient may be of one kind of sample."""
+    return len({match[1] for name in names if (match := _TCGA_SAMPLE.match(name))}) < 2

@@ -60,11 +60,29 @@ class GeneSelection:
         DataError
             If the table lacks a case or gene.
         """
-        number = self._columns(table)
-        values = table.rows(cases)[:, [number[gene] for gene in self.genes]]
         tokens = np.zeros((len(cases), self.tokens_per_case * self.token_genes), np.float32)
-        tokens[:, : len(self.genes)] = (values - self.mean) / self.std
+        tokens[:, : len(self.genes)] = self._standardised(table, cases)
         return tokens.reshape(len(cases), -1, self.token_genes)
+
+    def median_deviations(self, table: GeneTable, cases: Sequence[str]) -> NDArray[np.float64]:
+        """How far the genes of each case lie from the training cases: the median over the genes.
+
+        Parameters
+        ----------
+        table, cases
+            As of `tokens`.
+
+        Returns
+        -------
+        (n,) float64
+            In standard deviations of the training cases, at least 0.
+
+        Raises
+        ------
+        DataError
+            If the table lacks a case or gene.
+        """
+        return np.median(np.abs(self._standardised(table, cases)), axis=1)
 
     def require_in(self, table: GeneTable) -> None:
         """Refuse a table that lacks a gene.
@@ -75,6 +93,11 @@ class GeneSelection:
             Naming the first that it lacks.
         """
         self._columns(table)
+
+    def _standardised(self, table: GeneTable, cases: Sequence[str]) -> NDArray[np.float64]:
+        number = self._columns(table)
+        values = table.rows(cases)[:, [number[gene] for gene in self.genes]]
+        return (values - self.mean) / self.std
 
     def _columns(self, table: GeneTable) -> dict[str, int]:
         number = {gene: column for column, gene in enumerate(table.genes)}

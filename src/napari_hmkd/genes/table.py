@@ -78,3 +78,8 @@ class GeneTable:
 def symbol(gene: str) -> str:
     """The symbol of a gene that may be named as TCGA does: ERBB2 of ERBB2|2064."""
     return gene.partition(BETWEEN)[0]
+
+
+def plain_names(gene: str) -> set[str]:
+    """Symbol and id of a gene in capitals, without a version as Ensembl's ids may have."""
+    return {part.partition(".")[0].upper() for part in gene.split(BETWEEN)}

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.genes.names import require_unique
+from napari_hmkd.genes.names import listed, require_unique
 
 PARQUET = ".parquet"
 MISSING = ("", "NA", "na", "N/A", "n/a", "NaN", "nan", "<NA>")
@@ -48,13 +48,15 @@ def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.Dat
     Raises
     ------
     DataError
-        If it cannot be read as such a table, or two columns have one name.
+        If it cannot be read as such a table, two columns have one name, or Parquet has floats alone
+        where texts are to be.
     """
     with _reading(path):
         frame, texts = (_parquet if path.suffix == PARQUET else _text_table)(path, text)
     frame = frame.dropna(how="all")
     for name in texts:
-        cells = frame[name].astype("string").fillna("").str.strip()
+        # Whole numbers of Parquet are floats beside missing ones: 2064 shall not become 2064.0.
+        cells = frame[name].convert_dtypes().astype("string").fillna("").str.strip()
         frame[name] = cells.mask(cells.isin(MISSING), "")
     return frame
 
@@ -124,7 +126,13 @@ def _parquet(
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     frame.columns = _header(path, [str(name) for name in frame.columns])
-    return frame, text(list(frame.columns))
+    texts = text(list(frame.columns))
+    if all(dtype.kind == "f" for dtype in frame[list(texts)].dtypes):
+        raise DataError(
+            f"{path}: {listed(texts)} should hold names, but holds floating point numbers, as where a frame "
+            "is written without its index: write the names as the first column"
+        )
+    return frame, texts
 
 
 def _open(path: Path) -> TextIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,15 @@ import h5py
 import numpy as np
 import pytest
 
-pytest.importorskip("pandas", reason="needs the extra `train`")
+pytest.importorskip("lightning", reason="needs the extra `train`")
+
+from tests.training.mkd.conftest import CohortFiles
+from tests.training.mkd.runs import WITHOUT_GENES, request
 
 from napari_hmkd.bags.bag import Bag, write_bag
 from napari_hmkd.training.mkd.bag_content import content_digest, copies_of_others
 from napari_hmkd.training.mkd.cases import Case
+from napari_hmkd.training.mkd.run import train_mkd
 
 BAG = Bag(
     "a",
@@ -77,3 +82,17 @@ def test_copies_under_different_patients_are_a_leak_and_others_are_none() -> Non
     assert "a.h5 (patient P1) = b.h5 (patient P2)" in told
     assert "c.h5" not in told, "folds keep a patient together"
     assert copies_of_others(cases[1:], digests) == []
+
+
+def test_copies_of_a_bag_under_two_patients_are_told_at_once_and_in_the_table(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(cohort_files.bags, tmp_path / "bags")
+    for copy in ("case05", "case30"):  # case30 is of the patient of case00
+        shutil.copy(tmp_path / "bags/case00.h5", tmp_path / f"bags/{copy}.h5")
+    asked = request(cohort_files, bags=tmp_path / "bags", gene_table=None)
+    train_mkd(asked, tmp_path / "Lauf", WITHOUT_GENES)
+    copies = "case00.h5 (patient patient0) = case05.h5 (patient patient5)"
+    before, _, _ = capsys.readouterr().err.partition("epoch 1/1")
+    assert copies in before
+    assert copies in (tmp_path / "Lauf/table.md").read_text(encoding="utf-8")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
-pytest.importorskip("sklearn", reason="needs the extra `train`")
+pytest.importorskip("lightning", reason="needs the extra `train`")
+
+from tests.training.mkd.conftest import CohortFiles
+from tests.training.mkd.runs import ONE_EPOCH, request
 
 from napari_hmkd.training.mkd.config import GeneSettings
 from napari_hmkd.training.mkd.gene_notes import gene_notes
+from napari_hmkd.training.mkd.run import train_mkd
 
 COULD = "could be chosen: HER2 status can be read off it"
 
@@ -21,6 +28,7 @@ COULD = "could be chosen: HER2 status can be read off it"
         (["ERBB2", "TP53"], None, "ERBB2", "ERBB2 was left out: no network saw it"),
         (["ERBB2", "TP53"], ["TP53"], "ERBB2", "ERBB2 was left out: no network saw it"),
         (["ERBB2|2064", "TP53"], None, "ERBB2", "in the table as ERBB2|2064, was left out"),
+        (["erbb2", "TP53"], None, "", f"in the table as erbb2, is among the genes that {COULD}"),
         (["?|2064", "TP53"], None, "", f"in the table as ?|2064, is among the genes that {COULD}"),
         (
             ["ENSG00000141736.14", "TP53"],
@@ -66,3 +74,10 @@ def test_what_was_left_out_and_what_could_not_be_is_told() -> None:
     assert first.startswith("Genes: at most 5 of the largest variance")
     assert first.endswith("left out: ERBB2.")
     assert second == "To be left out, but not in the table: GRB7."
+
+
+def test_that_erbb2_can_be_chosen_is_told_before_training(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_mkd(request(cohort_files), tmp_path / "Lauf", ONE_EPOCH, deadline=time.monotonic())
+    assert "ERBB2 is among the genes that could be chosen" in capsys.readouterr().err

@@ -194,20 +194,6 @@ def test_without_genes_tissue_alone_is_learned_and_spoken_of(
     assert "F1 and average precision are of the class 1, the second of 0 and 1" in told
 
 
-def test_copies_of_a_bag_under_two_patients_are_told_at_once_and_in_the_table(
-    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(cohort_files.bags, tmp_path / "bags")
-    for copy in ("case05", "case30"):  # case30 is of the patient of case00
-        shutil.copy(tmp_path / "bags/case00.h5", tmp_path / f"bags/{copy}.h5")
-    asked = request(cohort_files, bags=tmp_path / "bags", gene_table=None)
-    train_mkd(asked, tmp_path / "Lauf", WITHOUT_GENES)
-    copies = "case00.h5 (patient patient0) = case05.h5 (patient patient5)"
-    before, _, _ = capsys.readouterr().err.partition("epoch 1/1")
-    assert copies in before
-    assert copies in (tmp_path / "Lauf/table.md").read_text(encoding="utf-8")
-
-
 def test_ordinal_targets_are_learned_beside_binary_ones(
     cohort_files: CohortFiles, tmp_path: Path
 ) -> None:
@@ -278,6 +264,22 @@ def test_genes_decide_case_by_case_which_network_predicts(
     ranked = sorted(found["M"].values(), key=lambda line: float(line["probability"]))
     labels = [cohort_files.status[line["bag"]] for line in ranked if line["bag"] in with_genes]
     assert labels == sorted(labels)
+
+
+def test_genes_on_another_scale_are_warned_of(
+    whole: Path, cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = cohort_files.genes.read_text(encoding="utf-8").splitlines()
+    raw = tmp_path / "raw.csv"
+    for unlike in ([], [2, 5]):
+        for number in unlike:
+            name, *values = rows[number].split(",")
+            rows[number] = ",".join([name, *(str(2 ** (10 + float(value))) for value in values)])
+        raw.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        predict_bags(whole, cohort_files.bags, raw, tmp_path / f"{len(unlike)}.csv", "cpu")
+        told = capsys.readouterr().err
+        assert ("warning: half of the genes of case02, case05 in raw.csv" in told) == bool(unlike)
+        assert ("on the scale of training" in told) == bool(unlike)
 
 
 def test_predictions_make_their_folder_or_are_refused_before_a_case_is_judged(
@@ -365,7 +367,7 @@ def test_bags_find_the_genes_of_their_tcga_patient(
     for slide in ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SC-01Z-00-DX1"):
         shutil.copy(cohort_files.bags / f"{name}.h5", bags / f"{slide}.h5")
     header, *rows = cohort_files.genes.read_text(encoding="utf-8").splitlines()
-    aliquots = ("TCGA-A1-A0SB-01A-11R", "TCGA-A1-A0SC-01A-11R", "TCGA-A1-A0SC-06A-11R")
+    aliquots = ("TCGA-A1-A0SB-01A-11R", "TCGA-A1-A0SC-01A-11R", "TCGA-A1-A0SC-01B-11R")
     named = [f"{new},{row.partition(',')[2]}" for new, row in zip(aliquots, rows, strict=False)]
     genes.write_text("\n".join([header, *named]) + "\n", encoding="utf-8")
     predict_bags(whole, bags, genes, tmp_path / "out.csv", "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -66,7 +67,8 @@ def test_features_that_are_not_finite_are_all_named_before_anything_is_written(
 @pytest.mark.parametrize(
     ("genes", "message"),
     [
-        ({"exclude_genes": "erbb2"}, "asked to leave out erbb2, none of which"),
+        ({"exclude_genes": "erbb2"}, "asked to leave out erbb2, .* it has ERBB2:"),
+        ({"exclude_genes": "gene3,Gene4"}, "asked to leave out Gene4, .* it has gene4:"),
         ({"ranking": "FOO\nBAR\n"}, "no gene is left .* 0 are in the ranking"),
         ({"ranking": "gene3\n", "exclude_genes": "gene3"}, "no gene is left .* 1 are left out"),
     ],
@@ -103,6 +105,26 @@ def test_without_genes_settings_that_nothing_reads_are_refused(
     assert not (tmp_path / "Lauf").exists()
 
 
+@pytest.mark.parametrize(
+    ("genes", "setting", "value"),
+    [(None, "top_genes", 12), ("genes.csv", "exclude_genes", "erbb2")],
+    ids=["nothing reads it", "no such gene"],
+)
+def test_a_run_of_an_earlier_version_goes_on_with_settings_that_did_nothing(
+    genes: str | None, setting: str, value: object, cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    out, plain = tmp_path / "Lauf", WITHOUT_GENES
+    asked = request(cohort_files, gene_table=genes and cohort_files.genes)
+    train_mkd(asked, out, plain, deadline=time.monotonic())
+    record = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    record["genes"][setting], record["identity"]["bags"] = value, "0123456789abcdef"
+    (out / "settings.json").write_text(json.dumps(record), encoding="utf-8")
+    as_before = replace(plain, genes=replace(plain.genes, **{setting: value}))
+    train_mkd(asked, out, as_before, resume=True, deadline=time.monotonic())
+    with pytest.raises(DataError, match=rf"genes\.{setting}"):
+        train_mkd(asked, out, plain, resume=True)
+
+
 @pytest.fixture
 def paused(cohort_files: CohortFiles, tmp_path: Path) -> tuple[Path, Path]:
     """Bags of its own, and a run on them that was cut short."""
@@ -123,10 +145,21 @@ def test_bags_that_were_made_anew_are_named_where_a_run_goes_on(
     for name in ("case03", "case31", "stray"):
         with h5py.File(moved / f"{name}.h5", "r+") as file:
             file["features"][...] = -file["features"][...]
+    shutil.copy(moved / "case12.h5", moved / "case11.h5")  # of another size
+    (moved / "case20.h5").rename(moved / "case20-left.h5")
     with pytest.raises(
-        DataError, match=r"the bags of 2 cases hold other patches .*: case03, case31"
+        DataError, match=r"4 cases have other bags .*: case03, case11, case20, case31"
     ):
         train_mkd(asked, out, TWO_EPOCHS, resume=True)
+
+
+def test_a_run_goes_on_where_bags_that_take_no_part_came_or_went(
+    cohort_files: CohortFiles, paused: tuple[Path, Path]
+) -> None:
+    bags, out = paused
+    (bags / "stray.h5").rename(bags / "another.h5")
+    asked = request(cohort_files, bags=bags, gene_table=None)
+    train_mkd(asked, out, TWO_EPOCHS, resume=True, deadline=time.monotonic())
 
 
 def test_a_run_whose_cases_do_not_say_what_their_bags_held_goes_on(

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("pandas", reason="needs the extra `train`")
-pytest.importorskip("sklearn", reason="needs the extra `train`")
+pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.genes.table import GeneTable
+from napari_hmkd.training.mkd.plan import read_selection
 from napari_hmkd.training.mkd.ranking import read_ranking
-from napari_hmkd.training.mkd.selection import fit_selection
+from napari_hmkd.training.mkd.selection import fit_selection, require_known
 
 GENES = ("CALM", "ERBB2|2064", "FLAT", "WILD", "GRB7")
 SPREAD = np.array([1, 5, 0, 9, 3])
@@ -78,9 +78,26 @@ def test_genes_are_left_out_before_the_top_is_taken_and_unknown_ones_are_told(
     assert selection.not_excluded == ("MISSING",)
 
 
-def test_leaving_out_genes_of_which_the_table_has_none_is_refused(table: GeneTable) -> None:
-    with pytest.raises(DataError, match="asked to leave out erbb2, ENSG00000141736, none of which"):
-        fit_selection(table, TRAINED, exclude=["erbb2", "ENSG00000141736"])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("erbb2", r"ERBB2\|2064:"),
+        ("2064", r"ERBB2\|2064:"),
+        ("ENSG00000141736", r"ENSG00000141736\.14:"),
+        ("ENSG00000141736.9", r"ENSG00000141736\.14:"),
+        ("HER2", r"ERBB2\|2064, ENSG00000141736\.14, GRB7:"),
+    ],
+)
+def test_a_gene_to_leave_out_that_the_table_lacks_is_refused_with_the_genes_of_near_names(
+    name: str, near: str
+) -> None:
+    genes = ["ERBB2|2064", "ENSG00000141736.14", "GRB7", "TP53"]
+    with pytest.raises(DataError, match=f"leave out {name}, which .* does not have; it has {near}"):
+        require_known(["GRB7", name], genes)
+
+
+def test_genes_to_leave_out_that_the_table_has_are_no_fault() -> None:
+    require_known(["ERBB2", "GRB7"], ["ERBB2|2064", "GRB7", "TP53"])
 
 
 def test_a_ranking_takes_the_place_of_variance_and_unknown_genes_are_told(
@@ -141,6 +158,15 @@ def test_a_damaged_selection_is_refused(change: dict, table: GeneTable) -> None:
     content = fit_selection(table, TRAINED).to_json()
     with pytest.raises(DataError, match="selection of"):
         GeneSelection.from_json(content | change)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"genes"'])
+def test_the_damaged_genes_of_a_fold_are_named_with_their_remedy(text: str, tmp_path: Path) -> None:
+    (tmp_path / "genes.json").write_text(text)
+    with pytest.raises(
+        DataError, match=r"genes\.json cannot be read: .* Delete this fold and --resume"
+    ):
+        read_selection(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from napari_hmkd import bags, model, sample, training
+from napari_hmkd import bags, genes, model, sample, training
 from napari_hmkd.device import choose_device
 from napari_hmkd.training.claim import claim
 from napari_hmkd.training.console import say
@@ -20,27 +20,16 @@ from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_resu
 from napari_hmkd.training.piecework import run_pieces
 
 PLAN = "plan.json"
+_OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
+_OF_SCORES = (
+    "attention compare evaluation page paired pictures pooled predictions report selection tables"
+)
 NOT_TRAINING = (
-    *(
-        "cli.py",
-        "command.py",
-        "experiment",
-        "features.py",
-        "methods",
-        "options.py",
-        "scores",
-        "sources",
-    ),
-    *(
-        "her2st.py",
-        "markdown.py",
-        "readout.py",
-        "results.py",
-        "scoring.py",
-        "spot_bags.py",
-        "spots.py",
-        "table.py",
-    ),
+    *("cli.py", "features.py", "options.py", "sources"),
+    *("mkd/command.py", "mkd/results.py", "mkd/table.py"),
+    *(f"mkd/evidence/{name}.py" for name in _OF_EVIDENCE.split()),
+    *(f"experiment/{name}.py" for name in ("pieces", "plan", "runner", "scoring")),
+    *(f"scores/{name}.py" for name in _OF_SCORES.split()),
 )
 """Parts of the packages that have no say in what a network learns of the drawn cohort."""
 
@@ -95,7 +84,7 @@ def run_evidence(
 
 def training_digest() -> str:
     """A digest of the source that decides what is drawn and learned."""
-    return source_digest(bags, model, sample, training, without=NOT_TRAINING)
+    return source_digest(bags, genes, model, sample, training, without=NOT_TRAINING)
 
 
 def _name(piece: Piece) -> str:
