@@ -104,25 +104,60 @@ def test_a_column_that_the_probabilities_do_not_give_is_found(
     said = capsys.readouterr().err
     tile = f"{row['row']}, {row['column']}"
     expected = (
-        f"{column} of 1 tiles is not what their probabilities say, the first of them tile {tile}"
+        f"{column} of 1 tile is not what their probabilities say, the first of them tile {tile}"
     )
     assert said.splitlines()[-1] == f"differs: {expected}"
+
+
+OUTLINE = shapely.box(0, 0, 512, 512)
+REGIONS = (MarkedRegion("invasive tumour", OUTLINE), MarkedRegion("else", OUTLINE))
 
 
 @pytest.fixture
 def regional_results(slide_file: Path, student_file: Path, tmp_path: Path) -> Path:
     """Of a slide with marked tumour, by tiles that overlap."""
-    outline = shapely.box(0, 0, 512, 512)
-    regions = (MarkedRegion("invasive tumour", outline), MarkedRegion("else", outline))
     settings = GradeSettings(stride=0.5, device="cpu")
-    job = SlideJob(str(slide_file), tmp_path / "out", str(student_file), settings, regions=regions)
+    job = SlideJob(str(slide_file), tmp_path / "out", str(student_file), settings, regions=REGIONS)
     assert grade_to_folder(job).status is Status.GRADED
     return job.folder
 
 
-def test_overlapping_tiles_and_regions_agree(regional_results: Path, student_file: Path) -> None:
-    found = verify_results(regional_results, model=str(student_file))
-    assert found.problems == ()
+def region_file(path: Path, outline: shapely.Geometry) -> Path:
+    """As QuPath exports `REGIONS`, with another outline."""
+    geometry = shapely.geometry.mapping(outline)
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": {"name": one.name}}
+        for one in REGIONS
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), "utf-8")
+    return path
+
+
+def test_overlapping_tiles_and_regions_agree_and_what_is_not_recomputed_is_told(
+    regional_results: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    arguments = (regional_results, "--model", student_file)
+    assert run(*arguments) == 0
+    said = capsys.readouterr()
+    assert "not recomputed: what of the tiles lies in the regions 'invasive tumour'" in said.err
+    assert "all that was recomputed agrees" in said.out
+    marked = region_file(tmp_path / "regions.geojson", OUTLINE)
+    assert run(*arguments, "--regions", marked) == 0
+    said = capsys.readouterr()
+    assert "not recomputed" not in said.err
+    assert "all agree" in said.out
+
+
+def test_other_regions_than_those_of_the_results_are_found(
+    regional_results: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    marked = region_file(tmp_path / "other.geojson", OUTLINE.buffer(-9))
+    assert run(regional_results, "--model", student_file, "--regions", marked) == 1
+    said = capsys.readouterr().err
+    assert "differs: the regions given, 'invasive tumour', 'else', are not those of" in said
+    assert "not recomputed: the numbers of summary.json" in said
+    assert run(regional_results, "--regions", tmp_path / "missing.geojson") == 2
+    assert "--slide" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("batches", [None, 2], ids=["whole", "stopped early"])
@@ -151,7 +186,14 @@ def test_what_was_not_read_or_not_reached_agrees(
         (("grade_of_most_area",), None),
         (("regions", 1, "grades", "3+", "share"), 0.37),
         (("regions", 1, "grade_of_most_area"), None),
+        (("regions", 1, "graded_tiles"), 3),
+        (("regions", 1, "tiles_left"), 3),
+        (("regions", 1, "unreadable_tiles"), 3),
+        (("regions",), []),
         (("slide_grade", "grade"), None),
+        (("slide_grade", "region"), "core"),
+        (("complete",), False),
+        (("stain", "kind"), "IHC"),
     ],
     ids=str,
 )
@@ -159,7 +201,8 @@ def test_a_summary_that_the_table_does_not_give_is_found(
     regional_results: Path, student_file: Path, path: tuple[str | int, ...], value: object
 ) -> None:
     rewrite_summary(regional_results, *path, value=value)
-    problems = verify_results(regional_results, model=str(student_file)).problems
+    found = verify_results(regional_results, model=str(student_file), regions=REGIONS)
+    problems = found.problems
     (named, *_) = [one for one in problems if str(path[-1]) in one]
     assert named.startswith("summary.json: ")
     assert str(value) in named

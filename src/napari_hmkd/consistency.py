@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,18 +10,26 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from napari_hmkd.export.regions import SHARE_THAT_COUNTS, summary_entries
+from napari_hmkd.export.regions import SHARE_THAT_COUNTS, left_in, summary_entries
 from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.heatmap import Heatmap, SlideSummary, expected
 from napari_hmkd.inference import FailedTile, GradedBatch
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.stages import GRADES
-from napari_hmkd.planning import GradePlan, GradeSettings, tile_grid, tissue_fraction
-from napari_hmkd.result_files import MeanGrade, Pair, Part, ResultFiles, Share, Summary
-from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
+from napari_hmkd.planning import (
+    GradePlan,
+    GradeSettings,
+    PlannedRegion,
+    tile_grid,
+    tissue_fraction,
+)
+from napari_hmkd.regions import MarkedRegion, invasive_tumour, quoted
+from napari_hmkd.result_files import MeanGrade, Pair, Part, ResultFiles, Share, Summary, TilesEntry
+from napari_hmkd.slide import Slide, TissueMask, check_stain
+from napari_hmkd.wording import counted
 
 _LAST_DIGIT = 1e-6
-"""Of a probability in `tiles.csv`; grades and sets may turn on it."""
+"""Of a probability in `tiles.csv`; grades of squares and sets may turn on it."""
 _ROUNDING = 1e-5
 
 
@@ -55,6 +63,11 @@ class Totals(Part):
 class _Region(Totals):
     name: str
     tiles_left: NonNegativeInt
+    unreadable_tiles: NonNegativeInt
+
+    @property
+    def of_what(self) -> str:
+        return f"of the region '{self.name}', "
 
 
 class _SlideGrade(Part):
@@ -66,10 +79,32 @@ class _Tissue(Part):
     mpp: Pair
 
 
+class _Tiles(TilesEntry):
+    min_tissue_fraction: Annotated[float, Field(gt=0, le=1)]
+    only_in_regions: bool = False  # results of former versions do not state it
+
+
+class _Stain(Part):
+    kind: str
+
+
+class _Outline(Part):
+    name: str
+    outline_sha256: str
+
+
+class _Request(Part):
+    regions: list[_Outline]
+
+
 class CheckedSummary(Totals, Summary):
     """What of `summary.json` follows from the tiles, and what is needed to tell."""
 
+    stain: _Stain
     tissue: _Tissue | None
+    tiles: _Tiles
+    complete: bool
+    request: _Request | None = None  # results of former versions do not state it
     regions: list[_Region]
     slide_grade: _SlideGrade
 
@@ -80,31 +115,43 @@ AnyChecked = TypeVar("AnyChecked", bound=CheckedSummary)
 def table_problems(found: ResultFiles[Any]) -> list[str]:
     """Which columns of `tiles.csv` do not follow from `p_0` to `p_3`, for people.
 
-    A grade counts as the most probable one, and an expected grade as the probabilities', where the six
-    digits of the probabilities allow it.
+    A grade counts as the most probable one where the six digits of the probabilities allow it.
     """
     p = found.probabilities
     own = p[np.arange(len(p)), found.grade]
     wrong = {
         "p_0 to p_3": np.abs(p.sum(axis=1) - 1) > _ROUNDING,
-        "grade": own < p.max(axis=1, initial=0) - 2 * _LAST_DIGIT,
+        "grade": own < p.max(axis=1, initial=0),
         "expected_grade": np.abs(expected(p) - found.expected_grade) > _ROUNDING,
     }
     words = {"p_0 to p_3": "do not add up to 1"}
     return [
-        f"{name} of {tiles.sum()} tiles {words.get(name, 'is not what their probabilities say')}, the "
+        f"{name} of {counted(tiles.sum(), 'tile')} {words.get(name, 'is not what their probabilities say')}, the "
         f"first of them tile {', '.join(map(str, found.tiles[tiles.argmax()]))}"
         for name, tiles in wrong.items()
         if tiles.any()
     ]
 
 
-def summary_problems(
-    folder: Path, found: ResultFiles[AnyChecked], slide: Slide, card: ModelCard
-) -> list[str]:
-    """What in `summary.json` does not follow from `tiles.csv` and `tissue.png`, for people.
+def not_recomputed(said: CheckedSummary, regions: Sequence[MarkedRegion]) -> list[str]:
+    """Which numbers `summary_problems` cannot tell of: regions' whose outlines are not given, for people."""
+    if regions or not said.regions:
+        return []
+    left = "; and whether all tiles were tried" if said.tiles.only_in_regions else ""
+    return [
+        f"what of the tiles lies in the regions {quoted(said.regions)}, and so their areas and the grade of "
+        f"the slide{left}: results do not hold outlines; give the file that they are from (--regions)"
+    ]
 
-    Of regions, whose outlines results do not hold, it is what does not follow from their areas.
+
+def summary_problems(
+    folder: Path,
+    found: ResultFiles[AnyChecked],
+    slide: Slide,
+    card: ModelCard,
+    regions: Sequence[MarkedRegion] = (),
+) -> list[str]:
+    """What in `summary.json` does not follow from slide, `tiles.csv` and `tissue.png`, for people.
 
     Parameters
     ----------
@@ -116,6 +163,9 @@ def summary_problems(
         The slide that they are of.
     card : ModelCard
         Of the model that they are of.
+    regions : sequence of MarkedRegion
+        Those of the results, whose outlines results do not hold. Where they are left out, it is told of
+        regions what does not follow from their areas; see `not_recomputed`.
 
     Raises
     ------
@@ -123,16 +173,17 @@ def summary_problems(
         `tissue.png` cannot be read.
     """
     said = found.summary
-    plan = _plan(folder, said, slide, card)
+    plan = _plan(folder, said, slide, card, regions)
     if (said.tiles.rows, said.tiles.columns) != (plan.grid.rows, plan.grid.columns):
         return [f"summary.json: the slide has {plan.grid.rows} x {plan.grid.columns} tiles"]
     heatmap = Heatmap(plan)
     failed = tuple(FailedTile(one.row, one.column, one.reason) for one in said.unreadable_tiles)
     heatmap.update(GradedBatch(found.tiles, found.probabilities.astype(np.float32), failed))
-    problems = [*_not_from_areas(said, ""), *_not_from_tiles(said, heatmap, plan)]
-    for region in said.regions:
-        problems += _not_from_areas(region, f"of the region '{region.name}', ")
-    problems += _wrong_slide_grade(said)
+    problems = [*_not_from_areas(said, ""), *_not_from_tiles(said, "", heatmap, plan)]
+    problems += [*_wrong_regions(said, heatmap, plan), *_wrong_slide_grade(said)]
+    problems += _wrong_stain(said, plan)
+    if regions or not said.tiles.only_in_regions:
+        problems += _unlike("complete", said.complete, not len(heatmap.remaining))
     return [f"summary.json: {one}" for one in problems]
 
 
@@ -143,27 +194,60 @@ def _not_from_areas(said: Totals, of_what: str) -> Iterator[str]:
         yield from _unlike(of_what + name, stated[name], one)
 
 
-def _not_from_tiles(said: Totals, heatmap: Heatmap, plan: GradePlan) -> Iterator[str]:
-    now = heatmap.summary()
+def _not_from_tiles(
+    said: Totals,
+    of_what: str,
+    heatmap: Heatmap,
+    plan: GradePlan,
+    fraction: np.ndarray | None = None,
+) -> Iterator[str]:
+    """Of the slide, or of a region that is so much of each square."""
+    now = heatmap.summary(fraction)
     second, first = np.sort(heatmap.probabilities, axis=-1)[..., 2:].transpose(2, 0, 1)
     on_edge = first - second < 2 * _LAST_DIGIT
-    slack_mm2 = plan.grid.area_mm2(plan.tissue_fraction)[on_edge].sum()
+    tissue_mm2 = plan.grid.area_mm2(plan.tissue_fraction if fraction is None else fraction)
+    slack_mm2 = tissue_mm2[on_edge].sum()
     for (name, one), area_mm2 in zip(said.grades.items(), now.area_mm2, strict=True):
-        yield from _unlike(f"grades.{name}.area_mm2", one.area_mm2, area_mm2, slack_mm2)
-    yield from _unlike("graded_tiles", said.graded_tiles, now.graded_tiles)
-    yield from _unlike("expected_grade", said.expected_grade, now.expected_grade)
+        yield from _unlike(f"{of_what}grades.{name}.area_mm2", one.area_mm2, area_mm2, slack_mm2)
+    yield from _unlike(f"{of_what}graded_tiles", said.graded_tiles, now.graded_tiles)
+    yield from _unlike(f"{of_what}expected_grade", said.expected_grade, now.expected_grade)
     near = np.zeros(0)
     if thresholds := plan.card.conformal_thresholds:
         near = (np.abs(heatmap.answers - np.array(thresholds)) < _LAST_DIGIT).any(axis=-1)
-    yield from _unlike("undecided_tiles", said.undecided_tiles, now.undecided_tiles, near.sum())
+    undecided = said.undecided_tiles, now.undecided_tiles
+    yield from _unlike(f"{of_what}undecided_tiles", *undecided, near.sum())
+
+
+def _wrong_regions(said: CheckedSummary, heatmap: Heatmap, plan: GradePlan) -> Iterator[str]:
+    """Of their areas and, where the plan has them, of the tiles."""
+    if said.request is not None:
+        asked = [one.name for one in said.request.regions]
+        yield from _unlike("regions", [one.name for one in said.regions], asked)
+    for region in said.regions:
+        yield from _not_from_areas(region, region.of_what)
+    for region, planned in zip(said.regions, plan.regions, strict=False):
+        fraction, of_what = planned.tissue_fraction, region.of_what
+        yield from _not_from_tiles(region, of_what, heatmap, plan, fraction)
+        failed = heatmap.summary(fraction).failed_tiles
+        yield from _unlike(f"{of_what}unreadable_tiles", region.unreadable_tiles, failed)
+        left = left_in(plan, heatmap, planned)
+        yield from _unlike(f"{of_what}tiles_left", region.tiles_left, left)
 
 
 def _wrong_slide_grade(said: CheckedSummary) -> Iterator[str]:
-    for region in said.regions:
-        if region.name == said.slide_grade.region:
-            above = region.areas.highest_above(SHARE_THAT_COUNTS)
-            grade = None if above is None or region.tiles_left else list(region.grades)[above]
-            yield from _unlike("slide_grade.grade", said.slide_grade.grade, grade)
+    tumour, grade = invasive_tumour(said.regions), None
+    if tumour is not None and not tumour.tiles_left:
+        above = tumour.areas.highest_above(SHARE_THAT_COUNTS)
+        grade = None if above is None else list(tumour.grades)[above]
+    name = None if tumour is None else tumour.name
+    yield from _unlike("slide_grade.region", said.slide_grade.region, name)
+    yield from _unlike("slide_grade.grade", said.slide_grade.grade, grade)
+
+
+def _wrong_stain(said: CheckedSummary, plan: GradePlan) -> Iterator[str]:
+    # The glass is measured otherwise where the tissue was given, which results do not tell.
+    if said.stain.kind != plan.stain.kind:
+        yield from _unlike("stain.kind", said.stain.kind, check_stain(plan.slide).kind)
 
 
 def _unlike(name: str, said: object, follows: object, slack: float = 0.0) -> Iterator[str]:
@@ -185,20 +269,31 @@ def _flat(entries: Mapping[str, object], before: str = "") -> dict[str, object]:
     return found
 
 
-def _plan(folder: Path, said: CheckedSummary, slide: Slide, card: ModelCard) -> GradePlan:
-    """As much of the plan as a `Heatmap` sums up by."""
+def _plan(
+    folder: Path,
+    said: CheckedSummary,
+    slide: Slide,
+    card: ModelCard,
+    regions: Sequence[MarkedRegion],
+) -> GradePlan:
+    """The plan, but for its warnings."""
     grid = tile_grid(slide, card, said.tiles.overlap)
     tissue = None if said.tissue is None else _mask(folder / TISSUE_FILE, said.tissue.mpp, slide)
     return GradePlan(
         slide,
         card,
-        GradeSettings(stride=1 / said.tiles.overlap),
+        GradeSettings(
+            min_tissue_fraction=said.tiles.min_tissue_fraction,
+            stride=1 / said.tiles.overlap,
+            only_regions=said.tiles.only_in_regions and bool(regions),
+        ),
         grid,
-        StainCheck(StainKind.UNKNOWN, "not examined"),
+        check_stain(slide, tissue),
         tissue,
         tissue_fraction(grid, tissue),
         slide.enlargement(card.mpp),
         (),
+        tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
     )
 
 

@@ -171,11 +171,7 @@ class SlideGrading:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the results has to know, besides the model's notice."""
         unread = len(self.heatmap.failed)
-        lost = (
-            [f"{counted(unread, 'tile')} could not be read; summary.json lists them"]
-            if unread
-            else []
-        )
+        lost = [f"{counted(unread, 'tile')} could not be read or graded"] if unread else []
         return (*self.plan.warnings, *self.grader.notes, *self.notes, *lost)
 
     def take_up(self, store: ResultStore) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,17 @@ TUMOUR_NAMES = (INVASIVE_TUMOUR, "tumour")
 
 _CORNERS_OF_ELLIPSE = 128
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError)
+
+
+class Named(Protocol):
+    """What has a region's name."""
+
+    @property
+    def name(self) -> str:
+        """As the user calls it."""
+
+
+AnyNamed = TypeVar("AnyNamed", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -99,13 +110,13 @@ def same_region(name: str) -> str:
     return re.sub(r"\btumor\b", "tumour", plain)
 
 
-def invasive_tumour(regions: Iterable[MarkedRegion]) -> MarkedRegion | None:
+def invasive_tumour(regions: Iterable[AnyNamed]) -> AnyNamed | None:
     """The region that a slide's grade is stated for: the first of `TUMOUR_NAMES` that one has."""
     named = {same_region(one.name): one for one in regions}
     return next((named[name] for name in TUMOUR_NAMES if name in named), None)
 
 
-def quoted(regions: Iterable[MarkedRegion]) -> str:
+def quoted(regions: Iterable[Named]) -> str:
     """Their names, for messages."""
     return ", ".join(f"'{one.name}'" for one in regions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,12 +10,20 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from napari_hmkd.consistency import CheckedSummary, summary_problems, table_problems
+from napari_hmkd.consistency import (
+    CheckedSummary,
+    not_recomputed,
+    summary_problems,
+    table_problems,
+)
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import OutputError
 from napari_hmkd.export.contents import changed_files
+from napari_hmkd.export.request import outline_entries
 from napari_hmkd.grading import OpenModel, open_model
+from napari_hmkd.model import ModelCard
 from napari_hmkd.planning import read_tile, tile_grid
+from napari_hmkd.regions import MarkedRegion, quoted
 from napari_hmkd.result_files import (
     ModelEntry,
     Overlap,
@@ -33,6 +42,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference of a probability that another device of the same arithmetic may make."""
 
 _AT_ONCE = 8
+_OTHERS = "the numbers of summary.json, as slide, model or regions are not those of the results"
 
 
 class _Slide(SlideEntry):
@@ -75,15 +85,22 @@ class Verification:
         Of a probability.
     problems : tuple of str
         What does not agree, for people; empty where all does.
+    not_recomputed : tuple of str
+        Which numbers were not recomputed, and why, for people.
     """
 
     tiles: int
     largest_difference: float
     problems: tuple[str, ...]
+    not_recomputed: tuple[str, ...]
 
 
 def verify_results(
-    folder: Path, slide_path: str | None = None, model: str = "demo", seed: int = 0
+    folder: Path,
+    slide_path: str | None = None,
+    model: str = "demo",
+    seed: int = 0,
+    regions: Sequence[MarkedRegion] = (),
 ) -> Verification:
     """Check slide, model and up to 32 tiles, drawn at random, of what `write_results` wrote.
 
@@ -100,6 +117,9 @@ def verify_results(
         Name or file of the student.
     seed : int
         Of the sample.
+    regions : sequence of MarkedRegion
+        Those that the results were made with, which do not hold their outlines; without them the
+        regions' numbers are not recomputed.
 
     Raises
     ------
@@ -113,8 +133,10 @@ def verify_results(
     student = open_model(model)
     with open_slide(slide_path or said.path, backend=said.backend) as opened:
         slide = opened.with_mpp(said.mpp[0]) if said.mpp_source == "user" else opened
-        problems = _differences(summary, slide, student)
-        problems += _wrong_numbers(folder, found, slide, None if problems else student)
+        problems = _differences(summary, slide, student, regions)
+        card = None if problems else student.card
+        unknown = [_OTHERS] if card is None else not_recomputed(summary, regions)
+        problems += _wrong_numbers(folder, found, slide, card, regions)
         sample = np.random.default_rng(seed).permutation(len(found.tiles))[:SAMPLE_TILES]
         chosen = np.sort(sample)
         tiles = [(row, column) for row, column in found.tiles[chosen].tolist()]
@@ -126,38 +148,51 @@ def verify_results(
         for (row, column), difference in zip(tiles, apart, strict=True)
         if not difference <= allowed
     ]
-    return Verification(len(tiles), float(apart.max(initial=0.0)), tuple(problems))
+    return Verification(len(tiles), float(apart.max(initial=0.0)), tuple(problems), tuple(unknown))
 
 
-def _differences(summary: _Summary, slide: Slide, student: OpenModel) -> list[str]:
-    """Where slide and model are not those of the results."""
+def _differences(
+    summary: _Summary, slide: Slide, student: OpenModel, regions: Sequence[MarkedRegion]
+) -> list[str]:
+    """Where slide, model and regions, if these are given, are not those of the results."""
     pairs = (
         ("slide's fingerprint", summary.slide.fingerprint, fingerprint(slide)),
         ("slide's pixel size", summary.slide.mpp, slide.require_mpp()),
         ("model's SHA-256", summary.model.sha256, student.sha256()),
         ("model's temperature", summary.model.temperature, student.card.temperature),
     )
-    return [
+    problems = [
         f"the {what} is {found}, and the results say {said}"
         for what, said, found in pairs
         if said != found
     ]
+    asked = [] if summary.request is None else summary.request.regions
+    if regions and outline_entries(regions) != [one.model_dump() for one in asked]:
+        problems.append(
+            f"the regions given, {quoted(regions)}, are not those of the results, which are "
+            f"{quoted(asked) or 'none'}: their names or their outlines differ"
+        )
+    return problems
 
 
 def _wrong_numbers(
-    folder: Path, found: ResultFiles[_Summary], slide: Slide, student: OpenModel | None
+    folder: Path,
+    found: ResultFiles[_Summary],
+    slide: Slide,
+    card: ModelCard | None,
+    regions: Sequence[MarkedRegion],
 ) -> list[str]:
     """Which files are not as they were written, and which numbers in them do not follow from others.
 
-    What follows from slide and model is told only where they are those of the results: then the
-    model is given.
+    What follows from slide, model and regions is told only where they are those of the results: then
+    the model's card is given.
     """
     listed = {name: one.model_dump() for name, one in found.summary.files.items()}
     try:
         problems = [f"{name} is not as it was written" for name in changed_files(folder, listed)]
         problems += table_problems(found)
-        if student is not None:
-            problems += summary_problems(folder, found, slide, student.card)
+        if card is not None:
+            problems += summary_problems(folder, found, slide, card, regions)
     except OSError as error:
         raise OutputError(
             f"asked to verify the results in {folder}, but: {error}; grade the slide again "

@@ -161,7 +161,7 @@ def test_unreadable_tiles_are_marked_and_listed(
     path = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(1, 0)])
     result = grade(path, "--out", tmp_path / "out")
     assert result.exit_code == 3
-    assert "1 tiles could not be read" in result.stderr
+    assert "1 tile could not be read" in result.stderr
     folder = tmp_path / "out" / path.name
     assert [row["grade"] == "" for row in table(folder)] == [False, False, True, False, False]
     assert [(t["row"], t["column"]) for t in summary(folder)["unreadable_tiles"]] == [(1, 0)]

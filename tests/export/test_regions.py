@@ -89,7 +89,7 @@ def test_while_tiles_of_the_tumour_are_left_there_is_no_grade(graded) -> None:
     with graded(box("invasive tumour", 0, 0, 2, 1), batches=2) as grading:
         found = slide_grade(grading)
     assert found["grade"] is None
-    assert found["reason"] == "1 tiles of the marked invasive tumour are not graded"
+    assert found["reason"] == "left without a grade: 1 tile of the marked invasive tumour"
 
 
 def test_only_tiles_of_regions_are_graded_where_that_is_asked_for(graded) -> None:

@@ -106,6 +106,18 @@ def test_of_tissue_in_regions_alone_it_says_so(
     assert "marked: &#39;stroma&#39;" in html
 
 
+def test_tiles_that_could_not_be_read_are_told_once(
+    tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel
+) -> None:
+    path = paint_slide(tmp_path / "torn.tif", [[0, 1], [2, 3]], damaged=[(0, 1)])
+    with open_slide(path) as slide:
+        grading = start_grading(slide, colour_model)
+        list(grading.run())
+        write_results(grading, tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert html.count("could not be read") == 1
+
+
 def test_each_grade_has_its_colour_and_area(page: Page, tmp_path: Path) -> None:
     html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for colour, (name, grade) in zip(GRADE_COLOURS, page.summary["grades"].items(), strict=True):

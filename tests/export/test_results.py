@@ -96,7 +96,7 @@ def test_the_summary_says_what_was_graded_and_with_what(
     )
     assert summary["device"]
     assert summary["tiles_per_second"] > 0
-    unread = "1 tiles could not be read; summary.json lists them"
+    unread = "1 tile could not be read or graded"
     assert summary["warnings"] == [summary["notice"], unread]
 
 

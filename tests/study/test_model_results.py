@@ -161,7 +161,7 @@ def test_what_grading_writes_is_read(
     assert (result.slide, result.model) == ("ü.tif", "colours")
     assert result.fingerprint == summary["slide"]["fingerprint"]
     assert result.notice == "painted squares, research use only"
-    assert result.warnings == ("1 tiles could not be read; summary.json lists them",)
+    assert result.warnings == ("1 tile could not be read or graded",)
 
 
 def test_a_moved_folder_still_knows_its_slide(tmp_path: Path, write_result: WriteResult) -> None:

@@ -22,25 +22,40 @@ def verify(
         str | None, typer.Option(help="Where the slide is now, if it was moved.")
     ] = None,
     model: Annotated[str, typer.Option(help="Name or file of the student.")] = "demo",
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.geojson",
+            help="The regions that the slide was graded with, whose outlines results do not hold: without "
+            "them the regions' areas and the grade of the slide are not recomputed.",
+        ),
+    ] = None,
 ) -> None:
     """Grade a sample of tiles again and compare, with the slide and the model. Research use only.
 
-    Exit code 0: all agree. 1: something differs, and is named. 2: it could not be done.
+    Exit code 0: all agree. 1: something differs, and is named. 2: it could not be done. What was not
+    recomputed is named.
     """
+    from napari_hmkd.regions import read_regions
     from napari_hmkd.verification import verify_results
 
+    remedy = ""
     try:
-        found = verify_results(results, slide, model)
+        marked = () if regions is None else read_regions(regions)
+        remedy = " If the slide was moved, say with --slide where it is." if slide is None else ""
+        found = verify_results(results, slide, model, regions=marked)
     except HmkdError as error:
         unopened = isinstance(error, SlideError) and not isinstance(error, SlideReadError)
-        remedy = " If the slide was moved, say with --slide where it is."
-        complain(f"{error}{remedy}" if unopened and slide is None else error)
+        complain(f"{error}{remedy}" if unopened else error)
         raise typer.Exit(ExitCode.FAILED) from error
     for problem in found.problems:
         typer.echo(f"differs: {problem}", err=True)
+    for left in found.not_recomputed:
+        typer.echo(f"not recomputed: {left}", err=True)
+    agree = "all that was recomputed agrees" if found.not_recomputed else "all agree"
     typer.echo(
         f"{results}: {found.tiles} tiles graded again, largest difference of a probability "
-        f"{found.largest_difference:.2g}, {'all agree' if not found.problems else 'NOT verified'}"
+        f"{found.largest_difference:.2g}, {'NOT verified' if found.problems else agree}"
     )
     if found.problems:
         raise typer.Exit(1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.heatmap import SlideSummary
-from napari_hmkd.planning import PlannedRegion
+from napari_hmkd.heatmap import Heatmap, SlideSummary
+from napari_hmkd.planning import GradePlan, PlannedRegion
 from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion, invasive_tumour, quoted
-from napari_hmkd.wording import NO_SCORE
+from napari_hmkd.wording import NO_SCORE, counted
 
 SHARE_THAT_COUNTS = 0.1
 """ASCO/CAP 2018 asks for more than 10 % of cells; here it is asked of area."""
@@ -42,7 +42,7 @@ def region_entries(grading: SlideGrading) -> list[dict[str, object]]:
         entries.append(
             {
                 "name": one.region.name,
-                "tiles_left": _left_in(grading, one),
+                "tiles_left": left_in(grading.plan, grading.heatmap, one),
                 "unreadable_tiles": summary.failed_tiles,
                 **summary_entries(summary, grading.plan.card.class_names),
             }
@@ -58,8 +58,8 @@ def slide_grade(grading: SlideGrading) -> dict[str, object]:
     found, reason = None, ""
     if tumour is None:
         reason = _why_no_tumour(marked)
-    elif left := _left_in(grading, tumour):
-        reason = f"{left} tiles of the marked invasive tumour are not graded"
+    elif left := left_in(grading.plan, grading.heatmap, tumour):
+        reason = f"left without a grade: {counted(left, 'tile')} of the marked invasive tumour"
     else:
         summary = grading.heatmap.summary(tumour.tissue_fraction)
         found = summary.highest_above(SHARE_THAT_COUNTS)
@@ -81,8 +81,7 @@ def _why_no_tumour(marked: list[MarkedRegion]) -> str:
     return f"{NOT_RESTRICTED}: no region is called '{INVASIVE_TUMOUR}'; marked: {quoted(marked)}"
 
 
-def _left_in(grading: SlideGrading, planned: PlannedRegion) -> int:
+def left_in(plan: GradePlan, heatmap: Heatmap, planned: PlannedRegion) -> int:
     """Tiles with tissue of a region that were not tried."""
-    left = grading.heatmap.remaining
-    fraction = grading.plan.of_tiles(planned.tissue_fraction)
-    return int(np.count_nonzero(fraction[tuple(left.T)] > 0))
+    fraction = plan.of_tiles(planned.tissue_fraction)
+    return int(np.count_nonzero(fraction[tuple(heatmap.remaining.T)] > 0))

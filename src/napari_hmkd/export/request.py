@@ -37,14 +37,22 @@ def request_entry(
         What `tiles.geojson` counts from.
     """
     chosen = {name: one for name, one in asdict(settings).items() if name not in _OF_NO_RESULT}
-    marked = [{"name": one.name, "outline_sha256": _sha256(one.outline)} for one in regions]
     entry: dict[str, Any] = json.loads(
         json.dumps(
             chosen
-            | {"regions": marked, "tissue_painted": painted, "geojson_origin": geojson_origin}
+            | {
+                "regions": outline_entries(regions),
+                "tissue_painted": painted,
+                "geojson_origin": geojson_origin,
+            }
         )
     )
     return entry
+
+
+def outline_entries(regions: Sequence[MarkedRegion]) -> list[dict[str, str]]:
+    """By what regions are known again; where an outline begins and which way it goes round tells nothing."""
+    return [{"name": one.name, "outline_sha256": _sha256(one.outline)} for one in regions]
 
 
 def _sha256(outline: shapely.Geometry) -> str:
