@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 import tifffile
+from pydicom.encaps import encapsulate, encapsulate_extended
 
 UM_PER_CM = 10_000
 
@@ -89,3 +92,127 @@ def write_channel_files() -> Callable[..., None]:
             )  # fmt: skip
 
     return write
+
+
+SYNTAXES = {
+    "plain": pydicom.uid.ExplicitVRLittleEndian,
+    "jpeg": pydicom.uid.JPEGBaseline8Bit,
+    "jpeg 2000": pydicom.uid.JPEG2000,
+    "jpeg 2000, lossless": pydicom.uid.JPEG2000Lossless,
+}
+
+
+@pytest.fixture(scope="session")
+def write_dicom() -> Callable[..., list[Path]]:
+    """Write a whole-slide DICOM, a file for each level, and for the label if one is given."""
+
+    def write(
+        folder: Path,
+        levels: Sequence[np.ndarray],
+        tile: int = 64,
+        label: np.ndarray | None = None,
+        left_out: Sequence[int] = (),
+        **more: Any,
+    ) -> list[Path]:
+        files = []
+        for number, pixels in enumerate(levels):
+            dataset = _instance(number, levels[0], pixels, "VOLUME")
+            _set_frames(dataset, pixels, tile, left_out=() if number else left_out, **more)
+            files.append(folder / f"{number}.dcm")
+            dataset.save_as(files[-1], enforce_file_format=True)
+        if label is not None:
+            dataset = _instance(len(levels), levels[0], label, "LABEL")
+            _set_frames(dataset, label, max(label.shape), organization="TILED_FULL")
+            files.append(folder / "label.dcm")
+            dataset.save_as(files[-1], enforce_file_format=True)
+        return files
+
+    return write
+
+
+def _instance(number: int, base: np.ndarray, pixels: np.ndarray, kind: str) -> pydicom.Dataset:
+    """One file of a slide of 0.5 um/px, scanned at 20x."""
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.SOPClassUID = pydicom.uid.VLWholeSlideMicroscopyImageStorage
+    data.SOPInstanceUID = f"1.2.3.{number + 1}"
+    data.SeriesInstanceUID, data.StudyInstanceUID = "1.2.3", "1.2"
+    resampled = "RESAMPLED" if len(pixels) < len(base) and kind == "VOLUME" else "NONE"
+    data.ImageType = ["DERIVED", "PRIMARY", kind, resampled]
+    data.Modality, data.AcquisitionDateTime = "SM", "20240131120000"
+    data.TotalPixelMatrixRows, data.TotalPixelMatrixColumns = pixels.shape[:2]
+    data.TotalPixelMatrixFocalPlanes = data.NumberOfOpticalPaths = 1
+    data.SamplesPerPixel, data.PlanarConfiguration, data.PixelRepresentation = 3, 0, 0
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    measures, groups, light = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing = [0.0005 * len(base) / len(pixels)] * 2
+    groups.PixelMeasuresSequence = [measures]
+    data.SharedFunctionalGroupsSequence = [groups]
+    light.ObjectiveLensPower = "20"
+    data.OpticalPathSequence = [light]
+    return data
+
+
+def _set_frames(
+    data: pydicom.Dataset,
+    pixels: np.ndarray,
+    tile: int,
+    coding: str = "jpeg",
+    photometric: str = "YBR_FULL_422",
+    table: str = "basic",
+    fragments: int = 1,
+    organization: str = "TILED_FULL",
+    undefined_length: bool = False,
+    left_out: Sequence[int] = (),
+    marks: bytes = b"",
+) -> None:
+    """Put an image into a data set as frames; what overhangs its edge is of a colour of its own."""
+    rows, columns = (-(-side // tile) for side in pixels.shape[:2])
+    whole = np.full((rows * tile, columns * tile, 3), (255, 0, 255), np.uint8)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    corners = [(y * tile, x * tile) for y in range(rows) for x in range(columns)]
+    if organization == "TILED_SPARSE":
+        corners = [corner for index, corner in enumerate(corners) if index not in left_out][::-1]
+        data.PerFrameFunctionalGroupsSequence = [_placed(*corner) for corner in corners]
+        data["PerFrameFunctionalGroupsSequence"].is_undefined_length = undefined_length
+    frames = [
+        _coded(whole[y : y + tile, x : x + tile], coding, photometric, marks) for y, x in corners
+    ]
+    data.file_meta.TransferSyntaxUID = SYNTAXES[coding]
+    data.DimensionOrganizationType, data.PhotometricInterpretation = organization, photometric
+    data.Rows = data.Columns = tile
+    data.NumberOfFrames = len(frames)
+    if coding == "plain":
+        joined = b"".join(frames)
+        data.PixelData = joined + bytes(len(joined) % 2)
+    elif table == "extended":
+        stored = encapsulate_extended(frames)
+        data.PixelData, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = stored
+    else:
+        data.PixelData = encapsulate(frames, fragments, has_bot=table == "basic")
+    data["PixelData"].VR = "OB"
+
+
+def _placed(y: int, x: int) -> pydicom.Dataset:
+    place, frame = pydicom.Dataset(), pydicom.Dataset()
+    place.RowPositionInTotalImagePixelMatrix = y + 1
+    place.ColumnPositionInTotalImagePixelMatrix = x + 1
+    frame.PlanePositionSlideSequence = [place]
+    return frame
+
+
+def _coded(tile: np.ndarray, coding: str, photometric: str, marks: bytes) -> bytes:
+    """A frame, with further marks at the start of a JPEG."""
+    if coding == "plain":
+        return tile.tobytes()
+    if coding == "jpeg":
+        stored = {"RGB": "rgb", "YBR_FULL_422": "ycbcr"}[photometric]
+        halved = "422" if stored == "ycbcr" else "444"
+        data = imagecodecs.jpeg8_encode(
+            tile, level=90, colorspace="rgb", outcolorspace=stored, subsampling=halved
+        )
+        return data[:2] + marks + data[2:]
+    exact = coding == "jpeg 2000, lossless"
+    return imagecodecs.jpeg2k_encode(
+        tile, level=0 if exact else 40, reversible=exact, codecformat="j2k", mct=True
+    )

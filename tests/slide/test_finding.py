@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+import tifffile
 
 from napari_hmkd.errors import SlideError
-from napari_hmkd.slide import open_slide
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import finding, open_slide
 from napari_hmkd.slide.finding import find_slides
 
 DICOM = "slides/cmu-1-small-region-dicom"
@@ -126,6 +129,73 @@ def test_a_slide_under_the_name_of_a_part_is_a_slide(
     assert found() == ["m0.ome.tif", "m2.ome.tif"]
 
 
+def write_image_files(folder: Path, images: dict[str, np.ndarray]) -> None:
+    """A file for each image, a name being its title; each header lists all, as of `bfconvert out_%s.ome.tif`."""
+    uuids = {name: f"urn:uuid:{number:08}-0000" for number, name in enumerate(images)}
+    listed = "".join(
+        f'<Image ID="Image:{name}" Name="{name}"><Pixels ID="Pixels:{name}" DimensionOrder="XYCZT" '
+        f'Type="uint8" SizeX="{pixels.shape[1]}" SizeY="{pixels.shape[0]}" SizeC="3" SizeZ="1" SizeT="1">'
+        f'<Channel ID="Channel:{name}" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{name}.ome.tif">{uuids[name]}</UUID></TiffData></Pixels></Image>'
+        for name, pixels in images.items()
+    )
+    for name, pixels in images.items():
+        header = (
+            f'<?xml version="1.0"?><OME UUID="{uuids[name]}" '
+            f'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{listed}</OME>'
+        )
+        tifffile.imwrite(
+            folder / f"{name}.ome.tif", pixels, photometric="rgb", description=header, metadata=None
+        )
+
+
+def test_files_that_list_each_other_are_slides_each_of_its_own_image(
+    tmp_path: Path, found, noise
+) -> None:
+    images = {"a": noise(64, 64, seed=1), "b": noise(96, 80, seed=2)}
+    write_image_files(tmp_path, images)
+    assert found() == ["a.ome.tif", "b.ome.tif"]
+    for name, pixels in images.items():
+        with open_slide(tmp_path / f"{name}.ome.tif") as opened:
+            assert not opened.warnings  # the other image is another slide
+            assert opened.size == Size(*pixels.shape[:2])
+            place = Region(0, 0, *pixels.shape[:2])
+            assert np.array_equal(opened.read_level(0, place), pixels)
+
+
+def test_a_label_in_a_file_of_its_own_does_not_stand_for_the_slide_that_it_lists(
+    tmp_path: Path, noise
+) -> None:
+    write_image_files(tmp_path, {"label": noise(64, 64), "scan": noise(96, 80)})
+    with pytest.raises(SlideError, match="only what is called a label"):
+        open_slide(tmp_path / "label.ome.tif")
+
+
+def replace_in_headers(folder: Path, old: str, new: str) -> None:
+    for file in folder.iterdir():
+        with tifffile.TiffFile(file, mode="r+") as tiff:
+            header = tiff.pages[0].description.replace(old, new)
+            tiff.pages[0].tags["ImageDescription"].overwrite(header)
+
+
+@pytest.mark.parametrize("folder", ["parts/", "/data/parts/", "C:\\parts\\"])
+def test_a_part_that_is_named_in_the_folder_of_its_writer_is_looked_for_beside(
+    tmp_path: Path, found, write_channel_files, noise, folder: str
+) -> None:
+    write_channel_files(tmp_path, noise(64, 64))
+    replace_in_headers(tmp_path, '="m', f'="{folder}m')
+    assert found() == ["m0.ome.tif"]
+
+
+@pytest.mark.parametrize("name", ["", "parts/", "..", "."])
+def test_a_name_that_names_no_file_hides_no_slide(
+    tmp_path: Path, found, write_channel_files, noise, name: str
+) -> None:
+    write_channel_files(tmp_path, noise(64, 64))
+    replace_in_headers(tmp_path, "m1.ome.tif", name)
+    assert found() == ["m0.ome.tif", "m1.ome.tif"]
+
+
 def test_what_is_left_out_is_told(tmp_path: Path, found, slide: Path, caplog) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / ".hidden").touch()
@@ -134,6 +204,36 @@ def test_what_is_left_out_is_told(tmp_path: Path, found, slide: Path, caplog) ->
     (tmp_path / "b.mrxs").touch()
     assert found() == ["b.mrxs", "z.tif"]
     assert caplog.messages == [f"left out of the slides in '{tmp_path}': 'more', 'notes.txt'"]
+
+
+def test_a_folder_that_may_not_be_read_is_told_with_the_reason_and_hides_no_slide(
+    tmp_path: Path, found, slide: Path, closed_folder: Path, caplog
+) -> None:
+    """As the `lost+found` of every Linux disk."""
+    (tmp_path / "notes.txt").touch()
+    assert found() == ["z.tif"]
+    assert caplog.messages == [
+        f"left out of the slides in '{tmp_path}': 'closed' (Permission denied), 'notes.txt'"
+    ]
+
+
+def test_a_folder_that_may_not_be_read_hides_no_dicom_around_it(
+    shared_data: Path, tmp_path: Path, found, slide: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    case, private = tmp_path / "case1", tmp_path / "case1" / "private"
+    copy_dicom(shared_data, case)
+    private.mkdir()
+
+    def look(folder: Path) -> bool:
+        if folder == private:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return False
+
+    monkeypatch.setattr(finding, "is_zarr", look)
+    assert found() == ["case1", "z.tif"]
+    assert find_slides([str(case)]) == [str(case)]
+    told = f"left out of the slides in '{case}': 'private' (Permission denied)"
+    assert caplog.messages == [told] * 2
 
 
 def test_what_lies_beside_the_dicom_of_a_subfolder_is_told(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import SlideReadError, SlideStalledError
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide import Slide, open_slide, pixel_hash
 from napari_hmkd.slide import fingerprint as module
-from napari_hmkd.slide import open_slide, pixel_hash
 from napari_hmkd.slide.fingerprint import fingerprint
+from napari_hmkd.slide.pixel_hash import hash_pixels
+from napari_hmkd.slide.reader_threads import READING_LIMIT_S
 
 SIDE = 1024
 
@@ -32,9 +36,13 @@ def write(tmp_path: Path, write_zarr):
     return write
 
 
-def at(server, name: str) -> str:
-    with open_slide(f"{server.url}/{name}/slide.zarr") as slide:
+def of(path: Path | str) -> str:
+    with open_slide(path) as slide:
         return fingerprint(slide)
+
+
+def at(server, name: str) -> str:
+    return of(f"{server.url}/{name}/slide.zarr")
 
 
 @pytest.mark.parametrize(
@@ -76,18 +84,131 @@ def test_of_a_giant_without_coarse_levels_a_bounded_part_is_fetched_from_all_ove
     assert chunks == {f"{row}/{column}" for row in (2, 6) for column in (1, 3, 5, 7)}
 
 
-def test_damage_is_known_again_and_a_server_that_delivers_nothing_names_no_slide(
+def test_damage_is_known_again_unless_nothing_is_sound(tmp_path: Path, serve, write) -> None:
+    store = write("a", np.s_[300:430, 300:430], levels=2)
+    with serve(tmp_path) as server:
+        sound = at(server, "a")
+        (store / "0/c/0/1/1").write_bytes(b"damaged!")
+        damaged = at(server, "a")
+        assert damaged == at(server, "a") != sound
+        for chunk in store.glob("?/c/*/*/*"):
+            chunk.write_bytes(b"damaged!")
+        with pytest.raises(SlideReadError, match="cannot be read"):
+            at(server, "a")
+
+
+def test_a_server_that_refuses_one_request_makes_no_other_slide(
     tmp_path: Path, serve, write
 ) -> None:
     write("a", np.s_[300:430, 300:430], levels=2)
     with serve(tmp_path) as server:
-        sound = at(server, "a")
         server.failing.add("/0/c/0/1/1")
-        damaged = at(server, "a")
-        assert damaged == at(server, "a") != sound
-        server.failing.add("/c/")
-        with pytest.raises(SlideReadError, match="500"):
+        with pytest.raises(SlideReadError, match=r"rows 512 to 1024.* 500.*try again"):
             at(server, "a")
+
+
+def test_a_stall_makes_no_other_slide(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_slide(write("a", np.s_[300:430, 300:430])) as slide:
+        read = slide.reader.backend.read
+
+        def stall(level: int, region: Region) -> np.ndarray:
+            if region.y:
+                raise SlideStalledError("no answer")
+            return read(level, region)
+
+        monkeypatch.setattr(slide.reader.backend, "read", stall)
+        with pytest.raises(SlideStalledError, match="no answer"):
+            hash_pixels(slide)
+
+
+def test_blank_slides_of_two_sizes_are_two(tmp_path: Path, write_zarr) -> None:
+    hashes = set()
+    for number, size in enumerate([(512, 1024), (1024, 512)]):
+        write_zarr(tmp_path / f"{number}.zarr", [np.zeros((*size, 3), np.uint8)], chunk_px=512)
+        with open_slide(tmp_path / f"{number}.zarr") as slide:
+            hashes.add(hash_pixels(slide))
+    assert len(hashes) == 2
+
+
+def plain_tiff(side: int) -> bytes:
+    """A TIFF in one strip, every byte of which is known."""
+    tags = {
+        256: (3, 1, side), 257: (3, 1, side), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 2),
+        273: (4, 1, 256), 277: (3, 1, 3), 278: (3, 1, side), 279: (4, 1, side * side * 3),
+    }  # fmt: skip
+    listed = b"".join(struct.pack("<HHII", tag, *value) for tag, value in tags.items())
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + listed
+    return header.ljust(256, b"\0") + bytes(range(256)) * (side * side * 3 // 256)
+
+
+@pytest.mark.parametrize(
+    ("side", "digest"),
+    [
+        (64, "07acc13175ee1ef77f7d463570335ceec46af857cd1fb11ea677321495771950"),
+        (2432, "f4a1c2b4d880281b5a6ad2054d727c9db1757737631deeb6b80a453a31f057bd"),
+    ],
+    ids=["read whole", "sampled"],
+)
+def test_the_fingerprint_of_a_file_is_that_of_earlier_versions(
+    tmp_path: Path, side: int, digest: str
+) -> None:
+    """Results and alignments are known again by it."""
+    (tmp_path / "a.tif").write_bytes(plain_tiff(side))
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert fingerprint(slide) == digest
+
+
+def test_each_file_of_an_ome_tiff_counts_wherever_they_lie(
+    tmp_path: Path, write_channel_files, noise
+) -> None:
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        write_channel_files(tmp_path / folder, noise(64, 64, seed=seed))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy of a")
+    (tmp_path / "link to a").symlink_to(tmp_path / "a")
+    first = of(tmp_path / "a/m0.ome.tif")
+    assert of(tmp_path / "copy of a/m0.ome.tif") == of(tmp_path / "link to a/m0.ome.tif") == first
+    for part in ("m1.ome.tif", "m2.ome.tif"):
+        shutil.copyfile(tmp_path / "b" / part, tmp_path / "a" / part)
+        assert of(tmp_path / "a/m0.ome.tif") != first
+        shutil.copyfile(tmp_path / "copy of a" / part, tmp_path / "a" / part)
+
+
+def test_what_a_system_leaves_in_a_folder_makes_no_other_slide(write) -> None:
+    store = write("a", np.s_[300:430, 300:430])
+    found = of(store)
+    for name in (".DS_Store", "Thumbs.db", "Desktop.ini", "0/._zarr.json"):
+        (store / name).write_bytes(b"seen")
+    assert of(store) == found
+    (store / ".zattrs").write_text("{}")
+    assert of(store) != found
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit_s"),
+    [
+        ("address", module._STORE_LIMIT_S),
+        ("folder", module._STORE_LIMIT_S),
+        ("file", READING_LIMIT_S),
+    ],
+)
+def test_many_files_are_waited_for_longer_than_one(
+    tmp_path: Path, serve, write, monkeypatch: pytest.MonkeyPatch, kind: str, limit_s: float
+) -> None:
+    waited = []
+    monkeypatch.setattr(
+        Slide, "in_time", lambda self, work, seconds: [work(), waited.append(seconds)][0]
+    )
+    (tmp_path / "a.tif").write_bytes(plain_tiff(64))
+    store = write("a", np.s_[300:430, 300:430])
+    with serve(tmp_path) as server:
+        of(
+            {"address": f"{server.url}/a/slide.zarr", "folder": store, "file": tmp_path / "a.tif"}[
+                kind
+            ]
+        )
+    assert waited == [limit_s]
+    assert module._STORE_LIMIT_S > 2 * READING_LIMIT_S
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ class Ruler:
     """A slide of two levels whose pixels say which level-0 position of an axis is their middle."""
 
     name, vendor, icc_profile, origin_px, pixel_sizes = "ruler", None, None, (0, 0), ()
-    warnings = ()
+    warnings = files_beside = ()
 
     def __init__(self, axis: int, size: Size, downsample: float) -> None:
         self.properties: dict[str, str] = {}

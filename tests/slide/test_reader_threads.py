@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 
 import pytest
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
+from napari_hmkd.slide import reader_threads
 from napari_hmkd.slide.reader_threads import ReaderThreads
 
 
@@ -100,6 +103,37 @@ def test_drawing_waits_once_for_a_stall_and_grading_is_not_failed_by_it(threads)
     assert until(lambda: draws(threads))
 
 
+def test_a_result_that_comes_as_the_time_is_up_is_taken(threads, monkeypatch) -> None:
+    late = threading.Event()
+
+    class Waiting(Future):
+        def result(self, timeout: float | None = None) -> object:
+            try:
+                return super().result(timeout)
+            except TimeoutError:
+                late.set()
+                wait([self], 5)
+                raise
+
+    monkeypatch.setattr(reader_threads, "Future", Waiting)
+    assert threads.call(lambda: late.wait(5) and 42, 0.05) == 42
+
+
+def test_a_thread_that_the_system_does_not_start_is_not_counted_on(
+    threads: ReaderThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(SlideReadError, match="can't start new thread"):
+            threads.call(lambda: 1, 5)
+    assert threads.call(lambda: 2, 5) == 2
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(threads.in_order([lambda: 3] * 5, ahead=5, seconds=5)) == [3] * 5
+
+
 def draws(threads: ReaderThreads) -> bool:
     try:
         return threads.call(lambda: True, 5, urgent=True)
@@ -186,6 +220,73 @@ def test_an_error_in_a_part_ends_the_others(threads: ReaderThreads, where: str) 
     with pytest.raises(SlideReadError, match="damaged"):
         threads.share_out(work, range(200))
     assert len(done) < 198
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_an_error_in_a_part_is_told_while_another_is_stalled(where: str) -> None:
+    threads, caller, ended = ReaderThreads("'slide.svs'", count=3), threading.get_ident(), []
+    all_begun, one_fails, answer = threading.Barrier(3), threading.Semaphore(1), threading.Event()
+
+    def work(part: int) -> None:
+        all_begun.wait(5)
+        here = "caller" if threading.get_ident() == caller else "helper"
+        if here == where and one_fails.acquire(blocking=False):
+            raise SlideReadError("damaged")
+        if here == "helper":
+            answer.wait(5)
+            ended.append(part)
+
+    with pytest.raises(SlideReadError, match="damaged"):
+        threads.share_out(work, range(3))
+    assert not ended
+    answer.set()
+    threads.close()
+
+
+def test_closing_while_help_is_called_begins_no_further_part(monkeypatch) -> None:
+    threads, before = ReaderThreads("'slide.svs'", count=4), threading.active_count()
+    begun, gate = [], threading.Event()
+    start, starts = threading.Thread.start, itertools.count(1)
+
+    def start_and_close(thread: threading.Thread) -> None:
+        start(thread)
+        if next(starts) == 2:
+            assert until(lambda: bool(begun))  # the first one helps
+            threads.close()
+
+    def work(part: int) -> None:
+        begun.append(part)
+        gate.wait(5)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_close)
+    with pytest.raises(SlideReadError, match="was closed"):
+        threads.share_out(work, range(50))
+    gate.set()
+    assert until(lambda: threading.active_count() <= before)
+    assert len(begun) <= 2
+
+
+def test_help_comes_before_what_nobody_waits_for_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, caller, order = ReaderThreads("'slide.svs'", count=1), threading.get_ident(), []
+    gate, helped = threading.Event(), threading.Event()
+    usual = threads.in_order([gate.wait, partial(order.append, "usual")], ahead=9, seconds=5)
+    reading = threading.Thread(target=lambda: list(usual))
+    reading.start()
+    assert until(lambda: threads._jobs.qsize() == 1)
+    monkeypatch.setattr(ReaderThreads, "_spare", 1)  # as it was before the others came
+
+    def work(part: int) -> None:
+        if threading.get_ident() != caller:
+            order.append("help")
+            helped.set()
+        else:
+            gate.set()
+            helped.wait(5)
+
+    threads.share_out(work, range(2))
+    reading.join(5)
+    threads.close()
+    assert order == ["help", "usual"]
 
 
 def test_where_all_are_busy_nobody_is_waited_for(threads: ReaderThreads) -> None:

@@ -87,6 +87,7 @@ def biomarkers(
     from napari_hmkd.biomarkers.feature_store import default_folder
     from napari_hmkd.biomarkers.prediction import encoder_of, open_biomarkers
     from napari_hmkd.cli.biomarkers_run import BiomarkerJob, predict_jobs
+    from napari_hmkd.cli.grading_run import absolute
     from napari_hmkd.device import choose_device, choose_precision
     from napari_hmkd.export.biomarkers import BIOMARKERS, ENDING
     from napari_hmkd.export.folder import result_folders
@@ -103,16 +104,18 @@ def biomarkers(
         _require_one_case(case, genes, paths)
         source = None if genes is None else open_genes(genes, judge.path, judge.card, case)
         folders = result_folders(out, [Path(path) for path in paths], BIOMARKERS, ENDING)
+        jobs = [
+            BiomarkerJob(
+                absolute(path), folder, judge, eyes, settings, source, mpp, backend, kept_in,
+                geojson_origin,
+            )
+            for path, folder in zip(paths, folders, strict=True)
+        ]  # fmt: skip
+        code = predict_jobs(jobs, out)
     except HmkdError as error:
         complain(error)
-        raise typer.Exit(ExitCode.FAILED) from error
-    jobs = [
-        BiomarkerJob(
-            path, folder, judge, eyes, settings, source, mpp, backend, kept_in, geojson_origin
-        )
-        for path, folder in zip(paths, folders, strict=True)
-    ]
-    raise typer.Exit(predict_jobs(jobs, out))
+        code = ExitCode.FAILED
+    raise typer.Exit(code)
 
 
 def _require_one_case(case: str, genes: Path | None, slides: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ __all__ = ["BackendOption", "ExitCode", "complain"]
 BackendOption = Annotated[
     str | None,
     typer.Option(
-        help="Read with openslide, tifffile, zarr or fastslide, not with what suits the file."
+        help="Read with openslide, tifffile, pydicom, zarr or fastslide, not with what suits the file."
     ),
 ]
 

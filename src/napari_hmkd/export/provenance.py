@@ -31,6 +31,7 @@ _PACKAGES = (
     "numpy",
     "openslide-python",
     "openslide-bin",
+    "pydicom",
     "tifffile",
 )
 

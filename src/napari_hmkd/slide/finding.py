@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.dicom_folder import (
@@ -18,6 +19,8 @@ from napari_hmkd.slide.backends.zarr_backend import is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
 from napari_hmkd.wording import printable
 
+Found = TypeVar("Found")
+
 _LOG = logging.getLogger(__name__)
 _NAMED = 8  # of what is left out; of the others how many
 
@@ -26,7 +29,7 @@ def find_slides(paths: Sequence[str]) -> list[str]:
     """The slides that are meant: a folder that is none itself stands for those in it.
 
     A DICOM slide and an OME-TIFF of several files are one slide each. What else lies in a folder is
-    left out, with a warning.
+    left out, with a warning; so is what may not be read in it.
 
     Raises
     ------
@@ -57,13 +60,30 @@ def _slides_in(folder: Path) -> list[Path]:
     # A name with a dot is hidden; macOS puts such files beside all others on foreign disks.
     entries = [one for one in sorted(folder.iterdir()) if not one.name.startswith(".")]
     dicom = dicom_slides(folder)
-    others = [slide for entry in entries for slide in _slides_at(entry)]
+    found, unreadable = _each(_slides_at, entries)
+    others = [slide for slides in found.values() for slide in slides]
     if len(dicom.first_files) == 1 and not others:
+        _tell_left_out(folder, list(unreadable), unreadable)
         return _dicom_of(folder, dicom)
     slides = sorted([*dicom.first_files, *dicom.unusable, *others])
     known = {*slides, *(slide.parent for slide in others), *dicom.files}
-    _tell_left_out(folder, [one for one in entries if one not in known and not _is_data(one)])
+    left_out = [one for one in entries if one not in known and not _is_data(one)]
+    _tell_left_out(folder, left_out, unreadable)
     return slides
+
+
+def _each(
+    look: Callable[[Path], Found], entries: Sequence[Path]
+) -> tuple[dict[Path, Found], dict[Path, OSError]]:
+    """What is found at each entry of a folder, and of those that may not be read, as `lost+found`, why."""
+    found: dict[Path, Found] = {}
+    unreadable: dict[Path, OSError] = {}
+    for entry in entries:
+        try:
+            found[entry] = look(entry)
+        except OSError as error:
+            unreadable[entry] = error
+    return found, unreadable
 
 
 def _slides_at(entry: Path) -> list[Path]:
@@ -72,13 +92,12 @@ def _slides_at(entry: Path) -> list[Path]:
         return [entry]
     if not entry.is_dir():
         return []
-    try:
-        dicom = dicom_slides(entry)
-    except OSError:  # nobody can read it
-        return []
+    dicom = dicom_slides(entry)
     if dicom.files:
         beside = [one for one in sorted(entry.iterdir()) if one not in dicom.files]
-        _tell_left_out(entry, [one for one in beside if _is_slide(one)])
+        are_slides, unreadable = _each(_is_slide, beside)
+        lost = [one for one in beside if one in unreadable or are_slides[one]]
+        _tell_left_out(entry, lost, unreadable)
     return _dicom_of(entry, dicom)
 
 
@@ -86,7 +105,7 @@ def _dicom_of(folder: Path, dicom: DicomSlides) -> list[Path]:
     """The folder itself if its DICOM is one slide, or else a file of each."""
     if len(dicom.first_files) != 1:
         return [*dicom.first_files, *dicom.unusable]
-    _tell_left_out(folder, dicom.unusable)
+    _tell_left_out(folder, dicom.unusable, {})
     return [folder]
 
 
@@ -119,9 +138,13 @@ def _without_parts(slides: list[str]) -> list[str]:
     return [one for one in slides if Path(one) not in mains]
 
 
-def _tell_left_out(folder: Path, entries: Sequence[Path]) -> None:
+def _tell_left_out(
+    folder: Path, entries: Sequence[Path], unreadable: Mapping[Path, OSError]
+) -> None:
     if not entries:
         return
-    names = [f"'{printable(one.name)}'" for one in entries[:_NAMED]]
+    reasons = {one: f" ({error.strerror or error})" for one, error in unreadable.items()}
+    entries = sorted(entries, key=lambda one: one not in reasons)  # a reason is always said
+    names = [f"'{printable(one.name)}'{reasons.get(one, '')}" for one in entries[:_NAMED]]
     more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
     _LOG.warning("left out of the slides in '%s': %s%s", folder, ", ".join(names), more)

@@ -1,9 +1,10 @@
-"""A short text that names a slide's content, wherever its file lies."""
+"""A short text that names a slide's content: that of copies on other disks or, under its name, on other servers."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -20,7 +21,8 @@ from napari_hmkd.slide.slide import Slide
 SAMPLE_BYTES = 65_536
 SAMPLES = 256
 _MOST_LISTED = 50_000
-_REMOTE_LIMIT_S = 120.0  # more is fetched than a slow line brings in the time of one tile
+_STORE_LIMIT_S = 120.0  # more is fetched, or asked for by name, than in the time of one tile
+_OF_SYSTEMS = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 _of_address: WeakKeyDictionary[LevelReader, str] = WeakKeyDictionary()
 
@@ -30,12 +32,15 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
 
     Of a file: its size and 256 samples of 64 kB, evenly spaced, the first and the last bytes among
     them; all of it up to 16 MB; and OpenSlide's own hash, which covers files that lie beside it. Of a
-    folder: names and sizes of its files, and such samples of up to 256 of them.
+    folder, and of an OME-TIFF in several files: names and sizes of the files, and up to 256 such samples
+    in all; of more files one from each of up to 511, and of still more one from each of 256 to 384 of
+    them, evenly spaced. What systems leave in folders, such as .DS_Store, is not looked at.
 
-    Of an address, whose files cannot be listed: name and size of the levels, the pixels of the coarsest
-    level, all of them up to 67 Mpx, and 17 Mpx of level 0, spread over the slide (`hash_pixels`); they
-    are read once while the slide is open. The same is added for a folder of more than 50,000 files, of
-    which the first by name are listed.
+    Of an address, whose files cannot be listed: the store's properties, its name or else the address's
+    last part among them, the levels' sizes, the pixels of the coarsest level, all of them up to 67 Mpx,
+    and 17 Mpx of level 0, spread over the slide (`hash_pixels`); they are read once while the slide is
+    open. All this but the properties is added for a folder of more than 50,000 files, of which the first
+    by name are listed.
 
     What remains possible: slides at addresses whose pixels differ in no coarsest level and in no tile that
     was read of level 0, as after a correction of a few tiles; and where the coarsest level has more than
@@ -47,17 +52,19 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
     slide : Slide
         An open slide.
     limit_s : float, optional
-        How long to wait for it; default: 30 s, for an address 120 s.
+        How long to wait for it; default: 30 s, for OME-Zarr 120 s.
 
     Raises
     ------
     SlideReadError
-        The file does not answer in time or has gone; nothing of an address can be read.
+        The file does not answer in time or has gone; nothing of an address can be read, or its server
+        refuses a part.
     """
-    remote = is_remote(slide.path)
-    work = partial(_of_store if remote else _of_files, slide)
+    work = partial(_of_store if is_remote(slide.path) else _of_files, slide)
+    # Whether it is a folder is not asked here: a dead drive never answers.
+    usual_s = _STORE_LIMIT_S if slide.backend == "zarr" else READING_LIMIT_S
     try:
-        return slide.in_time(work, limit_s or (_REMOTE_LIMIT_S if remote else READING_LIMIT_S))
+        return slide.in_time(work, limit_s or usual_s)
     except OSError as error:
         raise SlideReadError(f"'{slide.path}' cannot be read any more: {error}.") from error
 
@@ -65,12 +72,16 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
 def _of_files(slide: Slide) -> str:
     path = Path(str(slide.path))
     digest = hashlib.sha256(slide.properties.get("openslide.quickhash-1", "").encode())
-    files = sorted(islice(_files_in(path), _MOST_LISTED + 1)) if path.is_dir() else [path]
+    if path.is_dir():
+        files = sorted(islice(_files_in(path), _MOST_LISTED + 1))
+    else:
+        files = [path, *slide.reader.backend.files_beside]
     if len(files) > _MOST_LISTED:
         files = files[:_MOST_LISTED]
         digest.update(hash_pixels(slide))
     for file in files:
-        digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
+        name = file.relative_to(path).as_posix() if file.is_relative_to(path) else file.name
+        digest.update(f"{name} {file.stat().st_size}\n".encode())
     each = max(1, SAMPLES // max(1, len(files)))
     for file in files[:: max(1, len(files) // SAMPLES)]:
         for piece in _samples(file, each):
@@ -82,7 +93,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
     """Files below a folder by name: the order in which a disk lists them is another on each."""
     for at, folders, names in os.walk(folder):
         folders.sort()
-        yield from (Path(at, name) for name in sorted(names))
+        yield from (Path(at, name) for name in sorted(names) if not _OF_SYSTEMS.fullmatch(name))
 
 
 def _samples(path: Path, count: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from math import ceil, isqrt
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.location import is_refusal
 from napari_hmkd.slide.backends.protocol import Level
 from napari_hmkd.slide.slide import Slide
 
@@ -20,7 +21,7 @@ def hash_pixels(slide: Slide) -> bytes:
     """SHA-256 of the levels' sizes, the pixels of the coarsest level, and parts of level 0.
 
     Both are read in stored tiles: all of them up to `COARSEST_PX` and `FINEST_PX`, and so many of a
-    larger level, spread evenly over the slide. A part that cannot be read is known again as such.
+    larger level, spread evenly over the slide. A part that is damaged is known again as such.
     It may be called from inside a function that the slide's threads run.
 
     Raises
@@ -28,7 +29,7 @@ def hash_pixels(slide: Slide) -> bytes:
     SlideStalledError
         The file or the server does not answer.
     SlideReadError
-        Not one part can be read.
+        The server refuses a part for now, or not one part can be read.
     """
     last = len(slide.levels) - 1
     most_px = {0: FINEST_PX} | {last: COARSEST_PX}
@@ -46,6 +47,8 @@ def hash_pixels(slide: Slide) -> bytes:
         except SlideStalledError:
             raise
         except SlideReadError as error:
+            if is_refusal(error.__cause__):  # other than damage, it may be over the next time
+                raise
             hashes[part] = b"unreadable"
             errors.append(error)
         else:

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -133,20 +133,22 @@ class ReaderThreads:
         SlideReadError
             The threads were closed.
         Exception
-            Whatever the function raised, after all threads have ended; no further part is begun.
+            Whatever the function raised. No further part is begun, and the other threads' are not waited
+            for, as one of them can be stalled.
         """
         waiting = deque(parts)
         job = partial(_work_off, function, waiting)
+        helping: list[Future[None]] = []
         with self._working():
-            helping = [
-                self._submit(job, _URGENT) for _ in range(min(self._spare, len(waiting) - 1))
-            ]
             try:
+                for _ in range(min(self._spare, len(waiting) - 1)):
+                    helping.append(self._submit(job, _URGENT))
                 job()
             finally:
+                waiting.clear()  # after an error the helpers end with the part that they are at
                 begun = [future for future in helping if not future.cancel()]
-                wait(begun)
-        for future in begun:
+            done, _ = wait(begun, return_when=FIRST_EXCEPTION)
+        for future in done:
             future.result()
 
     @contextmanager
@@ -178,19 +180,30 @@ class ReaderThreads:
         if self._closed:
             raise SlideReadError(f"{self._what} was closed; open it again to read it.")
         with self._lock:
+            if self._threads < min(self.count, self._unfinished + 1):
+                self._start_thread()
             self._jobs.put((urgency, next(self._order), future, function))
             self._unfinished += 1
-            if self._threads < min(self.count, self._unfinished):
-                self._threads += 1
-                threading.Thread(target=self._work, name="slide-reader", daemon=True).start()
         return future
+
+    def _start_thread(self) -> None:
+        """One more, or none where the system has no more and others can do the work."""
+        try:
+            threading.Thread(target=self._work, name="slide-reader", daemon=True).start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise SlideReadError(
+                    f"{self._what} cannot be read: {error}. Close other programs, and try again."
+                ) from error
+        else:
+            self._threads += 1
 
     def _wait(self, future: Future[Result], seconds: float) -> Result:
         try:
             return future.result(seconds)
         except TimeoutError as error:
-            if future.done():
-                raise  # the function's own
+            if future.done():  # just now, or the error is the function's own
+                return future.result()
             future.cancel()
             raise self._stalled(seconds) from error
 

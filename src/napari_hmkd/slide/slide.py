@@ -47,7 +47,7 @@ def open_slide(
     mpp : float, optional
         Micrometres per pixel as the user states them; they override the file's.
     backend : str, optional
-        "openslide", "tifffile", "zarr" or "fastslide" to insist on; default: what suits the file.
+        "openslide", "tifffile", "pydicom", "zarr" or "fastslide" to insist on; default: what suits the file.
     cache : TileCache
         Where decoded blocks are kept; default: the one of the process.
 
@@ -92,7 +92,7 @@ class Slide:
     name : str
         The file's name.
     backend : str
-        "openslide", "tifffile", "zarr" or "fastslide".
+        "openslide", "tifffile", "pydicom", "zarr" or "fastslide".
     backend_reason : str
         Why that one.
     colour : str

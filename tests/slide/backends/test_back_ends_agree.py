@@ -79,6 +79,31 @@ def test_tifffile_and_openslide_agree_on_real_slides(shared_data: Path, name: st
         _assert_same(first, second, tolerance=0)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"photometric": "RGB"}, {"coding": "jpeg 2000", "photometric": "YBR_ICT"}],
+    ids=str,
+)
+def test_pydicom_and_openslide_read_the_same_pixels(tmp_path: Path, noise, write_dicom, more):
+    pixels = noise(256, 320)
+    files = write_dicom(tmp_path, [pixels, pixels[::2, ::2]], **more)
+    with (
+        open_slide(files[0], backend="pydicom") as first,
+        open_slide(files[0], backend="openslide") as second,
+    ):
+        _assert_same(first, second, tolerance=0)
+
+
+def test_pydicom_and_openslide_agree_on_a_real_slide(shared_data: Path):
+    path = shared_data / "slides/cmu-1-small-region-dicom"
+    with (
+        open_slide(path, backend="pydicom") as first,
+        open_slide(path, backend="openslide") as second,
+    ):
+        assert first.mpp == second.mpp
+        _assert_same(first, second, tolerance=0)
+
+
 def test_a_store_with_the_pixels_of_a_tiff_reads_the_same(
     tmp_path, noise, write_pyramid, write_zarr
 ):

@@ -13,17 +13,22 @@ from napari_hmkd.slide import open_slide
 
 
 @pytest.fixture
-def everything(tmp_path: Path, noise, write_pyramid, write_zarr) -> Path:
+def everything(tmp_path: Path, noise, write_pyramid, write_zarr, write_dicom) -> Path:
     """One slide of each kind that the tests can write."""
     write_pyramid(tmp_path / "a.tif", noise(128, 192), levels=2)
     tifffile.imwrite(tmp_path / "strips.tif", noise(80, 90), photometric="rgb", rowsperstrip=16)
     write_zarr(tmp_path / "a.zarr", [noise(64, 64)])
+    write_dicom(tmp_path, [noise(64, 64)])
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("name", "chosen", "because"),
-    [("a.tif", "tifffile", "tifffile decodes"), ("a.zarr", "zarr", "OME-Zarr")],
+    [
+        ("a.tif", "tifffile", "tifffile decodes"),
+        ("a.zarr", "zarr", "OME-Zarr"),
+        ("0.dcm", "pydicom", "pydicom decodes"),
+    ],
 )
 def test_the_choice_is_explained(everything: Path, name: str, chosen: str, because: str):
     with open_slide(everything / name) as slide:
@@ -32,7 +37,14 @@ def test_the_choice_is_explained(everything: Path, name: str, chosen: str, becau
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"), [("a.tif", "openslide"), ("a.tif", "tifffile"), ("a.zarr", "zarr")]
+    ("name", "backend"),
+    [
+        ("a.tif", "openslide"),
+        ("a.tif", "tifffile"),
+        ("a.zarr", "zarr"),
+        ("0.dcm", "pydicom"),
+        ("0.dcm", "openslide"),
+    ],
 )
 def test_a_back_end_can_be_insisted_on(everything: Path, name: str, backend: str):
     with open_slide(everything / name, backend=backend) as slide:
@@ -45,6 +57,8 @@ def test_a_back_end_can_be_insisted_on(everything: Path, name: str, backend: str
         ("a.tif", "zarr", "no zarr store", "tifffile opens it"),
         ("a.zarr", "tifffile", "no TIFF header", "zarr opens it"),
         ("a.zarr", "openslide", "folder", "zarr opens it"),
+        ("a.tif", "pydicom", "no whole-slide DICOM", "tifffile opens it"),
+        ("0.dcm", "tifffile", "no TIFF header", "pydicom opens it"),
         ("strips.tif", "openslide", "OpenSlide says", "tifffile opens it"),
     ],
 )
@@ -90,7 +104,7 @@ def test_openslide_s_first_page_must_be_the_slide(tmp_path: Path, noise):
         open_slide(tmp_path / "a.tif", backend="openslide")
 
 
-@pytest.mark.parametrize("backend", ["openslide", "tifffile", "zarr", "fastslide"])
+@pytest.mark.parametrize("backend", ["openslide", "tifffile", "pydicom", "zarr", "fastslide"])
 @pytest.mark.parametrize("content", [b"", b"no slide", b"II*\0 no tiff either"])
 def test_no_back_end_opens_what_is_no_slide(tmp_path: Path, backend: str, content: bytes):
     (tmp_path / "a.svs").write_bytes(content)
@@ -100,7 +114,7 @@ def test_no_back_end_opens_what_is_no_slide(tmp_path: Path, backend: str, conten
 
 
 def test_a_back_end_that_does_not_exist_is_named_with_those_that_do(everything: Path):
-    with pytest.raises(SlideError, match="'bioformats'; there are openslide, tifffile, zarr, fast"):
+    with pytest.raises(SlideError, match="'bioformats'; there are openslide, tifffile, pydicom, z"):
         open_slide(everything / "a.tif", backend="bioformats")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from aiohttp import ClientResponseError
 from aiohttp.helpers import get_env_proxy_for_url
 from upath import UPath
 from yarl import URL
@@ -139,6 +140,15 @@ def test_a_chunk_that_the_server_cannot_deliver_fails_alone(folder, serve, pixel
         assert np.array_equal(slide.read_level(0, beside), pixels[32:64, 32:64])
         server.failing.clear()
         assert np.array_equal(slide.read_level(0, WHOLE), pixels)
+
+
+@pytest.mark.parametrize(
+    ("status", "passes"), [(429, True), (500, True), (503, True), (403, False), (404, False)]
+)
+def test_a_refusal_is_what_may_pass(status: int, passes: bool):
+    error = ClientResponseError(None, (), status=status)
+    assert location.is_refusal(error) == passes
+    assert not location.is_refusal(None)
 
 
 def test_a_server_that_stalls_is_waited_for_in_bounds(folder, serve, brief):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,6 +59,8 @@ def write_zarr(path: Path, levels: list[np.ndarray], tile: int, version: int) ->
     return path / "a.zarr"
 
 
+PLAIN = {"coding": "plain", "photometric": "RGB"}
+LOSSLESS = {"coding": "jpeg 2000, lossless", "photometric": "RGB"}
 WRITERS = {
     "tifffile, deflate": ("tifffile", lambda *a: write_tiff(*a, "zlib")),
     "tifffile, LZW": ("tifffile", lambda *a: write_tiff(*a, "lzw")),
@@ -65,16 +68,30 @@ WRITERS = {
     "openslide": ("openslide", lambda *a: write_tiff(*a, "zlib")),
     "zarr 0.4": ("zarr", lambda *a: write_zarr(*a, 2)),
     "zarr 0.5": ("zarr", lambda *a: write_zarr(*a, 3)),
-}
+    "DICOM": ("pydicom", lambda *a, write: write(*a, **PLAIN)[0]),
+    "DICOM, sparse": (
+        "pydicom", lambda *a, write: write(*a, organization="TILED_SPARSE", **LOSSLESS)[0]
+    ),
+    "DICOM, in fragments": (
+        "pydicom", lambda *a, write: write(*a, table="none", fragments=2, **LOSSLESS)[0]
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 @settings(max_examples=25, deadline=None)
 @given(sides, sides, tiles, st.lists(st.tuples(corners, corners, extents, extents), max_size=6))
 def test_a_region_is_the_slice_of_what_was_written(
-    writer: str, height: int, width: int, tile: int, places: list[tuple[int, int, int, int]]
+    write_dicom,
+    writer: str,
+    height: int,
+    width: int,
+    tile: int,
+    places: list[tuple[int, int, int, int]],
 ) -> None:
     backend, write = WRITERS[writer]
+    if backend == "pydicom":
+        write = partial(write, write=write_dicom)
     if backend == "openslide":  # it interpolates in levels of any other downsample
         height, width = -(-height // 4) * 4, -(-width // 4) * 4
     drawn = np.random.default_rng(height * 301 + width).integers(

@@ -1,8 +1,9 @@
-"""Which file of a DICOM slide is handed to OpenSlide, which finds the others in the same folder."""
+"""Which file stands for a DICOM slide, of which others lie in the same folder."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import openslide
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.dicom_volumes import VOLUME, headers_in, volumes_beside
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class DicomSlides:
     first_files : tuple of Path
         One of each slide.
     unusable : tuple of Path
-        Those that OpenSlide cannot open, as they are damaged, or a label alone.
+        Those that are no slide, as they are damaged, or a label alone.
     """
 
     files: tuple[Path, ...]
@@ -42,12 +44,12 @@ def dicom_slides(folder: Path) -> DicomSlides:
         The folder cannot be read.
     """
     instances = [file for file in sorted(folder.iterdir()) if is_instance(file)]
-    series = {file: _series_of(file) for file in instances}
-    firsts = {uid: file for file, uid in reversed(series.items()) if uid is not None}
+    series = _series_of(instances)
+    firsts = {uid: file for file, uid in reversed(series.items())}
     return DicomSlides(
         tuple(instances),
         tuple(sorted(firsts.values())),
-        tuple(file for file, uid in series.items() if uid is None),
+        tuple(file for file in instances if file not in series),
     )
 
 
@@ -55,11 +57,10 @@ def main_instances(files: Sequence[Path]) -> dict[Path, Path]:
     """Of each further file of a DICOM slide the first one in the same folder, which stands for the slide."""
     firsts: dict[tuple[Path, str], Path] = {}
     mains: dict[Path, Path] = {}
-    for file in files:
-        if (uid := _series_of(file)) is not None:
-            first = firsts.setdefault((file.parent, uid), file)
-            if first != file:
-                mains[file] = first
+    for file, uid in _series_of(files).items():
+        first = firsts.setdefault((file.parent, uid), file)
+        if first != file:
+            mains[file] = first
     return mains
 
 
@@ -67,7 +68,9 @@ def is_instance(file: Path) -> bool:
     """Whether a file is a part of a whole-slide DICOM; archives export them without a suffix."""
     ending = file.suffix[1:].lower()  # of a bare UID, its last number
     likely = ending in ("", "dcm", "dicom") or ending.isdigit()
-    return likely and file.is_file() and openslide.OpenSlide.detect_format(file) == "dicom"
+    if not likely or not os.path.isfile(file):  # a link to where one may not look is no error for it
+        return False
+    return openslide.OpenSlide.detect_format(file) == "dicom"
 
 
 def file_of(path: Path) -> Path:
@@ -99,21 +102,24 @@ def file_of(path: Path) -> Path:
     )
 
 
-def _series_of(instance: Path) -> str | None:
-    """The DICOM series that an instance belongs to; None where OpenSlide cannot open it."""
-    try:
-        with openslide.OpenSlide(instance) as slide:
-            return slide.properties.get("dicom.SeriesInstanceUID")
-    except openslide.OpenSlideError as error:
-        _LOG.debug("'%s' does not tell its series: %s", instance, error)
-        return None
+def _series_of(files: Sequence[Path]) -> dict[Path, str]:
+    """The DICOM series of each file that has a level beside it; not of those that are damaged."""
+    found: dict[Path, str] = {}
+    for folder in {file.parent: None for file in files}:
+        try:
+            headers = headers_in(folder)
+        except OSError as error:
+            _LOG.debug("'%s' cannot be listed: %s", folder, error)
+            continue
+        slides = {header.series for header in headers if header.kind == VOLUME}
+        found |= {one.path: one.series for one in headers if one.series in slides}
+    return {file: found[file] for file in files if file in found}
 
 
 def _levels_of(instance: Path) -> int:
-    """How many levels OpenSlide finds from an instance on."""
+    """How many levels lie beside an instance."""
     try:
-        with openslide.OpenSlide(instance) as slide:
-            return int(slide.level_count)
-    except openslide.OpenSlideError as error:
+        return len(volumes_beside(instance))
+    except Exception as error:  # a damaged header breaks its parser in many ways
         _LOG.debug("'%s' does not open: %s", instance, error)
         return 0

@@ -37,6 +37,7 @@ class FastSlideBackend:
 
     name = "fastslide"
     warnings = ()
+    files_beside = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

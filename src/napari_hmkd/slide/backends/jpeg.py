@@ -1,4 +1,4 @@
-"""JPEG tiles of a TIFF, decoded by libjpeg-turbo so that damage is an error, not a picture.
+"""JPEG tiles of a TIFF or a DICOM slide, decoded by libjpeg-turbo so that damage is an error, not a picture.
 
 libjpeg warns of damaged data and makes up the rest, and most bindings do not pass the warning on.
 `simplejpeg` does. Of tiles whose data were overwritten with 64 random bytes it refused 90 %,
@@ -12,7 +12,10 @@ import simplejpeg
 
 from napari_hmkd.geometry import Size
 
-_START, _APP0, _APP14 = b"\xff\xd8", b"\xff\xe0", b"\xff\xee"
+_START, _APP14 = b"\xff\xd8", b"\xff\xee"
+_APPS = range(0xE0, 0xF0)  # what applications add: JFIF's first, Adobe's 14 further on
+_COLOUR_MARKS = (0xE0, 0xEE)
+_END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
 
 
 def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> np.ndarray:
@@ -21,14 +24,14 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
     Parameters
     ----------
     data : bytes
-        The tile as the TIFF stores it; abbreviated, where the TIFF has `tables`.
+        The tile as the file stores it; abbreviated, where a TIFF has `tables`.
     size : Size
         Of the tile: most pixels that the data may hold.
     tables : bytes, optional
         The TIFF's JPEGTables.
     ycbcr : bool
-        Whether the colours are stored as YCbCr, as the TIFF's PhotometricInterpretation says; a JPEG
-        stream inside a TIFF need not say so itself.
+        Whether the colours are stored as YCbCr, as the file's PhotometricInterpretation says; what the
+        JPEG stream says, if anything, does not count.
 
     Returns
     -------
@@ -41,18 +44,39 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
     """
     if not data.startswith(_START):
         raise ValueError("it holds no JPEG data")
-    middle = tables[2:-2] if tables else b""
-    # A JFIF header would say YCbCr, whatever follows.
-    body = data[2:]
-    if not ycbcr and body.startswith(_APP0):
-        body = body[2 + int.from_bytes(body[2:4], "big") :]
-    stream = b"".join((_START, _adobe(ycbcr), middle, body))
+    middle = _without_colour(tables[2:-2]) if tables else b""
+    stream = b"".join((_START, _adobe(ycbcr), middle, _without_colour(data[2:])))
     pixels = np.empty((size.height, size.width, 3), np.uint8)  # what does not fit is refused
     decoded: np.ndarray = simplejpeg.decode_jpeg(stream, buffer=pixels)
     if decoded.shape[1] != size.width:
         height, width, _ = decoded.shape
         raise ValueError(f"it holds {height} x {width} px in place of {size.height} x {size.width}")
     return decoded
+
+
+def require_end(data: bytes) -> None:
+    """Check that a tile ends as JPEG and JPEG 2000 do: their other codecs make up what is missing.
+
+    Raises
+    ------
+    ValueError
+        The data break off.
+    """
+    if not data.rstrip(b"\0\xff").endswith(_END):
+        raise ValueError("its JPEG data break off")
+
+
+def _without_colour(segments: bytes) -> bytes:
+    """Segments without JFIF's and Adobe's among the first, which tell a colour transform."""
+    kept, at = [], 0
+    while segments[at : at + 1] == b"\xff" and segments[at + 1 : at + 2]:
+        kind, end = segments[at + 1], at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
+        if kind not in _APPS:
+            break
+        if kind not in _COLOUR_MARKS:
+            kept.append(segments[at:end])
+        at = end
+    return b"".join((*kept, segments[at:]))
 
 
 def _adobe(ycbcr: bool) -> bytes:

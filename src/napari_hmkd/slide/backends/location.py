@@ -127,6 +127,13 @@ def is_stall(error: Exception) -> bool:
     )
 
 
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether a server said that it cannot answer a request now: HTTP 429, or 500 and above."""
+    from aiohttp import ClientResponseError
+
+    return isinstance(error, ClientResponseError) and (error.status == 429 or error.status >= 500)
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, for a message; a timeout often has no words of its own."""
     words = str(error) or type(error).__name__

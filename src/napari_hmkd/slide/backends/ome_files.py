@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -15,10 +16,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def main_files(paths: Sequence[Path]) -> dict[Path, Path]:
-    """The file that stands for its slide, of each other file which that one's header names.
+    """The file that stands for its slide, of each other file in which a part of its images lies.
 
     Only headers are read. A file is a part if its name and, where it states one, its UUID are those
-    that are named, and if its own header names no others instead: so no renamed copy is one.
+    that are named, and if its own header names no others instead: so no renamed copy is one. Nor is a
+    file with an image of its own, though each header lists the images of all files.
 
     Parameters
     ----------
@@ -35,13 +37,26 @@ def main_files(paths: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _named_files(path: Path, header: Element, headers: Mapping[Path, Element]) -> list[Path]:
-    """Which of the other files a file's header names."""
-    found = []
-    for uuid in header.iterfind(".//{*}UUID"):
-        other = path.with_name(uuid.get("FileName") or path.name)
-        if other != path and other in headers and headers[other].get("UUID") in (None, uuid.text):
-            found.append(other)
+    """Which of the other files hold parts of the images that a file's header says are in it, too."""
+    found: list[Path] = []
+    for image in header.iterfind("{*}Image"):
+        parts = [_part(path, header, data) for data in image.iterfind("{*}Pixels/{*}TiffData")]
+        if any(part == path for part, _ in parts):
+            found += [
+                part
+                for part, uuid in parts
+                if part != path and part in headers and headers[part].get("UUID") in (None, uuid)
+            ]
     return found
+
+
+def _part(path: Path, header: Element, data: Element) -> tuple[Path, str | None]:
+    """The file, and its UUID, in which a header says that planes lie; it lies beside the header's."""
+    uuid = data.find("{*}UUID")
+    if uuid is None or (uuid.text and uuid.text == header.get("UUID")):
+        return path, None
+    name = re.split(r"[/\\]", uuid.get("FileName", ""))[-1]  # a writer's folders are no more
+    return path.parent / (name or path.name), uuid.text
 
 
 def _header(path: Path) -> Element:

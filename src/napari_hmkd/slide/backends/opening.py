@@ -12,13 +12,14 @@ from upath import UPath
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends import tiff_metadata
+from napari_hmkd.slide.backends.dicom_backend import DicomBackend
 from napari_hmkd.slide.backends.dicom_folder import file_of
+from napari_hmkd.slide.backends.dicom_volumes import require_sound
 from napari_hmkd.slide.backends.fastslide_backend import FastSlideBackend
 from napari_hmkd.slide.backends.location import is_remote, reason_of
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
-from napari_hmkd.slide.backends.protocol import Backend
+from napari_hmkd.slide.backends.protocol import Backend, UndecodableError
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
-from napari_hmkd.slide.backends.tiff_checks import UndecodableError
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX
@@ -86,19 +87,23 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
         )
     file = file_of(path)
     vendor = openslide.OpenSlide.detect_format(file)
-    if vendor == "aperio":
-        return _open_tiff(file, "an Aperio SVS", Exception)  # OpenSlide knows its oddities
+    if vendor == "aperio":  # OpenSlide knows its oddities
+        return _open_own(TiffBackend, file, "an Aperio SVS", "tifffile", Exception)
+    if vendor == "dicom":
+        return _open_own(DicomBackend, file, "a DICOM slide", "pydicom", UndecodableError)
     if vendor not in _FOR_TIFFFILE:
         return _open_openslide(file), f"the format '{vendor}', which OpenSlide reads best"
     if is_tiff(file):  # of all else than unusual colours OpenSlide would make some picture
-        return _open_tiff(file, "a TIFF", UndecodableError)
+        return _open_own(TiffBackend, file, "a TIFF", "tifffile", UndecodableError)
     raise SlideError(_no_slide(path))
 
 
-def _open_tiff(path: Path, what: str, passed_on: type[Exception]) -> tuple[Backend, str]:
-    """Open with tifffile, or with OpenSlide after an error that is passed on."""
+def _open_own(
+    own: Callable[[Path], Backend], path: Path, what: str, name: str, passed_on: type[Exception]
+) -> tuple[Backend, str]:
+    """Open with a back end that decodes tiles itself, or with OpenSlide after an error that is passed on."""
     try:
-        opened = TiffBackend(path)
+        opened = own(path)
     except passed_on as error:
         try:
             other = _open_openslide(path)
@@ -108,8 +113,8 @@ def _open_tiff(path: Path, what: str, passed_on: type[Exception]) -> tuple[Backe
             raise SlideError(
                 f"'{path}' cannot be read: {error} Nor can OpenSlide read it: {refusal}"
             ) from refusal
-        return other, f"{what} that tifffile cannot read ({reason_of(error)})"
-    return opened, f"{what} whose tiles tifffile decodes"
+        return other, f"{what} that {name} cannot read ({reason_of(error)})"
+    return opened, f"{what} whose tiles {name} decodes"
 
 
 def _no_slide(path: Path) -> str:
@@ -163,6 +168,13 @@ def _open_tifffile(path: Path | UPath) -> Backend:
     return TiffBackend(file)
 
 
+def _open_pydicom(path: Path | UPath) -> Backend:
+    file = file_of(_local(path))
+    if openslide.OpenSlide.detect_format(file) != "dicom":
+        raise SlideError("it is no whole-slide DICOM.")
+    return DicomBackend(file)
+
+
 def _open_zarr(path: Path | UPath) -> Backend:
     if not is_remote(path) and not is_zarr(path):
         raise SlideError("it is no zarr store.")
@@ -176,6 +188,7 @@ def _open_fastslide(path: Path | UPath) -> Backend:
 BACKENDS: dict[str, Callable[[Path | UPath], Backend]] = {
     "openslide": _open_openslide,
     "tifffile": _open_tifffile,
+    "pydicom": _open_pydicom,
     "zarr": _open_zarr,
     "fastslide": _open_fastslide,
 }
@@ -197,13 +210,15 @@ def is_tiff(path: Path) -> bool:
 def _checked(path: Path | UPath) -> Path:
     """The file for OpenSlide or fastslide, after what they do not check.
 
-    Now, and not in the middle of a run, it is found out that a TIFF-based file was cut off; a label in
-    tiles would be shown; and of a TIFF of no known vendor any picture.
+    Now, and not in the middle of a run, it is found out that a file based on TIFF or DICOM was cut off;
+    a label in tiles would be shown; and of a TIFF of no known vendor any picture.
     """
     file = file_of(_local(path))
-    if not is_tiff(file):
-        return file
     vendor = openslide.OpenSlide.detect_format(file)
+    if vendor == "dicom":
+        require_sound(file)
+    if vendor == "dicom" or not is_tiff(file):
+        return file
     generic = vendor == "generic-tiff"
     try:
         with tifffile.TiffFile(file) as tiff:

@@ -37,6 +37,7 @@ class OpenSlideBackend:
 
     name = "openslide"
     warnings = ()
+    files_beside = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.pixel_size import PixelSize
 
 DEFAULT_TILE = Size(256, 256)
 LARGEST_PIECE_BYTES = 128 * 2**20
 """Most decoded bytes of a tile, strip or chunk: larger ones leave the cache no room for others."""
+
+
+class UndecodableError(SlideError):
+    """Why a back end that decodes tiles itself does not bring a slide to RGB; OpenSlide may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,11 @@ class Backend(Protocol):
         """What a reader of results has to know about the file; without names, which can be a patient's."""
         ...
 
+    @property
+    def files_beside(self) -> tuple[Path, ...]:
+        """Files beside the slide's own in which pixels lie, less those of which `properties` has a hash."""
+        ...
+
     def read(self, level: int, region: Region) -> np.ndarray:
         """Pixels of `region`, which lies inside the level, as uint8 (height, width, 3).
 
@@ -121,6 +132,17 @@ def longer_ratio(base: Size, size: Size) -> float:
     if base.height >= base.width:
         return base.height / size.height
     return base.width / size.width
+
+
+def piece_problem(piece: Size) -> str | None:
+    """Why tiles or strips of a size cannot be read whole, or None."""
+    size = piece.height * piece.width * 3
+    if size <= LARGEST_PIECE_BYTES:
+        return None
+    return (
+        f"it is stored in pieces of {size / 1e6:,.0f} MB, each of which is read whole "
+        f"({LARGEST_PIECE_BYTES / 1e6:,.0f} MB is the limit)"
+    )
 
 
 def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:

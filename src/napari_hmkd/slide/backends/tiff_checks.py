@@ -9,7 +9,8 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.errors import SlideError
-from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES
+from napari_hmkd.geometry import Size
+from napari_hmkd.slide.backends.protocol import UndecodableError, piece_problem
 from napari_hmkd.slide.backends.tiff_plane import stores_rows
 
 RGB_AXES = {"YXS", "SYX", "CYX"}
@@ -27,10 +28,6 @@ _JPEG = (
     tifffile.COMPRESSION.ALT_JPEG,
     tifffile.COMPRESSION.JPEG_LOSSY,
 )
-
-
-class UndecodableError(SlideError):
-    """Why tifffile does not bring a TIFF of 8-bit colour to RGB; OpenSlide may."""
 
 
 def require_gradable(series: tifffile.TiffPageSeries, path: Path) -> None:
@@ -110,13 +107,7 @@ def _size_problem(level: tifffile.TiffPageSeries) -> str | None:
         if page.is_tiled
         else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
     )
-    size = rows * columns * 3
-    if size <= LARGEST_PIECE_BYTES:
-        return None
-    return (
-        f"it is stored in pieces of {size / 1e6:,.0f} MB, each of which is read whole "
-        f"({LARGEST_PIECE_BYTES / 1e6:,.0f} MB is the limit)"
-    )
+    return piece_problem(Size(rows, columns))
 
 
 def _coding_problem(level: tifffile.TiffPageSeries) -> str | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import tifffile
 
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backends.jpeg import decode_jpeg
+from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
 from napari_hmkd.slide.backends.shared_file import SharedFile
+from napari_hmkd.slide.backends.tile_files import TileGrid, cut
 
 _JPEG = tifffile.COMPRESSION.JPEG
 _YCBCR = tifffile.PHOTOMETRIC.YCBCR
 _ENDED = (_JPEG, tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
-_END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
 _CHEAP_GAP_BYTES = 2**14
 """Up to so many unwanted bytes between two rows are read: less work than a read for each row."""
 
@@ -26,8 +26,8 @@ class TiffPlane:
     ----------
     path : str
         The file that holds the page; an OME-TIFF can consist of several.
-    size, tile : Size
-        Of the level, and of the tiles or strips that store it.
+    grid : TileGrid
+        The tiles or strips that store the level; those of a further plane follow the others.
     channels : int
         Samples per pixel in this plane.
     has_rows : bool
@@ -41,27 +41,26 @@ class TiffPlane:
     ) -> None:
         self._page, self._keyframe = page, keyframe
         self.path: str = page.parent.filehandle.path
-        self.size = Size(keyframe.imagelength, keyframe.imagewidth)
+        size = Size(keyframe.imagelength, keyframe.imagewidth)
         if keyframe.is_tiled:
-            self.tile = Size(keyframe.tilelength, keyframe.tilewidth)
+            tile = Size(keyframe.tilelength, keyframe.tilewidth)
         else:
-            strip = min(keyframe.rowsperstrip, keyframe.imagelength)
-            self.tile = Size(strip, keyframe.imagewidth)
+            tile = Size(min(keyframe.rowsperstrip, size.height), size.width)
+        grid = TileGrid(size, tile)
+        self.grid = replace(grid, first=plane * grid.rows * grid.columns)
         self.channels: int = keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1
-        self._columns = -(-self.size.width // self.tile.width)
-        self._rows = -(-self.size.height // self.tile.height)
-        self._first = plane * self._rows * self._columns
         self.has_rows = stores_rows(keyframe)
         self.slow = keyframe.compression not in (tifffile.COMPRESSION.NONE, _JPEG)
         _note_jfif(keyframe)
 
-    def tiles_under(self, region: Region) -> Iterator[tuple[int, Region]]:
-        """Index and place of each tile that touches the region; tiles at the edge overhang."""
-        height, width = self.tile.height, self.tile.width
-        for row in range(region.y // height, min(-(-region.bottom // height), self._rows)):
-            for column in range(region.x // width, min(-(-region.right // width), self._columns)):
-                index = self._first + row * self._columns + column
-                yield index, Region(row * height, column * width, height, width)
+    def read_part(self, file: SharedFile, index: int, part: Region) -> np.ndarray | None:
+        """See `StoredTiles.read_part`."""
+        offset, count = self.stored_at(index)
+        if not count:
+            return None
+        if self.has_rows:
+            return self.read_rows(file, index, part)
+        return cut(self.decode(file.read(offset, count), index), part)
 
     def stored_at(self, index: int) -> tuple[int, int]:
         """Offset and number of bytes of a tile; no bytes where the file leaves it out."""
@@ -89,7 +88,7 @@ class TiffPlane:
             The strip is stored with fewer rows than the image has there, or the file ends in it.
         """
         start, count = self.stored_at(index)
-        stride, wanted = self.size.width * self.channels, part.width * self.channels
+        stride, wanted = self.grid.size.width * self.channels, part.width * self.channels
         if part.bottom * stride > count:
             raise ValueError(f"it holds {count // stride} rows in place of {part.bottom}")
         first = start + part.y * stride + part.x * self.channels
@@ -111,10 +110,11 @@ class TiffPlane:
         """
         frame = self._keyframe
         if frame.compression == _JPEG and self.channels == 3 and frame.jpegheader is None:
-            return decode_jpeg(data, self.tile, frame.jpegtables, ycbcr=frame.photometric == _YCBCR)
-        # Codecs of both JPEG families make up what is missing at the end.
-        if frame.compression in _ENDED and not data.rstrip(b"\0\xff").endswith(_END):
-            raise ValueError("its JPEG data break off")
+            return decode_jpeg(
+                data, self.grid.tile, frame.jpegtables, ycbcr=frame.photometric == _YCBCR
+            )
+        if frame.compression in _ENDED:
+            require_end(data)
         pixels, _, _ = frame.decode(
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
         )

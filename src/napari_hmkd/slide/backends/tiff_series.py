@@ -26,6 +26,8 @@ _SHORT = 40  # characters
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     """The slide's image, if it is one that can be graded: the largest that is no label or overview.
 
+    Of an OME-TIFF that lists the images of several files it is one that lies in this one, if any does.
+
     Its levels are those of tifffile less what is a label, for which tifffile takes any page of half
     the size, and with the smaller copies that tifffile missed.
 
@@ -129,7 +131,8 @@ def first_image(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
 
 def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries]:
     """The images that may be the slide; at least one."""
-    every = [one for one in tiff.series if one.size > 0]
+    listed = [one for one in tiff.series if one.size > 0]
+    every = [one for one in listed if _lies_in(tiff, one)] or listed
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")
     slides = [
@@ -146,6 +149,12 @@ def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries
             "can name a patient and is not shown; if it is the slide, export it under another name."
         )
     return slides
+
+
+def _lies_in(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Whether a page of a series does, and not all of them in other files that an OME-TIFF names."""
+    own = tiff.filehandle.path
+    return any(page is not None and page.parent.filehandle.path == own for page in series.pages)
 
 
 def _largest(slides: list[tifffile.TiffPageSeries]) -> tifffile.TiffPageSeries:

@@ -52,6 +52,7 @@ class ZarrBackend:
     vendor = "ome-zarr"
     icc_profile = None
     origin_px = (0, 0)
+    files_beside = ()
 
     def __init__(self, path: Path | UPath) -> None:
         self._path = path

@@ -1,0 +1,74 @@
+"""DICOM slides: OpenSlide reads what they say, and each frame is decoded by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.dicom_level import DicomLevel
+from napari_hmkd.slide.backends.dicom_volumes import volumes_beside
+from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
+from napari_hmkd.slide.backends.protocol import Level, UndecodableError
+from napari_hmkd.slide.backends.tile_files import TileFiles
+
+
+class DicomBackend:
+    """Decodes the frames that a region touches, and no others; all else is as OpenSlide has it.
+
+    OpenSlide opens what it would read: 8-bit colour of one series, whose levels it finds by their
+    ImageType. Its labels and overviews are never asked for.
+    """
+
+    name = "pydicom"
+    warnings = ()
+    files_beside = ()
+
+    def __init__(self, path: Path) -> None:
+        found = _levels_beside(path)  # before OpenSlide, which can end the process over damage
+        reference = OpenSlideBackend(path)
+        reference.close()
+        self.vendor = reference.vendor
+        self.properties: Mapping[str, str] = reference.properties
+        self.pixel_sizes = reference.pixel_sizes
+        self.icc_profile = reference.icc_profile
+        self.origin_px = reference.origin_px
+        stored = [_stored_at(level, found) for level in reference.levels]
+        self.levels = tuple(
+            replace(level, whole_tiles=True, slow_tiles=frames.slow)
+            for level, frames in zip(reference.levels, stored, strict=True)
+        )
+        self._tiles = TileFiles(path, [[level] for level in stored])
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """See `Backend.read`."""
+        return self._tiles.read(level, region)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._tiles.close()
+
+
+def _levels_beside(path: Path) -> list[DicomLevel]:
+    """What may be the levels of the slide that a file belongs to."""
+    volumes = volumes_beside(path)
+    sizes = [volume.size for volume in volumes]
+    for size in sizes:
+        if (count := sizes.count(size)) > 1:
+            raise UndecodableError(
+                f"its level of {size.height:,} x {size.width:,} px lies in {count} files."
+            )
+    return [DicomLevel(volume) for volume in volumes]
+
+
+def _stored_at(level: Level, found: list[DicomLevel]) -> DicomLevel:
+    """The one that has a level's frames."""
+    for one in found:
+        if (one.grid.size, one.grid.tile) == (level.size, level.tile):
+            return one
+    raise UndecodableError(
+        f"no file was found for its level of {level.size.height:,} x {level.size.width:,} px."
+    )

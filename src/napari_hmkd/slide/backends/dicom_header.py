@@ -1,0 +1,124 @@
+"""What a file of a DICOM slide says about itself, read no further than what is told of each frame.
+
+Values are taken as they are stored: pydicom's conversion warns of every slip in a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import data_element_generator
+
+from napari_hmkd.geometry import Size
+
+PER_FRAME = 0x52009230
+"""PerFrameFunctionalGroupsSequence, the last element before the pixels, and a long one."""
+
+_PER_FRAME_STORED = bytes.fromhex("00523092")
+_KEYWORDS = (
+    "TransferSyntaxUID", "ImageType", "SeriesInstanceUID", "PhotometricInterpretation",
+    "DimensionOrganizationType", "NumberOfFrames", "Rows", "Columns", "TotalPixelMatrixRows",
+    "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
+)  # fmt: skip
+_PREAMBLE_BYTES = 132
+
+
+@dataclass(frozen=True, slots=True)
+class DicomHeader:
+    """What one file says of its pixels.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    end : int
+        Where what is told of each frame begins, or the pixels.
+    syntax, series, photometric, organization : str
+        TransferSyntaxUID, SeriesInstanceUID, PhotometricInterpretation, DimensionOrganizationType.
+    kind : str
+        The third value of ImageType: VOLUME, LABEL, OVERVIEW, THUMBNAIL.
+    size, tile : Size
+        Of the whole image, and of a frame.
+    frames : int
+        How many it has.
+    layers : int
+        Focal planes times optical paths.
+    places : bool
+        It tells of each frame by itself; sparse images have to.
+    """
+
+    path: Path
+    end: int
+    syntax: str
+    series: str
+    photometric: str
+    organization: str
+    kind: str
+    size: Size
+    tile: Size
+    frames: int
+    layers: int
+    places: bool
+
+
+def read_header(path: Path) -> DicomHeader:
+    """Read as far as to what is told of each frame.
+
+    Raises
+    ------
+    OSError
+        The system cannot read the file.
+    Exception
+        pydicom does not understand it, or it lacks what an image needs.
+    """
+    with path.open("rb") as file:
+        file.seek(_PREAMBLE_BYTES)
+        found = read_elements(file, map(_tag, _KEYWORDS), PER_FRAME)
+        end = file.tell()
+        places = file.read(4) == _PER_FRAME_STORED
+    kind = _text(found, "ImageType").split("\\")
+    return DicomHeader(
+        path=path,
+        end=end,
+        syntax=_text(found, "TransferSyntaxUID"),
+        series=_text(found, "SeriesInstanceUID"),
+        photometric=_text(found, "PhotometricInterpretation"),
+        organization=_text(found, "DimensionOrganizationType"),
+        kind=kind[2] if len(kind) > 2 else "",
+        size=Size(
+            _number(found, "TotalPixelMatrixRows"), _number(found, "TotalPixelMatrixColumns")
+        ),
+        tile=Size(_number(found, "Rows"), _number(found, "Columns")),
+        frames=int(_text(found, "NumberOfFrames") or 1),
+        layers=_number(found, "TotalPixelMatrixFocalPlanes", 1)
+        * _number(found, "NumberOfOpticalPaths", 1),
+        places=places,
+    )
+
+
+def read_elements(file: BinaryIO, tags: Iterable[int], end: int) -> dict[int, bytes]:
+    """Some elements from here on, as they are stored; the file is left at the first tag from `end` on."""
+    elements = data_element_generator(
+        file, is_implicit_VR=False, is_little_endian=True,
+        stop_when=lambda tag, *_: tag >= end, specific_tags=[*tags],
+    )  # fmt: skip
+    return {int(one.tag): one.value for one in elements if isinstance(one.value, bytes)}
+
+
+def _text(found: dict[int, bytes], keyword: str) -> str:
+    return found.get(_tag(keyword), b"").decode("latin-1").strip(" \0")
+
+
+def _number(found: dict[int, bytes], keyword: str, missing: int = 0) -> int:
+    value = found.get(_tag(keyword))
+    return int.from_bytes(value, "little") if value else missing
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return tag

@@ -1,0 +1,161 @@
+"""The tiles or strips under a region, read from their files, decoded, and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from napari_hmkd.errors import SlideReadError, SlideStalledError
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide.backends.shared_file import FileClosedError, SharedFile
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """A level of `size` in tiles, numbered row by row from `first` on; those at the edge overhang."""
+
+    size: Size
+    tile: Size
+    first: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many tiles lie below one another."""
+        return -(-self.size.height // self.tile.height)
+
+    @property
+    def columns(self) -> int:
+        """How many tiles lie side by side."""
+        return -(-self.size.width // self.tile.width)
+
+    def under(self, region: Region) -> Iterator[tuple[int, Region]]:
+        """Index and place of each tile that touches the region."""
+        height, width = self.tile.height, self.tile.width
+        for row in range(region.y // height, min(-(-region.bottom // height), self.rows)):
+            for column in range(region.x // width, min(-(-region.right // width), self.columns)):
+                index = self.first + row * self.columns + column
+                yield index, Region(row * height, column * width, height, width)
+
+
+class StoredTiles(Protocol):
+    """Some channels of a level, as a file stores them.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    grid : TileGrid
+        How the level is cut.
+    channels : int
+        Samples per pixel.
+    """
+
+    path: str
+    grid: TileGrid
+    channels: int
+
+    def read_part(self, file: SharedFile, index: int, part: Region) -> np.ndarray | None:
+        """Pixels of a part of a tile, which is counted from the tile's top left corner.
+
+        Parameters
+        ----------
+        file : SharedFile
+            The one at `path`.
+        index : int
+            The tile's.
+        part : Region
+
+        Returns
+        -------
+        uint8 (part.height, part.width, channels), or None where the file leaves the tile out.
+
+        Raises
+        ------
+        OSError
+            The system cannot read the file.
+        FileClosedError
+            The file was closed.
+        Exception
+            The tile is damaged; codecs raise what they like.
+        """
+        ...
+
+
+class TileFiles:
+    """The files of a slide's levels.
+
+    Parameters
+    ----------
+    path : Path
+        The slide's, for messages.
+    levels : sequence of sequences of StoredTiles
+        Of each level the parts whose channels, one after the other, make up its pixels.
+    """
+
+    def __init__(self, path: Path, levels: Sequence[Sequence[StoredTiles]]) -> None:
+        self._name = path.name
+        self._levels = levels
+        paths = {stored.path for parts in levels for stored in parts}
+        self._files = {path: SharedFile(path) for path in paths}
+
+    def read(self, level: int, region: Region) -> np.ndarray:
+        """See `Backend.read`; uint8 (height, width, channels), white where a tile was left out."""
+        parts = [self._read_channels(level, stored, region) for stored in self._levels[level]]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _read_channels(self, level: int, stored: StoredTiles, region: Region) -> np.ndarray:
+        tiles = list(stored.grid.under(region))
+        if len(tiles) == 1:  # it needs no second copy
+            piece = self._read_piece(level, stored, *tiles[0], region)
+            if piece is not None:
+                return np.ascontiguousarray(piece)
+        pixels = np.full((region.height, region.width, stored.channels), 255, np.uint8)
+        for index, place in tiles:
+            inside = place.overlap(region)
+            piece = self._read_piece(level, stored, index, place, inside)
+            if piece is not None:  # else left out by the writer: blank glass
+                pixels[region.slices(inside)] = piece
+        return pixels
+
+    def _read_piece(
+        self, level: int, stored: StoredTiles, index: int, place: Region, part: Region
+    ) -> np.ndarray | None:
+        """Part of the tile or strip at a place, (height, width, channels); None if the file has none."""
+        wanted = Region(part.y - place.y, part.x - place.x, part.height, part.width)
+        try:
+            return stored.read_part(self._files[stored.path], index, wanted)
+        except FileClosedError as error:
+            raise SlideReadError(f"'{self._name}' cannot be read: {error}.") from error
+        except OSError as error:  # the system's: no codec raises it
+            raise SlideStalledError(
+                f"'{self._name}' cannot be read any more: {error.strerror or error}. Its disk or "
+                "network may be down: look whether the file can be copied, and try again."
+            ) from error
+        except Exception as error:  # codecs raise what they like on damaged data
+            raise SlideReadError(
+                f"'{self._name}', level {level}, tile {index} cannot be read: {error}. "
+                "That part of the file is damaged; other parts may be sound."
+            ) from error
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        for file in self._files.values():
+            file.close()
+
+
+def cut(tile: np.ndarray, part: Region) -> np.ndarray:
+    """A part of a decoded tile, (height, width, channels).
+
+    Raises
+    ------
+    ValueError
+        The tile is too small; the rest of the part would pass for glass.
+    """
+    piece = tile[part.y : part.bottom, part.x : part.right]
+    if piece.shape[:2] != (part.height, part.width):
+        raise ValueError(f"it holds {tile.shape[0]} x {tile.shape[1]} px, which is too few")
+    return piece
