@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tifffile
@@ -170,6 +171,17 @@ def test_a_run_over_some_slides_keeps_the_rows_of_those_that_are_still_there(
     assert 'href="c.tif/report.html"' in (out / "cohort.html").read_text(encoding="utf-8")
 
 
+def test_a_table_that_cannot_be_read_stops_a_run_before_a_slide_is_graded(
+    slides: Path, student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "cohort.csv").write_text("slide;status;message\n", encoding="utf-8")
+    assert grade(slides, "--model", student_file, "--device", "cpu", "--out", out) == 2
+    assert "save it as CSV in UTF-8 with commas" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["cohort.csv"]
+
+
 def test_one_slide_has_no_table(slides: Path, student_file: Path, tmp_path: Path) -> None:
     assert grade(slides / "a.tif", "--model", student_file, "--out", tmp_path / "out") == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.tif"]
@@ -258,6 +270,22 @@ def test_results_of_former_versions_are_written_anew(
     (one.folder / "summary.json").write_text(json.dumps(content), encoding="utf-8")
     assert grade_to_folder(one).status is Status.GRADED
     assert grade_to_folder(one).status is Status.SKIPPED
+
+
+def test_results_that_another_run_replaces_at_once_are_told_all_the_same(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = cohort.write_results, []
+
+    def write_and_lose(*arguments: object) -> dict[str, Any]:
+        summary = write(*arguments)
+        written.append(json.loads((one.folder / "summary.json").read_text(encoding="utf-8")))
+        shutil.rmtree(one.folder)
+        return summary
+
+    one = job(slides, "a.tif", student_file, tmp_path / "out")
+    monkeypatch.setattr(cohort, "write_results", write_and_lose)
+    assert [grade_to_folder(one).summary] == written
 
 
 def test_a_folder_that_was_closed_meanwhile_is_told_without_a_traceback(

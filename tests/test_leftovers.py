@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from napari_hmkd.durable import hidden_beside, replaced_file
+from napari_hmkd import leftovers
+from napari_hmkd.durable import replaced_file
 from napari_hmkd.export.cohort import cohort_row, write_cohort
 from napari_hmkd.export.folder import RESULTS, result_folders
+from napari_hmkd.leftovers import hidden_beside, in_use, one_at_a_time
 from napari_hmkd.output_folder import replaced_folder
 
 NOTES = "notes of mine.txt"
@@ -36,6 +39,12 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path / "slide.svs", "old")
     (tmp_path / "slide.svs" / NOTES).write_text("dear diary", encoding="utf-8")
     return tmp_path / "slide.svs"
+
+
+def make_old(path: Path) -> None:
+    """As if nothing had been written there for two hours."""
+    for one in (path, *path.rglob("*")):
+        os.utime(one, (time.time() - 7200,) * 2)
 
 
 def side_by_side(work: Callable[[int], object], runs: int = 4, times: int = 20) -> list[Exception]:
@@ -63,6 +72,72 @@ def test_runs_that_replace_one_folder_do_not_fail_and_lose_nothing(folder: Path)
     assert names(folder) == [NOTES, "summary.json", "tiles.csv"]
     assert (folder / NOTES).read_text(encoding="utf-8") == "dear diary"
     assert (folder / "summary.json").read_text() == (folder / "tiles.csv").read_text()
+
+
+def test_runs_that_change_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "count.txt"
+
+    def count(_: int) -> None:
+        with one_at_a_time(path):
+            before = int(path.read_text()) if path.exists() else 0
+            time.sleep(0.001)
+            path.write_text(str(before + 1))
+
+    assert side_by_side(count, runs=4, times=5) == []
+    assert path.read_text() == "20"
+    assert names(path.parent) == ["count.txt"]
+
+
+def test_a_lock_that_was_taken_for_abandoned_as_it_was_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, lost = leftovers.FileLock.acquire, []
+
+    def acquire_and_lose(lock: leftovers.FileLock, **options: float) -> object:
+        held = acquire(lock, **options)
+        if not lost:
+            lost.append(lock.lock_file)
+            Path(lock.lock_file).unlink()
+        return held
+
+    monkeypatch.setattr(leftovers.FileLock, "acquire", acquire_and_lose)
+    with in_use(hidden_beside(tmp_path / "slide.svs", "part")):
+        assert [str(tmp_path / name) for name in names(tmp_path)] == lost
+    assert names(tmp_path) == []
+
+
+WITHOUT_LOCKS = """
+import errno, fcntl, sys
+from pathlib import Path
+
+def refuse(*_):
+    raise OSError(getattr(errno, sys.argv[2]), "no locks here")
+
+fcntl.flock = refuse
+from napari_hmkd.durable import replaced_file
+from napari_hmkd.leftovers import one_at_a_time
+from napari_hmkd.output_folder import FolderKind, replaced_folder
+
+kind = FolderKind("results", frozenset(["summary.json"]), frozenset(["summary.json"]))
+out = Path(sys.argv[1])
+for text in ("old", "new"):
+    with replaced_folder(out / "slide.svs", kind) as part:
+        (part / "summary.json").write_text(text)
+    with one_at_a_time(out / "a.csv"), replaced_file(out / "a.csv") as part:
+        part.write_text(text)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs flock")
+@pytest.mark.parametrize("answer", ["ENOSYS", "ENOLCK"])
+def test_where_there_are_no_locks_all_is_written_and_nobody_is_bothered(
+    tmp_path: Path, answer: str
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_LOCKS, str(tmp_path), answer]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(tmp_path) == ["a.csv", "slide.svs"]
+    assert (tmp_path / "slide.svs" / "summary.json").read_text(encoding="utf-8") == "new"
 
 
 def test_runs_that_write_one_table_do_not_fail_and_the_last_one_s_stays_whole(
@@ -114,6 +189,8 @@ def test_what_a_killed_run_left_is_put_right_by_the_next_one(
 ) -> None:
     kill(folder, moment)
     assert len(names(folder.parent)) > 1 or moment == "old moved away"
+    for part in folder.parent.glob(".*.part"):
+        make_old(part)
     if again == "looked for":
         result_folders(folder.parent, [Path("slide.svs")])
     else:
@@ -131,6 +208,38 @@ def test_the_part_of_a_run_that_lives_is_left_alone(folder: Path) -> None:
         assert (part / "summary.json").exists()
     assert (folder / "summary.json").read_text(encoding="utf-8") == "slow"
     assert names(folder.parent) == ["slide.svs"]
+
+
+def test_a_part_without_a_lock_stays_until_nothing_has_been_written_there_for_long(
+    folder: Path,
+) -> None:
+    """Some network drives do not show a lock to other machines."""
+    part = hidden_beside(folder, "part")
+    (part / "heatmap.ome.zarr").mkdir(parents=True)
+    make_old(part)
+    (part / "heatmap.ome.zarr" / "zarr.json").write_text("{}", encoding="utf-8")
+    os.utime(part / "heatmap.ome.zarr", (0, 0))
+    result_folders(folder.parent, [Path("slide.svs")])
+    assert part.exists()
+    make_old(part)
+    result_folders(folder.parent, [Path("slide.svs")])
+    assert names(folder.parent) == ["slide.svs"]
+
+
+def test_a_file_that_a_killed_run_left_half_written_goes_when_it_is_written_again(
+    tmp_path: Path,
+) -> None:
+    bag = tmp_path / "a.h5"
+    left, young, of_another = (
+        hidden_beside(path, "part") for path in (bag, bag, tmp_path / "b.h5")
+    )
+    for part in (left, young, of_another):
+        part.write_bytes(b"half")
+    make_old(left)
+    make_old(of_another)
+    with replaced_file(bag) as part:
+        part.write_bytes(b"whole")
+    assert set(names(tmp_path)) == {"a.h5", young.name, of_another.name}
 
 
 def test_of_two_files_of_a_user_with_one_name_both_are_kept(folder: Path) -> None:

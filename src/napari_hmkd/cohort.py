@@ -128,13 +128,13 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
             with watch(grading) if watch else nullcontext(_ignore) as advance:
                 for batch in grading.run():
                     advance(len(batch.tiles) + len(batch.failed))
-            write_results(grading, job.folder, job.geojson_origin)
+            summary = write_results(grading, job.folder, job.geojson_origin)
     except HmkdError as error:
         return SlideOutcome(job, Status.FAILED, str(error), {})
     except Exception as error:  # one slide's bad luck is not the others'
         _LOG.exception("grading %s", job.slide)
         return SlideOutcome(job, Status.FAILED, f"{job.slide}: {error!r}", {})
-    return SlideOutcome(job, Status.GRADED, "", read_summary(job.folder) or {})
+    return SlideOutcome(job, Status.GRADED, "", summary)
 
 
 def grade_here(jobs: Sequence[SlideJob], watch: Watch | None = None) -> Iterator[SlideOutcome]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
+
+from napari_hmkd.leftovers import hidden_beside, tidy_up
 
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Write a new file beside the target, which takes its place only if all went well.
 
-    Its folder is made. Runs side by side each write a file of their own; the last one stays.
+    Its folder is made. Runs side by side each write a file of their own; the last one stays. What a
+    killed run left is removed before, see `tidy_up`.
 
     Yields
     ------
@@ -29,6 +30,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     part = hidden_beside(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        tidy_up([path], ())
         yield part
         push_to_disk(part)
         os.replace(part, path)
@@ -36,16 +38,6 @@ def replaced_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
-
-
-def hidden_beside(path: Path, suffix: str) -> Path:
-    """A new hidden name in the same folder, that tells whose it is; a name itself may be too long."""
-    return path.parent / f".{name_tag(path)}-{uuid4().hex}.{suffix}"
-
-
-def name_tag(path: Path) -> str:
-    """16 hex digits for a file's name."""
-    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
 
 
 def push_to_disk(path: Path) -> None:

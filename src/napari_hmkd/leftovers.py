@@ -1,28 +1,56 @@
-"""What a killed run left beside output folders, under hidden names: parts of new ones, and old ones."""
+"""What a killed run left beside outputs, under hidden names: parts of new ones, and old ones."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
+import os
 import re
 import shutil
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock
 
-from napari_hmkd.durable import name_tag
-
 _LOG = logging.getLogger(__name__)
 _HIDDEN = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{32}\.(?:part|old|lock)")
-_ABANDONED_S = 3600.0  # nobody takes so long for a file beside the folders, which has no lock
+_ABANDONED_S = 3600.0
+"""Nobody takes so long for one file. Files have no lock, and some network drives keep locks for each
+machine by itself."""
+_PATIENCE_S = 60.0  # for another run's table
 _TRIES, _PAUSE_S = 20, 0.01
 _NOT_LOCKED = (OSError, NotImplementedError)
-"""What filelock raises: for a lock that another holds, and of a disk that knows none; there, versions
-before 4 raise the second."""
+"""What filelock raises: for a lock that another holds, and of a disk that has none; where the system has
+none at all, versions before 3.24 raise the second, and later ones make do with the file and warn."""
+warnings.filterwarnings("ignore", message="flock not supported on this filesystem")
+
+
+def hidden_beside(path: Path, suffix: str) -> Path:
+    """A new hidden name in the same folder, that tells whose it is; a name itself may be too long."""
+    return path.parent / f".{_name_tag(path)}-{uuid4().hex}.{suffix}"
+
+
+def _name_tag(path: Path) -> str:
+    """16 hex digits for a file's name."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let other runs wait that would change a file, too, where its disk has locks, and a minute at most.
+
+    The file's folder is made.
+    """
+    with suppress(OSError, ValueError):  # who writes the file will meet it again
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with in_use(path.parent / f".{_name_tag(path)}-{'0' * 32}.part"):
+        yield
 
 
 @contextmanager
@@ -32,16 +60,17 @@ def in_use(part: Path) -> Iterator[None]:
     try:
         # Where a disk knows no locks, nobody will take the part for abandoned.
         with suppress(*_NOT_LOCKED):
-            lock.acquire()
+            lock.acquire(timeout=_PATIENCE_S)
             # Another run can have taken the lock for abandoned before it was held.
             while not Path(lock.lock_file).exists():
                 lock.release()
-                lock.acquire()
+                lock.acquire(timeout=_PATIENCE_S)
         yield
     finally:
-        lock.release()
+        # Before the release: who waits must not get a lock whose file then goes.
         with suppress(OSError, ValueError):
             Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def tidy_up(folders: Sequence[Path], entries: Collection[str]) -> None:
@@ -56,7 +85,7 @@ def tidy_up(folders: Sequence[Path], entries: Collection[str]) -> None:
     """
     by_tag: dict[Path, dict[str, Path]] = defaultdict(dict)
     for folder in folders:
-        by_tag[folder.parent][name_tag(folder)] = folder
+        by_tag[folder.parent][_name_tag(folder)] = folder
     for parent, wanted in by_tag.items():
         for hidden in list(parent.iterdir()) if parent.is_dir() else ():
             found = _HIDDEN.fullmatch(hidden.name)
@@ -73,7 +102,7 @@ def _remove_abandoned(hidden: Path) -> None:
     """Remove a part, or a lock without one, that nobody writes any more."""
     part = hidden.with_suffix(".part")
     try:
-        if part.is_file() and time.time() - part.stat().st_mtime < _ABANDONED_S:
+        if part.exists() and time.time() - _last_written_s(part) < _ABANDONED_S:
             return
         with _lock_of(part).acquire(timeout=0):
             shutil.rmtree(part, ignore_errors=True)
@@ -81,6 +110,10 @@ def _remove_abandoned(hidden: Path) -> None:
             part.with_suffix(".lock").unlink(missing_ok=True)
     except _NOT_LOCKED as error:
         _LOG.debug("%s stays: %r", hidden, error)
+
+
+def _last_written_s(part: Path) -> float:
+    return max(path.stat().st_mtime for path in (part, *part.rglob("*")))
 
 
 def _put_back(old: Path, folder: Path, entries: Collection[str]) -> None:
@@ -98,6 +131,9 @@ def renamed(source: Path, target: Path) -> bool:
         source.rename(target)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        # So say Windows, and drives by CIFS and sshfs; or else nothing may be renamed here.
+        if error.errno in (errno.EACCES, errno.EPERM) and target.is_dir():
             return False
         raise
     return True

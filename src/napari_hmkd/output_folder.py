@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_hmkd.durable import hidden_beside, push_names_to_disk, push_to_disk
+from napari_hmkd.durable import push_names_to_disk, push_to_disk
 from napari_hmkd.errors import OutputError
-from napari_hmkd.leftovers import in_use, renamed, take_over, tidy_up
+from napari_hmkd.leftovers import hidden_beside, in_use, renamed, take_over, tidy_up
 
 _TRIES, _PAUSE_S = 20, 0.005  # of runs that replace one folder at the same time
 

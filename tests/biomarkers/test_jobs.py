@@ -27,7 +27,7 @@ def test_where_nothing_can_be_written_whole_bags_are_skipped_and_others_are_told
     assert bag_files([slide], tmp_path) == {slide: job.path}
     assert bag_to_file(job).status is BagStatus.SKIPPED
     job.path.write_bytes(b"cut")
-    outcome = bag_to_file(job, watch=pytest.fail)
+    outcome = bag_to_file(job)
     assert outcome.status is BagStatus.FAILED
     assert f"asked to write bags to {tmp_path}, but: Read-only" in outcome.message
     job.path.unlink()

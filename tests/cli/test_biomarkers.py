@@ -45,8 +45,8 @@ def summary(folder: Path) -> dict:
     return json.loads((folder / "biomarkers.json").read_text(encoding="utf-8"))
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "patches.csv").open(encoding="utf-8", newline="") as file:
+def table(folder: Path, name: str = "patches.csv") -> list[dict[str, str]]:
+    with (folder / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -136,10 +136,13 @@ def test_one_slides_failure_is_told_and_the_others_go_on(
     glass = paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])
     damaged = paint_slide(tmp_path / "damaged.tif", GRADES, damaged=[(0, 1)])
     assert run(damaged, *models, "--out", tmp_path / "out") == 3
-    assert "1 tiles could not be read" in capsys.readouterr().err
+    assert "1 tile could not be read" in capsys.readouterr().err
     folder = tmp_path / "out" / "damaged.tif.biomarkers"
     assert [tile["column"] for tile in summary(folder)["unreadable_tiles"]] == [1]
-    assert "1 tiles could not be read; biomarkers.json lists them" in summary(folder)["warnings"]
+    assert "1 tile could not be read or encoded" in summary(folder)["warnings"]
+    page = (folder / "biomarkers.html").read_text(encoding="utf-8")
+    told, _provenance = page.split("<h2>Settings and provenance</h2>")
+    assert told.count("could not be read") == 1
     assert not (tmp_path / "out" / "biomarkers.csv").exists(), "it is of several slides"
     assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
     assert "glass.tif" in capsys.readouterr().err
@@ -152,8 +155,7 @@ def test_several_slides_get_a_table_with_a_row_for_each_target(
 ) -> None:
     glass = paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])
     assert run(glass, he_file, *models, "--out", tmp_path / "out") == 2
-    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table(tmp_path / "out", "biomarkers.csv")
     names = [(Path(row["slide"]).name, row["target"]) for row in rows]
     assert names == [
         (name, target) for name in ("glass.tif", he_file.name) for target in ("HER2", "growth")
@@ -182,8 +184,7 @@ def test_a_name_that_is_no_utf8_is_told_and_the_others_go_on(
 ) -> None:
     foreign = tmp_path / os.fsdecode(b"f\xfcr.tif")
     assert run(foreign, he_file, *models, "--out", tmp_path / "out") == 2
-    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
-        rows = {Path(row["slide"]).name: row for row in csv.DictReader(file)}
+    rows = {Path(row["slide"]).name: row for row in table(tmp_path / "out", "biomarkers.csv")}
     assert rows[he_file.name]["outcome"] == "predicted"
     assert "Rename it" in rows[r"f\udcfcr.tif"]["message"]
 
@@ -193,10 +194,18 @@ def test_a_table_that_cannot_be_written_ends_no_run(
     models: tuple[object, ...],
     tmp_path: Path,
     paint_slide: PaintSlide,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = paint_slide(tmp_path / "other.tif", GRADES)
-    (tmp_path / "out" / "biomarkers.csv").mkdir(parents=True)
+    replace = os.replace
+
+    def locked(source: Path, target: Path) -> None:  # as Windows does with a file that is open
+        if target.name == "biomarkers.csv":
+            raise PermissionError("in use by another program")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", locked)
     assert run(he_file, other, *models, "--out", tmp_path / "out") == 2
     assert "asked to write biomarkers.csv" in capsys.readouterr().err
     for slide in (he_file, other):
@@ -295,9 +304,8 @@ def test_m_answers_for_slides_with_genes_and_each_output_says_so(
             by[slide.name]
             in geojson["features"][0]["properties"]["metadata"]["ANNOTATION_DESCRIPTION"]
         )
-    with (tmp_path / "out" / "biomarkers.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["network"], row["genes"]) for row in csv.DictReader(file)]
-    assert rows == [("M", "P1")] * 2 + [("P", "")] * 2
+    rows = table(tmp_path / "out", "biomarkers.csv")
+    assert [(row["network"], row["genes"]) for row in rows] == [("M", "P1")] * 2 + [("P", "")] * 2
 
 
 def test_a_case_can_be_named_where_the_slides_name_does_not_tell(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,8 +66,47 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_the_old_results_come_back_if_the_new_cannot_take_their_place(
+@pytest.mark.parametrize("answer", [errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM])
+def test_results_are_replaced_whatever_a_drive_says_of_a_name_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    """Disks of Linux say ENOTEMPTY or EEXIST, network drives by CIFS and sshfs EACCES or EPERM."""
+    folder, rename = tmp_path / "slide.svs", Path.rename
+    write(folder, "old")
+    (folder / "notes of mine.txt").write_text("dear diary", encoding="utf-8")
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target.is_dir():
+            raise OSError(answer, os.strerror(answer), str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    write(folder, "new")
+    assert (folder / "summary.json").read_text(encoding="utf-8") == "new"
+    assert names(folder) == ["notes of mine.txt", "summary.json"]
+    assert names(tmp_path) == ["slide.svs"]
+
+
+def test_a_folder_that_another_run_moves_away_meanwhile_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, iterdir, looked_at = tmp_path / "slide.svs", Path.iterdir, []
+    folder.mkdir()
+
+    def gone_at_first(self: Path) -> Iterator[Path]:
+        if self == folder and not looked_at:
+            looked_at.append(self)
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", gone_at_first)
+    assert result_folders(tmp_path, [Path("slide.svs")]) == [folder]
+    assert looked_at == [folder]
+
+
+@pytest.mark.parametrize("answer", [errno.EACCES, errno.EBUSY])
+def test_the_old_results_come_back_if_the_new_cannot_take_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
 ) -> None:
     folder = tmp_path / "slide.svs"
     write(folder, "old")
@@ -73,7 +114,7 @@ def test_the_old_results_come_back_if_the_new_cannot_take_their_place(
 
     def locked(self: Path, target: Path) -> Path:  # as Windows does with a file that is open
         if self.suffix == ".part":
-            raise PermissionError("in use by another program")
+            raise OSError(answer, "in use by another program")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", locked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,6 +89,8 @@ class BagOutcome:
 def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
     """The slides that are meant, see `find_slides`, and the file of each one's bag, whose folder is made.
 
+    Where all files are there, nothing may have to be written, and each slide sees to its own.
+
     Raises
     ------
     SlideError
@@ -108,6 +111,12 @@ def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
                 "separate runs with another output folder each"
             )
         files[slide] = out / f"{name}.h5"
+    if not all(map(os.path.isfile, files.values())):
+        _require_writable(out)
+    return files
+
+
+def _require_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out):
@@ -116,7 +125,6 @@ def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
         raise OutputError(
             f"asked to write bags to {out}, but: {error}; choose another folder"
         ) from error
-    return files
 
 
 def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
@@ -135,6 +143,7 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
             slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
             if not job.fresh and (patches := _finished(job, slide)):
                 return BagOutcome(BagStatus.SKIPPED, patches=patches)
+            _require_writable(job.path.parent)
             kept_in = None if job.fresh else job.path.parent
             extraction = start_extraction(slide, job.encoder, job.settings, kept_in=kept_in)
             extraction.notes += contradicted_mpp(opened, job.mpp)

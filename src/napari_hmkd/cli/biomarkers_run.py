@@ -16,10 +16,10 @@ from napari_hmkd.biomarkers.prediction import BiomarkerModel
 from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
 from napari_hmkd.cli.options import ExitCode, complain
 from napari_hmkd.cli.progress import tile_progress, told_when_stopped
-from napari_hmkd.errors import HmkdError, OutputError
+from napari_hmkd.errors import HmkdError
 from napari_hmkd.export.biomarkers import write_biomarkers
-from napari_hmkd.export.biomarkers_cohort import COHORT_FILE, biomarker_rows
-from napari_hmkd.export.cohort import table_lines, write_beside
+from napari_hmkd.export.biomarkers_cohort import BIOMARKER_COHORT, biomarker_rows
+from napari_hmkd.export.earlier_rows import SharedTable
 from napari_hmkd.geometry import Origin
 from napari_hmkd.planning import GradeSettings, contradicted_mpp
 from napari_hmkd.slide import open_slide
@@ -71,32 +71,27 @@ class BiomarkerJob:
 def predict_jobs(jobs: Sequence[BiomarkerJob], out: Path) -> ExitCode:
     """Do jobs and tell what comes of each; of several slides write a table, too.
 
+    A table that is there already keeps the rows of other slides, and one slide alone is entered in it.
+
     Returns
     -------
     The worst of the slides' exit codes; every message has been printed.
+
+    Raises
+    ------
+    OutputError
+        If there is a table that cannot be read; nothing has been predicted then.
     """
-    codes: list[ExitCode] = [ExitCode.GOOD]
-    rows: list[dict[str, Any]] = []
-    unwritten = None
+    table = SharedTable(out, BIOMARKER_COHORT, [job.slide for job in jobs])
+    codes, unwritten = [ExitCode.GOOD], None
     for job in jobs:
         code, about, message = _predict(job)
         codes.append(code)
-        rows += biomarker_rows(job.slide, job.model.card.targets, about, message)
-        if len(jobs) > 1:
-            unwritten = _write_table(rows, out)
+        unwritten = table.add(biomarker_rows(job.slide, job.model.card.targets, about, message))
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
     return max(codes, key=_WORSE.index)
-
-
-def _write_table(rows: list[dict[str, Any]], out: Path) -> OutputError | None:
-    """Write what is known so far; a table that someone looks at ends no run."""
-    try:
-        write_beside(out, {COHORT_FILE: table_lines(rows)})
-    except OutputError as error:
-        return error
-    return None
 
 
 def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:

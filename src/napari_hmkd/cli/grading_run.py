@@ -20,10 +20,10 @@ from napari_hmkd.cohort import (
     grade_with_workers,
 )
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import OutputError, SlideError
+from napari_hmkd.errors import SlideError
 from napari_hmkd.export import result_folders
-from napari_hmkd.export.cohort import cohort_row, write_cohort
-from napari_hmkd.export.earlier_rows import earlier_rows
+from napari_hmkd.export.cohort import COHORT, cohort_row
+from napari_hmkd.export.earlier_rows import SharedTable
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
@@ -79,7 +79,7 @@ def make_jobs(
     student = os.path.abspath(model) if os.path.isfile(model) else model  # else a name
     return [
         SlideJob(
-            _absolute(path),
+            absolute(path),
             folder.absolute(),
             student,
             settings,
@@ -103,36 +103,27 @@ def grade_jobs(
     Returns
     -------
     The worst of the slides' exit codes; every message has been printed.
+
+    Raises
+    ------
+    OutputError
+        If there is a table that cannot be read; nothing has been graded then.
     """
+    table = SharedTable(out, COHORT, [job.slide for job in jobs])
     several = workers > 1 or scheduler is not None
     outcomes = grade_with_workers(jobs, workers, scheduler) if several else grade_here(jobs, _watch)
-    rows = earlier_rows(out)
-    order = dict.fromkeys((*rows, *(job.folder.name for job in jobs)))
-    with_table = len(jobs) > 1 or bool(rows)
     codes, unwritten = [ExitCode.GOOD], None
     for outcome in outcomes:
         codes.append(_tell(outcome))
-        rows[outcome.job.folder.name] = cohort_row(
-            outcome.job.slide, outcome.status, outcome.message, outcome.summary
-        )
-        if with_table:
-            unwritten = _write_table([rows[name] for name in order if name in rows], out)
+        row = cohort_row(outcome.job.slide, outcome.status, outcome.message, outcome.summary)
+        unwritten = table.add([row])
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
     return max(codes, key=_WORSE.index)
 
 
-def _write_table(rows: list[dict[str, Any]], out: Path) -> OutputError | None:
-    """Write what is known so far; a table that someone looks at ends no run."""
-    try:
-        write_cohort(rows, out)
-    except OutputError as error:
-        return error
-    return None
-
-
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
     """As it is found from any folder, a worker's too."""
     return path if "://" in path else os.path.abspath(path)
 

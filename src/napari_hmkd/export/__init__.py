@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from napari_hmkd.export.folder import RESULTS, result_folders
 from napari_hmkd.export.geojson import write_geojson
@@ -11,7 +12,7 @@ from napari_hmkd.export.parquet import write_parquet
 from napari_hmkd.export.picture import write_picture
 from napari_hmkd.export.provenance import png_text
 from napari_hmkd.export.report import write_report
-from napari_hmkd.export.summary import write_summary
+from napari_hmkd.export.summary import SUMMARY_FILE, write_summary
 from napari_hmkd.export.table import write_table
 from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
 from napari_hmkd.geometry import Origin
@@ -21,11 +22,18 @@ from napari_hmkd.output_folder import replaced_folder
 __all__ = ["result_folders", "write_results"]
 
 
-def write_results(grading: SlideGrading, folder: Path, geojson_origin: Origin = "slide") -> None:
+def write_results(
+    grading: SlideGrading, folder: Path, geojson_origin: Origin = "slide"
+) -> dict[str, Any]:
     """Write all files of a slide's results, `RESULTS.entries`: all of them, or none.
 
     There is no `tissue.png` where tissue could not be told from background and grading was forced.
     `geojson_origin` is what `tiles.geojson` counts from, see `feature_collection`.
+
+    Returns
+    -------
+    dict
+        What `summary.json` says.
 
     Raises
     ------
@@ -41,4 +49,5 @@ def write_results(grading: SlideGrading, folder: Path, geojson_origin: Origin = 
         write_report(grading, part / "report.html", part / "heatmap.png")
         if grading.plan.tissue is not None:
             write_tissue(grading.plan.tissue, part / TISSUE_FILE, png_text(grading))
-        write_summary(grading, part / "summary.json", geojson_origin)  # it lists the others
+        said = write_summary(grading, part / SUMMARY_FILE, geojson_origin)  # it lists the others
+    return said

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from napari_hmkd.export.biomarkers import ENDING, SUMMARY_FILE
+from napari_hmkd.export.cohort import table_lines, write_beside
+from napari_hmkd.export.earlier_rows import Lines, TableKind
+from napari_hmkd.export.summary import read_summary
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY, printable
 
@@ -71,3 +76,28 @@ def biomarker_rows(
 
 def _probabilities(entry: Mapping[str, Any]) -> dict[str, float]:
     return {f"p_{name}": p for name, p in entry["probabilities"].items()}
+
+
+def _earlier(lines: Lines, name: str, out: Path) -> list[dict[str, Any]]:
+    if lines[-1]["outcome"] == "failed":
+        return [{column: said for column, said in line.items() if column} for line in lines]
+    about = read_summary(out / f"{name}{ENDING}", SUMMARY_FILE)
+    if about is None:
+        return []
+    targets = [
+        Target(
+            name=one["name"],
+            classes=tuple(one["probabilities"]),
+            ordinal=one["ordinal"],
+            definition=one["definition"],
+        )
+        for one in about["targets"]
+    ]
+    return biomarker_rows(lines[-1]["slide"], targets, about, lines[-1]["message"])
+
+
+def _write(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    write_beside(out, {COHORT_FILE: table_lines(rows)})
+
+
+BIOMARKER_COHORT = TableKind(COHORT_FILE, "outcome", _earlier, _write)

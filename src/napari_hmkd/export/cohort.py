@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export.earlier_rows import Lines, TableKind, slide_name
 from napari_hmkd.export.pages import render
 from napari_hmkd.export.provenance import FIELDS
-from napari_hmkd.leftovers import tidy_up
+from napari_hmkd.export.summary import read_summary
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, printable
 
@@ -81,6 +82,21 @@ def write_cohort(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     write_beside(out, {TABLE_FILE: table_lines(rows), PAGE_FILE: _page(rows)})
 
 
+def _earlier(lines: Lines, name: str, out: Path) -> list[dict[str, Any]]:
+    slide, status, message = (lines[-1][column] for column in ("slide", "status", "message"))
+    if status == "failed":
+        return [cohort_row(slide, status, message, {})]
+    summary = read_summary(out / name)
+    if summary is None:
+        return []
+    row = cohort_row(slide, status, message, summary)
+    float(row["graded_tissue_mm2"])  # the page shows it of every slide
+    return [row]
+
+
+COHORT = TableKind(TABLE_FILE, "status", _earlier, write_cohort)
+
+
 def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
     """Write lines of UTF-8 text beside the slides' folders, each file whole or not at all.
 
@@ -97,7 +113,6 @@ def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
         If one cannot be written; an older one stays.
     """
     try:
-        tidy_up([out / name for name in files], ())
         for name, lines in files.items():
             _replace(out / name, lines)
     except OSError as error:
@@ -130,16 +145,16 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _without_folder(message: str, slide: str) -> str:
     """A message without the slide's folder: it is often called after the patient, and pages are shown."""
-    return message.replace(slide.removesuffix(Path(slide).name), "")
+    return message.replace(slide.removesuffix(slide_name(slide)), "")
 
 
 def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     shown = [
         {
             **row,
-            "name": Path(row["slide"]).name,
+            "name": slide_name(row["slide"]),
             "message": _without_folder(row["message"], row["slide"]),
-            "link": f"{quote(Path(row['slide']).name)}/report.html",
+            "link": f"{quote(slide_name(row['slide']))}/report.html",
             "tumour": ": ".join(filter(None, map(row.get, _TUMOUR))),
             "bars": [
                 (f"{100 * row[f'share_{k}']:.2f}", colour)

@@ -1,37 +1,160 @@
-"""The rows of a `cohort.csv` that is there already: those of a run's other slides stay in it."""
+"""Tables of slides that are there already: the rows of other runs' slides stay in them."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import os
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from napari_hmkd.export.cohort import TABLE_FILE, cohort_row
-from napari_hmkd.export.summary import read_summary
+from napari_hmkd.errors import HmkdError, OutputError
+from napari_hmkd.leftovers import one_at_a_time
+from napari_hmkd.wording import printable
+
+_LOG = logging.getLogger(__name__)
+Row = dict[str, Any]
+Lines = list[dict[str, str]]
 
 
-def earlier_rows(out: Path) -> dict[str, dict[str, Any]]:
-    """Rows of earlier runs, as `cohort_row` makes them, by the names of the slides' folders.
+@dataclass(frozen=True)
+class TableKind:
+    """A table with rows for each of many slides, beside their folders.
 
-    A slide whose results have gone, and a failed one that is itself no longer there, has none; a table
-    that cannot be read has no rows.
+    Attributes
+    ----------
+    file : str
+        Its name.
+    outcome : str
+        The column that says "failed" of a slide without results; `slide` and `message` are others.
+    rows : callable
+        Makes a slide's rows anew from its lines in the table, its name and the folder that holds the
+        slides' folders: none where its results have gone, and an error where they are of another kind.
+    write : callable
+        Writes all rows into that folder, in place of an older table.
+    """
+
+    file: str
+    outcome: str
+    rows: Callable[[Lines, str, Path], list[Row]]
+    write: Callable[[Sequence[Row], Path], None]
+
+
+class SharedTable:
+    """A table to which runs add, one after the other and side by side.
+
+    Rows of other slides stay, but for those whose results have gone, and of failed ones that are themselves no
+    longer there.
 
     Parameters
     ----------
     out : Path
         The folder that holds the slides' folders and the table.
+    kind : TableKind
+    slides : sequence of str
+        Paths or addresses of this run's, in the order of their rows where they have none yet.
+
+    Raises
+    ------
+    OutputError
+        If there is a table that cannot be read: it would be lost.
     """
+
+    def __init__(self, out: Path, kind: TableKind, slides: Sequence[str]) -> None:
+        self._out, self._kind = out, kind
+        self._slides = [slide_name(printable(slide)) for slide in slides]
+        self._earlier: dict[str, list[Row]] = {}
+        self._new: dict[str, list[Row]] = {}
+        self._seen: tuple[int, ...] | None = None
+        self._read()
+
+    def add(self, rows: list[Row]) -> OutputError | None:
+        """Put a slide's rows into the file; that of one slide alone only if it has others' rows.
+
+        Returns
+        -------
+        OutputError or None
+            Why that failed: a table that someone looks at ends no run. The next call tries again.
+        """
+        self._new[slide_name(rows[0]["slide"])] = rows
+        try:
+            with one_at_a_time(self._out / self._kind.file):
+                self._read()
+                if len(self._slides) > 1 or self._earlier:
+                    found = self._earlier | self._new
+                    order = dict.fromkeys((*self._earlier, *self._slides))
+                    both = [row for name in order for row in found.get(name, ())]
+                    self._kind.write(both, self._out)
+                    self._seen = _state(self._out / self._kind.file)
+        except OutputError as error:
+            return error
+        return None
+
+    def _read(self) -> None:
+        """Take up the file, unless this run was the last to write it."""
+        path = self._out / self._kind.file
+        try:
+            if self._seen == (state := _state(path)):
+                return
+            lines = _read_lines(path, ("slide", "message", self._kind.outcome)) if state else {}
+        except (OSError, ValueError, csv.Error) as error:
+            raise OutputError(
+                f"asked to add slides to {path}, but it cannot be read: {error}; save it as CSV in UTF-8 with "
+                "commas, or give it another name, and a new one is begun"
+            ) from error
+        self._earlier = {
+            name: rows
+            for name, of_slide in lines.items()
+            if (rows := self._new.get(name) or self._rows(name, of_slide))
+        }
+        self._seen = state
+
+    def _rows(self, name: str, lines: Lines) -> list[Row]:
+        slide = lines[-1]["slide"]
+        if lines[-1][self._kind.outcome] == "failed" and not (
+            "://" in slide or os.path.exists(slide)
+        ):
+            return []
+        try:
+            return self._kind.rows(lines, name, self._out)
+        except (AttributeError, KeyError, TypeError, ValueError, HmkdError) as error:
+            _LOG.warning("%s: the results there are of another kind: %r", self._out / name, error)
+            return []
+
+
+def slide_name(slide: str) -> str:
+    """The file name of a path or address, be it one of Windows or not."""
+    windows = PureWindowsPath(slide)
+    return windows.name if windows.drive else Path(slide).name
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What differs when a file was written anew; None where there is none."""
     try:
-        with (out / TABLE_FILE).open(encoding="utf-8", newline="") as file:
-            known = [(row["slide"], row["status"], row["message"]) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error):
-        return {}
-    rows = {}
-    for slide, status, message in known:
-        name = Path(slide).name
-        failed = status == "failed"
-        summary = None if failed else read_summary(out / name)
-        if summary or (failed and ("://" in slide or os.path.exists(slide))):
-            rows[name] = cohort_row(slide, status, message, summary or {})
-    return rows
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read_lines(path: Path, columns: Sequence[str]) -> dict[str, Lines]:
+    """The lines of a table, which must have these columns, by the names of their slides.
+
+    Raises
+    ------
+    OSError, ValueError, csv.Error
+        It cannot be read, or is cut.
+    """
+    by_name = defaultdict(list)
+    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel puts a byte order mark first
+        reader = csv.DictReader(file)
+        if lacking := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"it has no column {' and '.join(lacking)}")
+        for line in reader:
+            if any(line[name] is None for name in columns):
+                raise ValueError(f"line {reader.line_num} ends too early")
+            by_name[slide_name(line["slide"])].append(line)
+    return by_name

@@ -13,6 +13,8 @@ from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 
+SUMMARY_FILE = "summary.json"
+
 
 def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[str, object]:
     """Everything a reader of the results needs, `provenance` among it, as plain values for JSON.
@@ -56,17 +58,26 @@ def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[s
     }
 
 
-def write_summary(grading: SlideGrading, path: Path, geojson_origin: Origin = "slide") -> None:
-    """Write `summarise` as UTF-8 JSON, and what other files are there already, as `list_files` has them."""
+def write_summary(
+    grading: SlideGrading, path: Path, geojson_origin: Origin = "slide"
+) -> dict[str, Any]:
+    """Write `summarise` as UTF-8 JSON, and what other files are there already, as `list_files` has them.
+
+    Returns
+    -------
+    dict
+        What the file says.
+    """
     said = summarise(grading, geojson_origin) | {LISTED_AS: list_files(path.parent)}
     text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return said
 
 
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What `write_summary` wrote to a folder of results; None where there is none, or one that was cut."""
+def read_summary(folder: Path, name: str = SUMMARY_FILE) -> dict[str, Any] | None:
+    """What was written about a slide to its folder; None where there is nothing, or it was cut."""
     try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -68,7 +68,9 @@ def is_instance(file: Path) -> bool:
     """Whether a file is a part of a whole-slide DICOM; archives export them without a suffix."""
     ending = file.suffix[1:].lower()  # of a bare UID, its last number
     likely = ending in ("", "dcm", "dicom") or ending.isdigit()
-    if not likely or not os.path.isfile(file):  # a link to where one may not look is no error for it
+    if not likely or not os.path.isfile(
+        file
+    ):  # a link to where one may not look is no error for it
         return False
     return openslide.OpenSlide.detect_format(file) == "dicom"
 
