@@ -20,7 +20,7 @@ def test_kappa_of_a_small_table_as_by_hand() -> None:
     assert kappa([0, 1, 2, 3], [0, 1, 2, 2]) == pytest.approx(1 - 1 / expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40),
     grades=st.integers(4, 6),

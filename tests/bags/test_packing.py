@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_hmkd.bags.packing import PackedBags, mean_within, pack, softmax_within, sum_within
@@ -34,7 +34,6 @@ def test_offsets_sizes_and_cases_tell_the_bags_apart(sizes: list[int]) -> None:
 
 
 @given(sizes=Sizes)
-@settings(deadline=None)
 @pytest.mark.parametrize(
     ("within", "alone"),
     [

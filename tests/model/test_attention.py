@@ -23,7 +23,7 @@ def matrices(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices())
 def test_u_is_a_unit_vector_for_each_tile(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     u = unit_squares(pair[0])
@@ -31,7 +31,7 @@ def test_u_is_a_unit_vector_for_each_tile(pair: tuple[torch.Tensor, torch.Tensor
     torch.testing.assert_close(u.flatten(1).norm(dim=1), torch.ones(len(u)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices())
 def test_discrepancy_adds_up_to_the_tiles_loss(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     student, teacher = pair
@@ -45,7 +45,7 @@ def test_discrepancy_adds_up_to_the_tiles_loss(pair: tuple[torch.Tensor, torch.T
     torch.testing.assert_close(per_tile, wanted, rtol=1e-4, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices())
 def test_agreement_says_the_same_as_the_loss(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     cosine = agreement(*pair)
@@ -55,7 +55,7 @@ def test_agreement_says_the_same_as_the_loss(pair: tuple[torch.Tensor, torch.Ten
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices(), st.floats(1e-3, 1e3))
 def test_sign_and_scale_do_not_matter(
     pair: tuple[torch.Tensor, torch.Tensor], scale: float

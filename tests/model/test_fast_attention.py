@@ -132,7 +132,7 @@ def test_blocks_agree_at_every_level(grid: int, batch: int, query_maps: int, thr
     assert_blocks_agree(make_planes(), make_inputs(batch, grid, grid, 6, query_maps))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     batch=st.integers(1, 7),
     height=st.integers(1, 7),

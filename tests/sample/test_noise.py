@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_hmkd.sample.noise import NoiseField, derive_seed, hash_normal, hash_uniform
@@ -25,7 +25,6 @@ def test_derived_seeds_differ() -> None:
     assert len({derive_seed(s, k) for s in range(20) for k in range(20)}) == 400
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     y=st.floats(-5000, 5000),

@@ -58,7 +58,7 @@ def tiles_of(patients: list[list[int | None]]) -> list[Tile]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(patients=PATIENTS, seed=st.integers(0, 99))
 def test_every_tile_is_in_one_part_and_no_patient_in_two(
     patients: list[list[int | None]], seed: int
@@ -71,7 +71,7 @@ def test_every_tile_is_in_one_part_and_no_patient_in_two(
     assert sum(map(len, found)) == len(set().union(*found))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(patients=PATIENTS, folds=st.integers(2, 4), seed=st.integers(0, 99), known=st.booleans())
 def test_over_the_folds_every_tile_is_tested_once(
     patients: list[list[int | None]], folds: int, seed: int, known: bool
@@ -89,7 +89,7 @@ def test_over_the_folds_every_tile_is_tested_once(
     assert sorted(tested) == list(range(len(tiles)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     patients=PATIENTS,
     given_parts=st.lists(st.sampled_from([None, *PARTS]), min_size=8, max_size=8),

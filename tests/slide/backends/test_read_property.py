@@ -79,7 +79,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(sides, sides, tiles, st.lists(st.tuples(corners, corners, extents, extents), max_size=6))
 def test_a_region_is_the_slice_of_what_was_written(
     write_dicom,

@@ -31,7 +31,7 @@ def cases_of(*patients: list[int]) -> list[Case]:
 PATIENTS = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=3), min_size=0, max_size=30)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(patients=PATIENTS, folds=st.integers(3, 5), seed=st.integers(0, 99))
 def test_parts_are_disjoint_and_whole_and_no_patient_is_in_two(
     patients: list[list[int]], folds: int, seed: int
@@ -48,7 +48,7 @@ def test_parts_are_disjoint_and_whole_and_no_patient_is_in_two(
     assert Counter(i for fold in found for i in fold.test) == Counter(range(len(cases)))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(count=st.integers(60, 200), share=st.floats(0.2, 0.5), seed=st.integers(0, 99))
 def test_five_folds_have_shares_of_64_16_and_20_per_cent_in_each_class(
     count: int, share: float, seed: int

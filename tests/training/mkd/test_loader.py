@@ -70,7 +70,7 @@ def bags_of(batch: CaseBatch) -> Sequence[torch.Tensor]:
     return batch.bags.features.split(batch.bags.sizes.tolist())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     order=st.permutations(range(7)),
     count=st.integers(1, 7),

@@ -32,7 +32,7 @@ def random_probabilities(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return rng.dirichlet([0.4] * 4, n), np.r_[0:4, rng.integers(0, 4, n - 4)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs=pairs)
 def test_accuracy_and_weighted_f1_are_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs).T
@@ -42,7 +42,7 @@ def test_accuracy_and_weighted_f1_are_scikit_learn_s(pairs: list[tuple[int, int]
     assert weighted_f1(counts) == pytest.approx(wanted)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pairs=pairs)
 def test_macro_f1_is_scikit_learn_s_where_all_grades_have_labels(pairs) -> None:
     truth, predicted = np.array([*pairs, *((grade, grade) for grade in range(4))]).T
@@ -59,7 +59,7 @@ def test_a_grade_without_labels_has_no_f1_although_it_was_given() -> None:
     assert weighted_f1(counts) == pytest.approx(2 / 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     ranked=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30),
     seed=st.integers(0, 99),
