@@ -71,6 +71,11 @@ def test_features_of_any_float_are_read_with_corners_as_rows_and_columns(
     assert bag.coords[1].tolist() == [0, 512]  # the second patch lies to the right of the first
 
 
+def test_corners_between_pixels_are_rounded(write_hdf5: WriteHdf5) -> None:
+    bag = read_bag(write_hdf5(features=FEATURES[:2], coords=np.array([[511.9999, -0.6], [2, 3]])))
+    assert bag.coords.tolist() == [[-1, 512], [3, 2]]
+
+
 @pytest.mark.parametrize(
     ("attributes", "side"),
     [
@@ -118,6 +123,8 @@ def test_the_same_bag_is_the_same_bytes(tmp_path: Path) -> None:
 
 NAN = FEATURES.copy()
 NAN[3, 1] = np.nan
+NOWHERE, FAR = COORDS_XY.astype(float), COORDS_XY.astype(np.uint64)
+NOWHERE[1, 0], FAR[2, 1] = np.nan, 2**63
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,9 @@ NAN[3, 1] = np.nan
         ({"features": FEATURES[:, :0], "coords": COORDS_XY}, "of 0 features"),
         ({"features": NAN, "coords": COORDS_XY}, "1 of 5 patches.*number 3"),
         ({"features": FEATURES.astype(float) * 1e300, "coords": COORDS_XY}, "not finite"),
+        ({"features": FEATURES, "coords": NOWHERE}, "1 of 5 patches whose coords.*number 1"),
+        ({"features": FEATURES, "coords": NOWHERE + np.inf}, "5 of 5 patches whose coords"),
+        ({"features": FEATURES, "coords": FAR}, "1 of 5 patches whose coords.*number 2"),
         ({"features": FEATURES[0], "coords": COORDS_XY}, r"features \(7,\)"),
         ({"features": FEATURES[None].repeat(2, axis=0), "coords": COORDS_XY}, r"\(2, 5, 7\)"),
         ({"features": FEATURES, "coords": COORDS_XY[:4]}, r"coords \(4, 2\)"),

@@ -66,6 +66,7 @@ def write_result(tmp_path: Path) -> Callable[..., Path]:
             ],
             "expected_grade": sum(t * e for t, _, e in tiles) / tissue if tiles else None,
             "grades": areas(*(sum(t for t, g, _ in tiles if g == k) for k in range(4))),
+            "complete": True,
             "regions": [],
             "slide": {
                 "name": slide,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_hmkd.study.agreement import CONSENSUS, NO_PAIR, Agreement, agreement
+from napari_hmkd.study.measures import Origins
 from napari_hmkd.study.scores import Score
 from napari_hmkd.study.values import ModelValue
 
@@ -119,6 +122,26 @@ def test_regions_of_a_slide_are_drawn_together() -> None:
     assert (pair.grades.cases, pair.grades.slides) == (4, 2)
     assert pair.grades.kappa.value == pytest.approx(0)
     assert pair.grades.kappa.interval_95 == (-1, 1)
+
+
+def test_slides_of_a_patient_are_drawn_together() -> None:
+    """As regions of a slide, above; a slide that is named as a patient is no slide of that patient."""
+    grades = {"a": [(0, 0), (3, 3)], "b": [(0, 3), (3, 0)]}
+    slides = [
+        Score(f"{patient}{number}", "", reader, grade, patient=patient)
+        for patient, pairs in grades.items()
+        for number, pair in enumerate(pairs)
+        for reader, grade in zip(("anna", "ben"), pair, strict=True)
+    ]
+    found = agreement(slides, {})
+    (pair,) = found.pairs
+    assert (found.unit, pair.grades.cases, pair.grades.slides) == ("patient", 4, 4)
+    assert pair.grades.kappa.interval_95 == found.mean_kappa.interval_95 == (-1, 1)
+    alone = [replace(score, patient="") for score in slides]
+    assert agreement(alone, {}).unit == "slide"
+    assert agreement(alone, {}).pairs[0].grades.kappa.interval_95 != (-1, 1)
+    mixed = Origins.of(["a", "x", "y"], ["", "a", "a"])
+    assert (mixed.bootstrap(0).clusters, mixed.unit) == (2, "patient")
 
 
 def test_equal_seeds_make_equal_studies_whatever_the_order_of_the_rows() -> None:

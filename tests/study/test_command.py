@@ -193,6 +193,36 @@ def test_the_console_shows_intervals_or_why_there_are_none(
     assert "anna, cleo: no interval: the draws show no spread" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("patients", "said"),
+    [
+        ("PPQQ", "bootstrap over patients, 2000 draws; with few patients"),
+        ("PPQ ", "bootstrap over patients, 2000 draws; with few patients"),
+        (
+            "    ",
+            "over slides, 2000 draws; no patient is named, so that slides of one patient count as",
+        ),
+    ],
+)
+def test_it_is_said_what_the_intervals_are_over(
+    tmp_path: Path, write_scores: WriteScores, patients: str, said: str
+) -> None:
+    rows = "".join(
+        f"s{n},,{reader},{(n + k) % 4},{patient}\n"
+        for n, patient in enumerate(patients)
+        for k, reader in enumerate(("anna", "ben"))
+    )
+    scores = write_scores(rows, "slide,region,reader,score,patient")
+    done = run(scores, "--out", tmp_path / "study")
+    report, pairs = read(tmp_path / "study")
+    assert said in done.stdout
+    assert said in report["intervals"]
+    assert report["scores"]["patients"] == len(set(patients) - {" "})
+    assert pairs[0]["intervals_over"] in said
+    alone = "slides without a patient, drawn one by one: s3"
+    assert report["warnings"] == ([alone] if patients == "PPQ " else [])
+
+
 def test_the_same_study_has_the_same_bytes(
     tmp_path: Path, write_scores: WriteScores, graded: Path
 ) -> None:
@@ -208,6 +238,7 @@ def test_the_same_study_has_the_same_bytes(
     [
         ("a,,anna,5\n", "line 2: the score '5'"),
         ("", "holds no scores"),
+        ("a,,anna,\n", "1 rows without one"),
         ("a,,anna,1+\nb,,anna,2+\n", "found one reader, anna"),
     ],
 )

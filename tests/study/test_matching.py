@@ -113,6 +113,13 @@ def test_a_result_of_another_file_of_that_name_is_not_taken_and_told() -> None:
     assert found.results_without_scores == ("a.svs",)
 
 
+def test_so_it_is_where_several_scored_files_share_the_name() -> None:
+    marked = (f"a.svs ({X[:8]})", f"a.svs ({Y[:8]})")
+    scores = [Score(name, "", "anna", 2, one) for name, one in zip(marked, (X, Y), strict=True)]
+    found = match(scores, [result("a.svs", fingerprint="33" * 32)])
+    assert found.slides_without_results == found.results_of_other_files == marked
+
+
 def test_a_slide_that_is_graded_twice_is_an_error_with_its_fingerprint_too() -> None:
     results = [result("a.svs"), result("a.svs", below="again")]
     with pytest.raises(DataError, match="the slide a, found several"):

@@ -51,8 +51,8 @@ def test_a_slide_without_a_graded_tile_has_no_value(write_result: WriteResult) -
 def test_regions_are_read_where_the_summary_has_them(write_result: WriteResult) -> None:
     regions = [
         {"name": "Stanze 1", "expected_grade": 2.25, "grades": areas(0, 0, 2, 1), "tiles_left": 0},
-        {"name": "Stanze 2", "expected_grade": 0.5, "grades": areas(1, 1, 0, 0)},
-        {"name": "Stanze 3", "expected_grade": None, "grades": areas(0, 0, 0, 0)},
+        {"name": "Stanze 2", "expected_grade": 0.5, "grades": areas(1, 1, 0, 0), "tiles_left": 0},
+        {"name": "Stanze 3", "expected_grade": None, "grades": areas(0, 0, 0, 0), "tiles_left": 0},
     ]
     assert read_result(write_result("a.svs", regions=regions)).values == {
         WHOLE_SLIDE: ModelValue(2.0, 2),
@@ -61,8 +61,34 @@ def test_regions_are_read_where_the_summary_has_them(write_result: WriteResult) 
     }
 
 
+@pytest.mark.parametrize(
+    ("only_in_regions", "complete", "reason"),
+    [
+        (False, False, "no value of the whole slide: it was graded in part"),
+        (True, True, "no value of the whole slide: only marked regions were graded"),
+    ],
+)
+def test_a_part_of_a_slide_or_region_is_no_value_of_all_of_it(
+    write_result: WriteResult, only_in_regions: bool, complete: bool, reason: str
+) -> None:
+    regions = [
+        {"name": name, "expected_grade": 2.0, "grades": areas(0, 0, 1, 0), "tiles_left": left}
+        for name, left in (("done", 0), ("begun", 3))
+    ]
+    folder = write_result("a.svs", regions=regions, complete=complete)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary["tiles"]["only_in_regions"] = only_in_regions
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    found = read_result(folder)
+    assert found.values == {"done": ModelValue(2.0, 2)}
+    assert found.warnings == (reason, "no value of the region 'begun': 3 of its tiles not graded")
+
+
 def test_regions_of_one_name_are_an_error(write_result: WriteResult) -> None:
-    regions = [{"name": n, "expected_grade": 1.0, "grades": areas(0, 1, 0, 0)} for n in ("x", "X")]
+    regions = [
+        {"name": name, "expected_grade": 1.0, "grades": areas(0, 1, 0, 0), "tiles_left": 0}
+        for name in ("x", "X")
+    ]
     with pytest.raises(DataError, match="'x' and 'X' cannot be told apart"):
         read_result(write_result("a.svs", regions=regions))
 

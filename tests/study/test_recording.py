@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,42 @@ def test_a_slide_that_was_renamed_has_been_scored(tmp_path: Path) -> None:
     assert noted_score(path, replace(FIRST, slide="renamed.svs", grade=3)) == FIRST
 
 
+def test_readers_who_note_at_the_same_time_keep_each_other_s_scores(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    wanted = {Score("a.svs", "", f"reader {number}", 2, X) for number in range(12)}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda score: add_score(path, score), wanted))
+    assert set(read_scores(path).scores) == wanted
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    ["", "\n\n", "slide,region,reader,score\n", 'reader,score,slide,region\n"Dr. Ä, 1",,b.svs\n'],
+    ids=["empty", "blank lines", "header", "other slides"],
+)
+def test_a_prepared_file_is_begun(tmp_path: Path, prepared: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(prepared, encoding="utf-8")
+    assert noted_score(path, FIRST) is None
+    add_score(path, FIRST)
+    assert read_scores(path).scores == (FIRST,)
+
+
+def test_the_line_that_was_prepared_for_a_score_is_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    lines = [
+        "slide,region,reader,score,fingerprint,note",
+        "a.svs,,Dr. B,,,first",
+        f'a.svs,,"Dr. Ä, 1",,{Y},another file',
+        'a.svs,,"Dr. Ä, 1",,,mine',
+        'a.svs,tumour,"Dr. Ä, 1",,,a part',
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    add_score(path, FIRST)
+    lines[3] = f'a.svs,,"Dr. Ä, 1",2+,{X},mine'
+    assert path.read_text(encoding="utf-8").splitlines() == lines
+
+
 def test_what_else_is_in_a_file_of_another_program_stays(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("Score;Slide;region;Reader;note\n1+;a.svs;;Dr. B;\"a; b\"\n;c.svs;;Dr. B\n", encoding="utf-8")  # fmt: skip
@@ -82,8 +119,9 @@ def test_a_name_in_another_spelling_is_refused(tmp_path: Path, reader: str) -> N
     path = tmp_path / "scores.csv"
     add_score(path, FIRST)
     before = path.read_bytes()
-    with pytest.raises(DataError, match="write it the same way everywhere"):
+    with pytest.raises(DataError, match="write it the same way everywhere") as raised:
         add_score(path, Score("c.svs", "", reader, 3))
+    assert f"but then: {path} line 3: the reader" in str(raised.value)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["scores.csv"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.study.scores import Score, read_scores
+from napari_hmkd.study.scores import Score, ScoreTable, read_scores
 
 WriteScores = Callable[..., Path]
 
@@ -121,6 +121,30 @@ def test_what_fingerprints_leave_open_is_an_error_with_its_line(
     assert str(caught.value).startswith(f"{path} line {line}: ")
 
 
+WITH_PATIENT = "patient,slide,region,reader,score"
+
+
+def test_one_score_of_a_slide_names_its_patient_for_all(write_scores: WriteScores) -> None:
+    path = write_scores(",a,,anna,2+\nP 1,a,,ben,2+\nP 1,b,,ben,0\n,c,,ben,0\n", WITH_PATIENT)
+    found = [(score.slide, score.patient) for score in read_scores(path).scores]
+    assert found == [("a", "P 1"), ("a", "P 1"), ("b", "P 1"), ("c", "")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("P 1,a,,anna,2+\nP 2,a,,ben,2+\n", "the slide 'a' is of the patient 'P 2', but of 'P 1' in line 2"),
+        ("P 1,a,,anna,2+\np 1,b,,anna,2+\n", "the patient 'p 1' is written 'P 1' in line 2"),
+    ],
+    ids=["two patients", "two spellings"],
+)  # fmt: skip
+def test_patients_that_cannot_be_told_are_an_error(
+    write_scores: WriteScores, lines: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=f"line 3: {message}"):
+        read_scores(write_scores(lines, WITH_PATIENT))
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -138,10 +162,11 @@ def test_a_wrong_header_is_an_error(write_scores: WriteScores, header: str, mess
         read_scores(write_scores("a,,anna,2+\n", header))
 
 
-@pytest.mark.parametrize("lines", ["", "a,,anna,\n"])
-def test_a_table_without_scores_is_an_error(write_scores: WriteScores, lines: str) -> None:
-    with pytest.raises(DataError, match="holds no scores"):
-        read_scores(write_scores(lines))
+@pytest.mark.parametrize(("lines", "not_scored"), [("", 0), ("a,,anna,\n", 1)])
+def test_a_table_may_wait_for_its_scores(
+    write_scores: WriteScores, lines: str, not_scored: int
+) -> None:
+    assert read_scores(write_scores(lines)) == ScoreTable((), not_scored)
 
 
 def test_an_empty_file_lacks_its_columns(tmp_path: Path) -> None:

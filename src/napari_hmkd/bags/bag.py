@@ -35,7 +35,7 @@ class Bag:
     features : numpy.ndarray
         float32 (n, d), finite, n and d at least 1.
     coords : numpy.ndarray
-        Top-left corners (y, x) in level-0 px: int64 (n, 2).
+        Top-left corners (y, x) in level-0 px: int64 (n, 2); fractions are rounded.
     patch_px : int or None
         Side of a patch in level-0 px; None where the file does not tell.
     attributes : mapping
@@ -44,7 +44,8 @@ class Bag:
     Raises
     ------
     DataError
-        If there is no patch, or arrays have other shapes or values that are not finite.
+        If there is no patch, or arrays have other shapes, values that are not finite, or corners that
+        int64 does not hold.
     """
 
     name: str
@@ -59,12 +60,11 @@ class Bag:
         _check_shapes(self.name, features.shape, coords.shape)
         with np.errstate(over="ignore"):  # what is too large for float32 is found below
             features = features.astype(np.float32, copy=False)
-        wrong = ~np.isfinite(features).all(axis=1)
-        if wrong.any():
-            raise DataError(
-                f"the bag {self.name} has {wrong.sum()} of {len(wrong)} patches whose features are not finite, "
-                f"the first is number {wrong.argmax()}; make the features again"
-            )
+        _check_patches(self.name, np.isfinite(features), "features are not finite")
+        places = np.abs(coords.astype(np.float64)) < 2.0**63  # not where they are not a number
+        _check_patches(self.name, places, "coords are no numbers of px")
+        if coords.dtype.kind == "f":
+            coords = np.rint(coords)
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "coords", coords.astype(np.int64, copy=False))
 
@@ -274,6 +274,16 @@ def _check_shapes(name: str, features: tuple[int, ...], coords: tuple[int, ...])
         raise DataError(
             f"the bag {name} has {features[0]} patches of {features[1]} features; leave it out, or look whether "
             "tissue was found on its slide"
+        )
+
+
+def _check_patches(name: str, right: np.ndarray, what: str) -> None:
+    """All values (n, k) of all patches are `right`."""
+    wrong = ~right.all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"the bag {name} has {wrong.sum()} of {len(right)} patches whose {what}, the first is number "
+            f"{wrong.argmax()}; make the features again"
         )
 
 

@@ -20,7 +20,8 @@ def study(
         typer.Argument(
             metavar="SCORES.csv",
             help="Columns slide, region (empty: the whole slide), reader, score (0, 1+, 2+, 3+), and where "
-            "names do not tell slides apart, fingerprint, as summary.json has it.",
+            "names do not tell slides apart, fingerprint, as summary.json has it; patient, where patients have "
+            "several slides.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for agreement.json and pairs.csv.")],
@@ -34,7 +35,8 @@ def study(
     """Agreement of readers' HER2 scores with each other and with the model. Research use only.
 
     Weighted kappa of every two readers, of each reader with the model and of their consensus with
-    it, and Bland-Altman limits of the model's expected grade; intervals over slides.
+    it, and Bland-Altman limits of the model's expected grade; intervals over patients where
+    the scores name them, else over slides.
 
     Exit code 0: written. 2: not, and nothing was written.
     """

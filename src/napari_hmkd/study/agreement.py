@@ -8,14 +8,13 @@ from itertools import combinations
 
 import numpy as np
 
-from napari_hmkd.bootstrap import ClusterBootstrap, Estimate
+from napari_hmkd.bootstrap import Estimate
 from napari_hmkd.grade_tables import cross_tables, quadratic_kappa
 from napari_hmkd.study.measures import (
-    SLIDE,
     BlandAltman,
     GradeAgreement,
     Grades,
-    Slides,
+    Origins,
     bland_altman,
     grade_agreement,
 )
@@ -72,6 +71,8 @@ class Agreement:
         None without values of a model.
     cases_without_consensus : tuple of (slide, region)
         Fewer than two readers scored them, or no grade has more than half of their scores.
+    unit : str
+        What the bootstrap draws: "patient", or "slide" where no patient is known.
     """
 
     pairs: tuple[ReaderPair, ...]
@@ -79,6 +80,7 @@ class Agreement:
     readers_with_model: tuple[ReaderAndModel, ...]
     consensus_with_model: ReaderAndModel | None
     cases_without_consensus: tuple[Case, ...]
+    unit: str
 
 
 class _Grid:
@@ -87,7 +89,8 @@ class _Grid:
     def __init__(self, scores: Sequence[Score]) -> None:
         self.readers = sorted({score.reader for score in scores})
         self.cases = sorted({score.case for score in scores})
-        self.slides: Slides = np.array([slide for slide, _ in self.cases], np.str_)
+        slides, patients = [slide for slide, _ in self.cases], {s.slide: s.patient for s in scores}
+        self.origins = Origins.of(slides, [patients[slide] for slide in slides])
         row = {reader: number for number, reader in enumerate(self.readers)}
         column = {case: number for number, case in enumerate(self.cases)}
         self.grades = np.full((len(row), len(column)), _NONE)
@@ -110,11 +113,11 @@ def agreement(
     Parameters
     ----------
     scores : sequence of Score
-        No reader scores a case twice.
+        No reader scores a case twice; all of a slide have one patient, or none.
     model : mapping of (slide, region) to ModelValue
         Of some of the cases, or none.
     seed : int
-        Of the bootstrap over slides that gives the intervals.
+        Of the bootstrap over patients or slides that gives the intervals.
     """
     grid = _Grid(scores)
     consensus = grid.consensus()
@@ -124,7 +127,7 @@ def agreement(
             ReaderPair(
                 grid.readers[i],
                 grid.readers[j],
-                _compare(grid.grades[i], grid.grades[j], grid.slides, seed),
+                _compare(grid.grades[i], grid.grades[j], grid.origins, seed),
             )
             for i, j in combinations(range(len(grid.readers)), 2)
         ),
@@ -138,18 +141,19 @@ def agreement(
         cases_without_consensus=tuple(
             case for case, grade in zip(grid.cases, consensus, strict=True) if grade == _NONE
         ),
+        unit=grid.origins.unit,
     )
 
 
-def _compare(first: Grades, second: Grades, slides: Slides, seed: int) -> GradeAgreement:
+def _compare(first: Grades, second: Grades, origins: Origins, seed: int) -> GradeAgreement:
     """Two gradings (cases,) over the cases that both have."""
     both = (first != _NONE) & (second != _NONE)
-    return grade_agreement(first[both], second[both], slides[both], seed)
+    return grade_agreement(first[both], second[both], origins[both], seed)
 
 
 def _mean_kappa(grid: _Grid, seed: int) -> Estimate:
     compared = (grid.grades != _NONE).sum(0) >= 2
-    bootstrap = ClusterBootstrap(grid.slides[compared].tolist(), SLIDE, seed=seed)
+    bootstrap = grid.origins[compared].bootstrap(seed)
     kappas = []
     for first, second in combinations(grid.grades[:, compared], 2):
         both = (first != _NONE) & (second != _NONE)
@@ -174,6 +178,6 @@ def _with_model(
     both = (grades != _NONE) & np.isfinite(expected)
     return ReaderAndModel(
         reader,
-        _compare(grades, np.array(most), grid.slides, seed),
-        bland_altman((expected - grades)[both], grid.slides[both], seed),
+        _compare(grades, np.array(most), grid.origins, seed),
+        bland_altman((expected - grades)[both], grid.origins[both], seed),
     )

@@ -66,18 +66,24 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
     Raises
     ------
     DataError
-        If the scores are unusable, if results are ambiguous or of several models, or if there is
+        If the scores are unusable or none, if results are ambiguous or of several models, or if there is
         nothing to compare.
     OutputError
         If results are unusable.
     """
     table = read_scores(scores)
+    if not table.scores:
+        raise DataError(
+            f"{scores} holds no scores ({table.not_scored} rows without one): it needs a line for each case "
+            "and reader, with 0, 1+, 2+ or 3+ in the column score"
+        )
     matches = match(table.scores, [read_result(folder) for folder in find_results(results)])
     readers = {score.reader for score in table.scores}
     if len(readers) < 2 and not matches.values:
         raise DataError(
             f"asked to compare the scores in {scores}, but found one reader, {readers.pop()}, and no "
-            "model's value of a case that was scored: add readers, or name results of these slides"
+            "model's value of a case that was scored: add readers, or name results of "
+            "these slides, graded to the end"
         )
     return Comparison(scores, table, matches, agreement(table.scores, matches.values, seed), seed)
 
@@ -85,6 +91,9 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
 def _warnings(table: ScoreTable, matches: Matches) -> Iterator[str]:
     if table.not_scored:
         yield f"rows without a score, left out: {table.not_scored}"
+    if any(score.patient for score in table.scores):
+        alone = {score.slide for score in table.scores if not score.patient}
+        yield from _left_out("slides without a patient, drawn one by one", sorted(alone))
     if matches.results or matches.results_without_scores:
         yield from _left_out("slides without results", matches.slides_without_results)
         yield from _left_out("results of another file of that name", matches.results_of_other_files)

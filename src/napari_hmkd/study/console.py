@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from napari_hmkd.bootstrap import Estimate
 from napari_hmkd.study.agreement import ReaderAndModel
 from napari_hmkd.study.comparison import Comparison
-from napari_hmkd.study.report import INTERVALS, graded_pairs
+from napari_hmkd.study.report import graded_pairs, intervals
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 MEAN = "mean of these pairs"
@@ -34,7 +34,7 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield from _table([columns, *map(_differences, with_model)])
     yield ""
     yield from dict.fromkeys(_reasons(comparison))
-    yield f"intervals: {INTERVALS}"
+    yield f"intervals: {intervals(comparison)}"
     yield f"the model's values are {NO_SCORE}; {RESEARCH_ONLY}"
     if comparison.notice:
         yield f"notice: {comparison.notice}"

@@ -56,6 +56,15 @@ def identified(path: Path, rows: Sequence[tuple[int, NamedSlide]]) -> list[Named
         fingerprint = slide.fingerprint or next(iter(known), "")
         name = names.get(fingerprint, slide.name)
         if files[name] > 1:
-            name = f"{name} ({fingerprint[:SHOWN]})"
+            name += _mark(fingerprint)
         found.append(NamedSlide(name, fingerprint))
     return found
+
+
+def name_in_table(name: str, fingerprint: str) -> str:
+    """A slide's name as the table has it, from that of `identified`."""
+    return name.removesuffix(_mark(fingerprint))
+
+
+def _mark(fingerprint: str) -> str:
+    return f" ({fingerprint[:SHOWN]})"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.study.identity import SHOWN
+from napari_hmkd.study.identity import SHOWN, name_in_table
 from napari_hmkd.study.model_results import SlideResult
 from napari_hmkd.study.names import same_name, slide_names
 from napari_hmkd.study.scores import WHOLE_SLIDE, Case, Score
@@ -70,7 +70,9 @@ def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
         results=tuple(matched.values()),
         slides_without_results=without,
         results_without_scores=tuple(r.slide for r in results if r.folder not in used),
-        results_of_other_files=tuple(slide for slide in without if same_name(slide) in by_name),
+        results_of_other_files=tuple(
+            slide for slide in without if same_name(name_in_table(slide, slides[slide])) in by_name
+        ),
         cases_without_values=tuple(
             case for key, case in wanted.items() if case[0] in matched and key not in offered
         ),

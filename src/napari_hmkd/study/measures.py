@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,17 +10,49 @@ from numpy.typing import NDArray
 
 from napari_hmkd.bootstrap import ClusterBootstrap, Estimate, Floats
 from napari_hmkd.grade_tables import cross_tables, quadratic_kappa, ratio
-from napari_hmkd.study.scores import GRADES
+from napari_hmkd.study.scores import GRADES, PATIENT
 
 NO_CASE = "undefined: no case has both"
 CONSTANT = "undefined: both are the same grade throughout"
 TOO_FEW = "undefined: fewer than two cases have both"
 LIMITS_SD = 1.96
 SLIDE = "slide"
-"""What the bootstrap draws."""
 
-Slides = NDArray[np.str_]
 Grades = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origins:
+    """Where cases are from.
+
+    Attributes
+    ----------
+    slides, clusters : (n,) str
+        The slide of each case, and what the bootstrap draws it with: its patient, or the slide where no
+        patient is known.
+    unit : str
+        What messages call a cluster: `PATIENT` where any is known, else `SLIDE`.
+    """
+
+    slides: NDArray[np.str_]
+    clusters: NDArray[np.str_]
+    unit: str
+
+    @classmethod
+    def of(cls, slides: Sequence[str], patients: Sequence[str]) -> Origins:
+        """Of cases on `slides` (n,) of `patients` (n,), "" where one is not known."""
+        # No cell ends with a line break, so that no slide is taken for a patient of that name.
+        clusters = [f"{p}\n" if p else slide for slide, p in zip(slides, patients, strict=True)]
+        unit = PATIENT if any(patients) else SLIDE
+        return cls(np.array(slides, np.str_), np.array(clusters, np.str_), unit)
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> Origins:
+        """Those of some cases."""
+        return Origins(self.slides[which], self.clusters[which], self.unit)
+
+    def bootstrap(self, seed: int) -> ClusterBootstrap:
+        """Draws of the cases."""
+        return ClusterBootstrap(self.clusters.tolist(), self.unit, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +100,35 @@ class BlandAltman:
     upper_limit: Estimate
 
 
-def grade_agreement(first: Grades, second: Grades, slides: Slides, seed: int) -> GradeAgreement:
-    """Compare two gradings, (n,) of 0 to 3 each, of cases that lie on `slides` (n,)."""
-    bootstrap = ClusterBootstrap(slides.tolist(), SLIDE, seed=seed)
+def grade_agreement(first: Grades, second: Grades, origins: Origins, seed: int) -> GradeAgreement:
+    """Compare two gradings, (n,) of 0 to 3 each, of cases from `origins` (n,)."""
+    bootstrap = origins.bootstrap(seed)
     sums = bootstrap.sums(cross_tables(first, second, GRADES))
     cases = len(first)
     return GradeAgreement(
         cases,
-        bootstrap.clusters,
+        len(set(origins.slides)),
         100 * float(np.mean(first == second)) if cases else None,
         bootstrap.estimate(quadratic_kappa(sums), CONSTANT if cases else NO_CASE),
         tuple(tuple(row) for row in sums[0].astype(int).tolist()),
     )
 
 
-def bland_altman(differences: Floats, slides: Slides, seed: int) -> BlandAltman:
+def bland_altman(differences: Floats, origins: Origins, seed: int) -> BlandAltman:
     """Bias and limits of agreement (Bland & Altman 1986, Lancet i:307-310).
 
-    Every case counts the same; that cases of one slide resemble each other is in the intervals.
+    Every case counts the same; that cases of one origin resemble each other is in the intervals.
 
     Parameters
     ----------
     differences : (n,)
         First measurement less second, of each case.
-    slides : (n,)
-        The slide of each case.
+    origins : Origins
+        Of each case.
     seed : int
         Of the bootstrap.
     """
-    bootstrap = ClusterBootstrap(slides.tolist(), SLIDE, seed=seed)
+    bootstrap = origins.bootstrap(seed)
     # About their mean, so that a small spread is not lost in large squares.
     centre = differences.mean() if len(differences) else 0.0
     off = differences - centre
@@ -105,7 +138,7 @@ def bland_altman(differences: Floats, slides: Slides, seed: int) -> BlandAltman:
     sd = np.sqrt(ratio((squares - total * mean).clip(0), count - 1))
     return BlandAltman(
         len(differences),
-        bootstrap.clusters,
+        len(set(origins.slides)),
         bootstrap.estimate(bias, NO_CASE),
         bootstrap.estimate(sd, TOO_FEW),
         bootstrap.estimate(bias - LIMITS_SD * sd, TOO_FEW),

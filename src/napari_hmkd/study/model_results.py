@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.result_files import (
@@ -17,6 +17,7 @@ from napari_hmkd.result_files import (
     Part,
     SlideEntry,
     Summary,
+    TilesEntry,
     read_result_files,
 )
 from napari_hmkd.study.names import same_name
@@ -36,13 +37,13 @@ class SlideResult:
         The slide's file name, and what its content is known by.
     values : mapping of str to ModelValue
         Of `WHOLE_SLIDE`, and of the regions that were marked, by name. A slide or region of which no
-        tile was graded has none.
+        tile was graded, or not all that are wanted, has none.
     model, sha256 : str
         Name of the model and hash of its weights.
     notice : str
         The model card's.
     warnings : tuple of str
-        What a reader of the results has to know besides.
+        What a reader of the results has to know besides, with why values are missing.
     """
 
     folder: Path
@@ -57,6 +58,10 @@ class SlideResult:
 
 class _Slide(SlideEntry):
     fingerprint: str
+
+
+class _Tiles(TilesEntry):
+    only_in_regions: bool = False  # results of former versions do not state it
 
 
 class _Model(ModelEntry):
@@ -83,13 +88,30 @@ class _Graded(Part):
 
 class _Region(_Graded):
     name: Annotated[str, Field(min_length=1)]
+    tiles_left: NonNegativeInt
+
+    @property
+    def missing(self) -> str:
+        """Why its tiles do not stand for all of it; empty where they do."""
+        left = self.tiles_left
+        what = f"no value of the region {self.name!r}"
+        return f"{what}: {left} of its tiles not graded" if left else ""
 
 
 class _Summary(_Graded, Summary):
     slide: _Slide
+    tiles: _Tiles
     model: _Model
+    complete: bool
     warnings: list[str]
     regions: list[_Region]
+
+    @property
+    def missing(self) -> str:
+        """Why its tiles do not stand for the whole slide; empty where they do."""
+        if self.tiles.only_in_regions:
+            return "no value of the whole slide: only marked regions were graded"
+        return "" if self.complete else "no value of the whole slide: it was graded in part"
 
 
 def find_results(paths: Sequence[Path]) -> list[Path]:
@@ -129,6 +151,8 @@ def read_result(folder: Path) -> SlideResult:
         If two regions share a name.
     """
     summary = read_result_files(folder, "compare readers with", _Summary).summary
+    said = [warning for warning in summary.warnings if warning != summary.notice]
+    missing = [summary.missing, *(region.missing for region in summary.regions)]
     return SlideResult(
         folder=folder,
         slide=summary.slide.name,
@@ -137,7 +161,7 @@ def read_result(folder: Path) -> SlideResult:
         model=summary.model.name,
         sha256=summary.model.sha256,
         notice=summary.notice,
-        warnings=tuple(warning for warning in summary.warnings if warning != summary.notice),
+        warnings=(*said, *filter(None, missing)),
     )
 
 
@@ -150,8 +174,10 @@ def _values(folder: Path, summary: _Summary) -> dict[str, ModelValue]:
                 "apart: give them different names, and grade the slide again"
             )
         seen[same_name(region.name)] = region.name
-    found = {WHOLE_SLIDE: summary.value} | {one.name: one.value for one in summary.regions}
-    return {region: value for region, value in found.items() if value is not None}
+    parts: dict[str, _Summary | _Region] = {WHOLE_SLIDE: summary}
+    parts |= {one.name: one for one in summary.regions}
+    found = {name: one.value for name, one in parts.items() if not one.missing}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _is_result(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.leftovers import one_at_a_time
 from napari_hmkd.output_folder import is_there
 from napari_hmkd.study.scores import (
     COLUMNS,
@@ -17,11 +18,11 @@ from napari_hmkd.study.scores import (
     case_name,
     read_scores,
 )
-from napari_hmkd.study.table import read_records
+from napari_hmkd.study.table import Row, read_records
 
 
 def noted_score(path: Path, score: Score) -> Score | None:
-    """What the same reader has given the same case in a file, None if nothing or if there is no file.
+    """What the same reader has given the same case in a file, None if nothing or if it is not begun.
 
     Slides are the same by their fingerprints, or where one is unknown by their names.
 
@@ -32,13 +33,16 @@ def noted_score(path: Path, score: Score) -> Score | None:
     OutputError
         If it cannot be looked for.
     """
-    earlier = read_scores(path).scores if _is_there(path) else ()
+    earlier = read_scores(path).scores if _records(path) else ()
     same = (one for one in earlier if one.reader == score.reader and _same_case(one, score))
     return next(same, None)
 
 
 def add_score(path: Path, score: Score) -> None:
     """Add a line to a file for `read_scores`, or begin a new one; what else is in it stays.
+
+    A line that was prepared for the score is filled in instead. Programs that note scores in one file
+    wait for each other.
 
     Raises
     ------
@@ -47,24 +51,34 @@ def add_score(path: Path, score: Score) -> None:
     OutputError
         If it cannot be written; it stays as it is.
     """
-    if (one := noted_score(path, score)) is not None:
-        raise DataError(
-            f"asked to note that {score.reader} gives {case_name(score.case)} a "
-            f"{GRADE_NAMES[score.grade]}, but {path} has a {GRADE_NAMES[one.grade]} of that reader "
-            "already; a score that was given without the model's result is not changed afterwards"
-        )
+    _is_there(path)  # a name that no file can have is no lock's either
+    with one_at_a_time(path):
+        if (one := noted_score(path, score)) is not None:
+            raise DataError(
+                f"asked to note that {score.reader} gives {case_name(score.case)} a "
+                f"{GRADE_NAMES[score.grade]}, but {path} has a {GRADE_NAMES[one.grade]} of that reader "
+                "already; a score that was given without the model's result is not changed afterwards"
+            )
+        _replace(path, _with(_records(path), score))
+
+
+def _replace(path: Path, records: list[list[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_with(path, score))
+    csv.writer(text, lineterminator="\n").writerows(records)
     try:
         with replaced_file(path) as part:
             part.write_text(text.getvalue(), encoding="utf-8", newline="")
-            read_scores(part)  # a name that is written in two ways would make two of one
+            try:
+                read_scores(part)  # a name that is written in two ways would make two of one
+            except DataError as error:  # names a file that nobody else knows
+                said = str(error).replace(str(part), str(path))
+                raise DataError(f"asked to note a score in {path}, but then: {said}") from error
     except (OSError, UnicodeEncodeError) as error:
         raise _unusable(path, error) from error
 
 
-def _with(path: Path, score: Score) -> list[list[str]]:
-    """The records of a file, its header first, and a new one."""
+def _with(records: list[list[str]], score: Score) -> list[list[str]]:
+    """The records of a file, its header first, and a score among them."""
     cells = {
         "slide": score.slide,
         "region": score.region,
@@ -72,10 +86,30 @@ def _with(path: Path, score: Score) -> list[list[str]]:
         "score": GRADE_NAMES[score.grade],
         FINGERPRINT: score.fingerprint,
     }
-    header, *records = [one for _, one in read_records(path)] if _is_there(path) else [[*COLUMNS]]
+    header, *rows = records or [[*COLUMNS]]
     if FINGERPRINT not in map(str.lower, header):
         header = [*header, FINGERPRINT]
-    return [header, *records, [cells.get(name.lower(), "") for name in header]]
+    names = [name.lower() for name in header]
+    for number, row in enumerate(rows):
+        prepared = dict(zip(names, row, strict=False))
+        if _awaits(prepared, cells):
+            rows[number] = [(prepared | cells).get(name, "") for name in names]
+            break
+    else:
+        rows.append([cells.get(name, "") for name in names])
+    return [header, *rows]
+
+
+def _awaits(prepared: Row, cells: Row) -> bool:
+    """Whether a row is the one of this case and reader, its score left empty."""
+    same = all(prepared.get(name, "") == cells[name] for name in ("slide", "region", "reader"))
+    known = prepared.get(FINGERPRINT, "") in ("", cells[FINGERPRINT])
+    return same and known and not prepared.get("score")
+
+
+def _records(path: Path) -> list[list[str]]:
+    """Those of a file, its header first; none where it is not there or empty."""
+    return [one for _, one in read_records(path)] if _is_there(path) else []
 
 
 def _same_case(one: Score, other: Score) -> bool:

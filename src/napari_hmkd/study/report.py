@@ -16,15 +16,12 @@ from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
 from napari_hmkd.study.measures import GradeAgreement
-from napari_hmkd.study.scores import GRADE_NAMES, Case, ScoreTable
+from napari_hmkd.study.scores import GRADE_NAMES, PATIENT, Case, ScoreTable
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 PAIRS_FILE = "pairs.csv"
 STUDY = FolderKind("a study", frozenset({AGREEMENT_FILE}), frozenset({AGREEMENT_FILE, PAIRS_FILE}))
 MODEL = "model, grade of most area"
-INTERVALS = (
-    f"95 % percentile bootstrap over slides, {DRAWS} draws; with few slides they are too narrow"
-)
 METHODS = {
     "kappa": "Cohen's kappa with quadratic weights (Cohen 1968, Psychol Bull 70:213-220)",
     "table": f"rows: first or reader, columns: second or model; {', '.join(GRADE_NAMES)}",
@@ -45,6 +42,7 @@ COLUMNS = (
     "kappa",
     "kappa_low_95",
     "kappa_high_95",
+    "intervals_over",
     "use",
     "meaning",
     "notice",
@@ -77,7 +75,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "meaning": f"the model's values are {NO_SCORE}",
         "notice": comparison.notice,
         "warnings": comparison.warnings,
-        "intervals": INTERVALS,
+        "intervals": intervals(comparison),
         "seed": comparison.seed,
         "methods": METHODS,
         "scores": _about_scores(comparison.source, comparison.table),
@@ -96,6 +94,15 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "regions_without_scores": _named(matches.regions_without_scores),
         "versions": {name: version(name) for name in ("napari-hmkd", "numpy")},
     }
+
+
+def intervals(comparison: Comparison) -> str:
+    """What the intervals know, and what they do not."""
+    unit = comparison.agreement.unit
+    said = [f"95 % percentile bootstrap over {unit}s, {DRAWS} draws"]
+    if unit != PATIENT:
+        said.append("no patient is named, so that slides of one patient count as independent")
+    return "; ".join([*said, f"with few {unit}s they are too narrow"])
 
 
 def graded_pairs(comparison: Comparison) -> Iterator[tuple[str, str, GradeAgreement]]:
@@ -118,7 +125,7 @@ def pair_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
             *(grades.kappa.interval_95 or (None, None)),
         )
         texts = [None if number is None else f"{number:.4f}" for number in numbers]
-        said = (RESEARCH_ONLY, NO_SCORE, comparison.notice)
+        said = (f"{comparison.agreement.unit}s", RESEARCH_ONLY, NO_SCORE, comparison.notice)
         yield (first, second, grades.cases, grades.slides, *texts, *said)
 
 
@@ -128,6 +135,7 @@ def _about_scores(source: Path, table: ScoreTable) -> dict[str, Any]:
         "readers": sorted({score.reader for score in table.scores}),
         "cases": len({score.case for score in table.scores}),
         "slides": len({score.slide for score in table.scores}),
+        "patients": len({score.patient for score in table.scores if score.patient}),
         "scores": len(table.scores),
         "rows_without_score": table.not_scored,
     }

@@ -13,7 +13,7 @@ from napari_hmkd.study.names import same_name, slide_names
 from napari_hmkd.study.table import Row, read_rows
 
 COLUMNS = ("slide", "region", "reader", "score")
-FINGERPRINT = "fingerprint"
+FINGERPRINT, PATIENT = "fingerprint", "patient"
 GradeName = Literal["0", "1+", "2+", "3+"]
 GRADE_NAMES: tuple[GradeName, ...] = get_args(GradeName)
 GRADES = len(GRADE_NAMES)
@@ -43,6 +43,8 @@ class Score:
         0 to 3, for 0, 1+, 2+, 3+.
     fingerprint : str
         The slide's (`slide.fingerprint`), "" where it is not known.
+    patient : str
+        Whose the slide is, "" where the table does not say it.
     """
 
     slide: str
@@ -50,6 +52,7 @@ class Score:
     reader: str
     grade: int
     fingerprint: str = ""
+    patient: str = ""
 
     @property
     def case(self) -> Case:
@@ -70,33 +73,30 @@ def read_scores(path: Path) -> ScoreTable:
 
     A score is 0, 1+, 2+, 3+ or 0 to 3; a row without one is counted and skipped. A row without a
     region is about the whole slide. A column `fingerprint` tells files of one name apart and knows
-    one again that was renamed.
+    one again that was renamed. A column `patient` tells which slides are of one patient; one of a slide's
+    scores may tell it for all.
 
     Raises
     ------
     DataError
-        If the file is no such table or holds no score; if a score is none of these; if a reader
-        scores a case twice; if a name is written in two ways, which would make two of one; if a name
-        without a fingerprint may be that of several files. The message names file and line.
+        If the file is no such table; if a score is none of these; if a reader scores a case twice; if a
+        name is written in two ways, which would make two of one; if a name without a fingerprint may be
+        that of several files; if a slide is of two patients. The message names file and line.
     """
     rows: list[tuple[int, Score]] = []
     seen: _Seen = {}
     not_scored = 0
-    for line, row in read_rows(path, COLUMNS, (FINGERPRINT,)):
+    for line, row in read_rows(path, COLUMNS, (FINGERPRINT, PATIENT)):
         where = f"{path} line {line}"
         _check_names(row, line, where, seen)
         if not row["score"]:
             not_scored += 1
             continue
         grade, fingerprint = _grade(row["score"], where), _fingerprint(row[FINGERPRINT], where)
-        rows.append((line, Score(row["slide"], row["region"], row["reader"], grade, fingerprint)))
+        names = row["slide"], row["region"], row["reader"]
+        rows.append((line, Score(*names, grade, fingerprint, row[PATIENT])))
     _check_suffixes(path, seen)
-    if not rows:
-        raise DataError(
-            f"{path} holds no scores ({not_scored} rows without one): it needs a line for each case "
-            "and reader, with 0, 1+, 2+ or 3+ in the column score"
-        )
-    rows = _of_identified_slides(path, rows)
+    rows = _of_known_patients(path, _of_identified_slides(path, rows))
     _check_repetitions(path, rows)
     return ScoreTable(tuple(score for _, score in rows), not_scored)
 
@@ -135,6 +135,23 @@ def _of_identified_slides(path: Path, rows: list[tuple[int, Score]]) -> list[tup
     ]
 
 
+def _of_known_patients(path: Path, rows: list[tuple[int, Score]]) -> list[tuple[int, Score]]:
+    """Each score with its slide's patient, whichever row names it."""
+    named: dict[str, tuple[int, str]] = {}
+    for line, score in rows:
+        if not score.patient:
+            continue
+        first_line, first = named.setdefault(score.slide, (line, score.patient))
+        if first != score.patient:
+            raise DataError(
+                f"{path} line {line}: the slide {score.slide!r} is of the patient {score.patient!r}, but of "
+                f"{first!r} in line {first_line}: keep one of the two"
+            )
+    return [
+        (line, replace(score, patient=named.get(score.slide, (0, ""))[1])) for line, score in rows
+    ]
+
+
 def _check_repetitions(path: Path, rows: list[tuple[int, Score]]) -> None:
     """No reader scores a case twice."""
     scored: dict[tuple[Case, str], tuple[int, Score]] = {}
@@ -150,9 +167,9 @@ def _check_repetitions(path: Path, rows: list[tuple[int, Score]]) -> None:
 
 def _check_names(row: Row, line: int, where: str, seen: _Seen) -> None:
     """No slide or reader is missing, and each name is written as in the lines before."""
-    for column in ("slide", "region", "reader"):
+    for column in ("slide", "region", "reader", PATIENT):
         name = row[column]
-        if not name and column != "region":
+        if not name and column in ("slide", "reader"):
             raise DataError(f"{where}: the cell {column} is empty: fill it in, or remove the line")
         first_line, first = seen.setdefault((column, same_name(name)), (line, name))
         if first != name:
