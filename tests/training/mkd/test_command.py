@@ -18,7 +18,7 @@ from napari_hmkd.training.mkd.config import MkdRunSettings
 
 TINY = (
     "--folds 3 --epochs 1 --batch-size 8 --top-genes 12 --token-genes 4 --device cpu "
-    "--exclude-genes ERBB2,GRB7"
+    "--exclude-genes ERBB2,gene3"
 ).split()
 
 
@@ -56,7 +56,7 @@ def test_a_run_and_its_predictions(
         left = {row["name"] for row in csv.DictReader(file)}
     assert left == {"stray", "without-genes", "without-label"}
     kept = json.loads((out / "settings.json").read_text(encoding="utf-8"))
-    assert kept["genes"]["exclude_genes"] == "ERBB2,GRB7"
+    assert kept["genes"]["exclude_genes"] == "ERBB2,gene3"
     predict = ["mkd-predict", "--run", str(out), "--bags", str(cohort_files.bags)]
     with pytest.raises(SystemExit) as ended:
         cli.main([*predict, "--cases", str(cohort_files.labels), "--out", str(predicted)])
