@@ -60,6 +60,27 @@ def test_a_part_of_the_tissue_and_a_narrow_core_are_enough(write_slide: WriteSli
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_ihc_of_a_part_of_the_section_is_found_and_only_that(
+    write_slide: WriteSlide, seed: int
+) -> None:
+    he = write_slide("he.tif", drawn(seed).he, MPP)
+    top_left, part = np.array((200, 250)), np.s_[200:560, 250:650]
+
+    def ihc_of(seed: int, mirrored: bool = False) -> Slide:
+        pixels = np.ascontiguousarray(drawn(seed).ihc[part][:, :: -1 if mirrored else 1])
+        return write_slide(f"{seed} {mirrored}.tif", pixels, MPP)
+
+    ihc = ihc_of(seed)
+    found = align_automatically(he, ihc)
+    places = tissue_um(ihc)
+    error_um = np.linalg.norm(found.to_ihc(places + top_left * MPP) - places, axis=1)
+    assert np.percentile(error_um, 95) < 10
+    for other in (ihc_of(seed % 3 + 1), ihc_of(seed, mirrored=True)):
+        with pytest.raises(AlignmentError, match=r"do not look like the same|looks flipped"):
+            align_automatically(he, other)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_flipped_section_is_named_as_such_with_numbers(
     write_slide: WriteSlide, seed: int
 ) -> None:

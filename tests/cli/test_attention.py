@@ -194,6 +194,42 @@ def test_tiles_that_fail_are_told(
     assert failed.splitlines()[1].startswith("0,1,")
 
 
+@pytest.fixture
+def lay_ihc(
+    he_file: Path, ihc_file: Path, student_file: Path, teacher_file: Path, tmp_path: Path
+) -> Callable[[int], list[object]]:
+    """Arguments for the IHC so many px lower than the H&E, which is 512 high, and the IHC 1024."""
+
+    def arguments(down_px: int) -> list[object]:
+        with open_slide(he_file) as he, open_slide(ihc_file) as ihc:
+            shift = np.array([[1, 0, down_px * 4.0], [0, 1, 200 * 4.0]])
+            save_alignment(tmp_path / "laid.json", align_by_matrix(he, ihc, shift))
+        models = ["--student", student_file, "--teacher", teacher_file]
+        return [he_file, "--ihc", ihc_file, "--alignment", tmp_path / "laid.json", *models]
+
+    return arguments
+
+
+def test_tiles_beyond_the_ihc_are_told_and_no_findings(lay_ihc, tmp_path: Path) -> None:
+    assert run(*lay_ihc(600), "--out", tmp_path / "out") == 3
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {row["row"] for row in table(folder)} == {"0"}
+    with (folder / "failed.csv").open(encoding="utf-8", newline="") as file:
+        failed = list(csv.DictReader(file))
+    assert [(one["row"], one["column"]) for one in failed] == [("1", "0"), ("1", "1"), ("1", "2")]
+    assert all("34% of it lies beyond the IHC 'ihc.tif'" in one["reason"] for one in failed)
+
+
+def test_where_all_tiles_lie_beyond_the_ihc_nothing_is_written(
+    lay_ihc, tmp_path: Path, capsys
+) -> None:
+    assert run(*lay_ihc(1024), "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "6 tiles" in said
+    assert "100% of it lies beyond the IHC 'ihc.tif'" in said
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_check_without_captum_is_refused_before_anything_is_read(
     he_file: Path, student_file: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:

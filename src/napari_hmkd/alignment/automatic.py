@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from napari_hmkd.alignment.alignment import Alignment, Method, align_by_matrix
 from napari_hmkd.alignment.matching import Fit, fit_parts
 from napari_hmkd.alignment.picture import Picture, read_picture
@@ -37,7 +35,7 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
         best, score = best_placement(he, ihc)
     except AlignmentError as error:
         raise AlignmentError(f"{asked}{error}") from error
-    fit = _refined(he, ihc, best.affine)
+    fit = refined_fit(he, ihc, best)
     if not fit.holds:
         raise AlignmentError(
             f"{asked}only {fit.agreeing} of {fit.parts} parts of the tissue agree on one map: choose the IHC of "
@@ -63,11 +61,11 @@ def best_placement(he: Picture, ihc: Picture) -> tuple[Placement, float]:
     return upright[0], score
 
 
-def _refined(he: Picture, ihc: Picture, affine: np.ndarray) -> Fit:
-    """The fit at the finest pixel size at which one holds, or the first that does not."""
+def refined_fit(he: Picture, ihc: Picture, placement: Placement) -> Fit:
+    """The fit of a placement's parts at the finest pixel size at which one holds, or the first that does not."""
     finest = float(max(he.mpp.max(), ihc.mpp.max()))
     mpp = max(placing_mpp(he, ihc) / 2, finest)
-    fit = fit_parts(he, ihc, affine, mpp)
+    fit = fit_parts(he, ihc, placement.affine, mpp)
     while fit.holds and mpp > finest:
         mpp = max(mpp / 2, finest)
         finer = fit_parts(he, ihc, fit.affine, mpp)

@@ -7,12 +7,13 @@ from itertools import product
 import numpy as np
 
 from napari_hmkd.alignment.alignment import Alignment
-from napari_hmkd.alignment.automatic import best_placement
+from napari_hmkd.alignment.automatic import best_placement, refined_fit
 from napari_hmkd.alignment.picture import read_picture
+from napari_hmkd.alignment.refining import REACH_UM
 from napari_hmkd.errors import AlignmentError
 from napari_hmkd.slide import Slide
 
-_ELSEWHERE = 0.05  # of the tissue's extent: angles are looked for in steps, which are off by 0.03
+_ELSEWHERE = 0.05  # of the tissue's extent, where its parts do not tell: the steps of the angle are off by 0.03
 
 
 def doubt_alignment(alignment: Alignment, he_slide: Slide, ihc_slide: Slide) -> str | None:
@@ -36,10 +37,14 @@ def doubt_alignment(alignment: Alignment, he_slide: Slide, ihc_slide: Slide) -> 
         best, _ = best_placement(he, ihc)
     except AlignmentError as error:
         return f"'{ihc_slide.name}' does not look like the IHC of '{he_slide.name}': {error}"
+    fit = refined_fit(he, ihc, best)
+    affine, most_um = (
+        (fit.affine, REACH_UM) if fit.holds else (best.affine, _ELSEWHERE * he.extent_um)
+    )
     corners = np.array(list(product(*he.box_um.T)))
-    there = corners @ best.affine[:2, :2].T + best.affine[:2, 2]
+    there = corners @ affine[:2, :2].T + affine[:2, 2]
     apart_um = float(np.median(np.linalg.norm(alignment.to_ihc(corners) - there, axis=1)))
-    if apart_um <= _ELSEWHERE * he.extent_um:
+    if apart_um <= most_um:
         return None
     return (
         f"'{ihc_slide.name}' does not lie over '{he_slide.name}': the textures of their tissue fit best about "

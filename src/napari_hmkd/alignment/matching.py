@@ -48,7 +48,7 @@ class Fit:
 
 
 def fit_parts(he: Picture, ihc: Picture, affine: np.ndarray, mpp: float) -> Fit:
-    """A better map from parts of 48 px, looked for within 10 px of where a first map says.
+    """A better map from parts of 48 px of common tissue, looked for within 10 px of where a first map says.
 
     The map agrees with as many of them as possible within 4 px (random sample consensus, Fischler and
     Bolles, CACM 24:381, 1981) and is their least squares.
@@ -63,9 +63,9 @@ def fit_parts(he: Picture, ihc: Picture, affine: np.ndarray, mpp: float) -> Fit:
     """
     canvas = Canvas.around(he.box_um, mpp, rim_px=_REACH_PX)
     texture, tissue = he.texture(mpp).on(canvas, np.eye(3))
-    other, _ = ihc.texture(mpp).on(canvas, affine)
+    other, share = ihc.texture(mpp).on(canvas, affine)
     side = min(_PART_PX, min(canvas.shape) - 2 * _REACH_PX)
-    corners = _corners(tissue, side)
+    corners = _corners(np.minimum(tissue, share), side)  # an IHC may be of a part of the section
     shifts_px = np.array([_shift(texture, other, corner, side) for corner in corners])
     found = np.isfinite(shifts_px).all(axis=-1)
     nothing = Fit(affine, 0, len(corners), math.nan)

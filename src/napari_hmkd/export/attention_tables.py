@@ -73,7 +73,7 @@ class TileTables:
         if self._failed and not self._tiles:
             raise SlideError(
                 f"asked to look into {self._failed} tiles of {pair.he.name}, but none could be; the first failed "
-                f"with: {self._first_failure}; fetch the file again from where it came, or choose other models"
+                f"with: {self._first_failure}; fetch a damaged file again from where it came, or choose other models"
             )
 
     def counts(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
+import shapely
 
 from napari_hmkd.alignment import Alignment, read_ihc_tile, refine_at
 from napari_hmkd.errors import SlideReadError, SlideStalledError
@@ -19,6 +20,8 @@ from napari_hmkd.slide import Slide
 from napari_hmkd.tiling import TileGrid
 
 _Read = TypeVar("_Read")
+
+_MOST_BEYOND = 0.05  # of a tile: scans of one section end a few px apart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +92,7 @@ class StainPair:
         Raises
         ------
         SlideReadError
-            The IHC is damaged there, or does not answer.
+            The IHC is damaged there, ends before, or does not answer.
         PixelSizeError
             The IHC is too coarse.
         ValueError
@@ -100,6 +103,7 @@ class StainPair:
         ihc, grid, here = self.ihc.slide, self.grid, self.ihc.alignment
         if self.ihc.refine:
             here = self._refined(self.ihc, tile)
+        self._require_on(ihc, here, tile)
         y, x = grid.origins(tile)[0].tolist()
         pixels = read_ihc_tile(ihc, here, (y, x), grid.slide_mpp, grid.tile_px, grid.model_mpp)
         moved = np.linalg.solve(self.ihc.alignment.affine, here.affine)[:2, 2].tolist()
@@ -123,7 +127,7 @@ class StainPair:
     ) -> Generator[tuple[np.ndarray | SlideReadError, IhcTile | SlideReadError | None], None, None]:
         """H&E and IHC of each tile, read `ahead` in the threads of either slide; None without IHC.
 
-        In place of a stain that is damaged there comes the error.
+        In place of a stain that is damaged there, or of an IHC that ends before, comes the error.
 
         Raises
         ------
@@ -141,6 +145,21 @@ class StainPair:
             ihc = _read_each(self.ihc.slide, self.read_ihc, tiles, ahead)
             reads.enter_context(closing(ihc))
             yield from zip(he, ihc, strict=True)
+
+    def _require_on(self, ihc: Slide, alignment: Alignment, tile: Tile) -> None:
+        """Refuse a tile of which too much lies on the H&E and not on the IHC: the teacher would judge white."""
+        grid, size = self.grid, ihc.size
+        square = np.array([(0, 0), (0, 1), (1, 1), (1, 0)]) * grid.overlap
+        corners = grid.origins(np.add(tile, square))
+        on_he = np.minimum(corners, (grid.slide_size.height, grid.slide_size.width))
+        there_um = alignment.to_ihc(np.stack([corners, on_he]) * grid.slide_mpp)
+        whole, seen = shapely.polygons(there_um / ihc.require_mpp())
+        beyond = seen.difference(shapely.box(0, 0, size.height, size.width)).area / whole.area
+        if beyond > _MOST_BEYOND:
+            raise SlideReadError(
+                f"asked to read tile {tile} of '{self.he.name}' on its IHC, but {beyond:.0%} of it lies beyond the "
+                f"IHC '{ihc.name}': look at the alignment, or choose an IHC of the whole section"
+            )
 
     def _refined(self, ihc: AlignedIhc, tile: Tile) -> Alignment:
         y, x = self.grid.centers(tile)[0].tolist()

@@ -112,7 +112,7 @@ def inspect_slide(
     Yields
     ------
     InspectedTile or FailedTile
-        The latter where a stain is damaged or attention is not finite.
+        The latter where a stain is damaged, the IHC ends before, or attention is not finite.
 
     Raises
     ------
