@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 
 from napari_hmkd import planning
 from napari_hmkd.errors import PixelSizeError, SlideError, UnsuitableSlideError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import StainCheck, StainKind, find_tissue, open_slide
 
 PaintSlide = Callable[..., Path]
@@ -176,6 +178,22 @@ def test_too_little_tissue_in_every_tile_is_an_error(
         pytest.raises(SlideError, match=r"slide\.tif.* its only tile is not"),
     ):
         plan_grading(slide, card)
+
+
+@pytest.mark.parametrize(
+    ("least", "advice"), [(0.1, "move the region onto tissue"), (1.0, "paint its tissue")]
+)
+def test_where_no_tile_is_in_a_region_the_advice_depends_on_whether_there_is_any_outside(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, least: float, advice: str
+) -> None:
+    settings = GradeSettings(min_tissue_fraction=least, only_regions=True)
+    glass = MarkedRegion("beside", shapely.box(20, 20, 200, 200))
+    refusal = f"none of its 6 tiles .* in a marked region; .*{advice}"
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        tissue = find_tissue(slide)
+        tissue.mask[::7] = False  # no tile is all tissue
+        with pytest.raises(SlideError, match=refusal):
+            plan_grading(slide, colour_model.card, settings, tissue, [glass])
 
 
 def test_a_slide_that_fills_too_little_of_a_tile_is_said_to_be_too_small(

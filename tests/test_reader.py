@@ -80,6 +80,21 @@ def test_slides_among_several_files_are_no_other_reader_s(
             found(paths)
 
 
+@pytest.mark.parametrize("opened", ["a folder", "a stack"])
+def test_a_folder_of_result_folders_is_refused_though_they_are_named_as_slides(
+    tmp_path: Path, opened: str
+):
+    paths = [tmp_path / name for name in ("a.txt", "Schnitt.svs", "a.tif")]
+    paths[0].touch()
+    for folder in paths[1:]:
+        folder.mkdir()
+        for name in ("summary.json", "tiles.csv"):
+            (folder / name).touch()
+    asked = str(tmp_path) if opened == "a folder" else [str(one) for one in paths]
+    with pytest.raises(SlideError, match=r"results of a slide\. Open 'Schnitt\.svs' by itself"):
+        get_reader(asked)(asked)
+
+
 @pytest.mark.parametrize("fault", [None, SlideStalledError("no answer")])
 def test_a_file_is_opened_once(tmp_path: Path, monkeypatch, fault: SlideError | None):
     opened, real = [], reader.open_slide

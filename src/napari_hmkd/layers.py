@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 
 LayerData = tuple[Any, dict[str, Any], str]
 
+GRADING = "grading"
 _HATCHING = ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
 _TISSUE = "#00b050"
@@ -126,11 +127,11 @@ def grade_layers(
     mpp : tuple of float
         The slide's pixel size (y, x), um/px.
     about : mapping
-        What `metadata["napari_hmkd"]` is to hold, the model's notice above all.
+        What `metadata["napari_hmkd"]` is to hold beside its `kind`, the model's notice above all.
     """
     common = {
         **placed(step_px=np.array(step_px), origin_px=np.zeros(2), mpp=np.array(mpp)),
-        "metadata": {"napari_hmkd": dict(about)},
+        "metadata": {"napari_hmkd": {"kind": GRADING, **about}},
     }
     grades = {
         "name": f"HER2 grade ({slide_name})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -256,10 +256,13 @@ def _why_no_tile(plan: GradePlan) -> str:
     count = plan.tissue_fraction.size
     none = "its only tile is not" if count == 1 else f"none of its {count} tiles is"
     inside = " and in a marked region" if plan.settings.only_regions else ""
+    if len(replace(plan, settings=replace(plan.settings, only_regions=False)).tiles):
+        advice = "move the region onto tissue, or enlarge it"
+    else:
+        advice = "look whether the slide is very faint, or paint its tissue in the viewer"
     off = _off_the_slide(grid.slide_size, (one.region for one in plan.regions))
     return (
-        f"{none} at least {least:.0%} tissue{inside}; look whether the slide is very faint, or paint its tissue "
-        f"in the viewer{''.join(f'; {one}' for one in off)}"
+        f"{none} at least {least:.0%} tissue{inside}; {advice}{''.join(f'; {one}' for one in off)}"
     )
 
 

@@ -100,15 +100,18 @@ def _reader_of_opened(path: Path) -> Reader | None:
 
 
 def _reader_of_several(paths: Iterable[str | Path]) -> Reader | None:
-    """A refusal where a slide is among them."""
-    large = next(filter(_is_large, map(Path, paths)), None)
-    if large is None:
+    """A refusal where a slide or the results of one are among them."""
+    files = [Path(one) for one in paths]
+    if (results := next(filter(is_result_folder, files), None)) is not None:
+        found = f"the folder '{results.name}' in it has the results of a slide. Open '{results.name}' by itself."
+    elif (large := next(filter(_is_large, files), None)) is not None:
+        found = (
+            f"'{large.name}' in it is a whole slide: all of them would be loaded whole. Open the slides "
+            "one by one."
+        )
+    else:
         return None
-    error = SlideError(
-        f"A folder or a stack of files was opened, and '{large.name}' in it is a whole slide: all of "
-        "them would be loaded whole. Open the slides one by one."
-    )
-    return partial(_refuse, error)
+    return partial(_refuse, SlideError(f"A folder or a stack of files was opened, and {found}"))
 
 
 def _refuse(error: SlideError, path: Paths) -> list[LayerData]:

@@ -71,8 +71,14 @@ def test_no_other_map_of_the_kind_leaves_less(slide: Slide, model: str) -> None:
 @pytest.mark.parametrize(
     ("he", "ihc", "model", "message"),
     [
-        (HE_UM[:0], HE_UM[:0], None, "one at least"),
-        (HE_UM[:3], HE_UM[:2], None, "same number"),
+        (
+            HE_UM[:0],
+            HE_UM[:0],
+            None,
+            "0 on the H&E and 0 on the IHC: .*one at least.* 'Mark landmarks'",
+        ),
+        (HE_UM[:3], HE_UM[:2], None, "3 on the H&E and 2 on the IHC: .*same number"),
+        (HE_UM[0], HE_UM[0], None, r"shapes \(2,\) on the H&E .* each landmark is a \(y, x\)"),
         (HE_UM[:2], HE_UM[:2], "affine", "it needs 3"),
         (HE_UM[:1].repeat(2, 0), HE_UM[:2], None, "of one place"),
         (np.array([[0, 0], [900, 900], [1800, 1801]]), HE_UM[:3], None, r"0\.\d+ um .* one line"),

@@ -13,7 +13,7 @@ from tests.widgets.test_attention_widget import EVERY_TILE, PATIENCE_MS, press_a
 
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import UnsuitableSlideError
-from napari_hmkd.slide import find_tissue
+from napari_hmkd.slide import StainCheck, StainKind, find_tissue
 from napari_hmkd.widgets import attention_run
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.tissue_run import TissueRun
@@ -117,6 +117,20 @@ def test_an_ihc_that_looks_like_none_or_does_not_lie_over_its_he_is_doubted_once
     panel.form.ihc.value = None
     press_and_wait(panel, qtbot)
     assert panel.warnings.value == ""
+
+
+@pytest.mark.parametrize("with_ihc", [True, False], ids=["IHC", "no IHC"])
+def test_an_he_that_looks_like_none_is_doubted_once_where_only_what_is_in_view_is_inspected(
+    qtbot, open_inspector: Opening, monkeypatch, with_ihc: bool
+) -> None:
+    brown = StainCheck(StainKind.IHC, "IHC, brown as it is")
+    monkeypatch.setattr(attention_run, "check_stain", lambda _: brown)
+    panel = open_inspector(with_ihc=with_ihc)
+    press_and_wait(panel, qtbot)
+    assert "he.tif, given as the H&E, looks like IHC, brown" in panel.warnings.value
+    assert len(panel.table.rows) == len(EVERY_TILE)
+    monkeypatch.setattr(attention_run, "check_stain", lambda _: pytest.fail("looked at again"))
+    press_and_wait(panel, qtbot)
 
 
 def test_the_logits_of_both_are_shown_of_the_tile_that_was_chosen_or_pointed_at(

@@ -42,14 +42,20 @@ def test_steps_come_in_order_and_then_the_end(qapp, qtbot) -> None:
     assert run.said == [0, 1, "well"] * 2
 
 
-@pytest.mark.parametrize("failure", [SlideError("no slide"), RuntimeError("no driver")])
-def test_a_failure_is_told_and_ends_the_run(qapp, qtbot, failure: Exception) -> None:
+@pytest.mark.parametrize(
+    ("failure", "reported"),
+    [(SlideError("no slide"), False), (RuntimeError("no driver"), True), (KeyError("mpp"), True)],
+)
+def test_a_failure_ends_the_run_and_is_told_and_reported_only_where_it_is_no_refusal(
+    qapp, qtbot, failure: Exception, reported: bool
+) -> None:
     run = Counting()
-    with qtbot.captureExceptions():
+    with qtbot.captureExceptions() as raised:
         run.count(failure)
         qtbot.waitUntil(lambda: not run.running)
     assert (run.said[:2], run.said[3]) == ([0, 1], "badly")
     assert str(failure) in run.said[2]
+    assert [str(failure) in str(error) for _, error, _ in raised] == [True] * reported
 
 
 def test_a_closed_run_says_nothing_more(qapp, qtbot) -> None:

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.test_biomarker_widget import (
-    AT_STOP,
     PATIENCE_MS,
+    TILES,
     OpenPanel,
     press_and_wait,
     stop_after_first_batch,
@@ -51,7 +51,7 @@ def test_what_is_under_way_ends(
     end_by(what, viewer, panel, monkeypatch)
     worker = panel.run._worker
     qtbot.waitUntil(lambda: bool(small_batches) and not worker.is_running, timeout=PATIENCE_MS)
-    assert len(small_batches[0].extraction.encoded_tiles()) == AT_STOP
+    assert 0 < len(small_batches[0].extraction.encoded_tiles()) < TILES
     assert not panel.results.shown
 
 

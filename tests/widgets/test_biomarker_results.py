@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from qtpy.QtCore import Qt
 from tests.widgets.test_biomarker_widget import OpenPanel, press_and_wait
 
 from napari_hmkd.planning import read_tile
+from napari_hmkd.widgets import biomarker_widget
 from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
 from napari_hmkd.widgets.blinding import HIDDEN, blinding
+from napari_hmkd.widgets.saving import SAVING, STILL_SAVING
 from napari_hmkd.widgets.viewing import camera
 
 pytestmark = pytest.mark.gui
@@ -159,3 +163,16 @@ def test_what_is_predicted_while_results_are_hidden_shows_once_it_may(
     blinding.reveal(panel.form.slide.chosen.path)
     assert len(attention_layers(viewer)) == 1
     assert "HER2 positive" in panel.results.numbers.toPlainText()
+
+
+def test_saving_is_said_while_it_lasts(
+    panel: BiomarkerWidget, qtbot, monkeypatch, tmp_path: Path
+) -> None:
+    written = Event()
+    monkeypatch.setattr(biomarker_widget, "write_biomarkers", lambda *_: written.wait(30))
+    panel.save_results(tmp_path)
+    assert panel.status.value == SAVING
+    panel.save_results(tmp_path)
+    assert panel.status.value == STILL_SAVING
+    written.set()
+    qtbot.waitUntil(lambda: panel.status.value.startswith("Saved to"))

@@ -132,6 +132,21 @@ def test_the_panes_stay_until_the_last_panel_is_closed(
     assert not side_by_side(viewer).on
 
 
+def test_a_slide_that_has_a_pane_can_be_removed_and_all_hear_of_it(
+    viewer, panels: tuple[AlignmentWidget, AttentionWidget]
+) -> None:
+    panels[0].beside.native.click()
+    heard: list[str] = []
+    viewer.layers.events.removed.connect(
+        lambda event: heard.append(event.value.name), position="last"
+    )
+    viewer.layers.remove("ihc.tif")
+    assert heard == ["ihc.tif"]
+    assert [panel.value for panel in (panels[0].ihc, panels[1].form.ihc)] == [None, None]
+    assert not side_by_side(viewer).on
+    assert not grid_of(viewer).enabled
+
+
 def test_landmarks_of_either_slide_are_set_in_its_pane(
     viewer, panels: tuple[AlignmentWidget, AttentionWidget]
 ) -> None:

@@ -85,10 +85,16 @@ def _fitted(he: np.ndarray, ihc: np.ndarray, model: Model) -> np.ndarray:
 
 
 def _check_pairs(he: np.ndarray, ihc: np.ndarray) -> None:
-    if he.shape != ihc.shape or he.ndim != 2 or he.shape[1] != 2 or len(he) == 0:
+    if any(points.ndim != 2 or points.shape[1] != 2 for points in (he, ihc)):
         raise AlignmentError(
-            f"asked to align by landmarks of shapes {he.shape} on the H&E and {ihc.shape} on the IHC: set the "
-            "same number on both, one at least, each a (y, x)"
+            f"asked to align by landmarks of shapes {he.shape} on the H&E and {ihc.shape} on the IHC: each "
+            "landmark is a (y, x)"
+        )
+    if len(he) != len(ihc) or not len(he):
+        raise AlignmentError(
+            f"asked to align by landmarks, but there are {len(he)} on the H&E and {len(ihc)} on the IHC: set the "
+            "same number on both, one at least; in napari press 'Mark landmarks', and click the same places "
+            "in the same order"
         )
     if not (np.isfinite(he).all() and np.isfinite(ihc).all()):
         raise AlignmentError("asked to align by landmarks, but some are not finite: set them anew")

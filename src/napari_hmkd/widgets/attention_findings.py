@@ -32,7 +32,7 @@ class Findings:
     warnings : list of str
         What speaks against the slides.
     judged : bool
-        Whether there is no IHC that is to be looked at for that.
+        Whether the slides were looked at for that.
     rows : dict
         From each tile that was inspected to its `TileRow`.
     failed : dict
@@ -49,7 +49,7 @@ class Findings:
         self.key, self.about, self.grid = subject.key, subject.about, subject.grid
         self.class_names = subject.class_names
         self.warnings: list[str] = []
-        self.judged = subject.ihc is None
+        self.judged = False
         self.rows: dict[Tile, TileRow] = {}
         self.failed: dict[Tile, str] = {}
         self.agreement = np.full((self.grid.rows, self.grid.columns), np.nan, np.float32)

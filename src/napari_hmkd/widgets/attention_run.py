@@ -21,7 +21,7 @@ from napari_hmkd.inspection.slide import InspectedTile, inspect_slide
 from napari_hmkd.inspection.tile import Tile, inspect_tile
 from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
 from napari_hmkd.regions import MarkedRegion
-from napari_hmkd.slide import TissueMask
+from napari_hmkd.slide import Slide, TissueMask, check_stain
 from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.background import BackgroundRun
 
@@ -52,12 +52,12 @@ class Doubts:
     Attributes
     ----------
     words : tuple of str
-    of_ihc : bool
-        Whether the IHC was looked at.
+    of_stains : bool
+        Whether every slide's stain was looked at.
     """
 
     words: tuple[str, ...]
-    of_ihc: bool = False
+    of_stains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +193,30 @@ def inspect_whole_slide(
 def doubting(
     work: Work, subject: Subject, *arguments: object
 ) -> Generator[Step | PlannedTiles | UnsuitableSlideError | Doubts, None, None]:
-    """Do some work, and then look whether the IHC is one and lies over its H&E.
+    """Do some work, and then look whether the H&E and the IHC are that, and lie over each other.
 
-    Not where a question is the only step: the run ends, so that it can be answered.
+    Not where a question is the only step: the run ends, so that it can be answered. The H&E is left out
+    where a plan has looked at it.
     """
+    planned = False
     with closing(work(subject, *arguments)) as steps:
         for step in steps:
             yield step
             if isinstance(step, UnsuitableSlideError):
                 return
+            planned |= isinstance(step, PlannedTiles)
+    words = [] if planned else _doubts_of_he(subject.he)
     if subject.ihc is not None:
-        yield Doubts(tuple(doubts_of_ihc(subject.he, subject.ihc)), of_ihc=True)
+        words += doubts_of_ihc(subject.he, subject.ihc)
+    yield Doubts(tuple(words), of_stains=True)
+
+
+def _doubts_of_he(he: Slide) -> list[str]:
+    """Told and not refused: tiles in view are looked into before their slide is."""
+    stain = check_stain(he)
+    if stain.gradable:
+        return []
+    return [f"{he.name}, given as the H&E, looks like {stain.reason}: make sure that it is the H&E"]
 
 
 def check_tile(

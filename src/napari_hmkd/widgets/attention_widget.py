@@ -43,7 +43,9 @@ from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.question import DoubtQuestion
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
+from napari_hmkd.widgets.slide_choice import NO_SLIDE
 from napari_hmkd.widgets.tile_table import TileTable
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
@@ -98,6 +100,7 @@ class AttentionWidget(Container):
         self.native.layout().addWidget(self.logits)
         for label in texts:
             wrap(label)
+        scroll(self)
         self.check.tooltip = (
             "Hides each token of the tile and takes a gradient: what the student's answer hangs on."
         )
@@ -217,7 +220,7 @@ class AttentionWidget(Container):
         if isinstance(step, UnsuitableSlideError):
             self._on_doubted(str(step))
         elif isinstance(step, Doubts):
-            findings.judged |= step.of_ihc
+            findings.judged |= step.of_stains
             findings.warnings += [one for one in step.words if one not in findings.warnings]
             tell(self.warnings, "\n".join(findings.warnings))
         elif isinstance(step, PlannedTiles):
@@ -263,6 +266,8 @@ class AttentionWidget(Container):
         self.end()
         if self.scene.slide_layer is None:
             self.scene.forget()
+        if self.status.value == NO_SLIDE and self.form.slide.chosen is not None:
+            self._say(_HINT)
         self.question.hide()
         self._set_enabled()
 

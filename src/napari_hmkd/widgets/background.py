@@ -12,6 +12,10 @@ from psygnal import Signal
 from napari_hmkd.errors import HmkdError
 
 
+class _UnforeseenError(HmkdError):
+    """A RuntimeError that a worker would swallow."""
+
+
 class BackgroundRun(ABC):
     """Runs a generator of steps in a thread; all else happens in the window's.
 
@@ -20,6 +24,7 @@ class BackgroundRun(ABC):
     Signals
     -------
     failed(message)
+        What else than an `HmkdError` it was, napari reports too.
     ended(bool)
         The worker has stopped; whether nothing failed.
     """
@@ -49,7 +54,10 @@ class BackgroundRun(ABC):
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
         self._failed = False
-        worker = create_worker(guarded, what, work, *arguments, _start_thread=False)
+        # Else each error would be raised in the window's thread, a refusal that is told as well.
+        worker = create_worker(
+            guarded, what, work, *arguments, _start_thread=False, _ignore_errors=True
+        )
         worker.yielded.connect(self._on_step)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
@@ -64,6 +72,8 @@ class BackgroundRun(ABC):
     def _on_error(self, error: Exception) -> None:
         self._failed = True
         self.failed.emit(str(error))
+        if isinstance(error, _UnforeseenError) or not isinstance(error, HmkdError):
+            raise error  # napari reports it
 
     def _on_finished(self) -> None:
         self._worker = None
@@ -82,4 +92,4 @@ def guarded(what: str, work: Callable[..., Iterator[Any]], *arguments: object) -
     try:
         yield from work(*arguments)
     except RuntimeError as error:
-        raise HmkdError(f"{what} stopped: {error}; try again") from error
+        raise _UnforeseenError(f"{what} stopped: {error}; try again") from error

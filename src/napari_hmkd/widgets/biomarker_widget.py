@@ -24,7 +24,7 @@ from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
-from napari_hmkd.widgets.saving import OriginChoice, SaveRun
+from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
@@ -136,9 +136,10 @@ class BiomarkerWidget(Container):
         """Write the files of `write_biomarkers` to `out`, in the folder that the command line takes."""
         result = self.results.shown
         if result is None or self._busy:
-            self._say(_NOTHING)
+            self._say(STILL_SAVING if self.saving.running else _NOTHING)
             return
         folder = out / f"{result.extraction.plan.slide.name}{ENDING}"
+        self._say(SAVING)
         self.saving.start(write_biomarkers, result, folder, self.geojson_origin.value)
         self._set_enabled()
 

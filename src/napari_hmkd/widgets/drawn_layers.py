@@ -55,7 +55,7 @@ class DrawnLayers:
                 leave_out_nan(layer)
             self._add(role, layer)
         else:
-            _refill(layer, one)
+            refill(layer, one)
         lay_over(layer, slide_layer)
 
     def remove(self, *roles: str) -> None:
@@ -73,7 +73,7 @@ class DrawnLayers:
         layers.selection.active = active
 
 
-def _refill(layer: napari.layers.Layer, one: LayerData) -> None:
+def refill(layer: napari.layers.Layer, one: LayerData) -> None:
     """Give a layer new data, place and look; only what is new, as each takes napari its time."""
     data, kwargs, kind = one
     if kind == "image" or not np.array_equal(layer.data, data):

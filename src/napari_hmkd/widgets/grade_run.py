@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from threading import Event
 
 import napari.layers
@@ -22,6 +23,7 @@ from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
+from napari_hmkd.widgets.drawn_layers import refill
 from napari_hmkd.widgets.notice import show_notice
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.result_hiding import result_hiding
@@ -61,6 +63,10 @@ class GradeRun(BackgroundRun):
         Nothing was graded, as the slide does not look like one to grade; force would.
     painted()
         The first of a run's results are on the heatmap.
+    repainted()
+        The heatmap shows the results and the mode of the moment.
+    forgotten()
+        There is no grading any more, as its heatmap was removed.
     progressed(tried, planned, tiles_per_second)
     ended(complete)
         The worker has stopped; `complete` says whether every tile was tried and nothing failed.
@@ -69,6 +75,8 @@ class GradeRun(BackgroundRun):
     planned = Signal(object, object)
     doubted = Signal(str)
     painted = Signal()
+    repainted = Signal()
+    forgotten = Signal()
     progressed = Signal(int, int, float)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -78,7 +86,7 @@ class GradeRun(BackgroundRun):
         self.slide_layer: napari.layers.Image | None = None
         self._viewer, self._hiding = viewer, result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
-        self._opacity, self._awaited = 0.5, False
+        self._opacity, self._awaited, self._has_plan = 0.5, False, False
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
         self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
@@ -105,7 +113,7 @@ class GradeRun(BackgroundRun):
             return
         resumed = self.grading if request.goes_on(self._request) and self.unfinished else None
         self._begun = request, layer  # they are this run's once it has a plan
-        self._awaited = True
+        self._awaited, self._has_plan = True, resumed is not None
         self._stop, self._queue = Event(), TileQueue(view, only_in_view)
         self._begin(
             f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
@@ -120,6 +128,11 @@ class GradeRun(BackgroundRun):
     def target(self) -> napari.layers.Image | None:
         """The slide layer that is graded or will be, or was."""
         return self.slide_layer if self._begun is None else self._begun[1]
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the run of the moment, or the last, came as far as to show its grading."""
+        return self._has_plan
 
     @property
     def stopping(self) -> bool:
@@ -179,25 +192,32 @@ class GradeRun(BackgroundRun):
             self._repaint.start()
 
     def _take_up(self, grading: SlideGrading) -> None:
-        """Show a grading; the old result of the same slide gives way to a new one."""
+        """Show a grading; old results of the same slide give way to a new one."""
         if self._stop.is_set() or self._begun is None:
             return
         request, self.slide_layer = self._begun
+        self._has_plan = True
         if grading is not self.grading:
             self._show(grading)
         self._request = replace(request, tissue=grading.plan.tissue)
         self.planned.emit(grading, self.slide_layer)
 
     def _show(self, grading: SlideGrading) -> None:
-        if self.grading is not None and self.grading.plan.slide.path == grading.plan.slide.path:
-            former, self.layers = self.layers, []  # first: nobody has removed them
-            self._hiding.remove(former)
-        self.layers, self.grading = [], grading
+        """Refill layers that the slide's results have: to remove and add some freezes the window."""
+        tuples = heatmap_layers(grading, self.mode)
+        old = self._hiding.gradings_of(grading.plan.slide)
+        by_name = {layer.name: layer for layer in old}
+        names = takewhile(by_name.__contains__, (look["name"] for _, look, _ in tuples))
+        self.layers, self.grading = [by_name[name] for name in names], grading
+        self._hiding.remove([layer for layer in old if layer not in self.layers])
+        for layer, one in zip(self.layers, tuples, strict=False):
+            refill(layer, one)
+        self._bind(self.layers)
         show_notice(self._viewer, grading.plan.card.notice)
-        self._paint()
+        self._complete(tuples)
 
     def _paint(self) -> None:
-        """Draw the results so far; the first failed tile adds a layer."""
+        """Draw the results so far."""
         if self.grading is None:
             return
         tuples = heatmap_layers(self.grading, self.mode)
@@ -206,40 +226,59 @@ class GradeRun(BackgroundRun):
             if layer is self.heatmap_layer and self.mode is not self._painted:
                 for name in ("scale", "translate", "colormap", "contrast_limits"):
                     setattr(layer, name, look[name])
+        self._complete(tuples)
+
+    def _complete(self, tuples: list[LayerData]) -> None:
+        """Add what has no layer yet: the first failed tile adds one."""
         if new := tuples[len(self.layers) :]:
             self._add(new)
         self._painted = self.mode
+        self.repainted.emit()
 
     def _add(self, tuples: list[LayerData]) -> None:
         """Add layers of the shown grading; the first ever is its heatmap."""
         added = [napari.layers.Layer.create(*one) for one in tuples]
-        if not self.layers and self.grading is not None:
+        if not self.layers:
             added[0].opacity = self._opacity
-            tell_tile(added[0], self.grading.heatmap)
-        if self.slide_layer is not None:
-            for layer in added:
-                lay_over(layer, self.slide_layer)
         self.layers += added
+        self._bind(added)
         self._hiding.add(added)
         if self.layers[0] in self._viewer.layers:
             self._viewer.layers.selection.active = self.layers[0]
+
+    def _bind(self, layers: Sequence[napari.layers.Image]) -> None:
+        """Have layers of the shown grading lie over its slide, and the heatmap tell its tiles."""
+        for layer in layers:
+            if layer is self.heatmap_layer and self.grading is not None:
+                tell_tile(layer, self.grading.heatmap)
+            if self.slide_layer is not None:
+                lay_over(layer, self.slide_layer)
 
     def _on_finished(self) -> None:
         self._begun = None
         self._repaint.stop()
         self._paint()
-        self._failed |= self.grading is None or self.unfinished
+        self._failed |= self.grading is None or not self._has_plan or self.unfinished
         super()._on_finished()
 
     def _on_layer_removed(self, event: object) -> None:
+        """The shown grading may be another slide's than that which a run is opening."""
         removed = getattr(event, "value", None)
-        if removed is None or removed not in (self.slide_layer, self.heatmap_layer, self.target):
+        if removed is None or self._hiding.keeps(removed):
             return
-        if self._hiding.keeps(removed):
-            return
+        if removed is self.target:
+            self.stop()
         if removed is self.heatmap_layer:
-            self.layers, self.grading, self._request = [], None, None
-        self.stop()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the shown grading and its slide; a run that makes it ends."""
+        if self._has_plan:
+            self.stop()
+        rest, self.layers = self.layers[1:], []
+        self.grading = self._request = self.slide_layer = None
+        QTimer.singleShot(0, lambda: self._hiding.remove(rest))  # napari is in a removal
+        self.forgotten.emit()
 
 
 def _grade(

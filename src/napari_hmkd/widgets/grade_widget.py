@@ -31,7 +31,13 @@ from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.following import Following
 from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
-from napari_hmkd.widgets.grade_words import end_words, progress_words
+from napari_hmkd.widgets.grade_words import (
+    HEATMAP_REMOVED,
+    NEVER_BEGAN,
+    NOTHING_TO_SAVE,
+    end_words,
+    progress_words,
+)
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.map_controls import MapControls
 from napari_hmkd.widgets.model_choice import ModelChoice
@@ -40,7 +46,7 @@ from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_fields import RegionFields
-from napari_hmkd.widgets.saving import OriginChoice, SaveRun
+from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
@@ -133,6 +139,7 @@ class GradeWidget(Container):
         self.run.doubted.connect(self._on_doubted)
         self.run.painted.connect(self._on_painted)
         self.run.progressed.connect(self._on_progress)
+        self.run.forgotten.connect(self._on_forgotten)
         self.run.ended.connect(self._on_ended)
         self.tissue.found.connect(self._on_tissue_found)
         self.saving.saved.connect(lambda folder: self._say(f"Saved to {folder}"))
@@ -208,7 +215,6 @@ class GradeWidget(Container):
 
     def _on_planned(self, grading: SlideGrading, slide_layer: napari.layers.Image) -> None:
         plan = grading.plan
-        self.map.write_legend()
         self._write_notice(grading)
         if plan.tissue is not None and self.tissue.layer_of(plan.slide) is None:
             self.tissue.show_later(slide_layer, plan.tissue)
@@ -252,19 +258,26 @@ class GradeWidget(Container):
     def _on_ended(self, complete: bool) -> None:
         self.tissue.show_waiting()
         grading = self.run.grading
-        if grading is None:
-            self.progress.value = 0
+        if grading is not None:
+            self._write_notice(grading)
+        if grading is None or not self.run.has_plan:
+            self._following.on, self.progress.value = False, 0
             if not self._failure:
-                self._say("Stopped: the layer was removed.")
+                self._say(HEATMAP_REMOVED if self.run.has_plan else NEVER_BEGAN)
             return
-        self.map.write_legend()
-        self._write_notice(grading)
         if self._failure and not complete:
             return
         if self._following.on and not complete:
             # The view may have moved while the last tiles of the former one were computed.
             QTimer.singleShot(0, self._following.catch_up)
         self._say(end_words(grading, complete, self._following.on))
+
+    def _on_forgotten(self) -> None:
+        self.progress.value, self.notice.value = 0, BY_AREA
+        if not self._busy:
+            self._following.on = False
+            self._say(self.mpp.about)
+        self._set_enabled()
 
     @property
     def _asked(self) -> tuple[ValueWidget[Any], ...]:
@@ -284,6 +297,7 @@ class GradeWidget(Container):
         shown = grading is not None and not blinding.hides(grading.plan.slide.path)
         graded = grading is not None and bool(grading.heatmap.graded.any())
         self.save.enabled = shown and graded and not self._busy
+        self.save.tooltip = "" if grading is None else f"Those of {grading.plan.slide.name}"
         self.geojson_origin.offer(None if grading is None else grading.plan)
 
     def _on_blinding(self) -> None:
@@ -293,7 +307,7 @@ class GradeWidget(Container):
     def choose_folder_and_save(self) -> None:
         """Ask for a folder and write the results there, as the button does."""
         if not self.save.enabled:
-            self._say("There is no finished or stopped grading to save.")
+            self._say(self._why_not_saved)
             return
         chosen = QFileDialog.getExistingDirectory(self.native, "Folder for the results")
         if chosen:
@@ -303,11 +317,16 @@ class GradeWidget(Container):
         """Write the files of `write_results` to `out` / the slide's name."""
         grading = self.run.grading
         if grading is None or self._busy:
-            self._say("There is no finished or stopped grading to save.")
+            self._say(self._why_not_saved)
             return
         folder = out / grading.plan.slide.name
+        self._say(SAVING)
         self.saving.start(write_results, grading, folder, self.geojson_origin.value)
         self._set_enabled()
+
+    @property
+    def _why_not_saved(self) -> str:
+        return STILL_SAVING if self.saving.running else NOTHING_TO_SAVE
 
     def _on_failed(self, message: str) -> None:
         self._failure, self._following.on = message, False

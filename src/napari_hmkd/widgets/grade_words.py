@@ -5,6 +5,10 @@ from __future__ import annotations
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.wording import counted
 
+NOTHING_TO_SAVE = "There is no finished or stopped grading to save."
+NEVER_BEGAN = "Stopped before the first tile."
+HEATMAP_REMOVED = "Stopped: the heatmap was removed."
+
 
 def progress_words(grading: SlideGrading | None, tried: int, planned: int, speed: float) -> str:
     """How far a grading is, at `speed` tiles a second, and what it last had to do otherwise than asked for."""

@@ -14,6 +14,8 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QMainWindow
 
+from napari_hmkd.layers import GRADING
+from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.viewing import slide_layers, slide_of
 
@@ -62,6 +64,12 @@ class ResultHiding:
     def keeps(self, layer: napari.layers.Layer) -> bool:
         """Whether a layer of results waits until it may be seen."""
         return layer in self._kept
+
+    def gradings_of(self, slide: Slide) -> list[napari.layers.Layer]:
+        """The layers of gradings of a slide, made here or read from a folder of its name, hidden or not."""
+        viewer = self._viewer()
+        layers = [*(() if viewer is None else viewer.layers), *self._kept]
+        return [layer for layer in layers if _grades(layer, slide)]
 
     def remove(self, layers: Sequence[napari.layers.Layer]) -> None:
         """Take layers of results away for good."""
@@ -122,6 +130,12 @@ class ResultHiding:
 
     def _on_destroyed(self, _window: object = None) -> None:
         blinding.changed.disconnect(self.obey)
+
+
+def _grades(layer: napari.layers.Layer, slide: Slide) -> bool:
+    about = layer.metadata.get("napari_hmkd", {})
+    named = about.get("result_of") == slide.path or about.get("slide_name") == slide.name
+    return named and about.get("kind") == GRADING
 
 
 _hidings: WeakKeyDictionary[QMainWindow, ResultHiding] = WeakKeyDictionary()

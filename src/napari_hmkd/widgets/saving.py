@@ -12,6 +12,7 @@ from napari_hmkd.geometry import Origin
 from napari_hmkd.planning import GradePlan
 from napari_hmkd.widgets.background import BackgroundRun
 
+SAVING, STILL_SAVING = "Saving ...", "Still saving: wait until it says where."
 _ORIGINS: list[tuple[str, Origin]] = [
     ("the shown slide's corner", "slide"),
     ("the file's corner", "file"),

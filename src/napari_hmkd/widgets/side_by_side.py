@@ -94,6 +94,8 @@ class SideBySide:
             self.end()
 
     def _arrange(self, _event: object = None) -> None:
+        if not self.on:
+            return  # they ended earlier in the same emission
         layers = self._layers
         if self._aside[0] not in layers:
             self.end()  # a slide's closes with it

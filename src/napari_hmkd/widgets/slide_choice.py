@@ -18,7 +18,8 @@ NO_SLIDE = "Open a slide first: drop its file on the window, or File > Open Samp
 class SlideChoice(ComboBox):
     """A choice among the viewer's slide layers that follows them as they come and go.
 
-    It watches each of them (`slide_watch`).
+    It watches each of them (`slide_watch`). Until the user has chosen, a slide that is hidden gives way
+    to one that is seen: the sample's IHC comes first.
 
     Parameters
     ----------
@@ -27,9 +28,13 @@ class SlideChoice(ComboBox):
         As a `ComboBox` takes them.
     """
 
+    value: Any  # a slide layer, or None
+
     def __init__(self, viewer: napari.viewer.Viewer, **options: Any) -> None:
         self._viewer = viewer
+        self._by_hand = False  # whether the user has chosen what is chosen
         super().__init__(choices=self._layers, **options)
+        self.changed.connect(self._on_chosen)
         viewer.layers.events.inserted.connect(self._refresh)
         viewer.layers.events.removed.connect(self._refresh)
         self.native.destroyed.connect(self._on_destroyed)
@@ -47,9 +52,24 @@ class SlideChoice(ComboBox):
 
     def _refresh(self, _event: object = None) -> None:
         before = self.value
-        self.reset_choices()
+        with self.changed.blocked():
+            self.reset_choices()
+            by_hand = self._by_hand and self.value is before
+            if not by_hand and self.enabled:
+                self._turn_to_visible()
         if self.value is not before:
             self.changed.emit(self.value)
+        self._by_hand = by_hand
+
+    def _turn_to_visible(self) -> None:
+        if self.value is None or self.value.visible:
+            return
+        visible = (layer for layer in slide_layers(self._viewer) if layer.visible)
+        if (first := next(visible, None)) is not None:
+            self.value = first
+
+    def _on_chosen(self, _layer: object = None) -> None:
+        self._by_hand = True
 
     def _on_destroyed(self, _widget: object = None) -> None:
         self._viewer.layers.events.inserted.disconnect(self._refresh)
