@@ -88,6 +88,18 @@ def test_runs_that_change_one_file_wait_for_each_other(tmp_path: Path) -> None:
     assert names(path.parent) == ["count.txt"]
 
 
+def test_a_lock_that_another_run_still_holds_stays_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "_PATIENCE_S", 0.05)
+    with one_at_a_time(tmp_path / "cohort.csv"):
+        held = names(tmp_path)
+        with one_at_a_time(tmp_path / "cohort.csv"):  # it has waited long enough
+            pass
+        assert names(tmp_path) == held != []
+    assert names(tmp_path) == []
+
+
 def test_a_lock_that_was_taken_for_abandoned_as_it_was_made_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 _LOG = logging.getLogger(__name__)
 _HIDDEN = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{32}\.(?:part|old|lock)")
@@ -56,21 +56,31 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 @contextmanager
 def in_use(part: Path) -> Iterator[None]:
     """Mark a part as one that a living process writes, before it is made and until it is gone."""
-    lock = _lock_of(part)
+    lock, others = _lock_of(part), False
     try:
-        # Where a disk knows no locks, nobody will take the part for abandoned.
-        with suppress(*_NOT_LOCKED):
+        others = _held_by_others(lock)
+        yield
+    finally:
+        # Before the release: who waits must not get a lock whose file then goes.
+        with suppress(OSError, ValueError):
+            if not others:
+                Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _held_by_others(lock: FileLock) -> bool:
+    """Take a lock, or say that another run has not given it back in a minute."""
+    # Where a disk knows no locks, nobody will take the part for abandoned.
+    with suppress(*_NOT_LOCKED):
+        try:
             lock.acquire(timeout=_PATIENCE_S)
             # Another run can have taken the lock for abandoned before it was held.
             while not Path(lock.lock_file).exists():
                 lock.release()
                 lock.acquire(timeout=_PATIENCE_S)
-        yield
-    finally:
-        # Before the release: who waits must not get a lock whose file then goes.
-        with suppress(OSError, ValueError):
-            Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        except Timeout:
+            return True
+    return False
 
 
 def tidy_up(folders: Sequence[Path], entries: Collection[str]) -> None:

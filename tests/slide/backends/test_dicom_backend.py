@@ -216,6 +216,16 @@ def test_what_openslide_refuses_is_refused_in_its_words(tmp_path: Path, write_di
         open_slide(files[0])
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2"])
+def test_headers_in_another_coding_are_named(tmp_path: Path, write_dicom, syntax: str):
+    (file,) = write_dicom(tmp_path, pyramid()[:1], coding="plain", photometric="RGB")
+    plain, other = (uid.encode().ljust(20, b"\0") for uid in ("1.2.840.10008.1.2.1", syntax))
+    assert file.read_bytes().count(plain) == 1
+    file.write_bytes(file.read_bytes().replace(plain, other))
+    with pytest.raises(SlideError, match=rf"transfer syntax {syntax}\. Nor can OpenSlide"):
+        open_slide(file)
+
+
 def test_frames_without_a_table_are_looked_for_once_and_not_before_they_are_read(
     tmp_path: Path, write_dicom, monkeypatch: pytest.MonkeyPatch
 ):

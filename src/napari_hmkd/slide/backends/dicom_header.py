@@ -14,6 +14,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import data_element_generator
 
 from napari_hmkd.geometry import Size
+from napari_hmkd.slide.backends.protocol import UndecodableError
 
 PER_FRAME = 0x52009230
 """PerFrameFunctionalGroupsSequence, the last element before the pixels, and a long one."""
@@ -25,6 +26,9 @@ _KEYWORDS = (
     "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
 )  # fmt: skip
 _PREAMBLE_BYTES = 132
+_META_END = 0x00030000
+_OTHERWISE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes of implicit, deflated and big-endian headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +76,24 @@ def read_header(path: Path) -> DicomHeader:
     ------
     OSError
         The system cannot read the file.
+    UndecodableError
+        It is coded in another way than slides are.
     Exception
         pydicom does not understand it, or it lacks what an image needs.
     """
     with path.open("rb") as file:
         file.seek(_PREAMBLE_BYTES)
-        found = read_elements(file, map(_tag, _KEYWORDS), PER_FRAME)
+        found = read_elements(file, [_tag("TransferSyntaxUID")], _META_END)
+        if (syntax := _text(found, "TransferSyntaxUID")) in _OTHERWISE:
+            raise UndecodableError(f"its header is in the transfer syntax {syntax}.")
+        found |= read_elements(file, map(_tag, _KEYWORDS), PER_FRAME)
         end = file.tell()
         places = file.read(4) == _PER_FRAME_STORED
     kind = _text(found, "ImageType").split("\\")
     return DicomHeader(
         path=path,
         end=end,
-        syntax=_text(found, "TransferSyntaxUID"),
+        syntax=syntax,
         series=_text(found, "SeriesInstanceUID"),
         photometric=_text(found, "PhotometricInterpretation"),
         organization=_text(found, "DimensionOrganizationType"),
