@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +80,25 @@ def test_reading_all_once_drives_nothing_out(tmp_path: Path, slide: Slide) -> No
     for y in range(0, SIDE, TILE):
         slide.read_level(0, Region(y, 0, TILE, SIDE))
     assert cache.statistics.evicted == 0
+
+
+def test_of_many_threads_one_a_core_reads_and_one_may_wait_for_the_disk(
+    tmp_path: Path, noise, write_pyramid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
+    rows = [Region(y, 0, TILE, SIDE) for y in range(0, SIDE, TILE)] * 4
+    inside, most = [], []
+
+    def slow(level: int, region: Region) -> np.ndarray:
+        inside.append(region)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.remove(region)
+        return plain(level, region)
+
+    with open_slide(tmp_path / "a.tif") as slide, ThreadPoolExecutor(len(rows)) as pool:
+        plain = slide.reader.backend.read
+        monkeypatch.setattr(slide.reader.backend, "read", slow)
+        for region, found in zip(rows, pool.map(partial(slide.read_level, 0), rows), strict=True):
+            assert np.array_equal(found, noise(SIDE, SIDE)[region.y : region.bottom])
+    assert 1 < max(most) <= slide.reader.threads.count + 1

@@ -7,12 +7,15 @@ OpenSlide 85 % (40 tiles of an Aperio slide); with zeros, both refused all.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import simplejpeg
 
 from napari_hmkd.geometry import Size
 
-_START, _APP14 = b"\xff\xd8", b"\xff\xee"
+_START = b"\xff\xd8"
+_ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"  # a byte for the colours follows
 _APPS = range(0xE0, 0xF0)  # what applications add: JFIF's first, Adobe's 14 further on
 _COLOUR_MARKS = (0xE0, 0xEE)
 _END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
@@ -44,8 +47,8 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
     """
     if not data.startswith(_START):
         raise ValueError("it holds no JPEG data")
-    middle = _without_colour(tables[2:-2]) if tables else b""
-    stream = b"".join((_START, _adobe(ycbcr), middle, _without_colour(data[2:])))
+    colour = b"\x01" if ycbcr else b"\x00"
+    stream = b"".join((_START, _ADOBE, colour, _segments(tables), _without_colour(data[2:])))
     pixels = np.empty((size.height, size.width, 3), np.uint8)  # what does not fit is refused
     decoded: np.ndarray = simplejpeg.decode_jpeg(stream, buffer=pixels)
     if decoded.shape[1] != size.width:
@@ -66,6 +69,12 @@ def require_end(data: bytes) -> None:
         raise ValueError("its JPEG data break off")
 
 
+@lru_cache(maxsize=16)
+def _segments(tables: bytes | None) -> bytes:
+    """What of a TIFF's JPEGTables goes before every tile."""
+    return _without_colour(tables[2:-2]) if tables else b""
+
+
 def _without_colour(segments: bytes) -> bytes:
     """Segments without JFIF's and Adobe's among the first, which tell a colour transform."""
     kept, at = [], 0
@@ -77,9 +86,3 @@ def _without_colour(segments: bytes) -> bytes:
             kept.append(segments[at:end])
         at = end
     return b"".join((*kept, segments[at:]))
-
-
-def _adobe(ycbcr: bool) -> bytes:
-    """Adobe's marker segment, which tells libjpeg the colour transform."""
-    payload = b"Adobe" + bytes((0, 100, 0, 0, 0, 0, int(ycbcr)))
-    return _APP14 + (2 + len(payload)).to_bytes(2, "big") + payload

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -32,13 +33,18 @@ class TileGrid:
         """How many tiles lie side by side."""
         return -(-self.size.width // self.tile.width)
 
-    def under(self, region: Region) -> Iterator[tuple[int, Region]]:
+    def under(self, region: Region) -> list[tuple[int, Region]]:
         """Index and place of each tile that touches the region."""
-        height, width = self.tile.height, self.tile.width
-        for row in range(region.y // height, min(-(-region.bottom // height), self.rows)):
-            for column in range(region.x // width, min(-(-region.right // width), self.columns)):
-                index = self.first + row * self.columns + column
-                yield index, Region(row * height, column * width, height, width)
+        height, width, across = self.tile.height, self.tile.width, self.columns
+        rows = range(region.y // height, min(-(-region.bottom // height), self.rows))
+        columns = range(region.x // width, min(-(-region.right // width), across))
+        return [
+            (
+                self.first + row * across + column,
+                Region(row * height, column * width, height, width),
+            )
+            for row, column in product(rows, columns)
+        ]
 
 
 class StoredTiles(Protocol):
@@ -108,7 +114,7 @@ class TileFiles:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _read_channels(self, level: int, stored: StoredTiles, region: Region) -> np.ndarray:
-        tiles = list(stored.grid.under(region))
+        tiles = stored.grid.under(region)
         if len(tiles) == 1:  # it needs no second copy
             piece = self._read_piece(level, stored, *tiles[0], region)
             if piece is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from upath import UPath
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.location import is_remote
 from napari_hmkd.slide.backends.protocol import Backend
 from napari_hmkd.slide.loading.blocks import grid_of
 from napari_hmkd.slide.loading.cache import CacheSection, TileCache
@@ -55,6 +58,7 @@ class LevelReader:
         self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
+        self._turns = None if is_remote(path) else threading.Semaphore(self.threads.count + 1)
         self._unreadable: dict[str, None] = {}  # in order, and each once
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
@@ -79,12 +83,23 @@ class LevelReader:
         if not self._release.alive:
             raise SlideReadError(f"'{self._name}' was closed; open it again to read it.")
         inside = region.clip(self.backend.levels[level].size)
-        if inside == region and region.height and region.width:
-            return self._read_inside(level, region, keep)
-        result = np.full((region.height, region.width, 3), 255, np.uint8)
-        if inside.height and inside.width:
-            result[region.slices(inside)] = self._read_inside(level, inside, keep)
+        with self._turn(level):
+            if inside == region and region.height and region.width:
+                return self._read_inside(level, region, keep)
+            result = np.full((region.height, region.width, 3), 255, np.uint8)
+            if inside.height and inside.width:
+                result[region.slices(inside)] = self._read_inside(level, inside, keep)
         return result
+
+    def _turn(self, level: int) -> AbstractContextManager[object]:
+        """What fast tiles are read within: a thread for each core, and one that waits for the disk.
+
+        More of them would hand Python's lock to each other all the time.
+        """
+        stored = self.backend.levels[level]
+        if self._turns is None or stored.slow_tiles or not stored.whole_tiles:
+            return nullcontext()
+        return self._turns
 
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         grid = self.grids[level]
