@@ -174,6 +174,35 @@ def test_each_file_of_an_ome_tiff_counts_wherever_they_lie(
         shutil.copyfile(tmp_path / "copy of a" / part, tmp_path / "a" / part)
 
 
+def test_a_dicom_slide_is_the_same_by_its_folder_each_of_its_files_and_under_other_names(
+    tmp_path: Path, write_dicom, noise
+) -> None:
+    pixels, label = noise(256, 256), np.zeros((50, 60, 3), np.uint8)
+    (tmp_path / "slide").mkdir()
+    files = write_dicom(tmp_path / "slide", [pixels, pixels[::2, ::2]], label=label)
+    first = of(tmp_path / "slide")
+    assert {of(file) for file in files} == {first}
+    (tmp_path / "slide/scores.csv").write_text("slide,score\n")
+    shutil.copytree(tmp_path / "slide", tmp_path / "copy")
+    for number, name in enumerate(("0.dcm", "1.dcm")):
+        (tmp_path / "copy" / name).rename(tmp_path / "copy" / f"IM{9 - number}")
+    (tmp_path / "copy/label.dcm").unlink()  # as it can name the patient
+    assert of(tmp_path / "slide") == of(tmp_path / "copy") == of(tmp_path / "copy/IM8") == first
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_each_level_of_a_dicom_slide_counts(
+    tmp_path: Path, write_dicom, noise, changed: int
+) -> None:
+    """OpenSlide's own hash is that of the series' number."""
+    levels = [noise(256, 256), noise(128, 128)]
+    files = write_dicom(tmp_path, levels)
+    first = [of(file) for file in files]
+    levels[changed] = np.flip(levels[changed], 1)
+    files = write_dicom(tmp_path, levels)
+    assert not {of(file) for file in files} & set(first)
+
+
 def test_what_a_system_leaves_in_a_folder_makes_no_other_slide(write) -> None:
     store = write("a", np.s_[300:430, 300:430])
     found = of(store)

@@ -12,6 +12,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from napari_hmkd.errors import SlideReadError
+from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.pixel_hash import hash_pixels
@@ -34,7 +35,8 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
     them; all of it up to 16 MB; and OpenSlide's own hash, which covers files that lie beside it. Of a
     folder, and of an OME-TIFF in several files: names and sizes of the files, and up to 256 such samples
     in all; of more files one from each of up to 511, and of still more one from each of 256 to 384 of
-    them, evenly spaced. What systems leave in folders, such as .DS_Store, is not looked at.
+    them, evenly spaced. What systems leave in folders, such as .DS_Store, is not looked at. Of DICOM: the
+    series, and sizes and samples of its levels' files alone, of whichever file or folder was opened.
 
     Of an address, whose files cannot be listed: the store's properties, its name or else the address's
     last part among them, the levels' sizes, the pixels of the coarsest level, all of them up to 67 Mpx,
@@ -70,23 +72,29 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
 
 
 def _of_files(slide: Slide) -> str:
-    path = Path(str(slide.path))
     digest = hashlib.sha256(slide.properties.get("openslide.quickhash-1", "").encode())
-    if path.is_dir():
-        files = sorted(islice(_files_in(path), _MOST_LISTED + 1))
-    else:
-        files = [path, *slide.reader.backend.files_beside]
-    if len(files) > _MOST_LISTED:
-        files = files[:_MOST_LISTED]
+    named = _named_files(slide, Path(str(slide.path)))
+    if len(named) > _MOST_LISTED:
+        named = named[:_MOST_LISTED]
         digest.update(hash_pixels(slide))
-    for file in files:
-        name = file.relative_to(path).as_posix() if file.is_relative_to(path) else file.name
+    for name, file in named:
         digest.update(f"{name} {file.stat().st_size}\n".encode())
+    files = [file for _, file in named]
     each = max(1, SAMPLES // max(1, len(files)))
     for file in files[:: max(1, len(files) // SAMPLES)]:
         for piece in _samples(file, each):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _named_files(slide: Slide, path: Path) -> list[tuple[str, Path]]:
+    """The files in which a slide's pixels lie, and as what they are known again in another place."""
+    if slide.vendor == "dicom":  # whatever they are called, and whichever of them was given
+        return [(".", file) for file in level_files(path)]
+    if not path.is_dir():
+        return [(".", path), *((file.name, file) for file in slide.reader.backend.files_beside)]
+    files = sorted(islice(_files_in(path), _MOST_LISTED + 1))
+    return [(file.relative_to(path).as_posix(), file) for file in files]
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -29,6 +29,7 @@ STORED = {
     "uncompressed": {"coding": "plain", "photometric": "RGB"},
     "JPEG 2000": {"coding": "jpeg 2000", "photometric": "YBR_ICT"},
     "JPEG 2000, lossless": {"coding": "jpeg 2000, lossless", "photometric": "RGB"},
+    "JPEG 2000, YBR_RCT": {"coding": "jpeg 2000, lossless", "photometric": "YBR_RCT"},
 }
 TABLES = {
     "no table": {"table": "none"},
@@ -134,6 +135,16 @@ def test_a_label_is_never_read(tmp_path: Path, write_dicom, monkeypatch: pytest.
             assert not near.any()
         files_held = {Path(one).name for one in slide.reader.backend._tiles._files}
     assert files_held == {"0.dcm", "1.dcm"}
+
+
+@pytest.mark.parametrize(
+    "odd", [{"DimensionOrganizationType": "TILED_SPARSE"}, {"Rows": 65535, "Columns": 65535}]
+)
+def test_what_is_odd_about_a_label_does_not_matter(tmp_path: Path, write_dicom, odd) -> None:
+    files = write_dicom(tmp_path, pyramid(), label=np.zeros((50, 60, 3), np.uint8))
+    change(files[-1], **odd)
+    with open_slide(files[0]) as slide:
+        assert (slide.backend, len(slide.levels)) == ("pydicom", 3)
 
 
 def change(file: Path, **values: object) -> None:

@@ -117,6 +117,24 @@ def test_an_offset_table_out_of_order_does_not_matter(tmp_path: Path, write_dico
         open_slide(file, backend="openslide")
 
 
+def test_an_extended_table_without_the_bytes_that_make_frames_even_does_not_matter(
+    tmp_path: Path, write_dicom
+) -> None:
+    """pydicom before 3.0 wrote such ones."""
+    (file,) = write_dicom(tmp_path, [PIXELS], table="extended")
+    with open_slide(file) as slide:
+        sound = slide.read_level(0, WHOLE).copy()
+    lengths = [len(frame(file, number).removesuffix(b"\0")) for number in range(16)]
+    assert any(length % 2 for length in lengths[:-1])
+    starts = np.cumsum([0, *(8 + length for length in lengths[:-1])])
+    tables = (np.array(one, "<u8").tobytes() for one in (starts, lengths))
+    values = zip(("ExtendedOffsetTable", "ExtendedOffsetTableLengths"), tables, strict=True)
+    set_elements(file, **dict(values))
+    with open_slide(file, cache=TileCache(0)) as slide:
+        assert slide.backend == "pydicom"
+        assert np.array_equal(slide.read_level(0, WHOLE), sound)
+
+
 @pytest.mark.parametrize("what", ["data", "item", "too few rows"])
 def test_an_unreadable_frame_is_an_error_of_its_tile_alone(tmp_path: Path, write_dicom, what: str):
     (file,) = write_dicom(tmp_path, [PIXELS])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.dicom_header import DicomHeader
 from napari_hmkd.slide.backends.dicom_level import DicomLevel
+from napari_hmkd.slide.backends.dicom_pyramid import placed_levels
 from napari_hmkd.slide.backends.dicom_volumes import volumes_beside
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
 from napari_hmkd.slide.backends.protocol import Level, UndecodableError
@@ -20,7 +22,8 @@ class DicomBackend:
     """Decodes the frames that a region touches, and no others; all else is as OpenSlide has it.
 
     OpenSlide opens what it would read: 8-bit colour of one series, whose levels it finds by their
-    ImageType. Its labels and overviews are never asked for.
+    ImageType. Its labels and overviews are never asked for. Where levels lie is told by their pixel
+    spacing, too; see `placed_levels`.
     """
 
     name = "pydicom"
@@ -28,7 +31,8 @@ class DicomBackend:
     files_beside = ()
 
     def __init__(self, path: Path) -> None:
-        found = _levels_beside(path)  # before OpenSlide, which can end the process over damage
+        volumes = volumes_beside(path)
+        found = _levels_of(volumes)  # before OpenSlide, which can end the process over damage
         reference = OpenSlideBackend(path)
         reference.close()
         self.vendor = reference.vendor
@@ -39,7 +43,9 @@ class DicomBackend:
         stored = [_stored_at(level, found) for level in reference.levels]
         self.levels = tuple(
             replace(level, whole_tiles=True, slow_tiles=frames.slow)
-            for level, frames in zip(reference.levels, stored, strict=True)
+            for level, frames in zip(
+                placed_levels(reference.levels, volumes, path.name), stored, strict=True
+            )
         )
         self._tiles = TileFiles(path, [[level] for level in stored])
 
@@ -52,9 +58,8 @@ class DicomBackend:
         self._tiles.close()
 
 
-def _levels_beside(path: Path) -> list[DicomLevel]:
-    """What may be the levels of the slide that a file belongs to."""
-    volumes = volumes_beside(path)
+def _levels_of(volumes: Sequence[DicomHeader]) -> list[DicomLevel]:
+    """What may be a slide's levels."""
     sizes = [volume.size for volume in volumes]
     for size in sizes:
         if (count := sizes.count(size)) > 1:

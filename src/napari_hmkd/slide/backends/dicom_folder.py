@@ -104,6 +104,23 @@ def file_of(path: Path) -> Path:
     )
 
 
+def level_files(path: Path) -> list[Path]:
+    """The files of a DICOM slide's levels, the largest level first, of its folder or any of its files.
+
+    Raises
+    ------
+    OSError
+        They cannot be read.
+    SlideError
+        As `file_of` and `volumes_beside`.
+    """
+    sizes = {
+        image.path: (-image.size.height * image.size.width, image.path.stat().st_size)
+        for image in volumes_beside(file_of(path))
+    }
+    return sorted(sizes, key=lambda file: (sizes[file], file))
+
+
 def _series_of(files: Sequence[Path]) -> dict[Path, str]:
     """The DICOM series of each file that has a level beside it; not of those that are damaged."""
     found: dict[Path, str] = {}

@@ -94,7 +94,7 @@ def _plain(header: DicomHeader, start: int, count: int) -> FrameTable:
     if count - needed not in (0, 1):  # a zero makes it even
         raise UndecodableError(f"its pixels have {count:,} bytes in place of {needed:,}.")
     _require_inside(start + needed, header.path)
-    starts = start + np.arange(header.frames) * size
+    starts = start + np.arange(header.frames, dtype=np.int64) * size
     return FrameTable(starts, starts + size)
 
 
@@ -128,13 +128,15 @@ def _encapsulated(
     return FrameTable(starts, np.append(starts[1:], end))
 
 
-def _extended(header: DicomHeader, body: DicomBody, first: int) -> FrameTable:
+def _extended(header: DicomHeader, body: DicomBody, first: int) -> FrameTable | None:
     if not len(body.offsets) == len(body.lengths) == header.frames:
         raise UndecodableError(
             f"its offset table is that of {len(body.offsets):,} frames in place of {header.frames:,}."
         )
     for values in (body.offsets, body.lengths):
         _require_inside(first + int(values.max()), header.path)
+    if (body.offsets % 2).any():  # pydicom before 3.0 left out what makes frames even
+        return None
     starts = first + body.offsets.astype(np.int64)
     return FrameTable(starts, starts + _ITEM_BYTES + body.lengths.astype(np.int64))
 

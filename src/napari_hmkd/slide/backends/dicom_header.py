@@ -5,6 +5,8 @@ Values are taken as they are stored: pydicom's conversion warns of every slip in
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,12 @@ _KEYWORDS = (
     "DimensionOrganizationType", "NumberOfFrames", "Rows", "Columns", "TotalPixelMatrixRows",
     "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
 )  # fmt: skip
+_SPACING = re.compile(rb"\x28\0\x30\0DS(..)", re.DOTALL)
+"""PixelSpacing, and its length."""
+
+_SHARED_BYTES = 2**14
+"""What is told of all frames at once is short, and the last before `PER_FRAME`."""
+
 _PREAMBLE_BYTES = 132
 _META_END = 0x00030000
 _OTHERWISE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
@@ -53,6 +61,8 @@ class DicomHeader:
         Focal planes times optical paths.
     places : bool
         It tells of each frame by itself; sparse images have to.
+    spacing_mm : tuple of float, or None
+        Height and width of a pixel, where they are told of all frames at once.
     """
 
     path: Path
@@ -67,6 +77,7 @@ class DicomHeader:
     frames: int
     layers: int
     places: bool
+    spacing_mm: tuple[float, float] | None
 
 
 def read_header(path: Path) -> DicomHeader:
@@ -89,6 +100,7 @@ def read_header(path: Path) -> DicomHeader:
         found |= read_elements(file, map(_tag, _KEYWORDS), PER_FRAME)
         end = file.tell()
         places = file.read(4) == _PER_FRAME_STORED
+        spacing_mm = _spacing_mm(file, end)
     kind = _text(found, "ImageType").split("\\")
     return DicomHeader(
         path=path,
@@ -97,7 +109,7 @@ def read_header(path: Path) -> DicomHeader:
         series=_text(found, "SeriesInstanceUID"),
         photometric=_text(found, "PhotometricInterpretation"),
         organization=_text(found, "DimensionOrganizationType"),
-        kind=kind[2] if len(kind) > 2 else "",
+        kind=kind[2].strip() if len(kind) > 2 else "",
         size=Size(
             _number(found, "TotalPixelMatrixRows"), _number(found, "TotalPixelMatrixColumns")
         ),
@@ -106,6 +118,7 @@ def read_header(path: Path) -> DicomHeader:
         layers=_number(found, "TotalPixelMatrixFocalPlanes", 1)
         * _number(found, "NumberOfOpticalPaths", 1),
         places=places,
+        spacing_mm=spacing_mm,
     )
 
 
@@ -116,6 +129,21 @@ def read_elements(file: BinaryIO, tags: Iterable[int], end: int) -> dict[int, by
         stop_when=lambda tag, *_: tag >= end, specific_tags=[*tags],
     )  # fmt: skip
     return {int(one.tag): one.value for one in elements if isinstance(one.value, bytes)}
+
+
+def _spacing_mm(file: BinaryIO, end: int) -> tuple[float, float] | None:
+    """Height and width of a pixel, from the last bytes of a header that ends there."""
+    file.seek(max(0, end - _SHARED_BYTES))
+    told = file.read(min(end, _SHARED_BYTES))
+    for found in _SPACING.finditer(told):
+        value = told[found.end() :][: int.from_bytes(found[1], "little")]
+        try:
+            height, width = map(float, value.split(b"\\"))
+        except ValueError:
+            continue
+        if 0 < height < math.inf and 0 < width < math.inf:
+            return height, width
+    return None
 
 
 def _text(found: dict[int, bytes], keyword: str) -> str:

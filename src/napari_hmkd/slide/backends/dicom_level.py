@@ -20,7 +20,7 @@ _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _COLOURS = {
     _PLAIN: ("RGB",),
     _JPEG: ("RGB", "YBR_FULL_422"),
-    **dict.fromkeys(_JPEG_2000, ("RGB", "YBR_ICT")),  # which the data say of themselves, too
+    **dict.fromkeys(_JPEG_2000, ("RGB", "YBR_ICT", "YBR_RCT")),  # the data say it, too
 }
 """Of each TransferSyntaxUID the PhotometricInterpretation that OpenSlide knows, too."""
 

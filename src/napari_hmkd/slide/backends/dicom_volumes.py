@@ -47,13 +47,17 @@ def volumes_beside(path: Path) -> list[DicomHeader]:
     OSError
         The folder cannot be read.
     SlideError
-        A file of the slide is one over which OpenSlide can end the process.
+        A level is one over which OpenSlide can end the process.
     Exception
         The file's own header is not understood.
     """
     series = read_header(path).series
-    slide = [header for header in headers_in(path.parent) if header.series == series]
-    for header in slide:
+    volumes = [
+        header
+        for header in headers_in(path.parent)
+        if header.series == series and header.kind == VOLUME
+    ]
+    for header in volumes:
         problem = piece_problem(header.tile)
         if header.organization not in ("", "TILED_FULL") and not header.places:
             problem = (
@@ -61,7 +65,7 @@ def volumes_beside(path: Path) -> list[DicomHeader]:
             )
         if problem:
             raise SlideError(f"'{header.path}' is no slide that can be graded: {problem}.")
-    return [header for header in slide if header.kind == VOLUME]
+    return volumes
 
 
 def require_sound(path: Path) -> None:

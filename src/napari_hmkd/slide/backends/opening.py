@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import openslide
 import tifffile
@@ -14,7 +15,8 @@ from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends import tiff_metadata
 from napari_hmkd.slide.backends.dicom_backend import DicomBackend
 from napari_hmkd.slide.backends.dicom_folder import file_of
-from napari_hmkd.slide.backends.dicom_volumes import require_sound
+from napari_hmkd.slide.backends.dicom_pyramid import placed_levels
+from napari_hmkd.slide.backends.dicom_volumes import require_sound, volumes_beside
 from napari_hmkd.slide.backends.fastslide_backend import FastSlideBackend
 from napari_hmkd.slide.backends.location import is_remote, reason_of
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
@@ -23,6 +25,8 @@ from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX
+
+Placed = TypeVar("Placed", OpenSlideBackend, FastSlideBackend)
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = "SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF, OME-TIFF, OME-Zarr"
@@ -155,7 +159,8 @@ def _alternative(path: Path | UPath) -> str:
 
 
 def _open_openslide(path: Path | UPath) -> Backend:
-    return OpenSlideBackend(_checked(path))
+    file = _checked(path)
+    return _placed(OpenSlideBackend(file), file)
 
 
 def _open_tifffile(path: Path | UPath) -> Backend:
@@ -182,7 +187,19 @@ def _open_zarr(path: Path | UPath) -> Backend:
 
 
 def _open_fastslide(path: Path | UPath) -> Backend:
-    return FastSlideBackend(_checked(path))
+    file = _checked(path)
+    return _placed(FastSlideBackend(file), file)
+
+
+def _placed(opened: Placed, file: Path) -> Placed:
+    """With DICOM's levels where they lie, which OpenSlide and fastslide tell by their sizes alone."""
+    if opened.vendor == "dicom":
+        try:
+            opened.levels = placed_levels(opened.levels, volumes_beside(file), file.name)
+        except SlideError:
+            opened.close()
+            raise
+    return opened
 
 
 BACKENDS: dict[str, Callable[[Path | UPath], Backend]] = {

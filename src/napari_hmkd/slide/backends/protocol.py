@@ -134,6 +134,13 @@ def longer_ratio(base: Size, size: Size) -> float:
     return base.width / size.width
 
 
+def same_proportions(small: Size, large: Size) -> bool:
+    """Whether one step makes both sides of the smaller image, each within a pixel."""
+    return large.height * (small.width - 1) <= large.width * (small.height + 1) and large.width * (
+        small.height - 1
+    ) <= large.height * (small.width + 1)
+
+
 def piece_problem(piece: Size) -> str | None:
     """Why tiles or strips of a size cannot be read whole, or None."""
     size = piece.height * piece.width * 3

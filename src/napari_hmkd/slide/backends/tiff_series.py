@@ -9,7 +9,9 @@ from pathlib import Path
 import tifffile
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.channels import channels_problem
+from napari_hmkd.slide.backends.protocol import same_proportions
 from napari_hmkd.slide.backends.tiff_checks import require_gradable
 from napari_hmkd.slide.backends.tiff_metadata import ome_root
 
@@ -216,12 +218,9 @@ def _form(series: tifffile.TiffPageSeries) -> tuple[object, ...]:
 
 
 def _same_aspect(small: tifffile.TiffPage, large: tifffile.TiffPage) -> bool:
-    """Whether one step makes both sides of the smaller page, each within a pixel."""
-    height, width = large.imagelength, large.imagewidth
-    return bool(
-        height * (small.imagewidth - 1) <= width * (small.imagelength + 1)
-        and width * (small.imagelength - 1) <= height * (small.imagewidth + 1)
-    )
+    """Whether the smaller page shows all of the larger one; see `same_proportions`."""
+    small_size, large_size = (Size(page.imagelength, page.imagewidth) for page in (small, large))
+    return same_proportions(small_size, large_size)
 
 
 def _is_first(series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile) -> bool:

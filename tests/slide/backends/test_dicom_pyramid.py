@@ -1,0 +1,89 @@
+"""Levels of DICOM slides lie where their pixel spacing says, also where frames fill them up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from skimage.data import astronaut
+
+from napari_hmkd.errors import SlideError
+from napari_hmkd.geometry import Region, Size
+from napari_hmkd.slide import open_slide
+
+TILE = 64
+STEPS = (1, 2, 4)
+OURS_AND_OPENSLIDE = pytest.mark.parametrize("backend", [None, "openslide"])
+
+
+def set_spacing(file: Path, spacing_mm: float | None, undefined_length: bool = False) -> None:
+    data = pydicom.dcmread(file)
+    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    del measures.PixelSpacing
+    if spacing_mm is not None:
+        measures.PixelSpacing = [spacing_mm] * 2
+    data["SharedFunctionalGroupsSequence"].is_undefined_length = undefined_length
+    data.save_as(file)
+
+
+def filled(pixels: np.ndarray) -> np.ndarray:
+    """With one frame more at the right and below, as Philips writes levels."""
+    height, width, _ = pixels.shape
+    return np.pad(pixels, ((0, -height % TILE + TILE), (0, -width % TILE + TILE), (0, 0)))
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.hstack([astronaut(), astronaut()[:, :256]])
+
+
+@pytest.fixture
+def levels_filled_up(tmp_path: Path, pixels, write_dicom) -> list[Path]:
+    """A slide of 0.25 um/px, of whose further levels each has a frame too many."""
+    levels = [pixels, *(filled(pixels[::step, ::step]) for step in STEPS[1:])]
+    files = write_dicom(tmp_path, levels, coding="plain", photometric="RGB")
+    for file, step in zip(files, STEPS, strict=True):
+        set_spacing(file, 0.00025 * step, undefined_length=step == 2)
+    return files
+
+
+@OURS_AND_OPENSLIDE
+def test_levels_that_are_filled_up_lie_where_they_belong(levels_filled_up, pixels, backend) -> None:
+    with open_slide(levels_filled_up[0], backend=backend) as slide:
+        found = [(level.size, level.downsample) for level in slide.levels]
+        assert found == [(Size(512 // step, 768 // step), step) for step in STEPS]
+        for level, step in enumerate(STEPS):
+            whole = Region(0, 0, 512 // step, 768 // step)
+            assert np.array_equal(slide.read_level(level, whole), pixels[::step, ::step])
+        last = slide.read_downsampled((384, 512), Size(32, 64), (4, 4)).astype(int)
+    assert np.abs(last - pixels[384::4, 512::4]).mean() < 8  # OpenSlide interpolates
+
+
+@pytest.mark.parametrize(
+    "spacings_mm",
+    [(0.00025, 0.0005), (0.000253, 0.000505), (0.00025, 0.00025), (None, 0.0005), (0.00025, None)],
+    ids=["true", "rounded", "level 0's on both", "none on level 0", "none on level 1"],
+)
+@pytest.mark.parametrize("size", [(512, 768), (37, 91)])
+def test_sizes_that_are_a_step_apart_tell_the_step(
+    tmp_path: Path, noise, write_dicom, spacings_mm, size
+) -> None:
+    base = noise(*size)
+    files = write_dicom(tmp_path, [base, base[::2, ::2]])
+    for file, spacing_mm in zip(files, spacings_mm, strict=True):
+        set_spacing(file, spacing_mm)
+    with open_slide(files[0]) as slide:
+        assert slide.levels[1].size == Size(-(-size[0] // 2), -(-size[1] // 2))
+        assert slide.levels[1].downsample == size[1] / -(-size[1] // 2)
+
+
+@OURS_AND_OPENSLIDE
+def test_images_of_two_parts_of_the_glass_make_no_pyramid(tmp_path, noise, write_dicom, backend):
+    """They can be in one series; the smaller one would be shown as a coarse picture of the larger."""
+    files = write_dicom(tmp_path, [noise(512, 768), noise(300, 500)])
+    for file in files:
+        set_spacing(file, 0.00025)
+    with pytest.raises(SlideError, match=r"512 x 768 and 300 x 500 px.*different parts of the gl"):
+        open_slide(files[0], backend=backend)
