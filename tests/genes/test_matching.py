@@ -17,6 +17,9 @@ from napari_hmkd.genes.matching import case_of, rows_meant
         ("P1 left", "P1"),
         ("P10", None),
         ("2-P1", None),
+        ("TCGA-A1-A0SB-06A-01-TS1", "TCGA-A1-A0SB"),
+        ("TCGA-A1-A0SB-11A-01-TS1", None),
+        ("TCGA-A1-A0SB-10", None),
     ],
 )
 def test_a_name_belongs_to_the_longest_case_that_it_begins_with(
@@ -28,6 +31,7 @@ def test_a_name_belongs_to_the_longest_case_that_it_begins_with(
 def test_a_slide_belongs_to_its_tcga_sample_whatever_the_vial() -> None:
     assert case_of("TCGA-A1-A0SB-01Z-00-DX1.uuid", {"TCGA-A1-A0SB-01"}) == "TCGA-A1-A0SB-01"
     assert case_of("TCGA-A1-A0SB-11A-01-TS1", {"TCGA-A1-A0SB-01"}) is None
+    assert case_of("TCGA-A1-A0SB-11A-01-TS1", {"TCGA-A1-A0SB-11"}) == "TCGA-A1-A0SB-11"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,10 @@ def test_a_slide_belongs_to_its_tcga_sample_whatever_the_vial() -> None:
         ("P1", "P1-01 P1-02", []),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-01A TCGA-A1-A0SC-01A", ["TCGA-A1-A0SB-01A"]),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-01B", None),
-        ("TCGA-A1-A0SB", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-11A", None),
+        ("TCGA-A1-A0SB", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-06A", None),
+        ("TCGA-A1-A0SB", "TCGA-A1-A0SB-01A TCGA-A1-A0SB-11A", ["TCGA-A1-A0SB-01A"]),
+        ("TCGA-A1-A0SB", "TCGA-A1-A0SB-11A", []),
+        ("TCGA-A1-A0SB-11A-01-TS1", "TCGA-A1-A0SB", []),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-11A-33R", []),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-11", []),
         ("TCGA-A1-A0SB-01Z-00-DX1", "TCGA-A1-A0SB-rna", ["TCGA-A1-A0SB-rna"]),
@@ -62,3 +69,9 @@ def test_a_tcga_slide_means_the_row_of_its_own_kind_of_sample(kind: str) -> None
 def test_a_case_also_means_the_rows_that_begin_with_it() -> None:
     rows = ("P1-01", "P1-02", "P2", "P2-01")
     assert rows_meant(("P1", "P2"), (), rows) == {"P1": ["P1-01", "P1-02"], "P2": ["P2"]}
+
+
+@pytest.mark.parametrize("others", [(), ("TCGA-A1-A0SB-01A",)])
+def test_a_patients_case_never_means_the_genes_of_normal_tissue(others: tuple[str, ...]) -> None:
+    patient = "TCGA-A1-A0SB"
+    assert rows_meant((patient,), (), (*others, f"{patient}-11A")) == {patient: list(others)}

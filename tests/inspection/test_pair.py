@@ -84,6 +84,23 @@ def test_a_tile_that_ends_beyond_the_he_too_is_read(slides: tuple[Slide, Slide])
         pair.read_ihc((0, 1))
 
 
+@pytest.mark.parametrize(("corner", "share"), [(-1, None), (2, "2[3-7]%")])
+def test_it_is_tissue_that_must_not_lie_beyond_the_ihc(
+    corner: int, share: str | None, tmp_path: Path, paint_slide: Callable[..., Path]
+) -> None:
+    files = (
+        paint_slide(tmp_path / "he.tif", [[0, -1], [1, corner]]),
+        paint_slide(tmp_path / "ihc.tif", [[3], [2]]),
+    )
+    with open_slide(files[0]) as he, open_slide(files[1]) as ihc:
+        pair = laid((he, ihc), (0, 0), tile_px=2 * TILE_PX)
+        if share is None:
+            assert (pair.read_ihc((0, 0)).pixels[:, TILE_PX + 1 :] == 255).all()
+            return
+        with pytest.raises(SlideReadError, match=f"tissue on {share} of it lies beyond"):
+            pair.read_ihc((0, 0))
+
+
 def test_of_tiles_that_overlap_the_whole_counts(slides: tuple[Slide, Slide]) -> None:
     with pytest.raises(SlideReadError, match="50%"):
         laid(slides, (0, 0), overlap=2).read_ihc((0, 3))

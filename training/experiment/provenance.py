@@ -16,8 +16,11 @@ import torch
 from napari_hmkd import model, sample, training
 from napari_hmkd.training.run import versions
 
-# What is done with trained networks; and MKD, which nothing in the experiment imports.
-NOT_TRAINING = {"experiment", "scores", "mkd"}
+NOT_TRAINING = (
+    *("scores", "mkd"),
+    *(f"experiment/{name}.py" for name in ("provenance", "runner", "scoring")),
+)
+"""What is done with trained networks; and MKD, which nothing in the experiment imports."""
 
 
 def program_digest() -> str:

@@ -1,39 +1,58 @@
-"""What bags hold, in short: to know bags that were made anew, and copies of one bag."""
+"""What bags hold, in short: whether it can be used, bags that were made anew, and copies of one bag."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from napari_hmkd.bags.bag import read_header, read_patches
+from napari_hmkd.bags.bag import read_stored
+from napari_hmkd.errors import DataError
 from napari_hmkd.genes.names import listed
+from napari_hmkd.training.console import tracked
+from napari_hmkd.training.mkd.bag_store import REMEDY, count_not_finite
 from napari_hmkd.training.mkd.cases import Case
+from napari_hmkd.training.parallel import in_threads
 
-MOST_PATCHES = 16
 
+def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
+    """Look at every value of bags, with progress: what each holds, in short.
 
-def content_digest(path: Path) -> str:
-    """SHA-256, 16 hex digits, of a bag's shape and type and of up to 16 patches, evenly spread.
-
-    The first and the last are among them, each with its features and place. A cohort need not be read
-    for it: 700 bags are gigabytes.
+    Returns
+    -------
+    dict of Path to str
+        SHA-256, 16 hex digits, of a bag's shape and type and of all features and places.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged or no bag.
+        If features are not finite in the type that they are trained in, naming all such bags; or a file
+        is missing, damaged or no bag.
     """
-    header = read_header(path)
-    count = min(MOST_PATCHES, header.patches)
-    places = np.linspace(0, header.patches - 1, count).astype(int).tolist()
-    digest = hashlib.sha256(f"{header.patches} {header.features} {header.dtype}".encode())
-    for values in read_patches(path, places):
-        digest.update(values.tobytes())
-    return digest.hexdigest()[:16]
+    looked = in_threads(_looked_at, paths)
+    found = dict(zip(paths, tracked(looked, "Reading bags", len(paths)), strict=True))
+    bad = [
+        f"{path.name} ({wrong} of {patches} patches)"
+        for path, (_, wrong, patches) in found.items()
+        if wrong
+    ]
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(paths)} bags have features that are not finite: {', '.join(bad)}. {REMEDY}"
+        )
+    return {path: digest for path, (digest, _, _) in found.items()}
+
+
+def _looked_at(path: Path) -> tuple[str, int, int]:
+    """Digest of a bag, how many of its patches have features that are not finite, and how many there are."""
+    features, coords = read_stored(path)
+    digest = hashlib.sha256(f"{features.shape} {features.dtype}".encode())
+    for values in (features, coords):
+        digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()[:16], count_not_finite(features), len(features)
 
 
 def copies_of_others(cases: Iterable[Case], digests: Mapping[Path, str]) -> list[str]:
@@ -44,7 +63,8 @@ def copies_of_others(cases: Iterable[Case], digests: Mapping[Path, str]) -> list
     Parameters
     ----------
     cases : iterable of Case
-    digests : mapping of file to `content_digest`
+    digests : mapping
+        As `content_digests` gives them.
     """
     owners: defaultdict[str, dict[Path, str]] = defaultdict(dict)
     for case in cases:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from napari_hmkd.bags.bag import BagHeader, read_features, read_header
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.console import tracked
 from napari_hmkd.training.mkd.config import CaseComputeSettings
 
 DEFAULTS = CaseComputeSettings()
-_REMEDY = "Make the features again, in float32 where they are too large for float16"
+REMEDY = "Make the features again, in float32 where they are too large for float16"
 Features = NDArray[np.float16] | NDArray[np.float32]
 
 
@@ -84,41 +82,16 @@ class BagStore:
             return True
 
 
-def require_finite_bags(paths: Sequence[Path]) -> None:
-    """Look at every feature of bags, of which one at a time is in memory, with progress.
-
-    Raises
-    ------
-    DataError
-        If features are not finite, naming all such bags; or a file is missing, damaged or no bag.
-    """
-    counts = list(tracked(map(_patches_not_finite, paths), "Checking features of bags", len(paths)))
-    bad = [
-        f"{path.name} ({wrong} of {every} patches)"
-        for path, (wrong, every) in zip(paths, counts, strict=True)
-        if wrong
-    ]
-    if bad:
-        raise DataError(
-            f"{len(bad)} of {len(paths)} bags have features that are not finite: {', '.join(bad)}. {_REMEDY}"
-        )
-
-
-def _patches_not_finite(path: Path) -> tuple[int, int]:
-    """How many patches of a bag have features that are not finite, and how many there are."""
-    header = read_header(path)
-    kind = np.float16 if header.dtype == np.float16 else np.float32
-    features = np.empty((header.patches, header.features), kind)
-    read_features(path, features)
-    return _count_not_finite(features), header.patches
+def count_not_finite(features: np.ndarray) -> int:
+    """How many patches of (n, d) have features that are not finite in the type that they are trained in."""
+    if features.dtype != np.float16:
+        with np.errstate(over="ignore"):  # what is too large for float32 is counted
+            features = features.astype(np.float32, copy=False)
+    return int((~np.isfinite(features)).any(axis=1).sum())
 
 
 def _require_finite(path: Path, features: Features) -> None:
-    if bad := _count_not_finite(features):
+    if bad := count_not_finite(features):
         raise DataError(
-            f"the bag {path} has {bad} of {len(features)} patches whose features are not finite. {_REMEDY}"
+            f"the bag {path} has {bad} of {len(features)} patches whose features are not finite. {REMEDY}"
         )
-
-
-def _count_not_finite(features: np.ndarray) -> int:
-    return int((~np.isfinite(features)).any(axis=1).sum())

@@ -1,26 +1,34 @@
-"""The files of a run that list its cases, and bags that are no longer those listed."""
+"""The files of a run that list its cases, and cases that are no longer as listed."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.genes.names import listed
 from napari_hmkd.training.files import write_whole
-from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
+from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE, Case
 from napari_hmkd.training.mkd.inputs import Inputs
 
 CASES_FILE = "cases.csv"
-BAG_COLUMNS = ("bags", "bag_digests")
-"""Of its columns those that say which bags a case has, and what each holds."""
+JOINED = ("genes", "bags", "bag_contents")
+"""Of its columns those that say which row of genes and which bags a case has, and what each bag holds."""
 
 
-def write_cases(run: Path, inputs: Inputs) -> None:
+def write_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
     """Write `cases.csv`, which says where each case is tested, and `exclusions.csv`.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    inputs : Inputs
+    digests : mapping
+        Of all bags, as `content_digests` gives them.
 
     Raises
     ------
@@ -31,18 +39,23 @@ def write_cases(run: Path, inputs: Inputs) -> None:
     for data in inputs.targets:
         tested = {int(case): k for k, fold in enumerate(data.folds) for case in fold.test}
         for number, case in enumerate(data.cases):
-            shown, bags = data.labels.classes[case.label], inputs.bags_of(case)
-            cases.append((data.name, case.name, case.patient, shown, tested[number], *bags))
+            shown, joined = data.labels.classes[case.label], _joined(case, digests)
+            cases.append((data.name, case.name, case.patient, shown, tested[number], *joined))
         exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
-    header = ("target", "case", "patient", "class", "test_fold", *BAG_COLUMNS)
+    header = ("target", "case", "patient", "class", "test_fold", *JOINED)
     _write(run / CASES_FILE, header, cases)
     _write(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
 
 
-def require_same_bags(run: Path, inputs: Inputs) -> None:
-    """Refuse cases whose bags, or what these hold, are not what `cases.csv` says.
+def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
+    """Refuse cases whose genes or bags, or what these hold, are not what `cases.csv` says.
 
-    That of an earlier version does not say what they hold.
+    That of an earlier version says less.
+
+    Parameters
+    ----------
+    run, inputs, digests
+        As of `write_cases`.
 
     Raises
     ------
@@ -55,24 +68,30 @@ def require_same_bags(run: Path, inputs: Inputs) -> None:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            columns = [name for name in BAG_COLUMNS if name in (reader.fieldnames or ())]
+            columns = [name for name in JOINED if name in (reader.fieldnames or ())]
             kept = {(row["target"], row["case"]): [row[name] for name in columns] for row in reader}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OutputError(
             f"the run in {run} cannot be resumed, {path} cannot be read: {error!r}. Start again in a "
             "new folder"
         ) from error
-    now = {
-        (data.name, case.name): list(inputs.bags_of(case)[: len(columns)])
-        for data in inputs.targets
-        for case in data.cases
-    }
+    now = {}
+    for data in inputs.targets:
+        for case in data.cases:
+            joined = dict(zip(JOINED, _joined(case, digests), strict=True))
+            now[data.name, case.name] = [joined[name] for name in columns]
     changed = [key[1] for key in kept | now if kept.get(key) != now.get(key)]
     if changed := list(dict.fromkeys(changed)):
         raise DataError(
-            f"{len(changed)} cases have other bags than when the run in {run} was started, or bags that hold "
-            f"other patches: {listed(changed)}. Give the bags of the start, or name a new folder with --out"
+            f"{len(changed)} cases have other bags or genes than when the run in {run} was started, or bags that "
+            f"hold other patches: {listed(changed)}. Give those of the start, or name a new folder with --out"
         )
+
+
+def _joined(case: Case, digests: Mapping[Path, str]) -> tuple[str, ...]:
+    """The cells of `JOINED`."""
+    names, contents = zip(*((path.name, digests[path]) for path in case.bags), strict=True)
+    return case.genes, ";".join(names), ";".join(contents)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

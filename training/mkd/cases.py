@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_hmkd.bags.bag import bag_shape
 from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.errors import DataError
-from napari_hmkd.genes.matching import by_case, own_rows
+from napari_hmkd.genes.matching import by_case, is_normal, own_rows
 from napari_hmkd.genes.names import listed
 from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
@@ -140,7 +140,7 @@ def bags_of_cases(
                 found[case].append(name)
     open_cases = {case for case, listed_slides in slides.items() if not listed_slides}
     named, others = by_case((name for name in bags if name not in owner), open_cases)
-    exclusions += [Exclusion(BAG, name, "bag of no case in the label table") for name in others]
+    exclusions += [_of_no_case(BAG, name) for name in others]
     return found | named, exclusions
 
 
@@ -155,11 +155,16 @@ def rows_of_cases(
     # A row of the very name needs no other.
     rows = {name: own_rows(name, found) for name in names}
     unused = [row for name in names for row in found.get(name, ()) if row not in rows[name]]
-    exclusions = [Exclusion(GENES, row, "genes of no case in the label table") for row in others]
+    exclusions = [_of_no_case(GENES, row) for row in others]
     exclusions += [
         Exclusion(GENES, row, "genes of a case that has a row of its very name") for row in unused
     ]
     return rows, exclusions
+
+
+def _of_no_case(kind: str, name: str) -> Exclusion:
+    why = ", normal tissue by its barcode" if is_normal(name) else ""
+    return Exclusion(kind, name, f"{kind} of no case in the label table{why}")
 
 
 def _without_label(case: LabelledCase, labels: LabelTable) -> list[str]:

@@ -13,7 +13,6 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.genes.reading import read_genes
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.genes.table import GeneTable
-from napari_hmkd.training.mkd.bag_content import content_digest, copies_of_others
 from napari_hmkd.training.mkd.cases import CASE, Case, Exclusion, join_cases
 from napari_hmkd.training.mkd.config import GeneSettings, MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
@@ -22,7 +21,6 @@ from napari_hmkd.training.mkd.labels import LabelTable, read_labels
 from napari_hmkd.training.mkd.ranking import read_ranking
 from napari_hmkd.training.mkd.selection import fit_selection, require_known, usable_genes
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
-from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.run import file_digest
 
 
@@ -102,28 +100,26 @@ class TargetData:
 class Inputs:
     """All that was read; `identity` says of each part but the bags whether it is the same as before.
 
-    `bag_digests` has the files of the bags that take part, each once, and what each holds.
+    `bags` are the files of those that take part, each once; they are not read yet.
     """
 
     targets: Sequence[TargetData]
     genes: GeneTable | None
     ranking: Sequence[str] | None
     source: BagSource
-    bag_digests: Mapping[Path, str]
+    bags: Sequence[Path]
     identity: dict[str, str | None]
 
-    def notes(self, settings: GeneSettings) -> list[str]:
-        """What a reader of the scores has to know of bags and genes."""
-        cases = [case for data in self.targets for case in data.cases]
-        leaks = copies_of_others(cases, self.bag_digests)
-        if self.genes is None:
-            return leaks
-        return [*leaks, *gene_notes(self.genes.genes, self.ranking, settings)]
+    @property
+    def cases(self) -> list[Case]:
+        """Those of all targets, one after another."""
+        return [case for data in self.targets for case in data.cases]
 
-    def bags_of(self, case: Case) -> tuple[str, str]:
-        """The names of a case's bags, and what they hold, as `cases.csv` says it."""
-        names = (path.name for path in case.bags)
-        return ";".join(names), ";".join(self.bag_digests[path] for path in case.bags)
+    def notes(self, settings: GeneSettings) -> list[str]:
+        """What a reader of the scores has to know of the genes."""
+        if self.genes is None:
+            return []
+        return gene_notes(self.genes.genes, self.ranking, settings)
 
     def select_genes(self, data: TargetData, fold: Fold, settings: MkdRunSettings) -> GeneSelection:
         """The genes of a fold, chosen and scaled on its training cases."""
@@ -171,7 +167,7 @@ def read_inputs(request: Request, settings: MkdRunSettings, *, resuming: bool = 
         genes=genes,
         ranking=ranking,
         source=source,
-        bag_digests=dict(zip(files, side_by_side(content_digest, files), strict=True)),
+        bags=files,
         identity={
             "encoder": f"{source.encoder} {source.encoder_sha256} {source.patch_px} {source.mpp}",
             "labels": file_digest(request.labels),

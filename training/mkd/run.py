@@ -11,8 +11,8 @@ import torch
 from napari_hmkd.device import choose_device
 from napari_hmkd.training.console import say
 from napari_hmkd.training.engine import resolve_precision
-from napari_hmkd.training.mkd.bag_store import require_finite_bags
-from napari_hmkd.training.mkd.case_files import CASES_FILE, require_same_bags, write_cases
+from napari_hmkd.training.mkd.bag_content import content_digests, copies_of_others
+from napari_hmkd.training.mkd.case_files import CASES_FILE, require_same_cases, write_cases
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import export_networks
@@ -78,13 +78,12 @@ def train_mkd(
     asked = record(request, settings, inputs)
     if folder.resuming:
         folder.require_same_settings(asked)
-        require_same_bags(out, inputs)
+    digests = content_digests(inputs.bags)
+    if folder.resuming:
+        require_same_cases(out, inputs, digests)
     else:
-        require_finite_bags(
-            list(inputs.bag_digests)
-        )  # else it would be told when a fold reads them first
-        folder.begin(asked, lambda: write_cases(out, inputs))
-    notes = inputs.notes(settings.genes)
+        folder.begin(asked, lambda: write_cases(out, inputs, digests))
+    notes = [*copies_of_others(inputs.cases, digests), *inputs.notes(settings.genes)]
     for note in notes:
         say(note)
     plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)

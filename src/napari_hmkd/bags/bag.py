@@ -7,7 +7,7 @@ says `patch_size_level0`. CLAM's files of features say neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,19 +148,13 @@ def read_features(path: Path, out: np.ndarray) -> None:
         features.read_direct(out.reshape(features.shape))
 
 
-def read_patches(path: Path, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Features and coordinates (x, y) of some patches as they are stored, without reading the others.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    places : sequence of int
-        Which, in increasing order, each once.
+def read_stored(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Features and coordinates (x, y) of a bag as they are stored, not checked.
 
     Returns
     -------
-    (k, d) and (k, 2)
-        Of the file's types.
+    (n, d) and (n, 2)
+        C-ordered, of the file's types.
 
     Raises
     ------
@@ -168,7 +162,7 @@ def read_patches(path: Path, places: Sequence[int]) -> tuple[np.ndarray, np.ndar
         If the file is missing, damaged or no bag.
     """
     with _opened(path) as both:
-        features, coords = (data[..., list(places), :].reshape(-1, data.shape[-1]) for data in both)
+        features, coords = (data[...].reshape(data.shape[-2:]) for data in both)
         return features, coords
 
 

@@ -19,7 +19,7 @@ def case_of(name: str, cases: Collection[str]) -> str | None:
 
     A case's name must end in it before "-", "_", "." or a space: TCGA-A1-A0SB-01Z-00-DX1 belongs to
     TCGA-A1-A0SB-01Z before the sample TCGA-A1-A0SB-01 and the patient TCGA-A1-A0SB, and P10 does not
-    belong to P1.
+    belong to P1. A patient's case is the tumour: TCGA-A1-A0SB-11A, which is normal tissue, is none of it.
 
     Parameters
     ----------
@@ -29,7 +29,10 @@ def case_of(name: str, cases: Collection[str]) -> str | None:
     """
     ends = [match.start() for match in _ENDS.finditer(name)]
     beginnings = (name[:end] for end in (len(name), *reversed(ends)))
-    return next((part for part in beginnings if part in cases), None)
+    tumour = not is_normal(name)
+    return next(
+        (part for part in beginnings if part in cases and (tumour or is_normal(part))), None
+    )
 
 
 def by_case(names: Iterable[str], cases: Collection[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -48,6 +51,12 @@ def patient_of(name: str) -> str:
     return barcode.group() if barcode else name
 
 
+def is_normal(name: str) -> bool:
+    """Whether a TCGA barcode says that the sample is normal tissue or blood (its kinds 10 to 19)."""
+    sample = _TCGA_SAMPLE.match(name)
+    return sample is not None and sample[1].startswith("1")
+
+
 def own_rows(name: str, begun: Mapping[str, Sequence[str]]) -> list[str]:
     """The rows of a case: the one of its very name, else all that begin with it, as `by_case` found them."""
     rows = begun.get(name, ())
@@ -61,7 +70,7 @@ def rows_meant(
 
     A case's are its own (`own_rows`). Where it has none, and for a slide, it is the row whose name theirs
     is or begins with; else those of the TCGA patient that theirs begins with, and of the same kind of
-    sample where both names tell it: a tumour does not mean the genes of normal tissue.
+    sample: a name that does not tell it is a tumour's, of any kind.
 
     Returns
     -------
@@ -83,4 +92,5 @@ def rows_meant(
 
 def _same_kind(*names: str) -> bool:
     """Whether names of one patient may be of one kind of sample."""
-    return len({match[1] for name in names if (match := _TCGA_SAMPLE.match(name))}) < 2
+    told = {match[1] for name in names if (match := _TCGA_SAMPLE.match(name))}
+    return len(told) < 2 and len(set(map(is_normal, names))) == 1

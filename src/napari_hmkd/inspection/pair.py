@@ -10,13 +10,14 @@ from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
-import shapely
 
 from napari_hmkd.alignment import Alignment, read_ihc_tile, refine_at
 from napari_hmkd.errors import SlideReadError, SlideStalledError
+from napari_hmkd.geometry import Size
 from napari_hmkd.inspection.tile import Tile
 from napari_hmkd.planning import read_tile
 from napari_hmkd.slide import Slide
+from napari_hmkd.slide.contents.tissue import MASK_MPP, tissue_in
 from napari_hmkd.tiling import TileGrid
 
 _Read = TypeVar("_Read")
@@ -92,7 +93,7 @@ class StainPair:
         Raises
         ------
         SlideReadError
-            The IHC is damaged there, ends before, or does not answer.
+            The IHC is damaged there, ends before the tissue does, or does not answer.
         PixelSizeError
             The IHC is too coarse.
         ValueError
@@ -147,18 +148,25 @@ class StainPair:
             yield from zip(he, ihc, strict=True)
 
     def _require_on(self, ihc: Slide, alignment: Alignment, tile: Tile) -> None:
-        """Refuse a tile of which too much lies on the H&E and not on the IHC: the teacher would judge white."""
-        grid, size = self.grid, ihc.size
-        square = np.array([(0, 0), (0, 1), (1, 1), (1, 0)]) * grid.overlap
-        corners = grid.origins(np.add(tile, square))
-        on_he = np.minimum(corners, (grid.slide_size.height, grid.slide_size.width))
-        there_um = alignment.to_ihc(np.stack([corners, on_he]) * grid.slide_mpp)
-        whole, seen = shapely.polygons(there_um / ihc.require_mpp())
-        beyond = seen.difference(shapely.box(0, 0, size.height, size.width)).area / whole.area
-        if beyond > _MOST_BEYOND:
+        """Refuse a tile whose tissue lies too far beyond the IHC: the teacher would judge white in its place.
+
+        Glass may lie there: scanners choose another field for each slide.
+        """
+        origin_px = self.grid.origins(tile)[0]
+        side = max(1, round(self.grid.tile_um / MASK_MPP))
+        mpp = self.grid.tile_um / side
+        middles_um = (np.moveaxis(np.indices((side, side)), 0, -1) + 0.5) * mpp
+        there_um = alignment.to_ihc(middles_um + origin_px * self.grid.slide_mpp)
+        end_um = np.multiply((ihc.size.height, ihc.size.width), ihc.require_mpp())
+        beyond = ((there_um < 0) | (there_um > end_um)).any(axis=-1)
+        if beyond.mean() <= _MOST_BEYOND:
+            return
+        y, x = origin_px.tolist()
+        lost = (beyond & tissue_in(self.he.read((y, x), Size(side, side), mpp), mpp)).mean()
+        if lost > _MOST_BEYOND:
             raise SlideReadError(
-                f"asked to read tile {tile} of '{self.he.name}' on its IHC, but {beyond:.0%} of it lies beyond the "
-                f"IHC '{ihc.name}': look at the alignment, or choose an IHC of the whole section"
+                f"asked to read tile {tile} of '{self.he.name}' on its IHC, but tissue on {lost:.0%} of it lies beyond "
+                f"the IHC '{ihc.name}': look at the alignment, or choose an IHC of the whole section"
             )
 
     def _refined(self, ihc: AlignedIhc, tile: Tile) -> Alignment:

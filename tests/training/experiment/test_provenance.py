@@ -13,11 +13,21 @@ from tests.training.reached import reached_from
 
 from napari_hmkd.training.experiment import provenance
 
+CHANGES = {
+    "engine.py": True,
+    "experiment/pieces.py": True,
+    "experiment/plan.py": True,
+    "experiment/scoring.py": False,
+    "mkd/engine.py": False,
+    "scores/page.py": False,
+}
+"""Whether another experiment begins where the file is changed."""
+
 
 @pytest.fixture
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package in the place of this project's training."""
-    for name in ("__init__.py", "engine.py", "mkd/engine.py", "scores/page.py"):
+    for name in ("__init__.py", *CHANGES):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("one = 1\n", encoding="utf-8")
     package = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
@@ -25,10 +35,7 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "another"),
-    [("engine.py", True), ("mkd/engine.py", False), ("scores/page.py", False)],
-)
+@pytest.mark.parametrize(("name", "another"), CHANGES.items())
 def test_what_trains_no_grader_may_change_within_an_experiment(
     training: Path, name: str, another: bool
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,8 @@ from tests.training.mkd.conftest import CohortFiles
 from tests.training.mkd.runs import WITHOUT_GENES, request
 
 from napari_hmkd.bags.bag import Bag, write_bag
-from napari_hmkd.training.mkd.bag_content import content_digest, copies_of_others
+from napari_hmkd.errors import DataError
+from napari_hmkd.training.mkd.bag_content import content_digests, copies_of_others
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.run import train_mkd
 
@@ -34,11 +36,15 @@ def written(path: Path, bag: Bag = BAG) -> Path:
     return path
 
 
+def digest(path: Path) -> str:
+    return content_digests([path])[path]
+
+
 def test_a_copy_is_known_by_what_it_holds_whatever_it_is_called(tmp_path: Path) -> None:
     first = written(tmp_path / "a.h5")
     other = written(tmp_path / "b.h5", replace(BAG, name="b", attributes={"note": "a longer one"}))
     assert first.read_bytes() != other.read_bytes()
-    assert content_digest(first) == content_digest(other)
+    assert digest(first) == digest(other)
 
 
 def test_a_leading_axis_of_one_and_compression_do_not_matter(tmp_path: Path) -> None:
@@ -46,31 +52,48 @@ def test_a_leading_axis_of_one_and_compression_do_not_matter(tmp_path: Path) -> 
     with h5py.File(packed, "w") as file:
         file.create_dataset("features", data=BAG.features[None], compression="gzip")
         file.create_dataset("coords", data=BAG.coords[:, ::-1])
-    assert content_digest(packed) == content_digest(plain)
+    assert digest(packed) == digest(plain)
+
+
+def with_one_more(values: np.ndarray, patch: int) -> np.ndarray:
+    changed = values.copy()
+    changed[patch, 0] += 1
+    return changed
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda bag: replace(bag, features=-bag.features),
-        lambda bag: replace(bag, coords=bag.coords + 1),
         lambda bag: replace(bag, features=bag.features[:39], coords=bag.coords[:39]),
-        lambda bag: replace(bag, features=np.vstack((bag.features[:39], bag.features[:1]))),
-        lambda bag: replace(bag, features=np.vstack((bag.features[-1:], bag.features[1:]))),
+        *(
+            partial(lambda patch, bag: replace(bag, features=with_one_more(bag.features, patch)), n)
+            for n in (0, 1, 20, 39)
+        ),
+        lambda bag: replace(bag, coords=with_one_more(bag.coords, 7)),
     ],
-    ids=["features", "coords", "one patch less", "last patch", "first patch"],
+    ids=["one patch less", "patch 0", "patch 1", "patch 20", "patch 39", "place of patch 7"],
 )
 def test_a_bag_that_was_made_anew_is_told_from_the_old_one(
     change: Callable[[Bag], Bag], tmp_path: Path
 ) -> None:
-    before = content_digest(written(tmp_path / "a.h5"))
-    assert content_digest(written(tmp_path / "a.h5", change(BAG))) != before
+    before = digest(written(tmp_path / "a.h5"))
+    assert digest(written(tmp_path / "a.h5", change(BAG))) != before
 
 
-@pytest.mark.parametrize("patches", [1, 2, 17])
-def test_a_bag_of_any_size_has_a_digest(patches: int, tmp_path: Path) -> None:
-    bag = replace(BAG, features=BAG.features[:patches], coords=BAG.coords[:patches])
-    assert len(content_digest(written(tmp_path / "a.h5", bag))) == 16
+@pytest.mark.parametrize("stored", ["float16", "float32", "float64", ">f4"])
+def test_features_are_finite_if_they_are_in_the_type_that_they_are_trained_in(
+    stored: str, tmp_path: Path
+) -> None:
+    kind, paths = np.dtype(stored), [tmp_path / f"{number}.h5" for number in range(3)]
+    for number, path in enumerate(paths):
+        features = np.full((4, 6), 6e4, kind)
+        features[:number, -1] = {2: np.inf, 4: np.nan, 8: 1e39}[kind.itemsize]
+        with h5py.File(path, "w") as file:
+            file["features"], file["coords"] = features, np.zeros((4, 2))
+    assert len(digest(paths[0])) == 16
+    message = r"2 of 3 bags .* not finite: 1\.h5 \(1 of 4 patches\), 2\.h5 \(2 of 4 patches\)"
+    with pytest.raises(DataError, match=message):
+        content_digests(paths)
 
 
 def test_copies_under_different_patients_are_a_leak_and_others_are_none() -> None:

@@ -99,6 +99,22 @@ def test_whatever_is_left_out_is_listed_with_its_reasons(write_bags: WriteBags) 
     }
 
 
+def test_normal_tissue_of_a_tcga_patient_is_none_of_the_tumours_and_told(
+    write_bags: WriteBags,
+) -> None:
+    tumours = ("TCGA-A1-A0SB-01A", "TCGA-A1-A0SC-01A")
+    normal = ("TCGA-A1-A0SB-11A", "TCGA-A1-A0SD-11A")
+    bags = write_bags(*tumours, *normal)
+    labels = labels_of(TCGA_A1_A0SB=(), TCGA_A1_A0SC=(), TCGA_A1_A0SD=())
+    cases, exclusions = join_cases(bags, genes_of(*tumours, *normal), labels)
+    assert [(case.bags, case.genes) for case in cases] == [((bags[one],), one) for one in tumours]
+    why = "of no case in the label table, normal tissue by its barcode"
+    assert exclusions == [
+        *(Exclusion(kind, one, f"{kind} {why}") for kind in ("bag", "genes") for one in normal),
+        Exclusion("case", "TCGA-A1-A0SD", "no bag; no genes"),
+    ]
+
+
 @pytest.mark.parametrize("second", ["s", "s.svs"])
 def test_a_slide_of_two_cases_is_refused(second: str, write_bags: WriteBags) -> None:
     with pytest.raises(DataError, match=rf"slide {second} is listed for the cases A and B"):

@@ -249,28 +249,6 @@ def test_features_that_are_not_finite_are_refused_by_file(value: float, tmp_path
         list(case_loader([case], np.arange(1), None))
 
 
-@pytest.mark.parametrize("stored", [np.float16, np.float32, np.float64])
-def test_each_bag_is_checked_by_itself_in_the_type_that_it_is_trained_in(
-    stored: type[np.floating], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [tmp_path / f"{number}.h5" for number in range(3)]
-    for number, path in enumerate(paths):
-        features = np.full((4 + number, FEATURES), 6e4, stored)
-        with h5py.File(path, "w") as file:
-            file["features"], file["coords"] = features, np.zeros((4 + number, 2))
-    read: list[tuple[tuple[int, ...], np.dtype]] = []
-    plain = bag_store.read_features
-
-    def note(path: Path, out: np.ndarray) -> None:
-        read.append((out.shape, out.dtype))
-        plain(path, out)
-
-    monkeypatch.setattr(bag_store, "read_features", note)
-    bag_store.require_finite_bags(paths)
-    kind = np.dtype(np.float16 if stored is np.float16 else np.float32)
-    assert read == [((4 + number, FEATURES), kind) for number in range(3)]
-
-
 def test_a_bag_that_is_gone_is_named(tmp_path: Path) -> None:
     case = Case("c", "p", (tmp_path / "gone.h5",), 0)
     with pytest.raises(DataError, match=r"gone\.h5"):

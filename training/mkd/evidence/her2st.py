@@ -61,6 +61,8 @@ SEEDS = (0, 1, 2, 3, 4)
 APPROACHES = (P_ALONE, ABMIL, FULL_MKD, SNN)
 TOP_GENES = 2048
 SETTINGS = CaseTrainerSettings(epochs=60)
+OWN_SOURCE = tuple(f"mkd/evidence/{name}.py" for name in ("her2st", "spot_bags", "spots"))
+"""Which spots are cases, what their bags, labels and genes are, and how they are divided."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,10 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
     stop_at = time.time() + 60 * minutes
     threads = max(1, (os.cpu_count() or 1) // jobs)
     place = Place(data, out, str(choose_device(device)), threads)
-    spots, encoder, program = read_spots(data), find_encoder("demo"), training_digest()
-    tables = [data / "her2st" / f"{name}.tsv.gz" for name in SLIDES]
+    spots, encoder, program = read_spots(data), find_encoder("demo"), training_digest(*OWN_SOURCE)
+    tables = [
+        data / "her2st" / name for name in ("spots.csv", *(f"{one}.tsv.gz" for one in SLIDES))
+    ]
     wanted = {
         "program": program,
         "settings": asdict(SETTINGS),

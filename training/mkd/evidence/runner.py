@@ -82,9 +82,16 @@ def run_evidence(
     return True
 
 
-def training_digest() -> str:
-    """A digest of the source that decides what is drawn and learned."""
-    return source_digest(bags, genes, model, sample, training, without=NOT_TRAINING)
+def training_digest(*also: str) -> str:
+    """A digest of the source that decides what is drawn and learned.
+
+    Parameters
+    ----------
+    *also : str
+        Of `NOT_TRAINING` what does have a say in another evidence.
+    """
+    without = set(NOT_TRAINING) - set(also)
+    return source_digest(bags, genes, model, sample, training, without=without)
 
 
 def _name(piece: Piece) -> str:
