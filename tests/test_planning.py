@@ -152,11 +152,18 @@ def test_painted_tissue_is_obeyed(
         plan = plan_grading(slide, colour_model.card, tissue=painted)
         assert plan.tissue is painted
         assert plan.tiles.tolist() == [[0, 1], [1, 0]]
-        erased = replace(painted, mask=np.zeros_like(painted.mask))
-        with pytest.raises(UnsuitableSlideError, match=r"tissue layer .* is empty"):
-            plan_grading(slide, colour_model.card, tissue=erased)
-        with pytest.raises(SlideError, match="none of its 6 tiles"):
-            plan_grading(slide, colour_model.card, GradeSettings(force=True), erased)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_emptied_tissue_layer_is_refused_and_not_asked_about(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, force: bool
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        found = find_tissue(slide)
+        erased = replace(found, mask=np.zeros_like(found.mask))
+        with pytest.raises(SlideError, match=r"no tissue is painted.*Find tissue") as refusal:
+            plan_grading(slide, colour_model.card, GradeSettings(force=force), erased)
+    assert not isinstance(refusal.value, UnsuitableSlideError)
 
 
 def test_what_the_stain_check_warns_of_is_a_warning_of_the_plan(

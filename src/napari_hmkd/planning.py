@@ -205,13 +205,18 @@ def plan_grading(
         If the slide looks like fluorescence, IHC, blank glass or out of focus, unless
         `settings.force`; see `check_stain`.
     SlideError
-        If no tile holds enough tissue.
+        If `tissue` is empty, or no tile holds enough tissue.
     """
     settings = settings or GradeSettings()
     if settings.only_regions and not regions:
         raise SlideError(
             f"asked to analyse {slide.name} inside marked regions alone, but none is marked; draw one, or "
             "take the whole slide"
+        )
+    if tissue is not None and not tissue.mask.any():  # no force would find a tile on it
+        raise SlideError(
+            f"asked to analyse {slide.name}, but no tissue is painted: the tissue layer given for it is empty; "
+            "paint some in it or press Find tissue, or, if that finds none, remove the layer"
         )
     grid = tile_grid(slide, card, settings.overlap)
     enlargement = slide.enlargement(card.mpp)

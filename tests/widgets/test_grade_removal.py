@@ -16,6 +16,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.test_grade_widget import PATIENCE_MS, press_and_wait
 
+from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import grade_run
 from napari_hmkd.widgets.grade_widget import GradeWidget
@@ -89,6 +90,29 @@ def test_a_run_that_ends_before_its_plan_does_not_say_the_former_runs_numbers(
     assert graded.status.value == NEVER_BEGAN
     assert complete == [False]
     assert graded.run.grading is grading
+
+
+@pytest.mark.parametrize("ended_by", ["removal", "Stop"])
+def test_nobody_is_asked_about_a_slide_whose_run_was_to_end(
+    viewer, widget: GradeWidget, second, qtbot, monkeypatch, ended_by: str
+) -> None:
+    ended = Event()
+
+    def start(*_: object) -> None:
+        assert ended.wait(30)
+        raise UnsuitableSlideError("looks like IHC")
+
+    monkeypatch.setattr(grade_run, "start_grading", start)
+    widget.slide.value = second
+    widget.start.native.click()
+    if ended_by == "Stop":
+        widget.stop.native.click()
+    else:
+        viewer.layers.remove(second)
+    ended.set()
+    qtbot.waitUntil(lambda: not widget.run.running, timeout=PATIENCE_MS)
+    assert widget.question.native.isHidden(), "a yes would count for the slide that is chosen now"
+    assert widget.status.value == NEVER_BEGAN
 
 
 def test_a_heatmap_that_is_removed_leaves_nothing_of_its_grading(

@@ -18,6 +18,7 @@ from napari_hmkd.widgets.alignment_words import alignment_words, residual_words
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.landmark_layers import LandmarkLayers
 from napari_hmkd.widgets.notice import wrap
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
@@ -70,6 +71,7 @@ class AlignmentWidget(Container):
         )
         for label in (self.status, self.residuals):
             wrap(label)
+        scroll(self.native)
         self._connect()
 
     def _connect(self) -> None:

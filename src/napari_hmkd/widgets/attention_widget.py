@@ -100,7 +100,7 @@ class AttentionWidget(Container):
         self.native.layout().addWidget(self.logits)
         for label in texts:
             wrap(label)
-        scroll(self)
+        scroll(self.native)
         self.check.tooltip = (
             "Hides each token of the tile and takes a gradient: what the student's answer hangs on."
         )

@@ -172,7 +172,8 @@ class BiomarkerRun(BackgroundRun):
     def _on_step(self, step: Step) -> None:
         if isinstance(step, UnsuitableSlideError):
             self._failed = True
-            self.doubted.emit(str(step))
+            if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
+                self.doubted.emit(str(step))
         elif isinstance(step, SlideBiomarkers):
             self._take_up(step)
         elif isinstance(step, TopPatches):

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.export.biomarkers import ENDING, write_biomarkers
+from napari_hmkd.export.biomarkers import ENDING, SUMMARY_FILE, write_biomarkers
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.widgets.biomarker_form import BiomarkerForm
 from napari_hmkd.widgets.biomarker_results import BiomarkerResults
@@ -24,7 +24,9 @@ from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
+from napari_hmkd.widgets.saved_slide import ResultFolder
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
@@ -68,6 +70,7 @@ class BiomarkerWidget(Container):
         self.native.layout().addWidget(self.results.panel, 1)
         for label in (self.form.missing, self.status, self.warnings):
             wrap(label)
+        scroll(self.native)
         self._connect()
         self._on_slide_chosen()
         self._preferences = Preferences(
@@ -138,8 +141,11 @@ class BiomarkerWidget(Container):
         if result is None or self._busy:
             self._say(STILL_SAVING if self.saving.running else _NOTHING)
             return
-        folder = out / f"{result.extraction.plan.slide.name}{ENDING}"
+        extraction = result.extraction
+        fingerprint = str(extraction.key["slide_fingerprint"])
+        name = f"{extraction.plan.slide.name}{ENDING}"
         self._say(SAVING)
+        folder = ResultFolder(out / name, SUMMARY_FILE, fingerprint)
         self.saving.start(write_biomarkers, result, folder, self.geojson_origin.value)
         self._set_enabled()
 

@@ -112,17 +112,15 @@ class GradeRun(BackgroundRun):
         if self.running:
             return
         resumed = self.grading if request.goes_on(self._request) and self.unfinished else None
-        self._begun = request, layer  # they are this run's once it has a plan
-        self._awaited, self._has_plan = True, resumed is not None
-        self._stop, self._queue = Event(), TileQueue(view, only_in_view)
-        self._begin(
-            f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
-        )
+        if resumed is not None:
+            self._bring_into_sight()
+        self._start(layer, request, resumed, TileQueue(view, only_in_view))
 
     def go_on(self, view: View) -> None:
-        """Take the shown grading up again, for what is in view alone."""
-        if self._request is not None and self.slide_layer in self._viewer.layers:
-            self.start(self.slide_layer, self._request, view, only_in_view=True)
+        """Take the shown grading up again, for what is in view alone; it may be hidden meanwhile."""
+        if self.running or self._request is None or self.slide_layer not in self._viewer.layers:
+            return
+        self._start(self.slide_layer, self._request, self.grading, TileQueue(view, True))
 
     @property
     def target(self) -> napari.layers.Image | None:
@@ -170,10 +168,25 @@ class GradeRun(BackgroundRun):
         """Whether the shown grading has tiles that were not tried."""
         return self.grading is not None and len(self.grading.heatmap.remaining) > 0
 
+    def _start(
+        self,
+        layer: napari.layers.Image,
+        request: GradeRequest,
+        resumed: SlideGrading | None,
+        queue: TileQueue,
+    ) -> None:
+        self._begun = request, layer  # they are this run's once it has a plan
+        self._awaited, self._has_plan = True, resumed is not None
+        self._stop, self._queue = Event(), queue
+        self._begin(
+            f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
+        )
+
     def _on_step(self, step: Step) -> None:
         if isinstance(step, UnsuitableSlideError):
             self._failed = True
-            self.doubted.emit(str(step))
+            if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
+                self.doubted.emit(str(step))
             return
         if isinstance(step, SlideGrading):
             self._take_up(step)
@@ -205,16 +218,27 @@ class GradeRun(BackgroundRun):
     def _show(self, grading: SlideGrading) -> None:
         """Refill layers that the slide's results have: to remove and add some freezes the window."""
         tuples = heatmap_layers(grading, self.mode)
-        old = self._hiding.gradings_of(grading.plan.slide)
-        by_name = {layer.name: layer for layer in old}
-        names = takewhile(by_name.__contains__, (look["name"] for _, look, _ in tuples))
-        self.layers, self.grading = [by_name[name] for name in names], grading
+        fingerprint = str(grading.key["slide_fingerprint"])
+        old = self._hiding.gradings_of(grading.plan.slide, fingerprint)
+        by_role = {_role(layer.name): layer for layer in old}
+        roles = takewhile(by_role.__contains__, (_role(look["name"]) for _, look, _ in tuples))
+        self.layers, self.grading = [by_role[role] for role in roles], grading
         self._hiding.remove([layer for layer in old if layer not in self.layers])
         for layer, one in zip(self.layers, tuples, strict=False):
             refill(layer, one)
         self._bind(self.layers)
+        self._bring_into_sight()
         show_notice(self._viewer, grading.plan.card.notice)
         self._complete(tuples)
+
+    def _bring_into_sight(self) -> None:
+        """Have the heatmap seen where it was hidden, and what lies under its slide over that."""
+        layers = self._viewer.layers
+        for layer in self.layers if self.slide_layer in layers else ():
+            if layer in layers and layers.index(layer) < layers.index(self.slide_layer):
+                layers.move(layers.index(layer), len(layers))
+        if self.heatmap_layer is not None:
+            self.heatmap_layer.visible = True
 
     def _paint(self) -> None:
         """Draw the results so far."""
@@ -279,6 +303,11 @@ class GradeRun(BackgroundRun):
         self.grading = self._request = self.slide_layer = None
         QTimer.singleShot(0, lambda: self._hiding.remove(rest))  # napari is in a removal
         self.forgotten.emit()
+
+
+def _role(name: str) -> str:
+    """What a layer of a grading shows: the rest of its name is the slide's, and where taken a number."""
+    return name.partition(" (")[0]
 
 
 def _grade(

@@ -25,6 +25,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import INVASIVE_TUMOUR
+from napari_hmkd.result_files import SUMMARY_FILE
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
@@ -46,7 +47,9 @@ from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_fields import RegionFields
+from napari_hmkd.widgets.saved_slide import ResultFolder
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
@@ -109,6 +112,7 @@ class GradeWidget(Container):
         )  # fmt: skip
         for label in (self.status, self.notice):
             label.native.setWordWrap(True)
+        scroll(self.native)
         self.find_tissue.tooltip = (
             "As a layer to paint and erase in; grading obeys it. Pressed again, it is found anew."
         )
@@ -319,7 +323,8 @@ class GradeWidget(Container):
         if grading is None or self._busy:
             self._say(self._why_not_saved)
             return
-        folder = out / grading.plan.slide.name
+        fingerprint = str(grading.key["slide_fingerprint"])
+        folder = ResultFolder(out / grading.plan.slide.name, SUMMARY_FILE, fingerprint)
         self._say(SAVING)
         self.saving.start(write_results, grading, folder, self.geojson_origin.value)
         self._set_enabled()

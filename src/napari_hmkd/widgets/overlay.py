@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 import napari.layers
 import numpy as np
 
+from napari_hmkd.widgets.saved_slide import may_be_of
 from napari_hmkd.widgets.viewing import slide_of
 
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
@@ -37,14 +38,14 @@ def lay_over(
 
 
 def lay_results_over(layers: Sequence[napari.layers.Layer]) -> None:
-    """Lay results that were read from a folder over the slide of their name, if one is open.
+    """Lay results that were read from a folder over the slide of their name and size, if one is open.
 
-    Those that lie over one already stay there, and where several slides have that name, none is chosen.
+    Those that lie over one already stay there, and where there are several such slides, none is chosen.
     """
-    slides = [(layer, slide.name) for layer in layers if (slide := slide_of(layer)) is not None]
+    slides = [(layer, slide) for layer in layers if (slide := slide_of(layer)) is not None]
     for layer in layers:
         about = layer.metadata.get("napari_hmkd", {})
-        own = [slide_layer for slide_layer, name in slides if name == about.get("slide_name")]
+        own = [slide_layer for slide_layer, slide in slides if may_be_of(about, slide)]
         tied_to = _ties[layer].slide_layer if layer in _ties else None
         if len(own) == 1 and tied_to not in layers:
             lay_over(layer, own[0], about["slide_mpp"])

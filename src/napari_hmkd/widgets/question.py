@@ -9,6 +9,7 @@ from psygnal import Signal
 from upath import UPath
 
 from napari_hmkd.slide import Slide
+from napari_hmkd.widgets.scrolling import bring_into_sight
 
 
 class Question(Container):
@@ -39,6 +40,7 @@ class Question(Container):
         """Show the question; an earlier one is forgotten."""
         self.text.value = text
         self.show()
+        bring_into_sight(self.native)
 
     def _answer(self, yes: bool) -> None:
         self.hide()

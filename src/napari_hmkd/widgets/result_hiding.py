@@ -65,11 +65,14 @@ class ResultHiding:
         """Whether a layer of results waits until it may be seen."""
         return layer in self._kept
 
-    def gradings_of(self, slide: Slide) -> list[napari.layers.Layer]:
-        """The layers of gradings of a slide, made here or read from a folder of its name, hidden or not."""
+    def gradings_of(self, slide: Slide, fingerprint: str) -> list[napari.layers.Layer]:
+        """The layers of gradings of a slide, made here or read from a folder, hidden or not.
+
+        A folder's are the slide's by their fingerprint, or by their name where they have none.
+        """
         viewer = self._viewer()
         layers = [*(() if viewer is None else viewer.layers), *self._kept]
-        return [layer for layer in layers if _grades(layer, slide)]
+        return [layer for layer in layers if _grades(layer, slide, fingerprint)]
 
     def remove(self, layers: Sequence[napari.layers.Layer]) -> None:
         """Take layers of results away for good."""
@@ -132,10 +135,13 @@ class ResultHiding:
         blinding.changed.disconnect(self.obey)
 
 
-def _grades(layer: napari.layers.Layer, slide: Slide) -> bool:
+def _grades(layer: napari.layers.Layer, slide: Slide, fingerprint: str) -> bool:
     about = layer.metadata.get("napari_hmkd", {})
-    named = about.get("result_of") == slide.path or about.get("slide_name") == slide.name
-    return named and about.get("kind") == GRADING
+    if about.get("kind") != GRADING:
+        return False
+    if (saved := about.get("saved_slide")) is not None:
+        return bool(saved.fingerprint == fingerprint)
+    return about.get("result_of") == slide.path or about.get("slide_name") == slide.name
 
 
 _hidings: WeakKeyDictionary[QMainWindow, ResultHiding] = WeakKeyDictionary()

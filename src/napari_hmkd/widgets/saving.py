@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_hmkd.geometry import Origin
 from napari_hmkd.planning import GradePlan
 from napari_hmkd.widgets.background import BackgroundRun
+from napari_hmkd.widgets.saved_slide import ResultFolder
 
 SAVING, STILL_SAVING = "Saving ...", "Still saving: wait until it says where."
 _ORIGINS: list[tuple[str, Origin]] = [
@@ -41,17 +42,21 @@ class SaveRun(BackgroundRun):
     saved = Signal(Path)
 
     def start(
-        self, write: Callable[..., object], results: object, folder: Path, *options: object
+        self, write: Callable[..., object], results: object, folder: ResultFolder, *options: object
     ) -> None:
-        """Do `write(results, folder, *options)`; the results must not change meanwhile."""
-        self._begin(f"writing results to {folder}", _write, write, results, folder, *options)
+        """Do `write(results, folder.path, *options)`; the results must not change meanwhile.
+
+        It fails where the folder has those of another slide.
+        """
+        self._begin(f"writing results to {folder.path}", _write, write, results, folder, *options)
 
     def _on_step(self, folder: Path) -> None:
         self.saved.emit(folder)
 
 
 def _write(
-    write: Callable[..., object], results: object, folder: Path, *options: object
+    write: Callable[..., object], results: object, folder: ResultFolder, *options: object
 ) -> Iterator[Path]:
-    write(results, folder, *options)
-    yield folder
+    folder.check_own()
+    write(results, folder.path, *options)
+    yield folder.path

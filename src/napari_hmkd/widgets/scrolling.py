@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import Container
-from qtpy.QtCore import QEvent, QObject, QSize
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, QTimer
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QScrollArea,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
-_LEAST_PX = 250  # a few of its fields
+_LEAST_PX = 120  # a few of its fields: a laptop's screen holds four panels
+_TURNED_BY_WHEEL = (QComboBox, QAbstractSpinBox, QSlider)
 
 
-def scroll(panel: Container) -> None:
-    """Have all that a panel has laid out scroll in its place."""
-    outer, content = panel.native, QWidget()
-    content.setLayout(outer.layout())  # which takes the fields along
-    QVBoxLayout(outer).setContentsMargins(0, 0, 0, 0)
-    outer.layout().addWidget(_Scrolled(content))
+def scroll(panel: QWidget) -> None:
+    """Have all that a panel has laid out by now scroll in its place; room that is left stays below it.
+
+    The wheel scrolls wherever it turns: over a field it would change that unseen.
+    """
+    content = _Content()
+    content.setLayout(panel.layout())  # which takes the fields along
+    content.layout().addStretch()
+    QVBoxLayout(panel).setContentsMargins(0, 0, 0, 0)
+    panel.layout().addWidget(_Scrolled(content))
+
+
+def bring_into_sight(widget: QWidget) -> None:
+    """Scroll the panel that a widget is in, if it scrolls, to where the widget is seen."""
+    above = widget.parentWidget()
+    while above is not None and not isinstance(above, _Scrolled):
+        above = above.parentWidget()
+    if above is not None:
+        above.turn_to(widget)
+
+
+class _Content(QWidget):
+    """Scrolls only once what can shrink in it, such as a plot, has shrunk."""
+
+    def heightForWidth(self, width: int) -> int:
+        """The least height, where by default it is the preferred one."""
+        return self.layout().minimumHeightForWidth(width)
 
 
 class _Scrolled(QScrollArea):
@@ -24,6 +52,18 @@ class _Scrolled(QScrollArea):
         super().__init__()
         self.setWidget(content)
         self.setWidgetResizable(True)
+        self._wanted: QWidget = content
+        for kind in _TURNED_BY_WHEEL:
+            for field in content.findChildren(kind):
+                field.installEventFilter(self)
+
+    def turn_to(self, widget: QWidget) -> None:
+        """Scroll to a part of the content, which may only just have been shown: it has its place later."""
+        self._wanted = widget
+        QTimer.singleShot(0, self._turn)
+
+    def _turn(self) -> None:
+        self.ensureWidgetVisible(self._wanted)
 
     def minimumSizeHint(self) -> QSize:
         """The content's width, and a height that leaves room for other panels."""
@@ -32,7 +72,10 @@ class _Scrolled(QScrollArea):
         return QSize(width, min(content.height() + frame, _LEAST_PX))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take up that the content wants another size."""
-        if event.type() == QEvent.Type.LayoutRequest:
+        """Take up that the content wants another size, and what the wheel would do to a field."""
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
+        if isinstance(watched, _TURNED_BY_WHEEL) and event.type() == QEvent.Type.Wheel:
+            self.wheelEvent(event)
+            return True
         return super().eventFilter(watched, event)

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.finished_models import finished_students
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.train_attention import AttentionPicture
 from napari_hmkd.widgets.train_closing import ClosingGuard
 from napari_hmkd.widgets.train_command import PROGRAM, TrainRequest, own_message, shell_line
@@ -102,6 +103,7 @@ class TrainWidget(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.status)
         layout.addWidget(self.tabs, 1)
+        scroll(self)
 
     def _connect(self) -> None:
         process = self.process

@@ -1,0 +1,98 @@
+"""Which slide saved results are of: many slides share a name, and a folder is named after its slide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, PositiveInt
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.slide import Slide
+from napari_hmkd.study.identity import SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFolder:
+    """Where a slide's results are to be saved.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    summary_file : str
+        Name of the JSON file in it that tells whose results they are.
+    fingerprint : str
+        The slide's.
+    """
+
+    path: Path
+    summary_file: str
+    fingerprint: str
+
+    def check_own(self) -> None:
+        """Check that no other slide's results would be replaced.
+
+        Raises
+        ------
+        OutputError
+            If those of another file of the slide's name are there.
+        """
+        there = read_saved_slide(self.path / self.summary_file)
+        if there is not None and there.fingerprint != self.fingerprint:
+            raise OutputError(
+                f"asked to write results to {self.path}, which has those of another slide of that name "
+                f"(fingerprint {there.fingerprint[:SHOWN]} there, {self.fingerprint[:SHOWN]} here); choose "
+                "another output folder"
+            )
+
+
+class SavedSlide(BaseModel):
+    """What saved results say of their slide: its fingerprint, and its size in level-0 px."""
+
+    fingerprint: str
+    height_px: PositiveInt
+    width_px: PositiveInt
+
+
+class _Summary(BaseModel):
+    slide: SavedSlide
+
+
+def read_saved_slide(summary: Path) -> SavedSlide | None:
+    """The slide that results are of.
+
+    Parameters
+    ----------
+    summary : pathlib.Path
+        The JSON file that sums them up.
+
+    Returns
+    -------
+    SavedSlide or None
+        None where there is no such file, or none that tells.
+    """
+    try:
+        return _Summary.model_validate_json(summary.read_bytes()).slide
+    except (OSError, ValueError):
+        return None
+
+
+def may_be_of(about: Mapping[str, Any], slide: Slide) -> bool:
+    """Whether saved results can be a slide's, from what is known without reading it.
+
+    Parameters
+    ----------
+    about : mapping
+        The results' layer's `metadata["napari_hmkd"]`: `slide_name`, and a `saved_slide` or None.
+    slide : Slide
+        An open slide.
+    """
+    if about.get("slide_name") != slide.name:
+        return False
+    saved = about.get("saved_slide")
+    return saved is None or (saved.height_px, saved.width_px) == (
+        slide.size.height,
+        slide.size.width,
+    )
