@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.web_server import Server, serving
 
 if TYPE_CHECKING:
     from napari_hmkd.grading import OpenModel
@@ -136,6 +134,19 @@ def _random_model(tmp_path_factory: pytest.TempPathFactory, role: str, seed: int
     build = build_student if role == "student" else build_teacher
     save(path, build(width=card.width).eval(), card)
     return path
+
+
+@pytest.fixture
+def undrawn_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test that asks for the other files of a slide what takes longest: its figure or gallery."""
+    from PIL import Image
+
+    def write(*given: object) -> None:
+        (path,) = (one for one in given if isinstance(one, Path))
+        Image.new("L", (1, 1)).save(path)
+
+    monkeypatch.setattr("napari_hmkd.export.attention.write_figure", write)
+    monkeypatch.setattr("napari_hmkd.export.biomarkers.write_gallery", write)
 
 
 @pytest.fixture(scope="session")
@@ -351,88 +362,8 @@ def write_zarr() -> Callable[..., None]:
     return write
 
 
-@dataclass
-class Server:
-    """A web server of this machine, and how it behaves; parts of requests' paths select them.
-
-    Attributes
-    ----------
-    url : str
-        Of the folder that is served, without a slash at its end.
-    failing : set of str
-        These requests are answered with 500.
-    silent : set of str
-        These are never answered.
-    delay_s : float
-        So long each answer is kept back.
-    most_at_once : int
-        Most requests that were under way together.
-    asked : list of str
-        Paths of all requests so far.
-    """
-
-    url: str = ""
-    failing: set[str] = field(default_factory=set)
-    silent: set[str] = field(default_factory=set)
-    delay_s: float = 0.0
-    most_at_once: int = 0
-    asked: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    at_once: int = 0
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        with self.lock:
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-        yield
-        with self.lock:
-            self.at_once -= 1
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    def __init__(self, *arguments: Any, state: Server, **more: Any) -> None:
-        self.state = state
-        super().__init__(*arguments, **more)
-
-    def do_GET(self) -> None:
-        self.state.asked.append(self.path)
-        with self.state.counted():
-            self.answer()
-
-    def answer(self) -> None:
-        self.state.over.wait(self.state.delay_s)
-        if any(part in self.path for part in self.state.silent):
-            self.state.over.wait(30)
-        elif any(part in self.path for part in self.state.failing):
-            self.send_error(500)
-        else:
-            super().do_GET()
-
-    def log_message(self, *message: object) -> None:
-        """The tests' output stays clean."""
-
-
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], AbstractContextManager[Server]]:
     """Serve a folder at 127.0.0.1 within a `with` block."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-    @contextmanager
-    def run(folder: Path) -> Iterator[Server]:
-        state = Server()
-        handler = partial(_Handler, directory=str(folder), state=state)
-        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            state.url = f"http://127.0.0.1:{server.server_port}"
-            poll = {"poll_interval": 0.02}
-            thread = threading.Thread(target=server.serve_forever, kwargs=poll)
-            thread.start()
-            try:
-                yield state
-            finally:
-                state.over.set()
-                server.shutdown()
-                thread.join()
-
-    return run
+    return serving

@@ -6,9 +6,6 @@ import csv
 import json
 import os
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +18,10 @@ from napari_hmkd import cohort
 from napari_hmkd.cli.grade import main
 from napari_hmkd.cohort import (
     SlideJob,
-    SlideOutcome,
     Status,
     grade_to_folder,
-    grade_with_workers,
 )
-from napari_hmkd.errors import DeviceError, SlideError
+from napari_hmkd.errors import SlideError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide.finding import find_slides
@@ -296,78 +291,3 @@ def test_a_folder_that_was_closed_meanwhile_is_told_without_a_traceback(
     assert outcome.message.startswith(f"asked to write results to {closed_folder}")
     assert "Permission denied" in outcome.message
     assert not caplog.records
-
-
-def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
-    slides: Path, student_file: Path, tmp_path: Path
-) -> None:
-    distributed = pytest.importorskip("distributed")
-    names = list(GRADES)
-    jobs = [job(slides, names[k % 3], student_file, tmp_path / f"out {k}") for k in range(6)]
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        victim = next(iter(client.run(os.getpid).values()))
-        outcomes, done_before = [], []
-
-        def kill() -> None:
-            os.kill(victim, signal.SIGTERM)
-            done_before.append(len(outcomes))
-
-        timer = threading.Timer(1.0, kill)
-        timer.start()
-        outcomes.extend(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
-        timer.join()
-        assert done_before[0] < len(jobs), "the worker died in the middle"
-        assert victim not in client.run(os.getpid).values()
-    assert {outcome.job for outcome in outcomes} == set(jobs)
-    assert {outcome.status for outcome in outcomes} == {Status.GRADED}, outcomes
-    alone = grade_to_folder(job(slides, "b ä.tif", student_file, tmp_path / "alone"))
-    for outcome in outcomes:
-        if outcome.job.slide == alone.job.slide:
-            assert outcome.summary["grades"] == alone.summary["grades"]
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, threads: int
-) -> None:
-    distributed = pytest.importorskip("distributed")
-    running: list[SlideJob] = []
-    at_once: list[int] = []
-
-    def grade_to_folder(one: SlideJob) -> SlideOutcome:
-        running.append(one)
-        time.sleep(0.05)
-        at_once.append(len(running))
-        running.remove(one)
-        return SlideOutcome(one, Status.GRADED, "", {})
-
-    monkeypatch.setattr(cohort, "grade_to_folder", grade_to_folder)
-    jobs = [SlideJob(f"{k}.svs", tmp_path / f"{k}", "demo", SETTINGS) for k in range(4)]
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None
-    ) as cluster:
-        outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
-    assert {outcome.job for outcome in outcomes} == set(jobs)
-    assert at_once == [1] * 4
-    told = [one.getMessage() for one in caplog.records if one.name == cohort.__name__]
-    assert len(told) == (threads > 1)
-    assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
-
-
-def test_a_scheduler_that_does_not_answer_is_an_error(
-    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    distributed = pytest.importorskip("distributed")
-
-    def refuse(*_, **__):
-        raise OSError("Timed out trying to connect")
-
-    monkeypatch.setattr(distributed, "Client", refuse)
-    jobs = [job(slides, "a.tif", student_file, tmp_path / "out")]
-    with pytest.raises(DeviceError, match=r"tcp://nowhere:1.*Timed out"):
-        list(grade_with_workers(jobs, scheduler="tcp://nowhere:1"))

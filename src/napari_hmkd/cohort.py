@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_hmkd.errors import DeviceError, HmkdError
+from napari_hmkd.errors import DeviceError, HmkdError, SlideError
 from napari_hmkd.export import write_results
 from napari_hmkd.export.contents import is_whole
 from napari_hmkd.export.request import request_entry
@@ -29,7 +30,7 @@ from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.pixel_size import USER
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 60
@@ -137,17 +138,21 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
     return SlideOutcome(job, Status.GRADED, "", summary)
 
 
-def grade_here(jobs: Sequence[SlideJob], watch: Watch | None = None) -> Iterator[SlideOutcome]:
+def grade_here(
+    jobs: Sequence[SlideJob], watch: Watch | None = None
+) -> Generator[SlideOutcome, None, None]:
     """Do jobs one after the other."""
     return (grade_to_folder(job, watch) for job in jobs)
 
 
 def grade_with_workers(
     jobs: Sequence[SlideJob], workers: int = 1, scheduler: str | None = None
-) -> Iterator[SlideOutcome]:
+) -> Generator[SlideOutcome, None, None]:
     """Do jobs by dask.distributed, in the order in which they end.
 
     A worker that dies loses no slide: its jobs go to others, which take up the tiles that were kept.
+    Where Ctrl-C ends it, or the generator is closed, processes of this machine end within one batch, or
+    else are killed after 4 s; workers of a scheduler finish the slides that they have begun.
 
     Parameters
     ----------
@@ -164,15 +169,11 @@ def grade_with_workers(
     DeviceError
         If the scheduler does not answer.
     """
-    from distributed import LocalCluster, as_completed
+    from distributed import as_completed
 
     with (
-        (
-            nullcontext(scheduler)
-            if scheduler
-            else LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        ) as where,
-        closing(_client(where)) as client,
+        nullcontext(scheduler) if scheduler else _own_workers(workers) as where,
+        _client(where) as client,
     ):
         _warn_of_idle_threads(client.nthreads().values())
         threads = None if scheduler else max(1, (os.cpu_count() or 1) // workers)
@@ -184,21 +185,72 @@ def grade_with_workers(
                 yield SlideOutcome(futures[future], Status.FAILED, str(future.exception()), {})
 
 
-def _client(where: object) -> Client:
+@contextmanager
+def _own_workers(workers: int) -> Iterator[LocalCluster]:
+    """Processes of this machine that never see Ctrl-C, of which a terminal tells all: this one closes them.
+
+    Of what dask logs as they are closed, and in them, nothing is shown: it follows from that.
+    """
+    from distributed import LocalCluster
+    from distributed.utils import silence_logging_cmgr
+
+    with ExitStack() as stack:
+        with _interrupts_put_off():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": ":0"},  # any port: runs go side by side
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
+        with silence_logging_cmgr(logging.WARNING):
+            yield cluster
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Let Ctrl-C wait; threads and processes that are begun meanwhile never get it, but on Windows."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted
+        yield
+        return
+    waiting: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: waiting.append(number))
+    try:
+        with _interrupts_blocked() if hasattr(signal, "pthread_sigmask") else nullcontext():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _client(where: object) -> Iterator[Client]:
     from distributed import Client
 
-    client = None
-    try:
-        client = Client(where, timeout=_PATIENCE_S)
-        client.wait_for_workers(1, timeout=_PATIENCE_S)
-        return client
-    except (OSError, ValueError) as error:
-        if client is not None:
-            client.close()
-        raise DeviceError(
-            f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
-            "whether it runs"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(closing(Client(where, timeout=_PATIENCE_S)))
+            client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
+                "whether it runs"
+            ) from error
+        yield client
 
 
 def _warn_of_idle_threads(threads: Collection[int]) -> None:
@@ -213,11 +265,25 @@ def _warn_of_idle_threads(threads: Collection[int]) -> None:
 
 
 def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
-    """In a worker: as many threads as are its share."""
+    """In a worker: as many threads as are its share, if it is one of this run."""
     if threads is not None:
         torch.set_num_threads(threads)
     with _ONE_AT_A_TIME:
-        return grade_to_folder(job)
+        return grade_to_folder(job, None if threads is None else _until_closed)
+
+
+@contextmanager
+def _until_closed(_grading: SlideGrading) -> Iterator[Callable[[int], None]]:
+    """Go on from batch to batch until the worker is closed: then the run has ended."""
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def go_on(_tiles: int) -> None:
+        if worker.status.name == "closing":
+            raise SlideError("the worker was closed")
+
+    yield go_on
 
 
 @lru_cache(maxsize=2)

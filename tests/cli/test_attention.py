@@ -23,6 +23,7 @@ from napari_hmkd.inspection.tile import inspect_tile
 from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.slide import open_slide
 
+undrawn = pytest.mark.usefixtures("undrawn_figures")
 GRADES = [[0, 1, 2], [3, 2, 1]]
 
 
@@ -96,6 +97,7 @@ def test_each_tile_is_that_of_both_stains_through_the_alignment(
     assert "does not look like the IHC" in doubt, "it is noise"
 
 
+@undrawn
 def test_an_ihc_that_looks_like_the_he_is_doubted(
     he_file: Path, student_file: Path, teacher_file: Path, tmp_path: Path, capsys
 ) -> None:
@@ -136,6 +138,7 @@ def regions_file(tmp_path: Path) -> Path:
     return tmp_path / "marked.geojson"
 
 
+@undrawn
 @pytest.mark.parametrize("only", [False, True], ids=["whole slide", "only regions"])
 def test_marked_regions_are_named_and_summed_up(
     only: bool,
@@ -166,6 +169,7 @@ def test_marked_regions_are_named_and_summed_up(
             assert entry[name] == pytest.approx(mean, rel=1e-6)
 
 
+@undrawn
 def test_a_region_has_no_agreement_without_a_teacher(
     he_file: Path, student_file: Path, regions_file: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +189,7 @@ def test_only_regions_without_any_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@undrawn
 def test_tiles_that_fail_are_told(
     tmp_path: Path, paint_slide: Callable[..., Path], student_file: Path
 ) -> None:
@@ -210,6 +215,7 @@ def lay_ihc(
     return arguments
 
 
+@undrawn
 def test_tiles_beyond_the_ihc_are_told_and_no_findings(lay_ihc, tmp_path: Path) -> None:
     assert run(*lay_ihc(600), "--out", tmp_path / "out") == 3
     (folder,) = (tmp_path / "out").iterdir()

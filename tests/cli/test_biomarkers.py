@@ -21,6 +21,7 @@ from napari_hmkd.export.biomarkers import BIOMARKERS
 from napari_hmkd.slide import open_slide
 from napari_hmkd.wording import NO_GRADE
 
+undrawn = pytest.mark.usefixtures("undrawn_figures")
 GRADES = [[0, 1, 2], [3, -1, 1]]
 PaintSlide = Callable[..., Path]
 
@@ -73,6 +74,7 @@ def test_everything_is_written_and_agrees(
     assert "random biomarkers, research use only" in told.err
 
 
+@undrawn
 def test_the_heatmap_lies_over_the_slide_at_true_scale(
     he_file: Path, models: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -110,6 +112,7 @@ def test_the_page_says_what_each_status_is_and_that_it_is_no_grade(
         assert len(np.unique(np.asarray(gallery.convert("L")))) > 50
 
 
+@undrawn
 def test_the_features_are_kept_and_reused(
     he_file: Path, models: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +129,7 @@ def test_the_features_are_kept_and_reused(
     assert summary(folder)["patches_of_an_earlier_run"] == 0
 
 
+@undrawn
 def test_one_slides_failure_is_told_and_the_others_go_on(
     he_file: Path,
     models: tuple[object, ...],
@@ -150,6 +154,7 @@ def test_one_slides_failure_is_told_and_the_others_go_on(
     assert (tmp_path / "out" / f"{he_file.name}.biomarkers").is_dir()
 
 
+@undrawn
 def test_several_slides_get_a_table_with_a_row_for_each_target(
     he_file: Path, models: tuple[object, ...], tmp_path: Path, paint_slide: PaintSlide
 ) -> None:
@@ -179,6 +184,7 @@ def test_several_slides_get_a_table_with_a_row_for_each_target(
         assert str(he_file.parent) not in row["provenance"]
 
 
+@undrawn
 def test_a_name_that_is_no_utf8_is_told_and_the_others_go_on(
     he_file: Path, models: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -189,6 +195,7 @@ def test_a_name_that_is_no_utf8_is_told_and_the_others_go_on(
     assert "Rename it" in rows[r"f\udcfcr.tif"]["message"]
 
 
+@undrawn
 def test_a_table_that_cannot_be_written_ends_no_run(
     he_file: Path,
     models: tuple[object, ...],
@@ -212,6 +219,7 @@ def test_a_table_that_cannot_be_written_ends_no_run(
         assert summary(tmp_path / "out" / f"{slide.name}.biomarkers")["patches"] == 5
 
 
+@undrawn
 def test_the_geojson_counts_from_where_it_is_asked_to(
     he_file: Path, models: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -243,6 +251,7 @@ def test_what_does_not_belong_together_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@undrawn
 @pytest.mark.parametrize(("mpp", "told"), [(3.1, True), (4.02, False)])
 def test_a_stated_pixel_size_that_is_not_the_files_is_noted(
     mpp: float,
@@ -259,6 +268,7 @@ def test_a_stated_pixel_size_that_is_not_the_files_is_noted(
     assert any(note in line for line in warnings) == told
 
 
+@undrawn
 def test_m_answers_for_slides_with_genes_and_each_output_says_so(
     multimodal_file: Path,
     student_file: Path,
@@ -308,6 +318,7 @@ def test_m_answers_for_slides_with_genes_and_each_output_says_so(
     assert [(row["network"], row["genes"]) for row in rows] == [("M", "P1")] * 2 + [("P", "")] * 2
 
 
+@undrawn
 def test_a_case_can_be_named_where_the_slides_name_does_not_tell(
     he_file: Path, multimodal_file: Path, student_file: Path, gene_file: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def stop(_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("undrawn_figures")
 def test_rows_stay_until_there_are_new_ones_or_their_slide_has_gone(
     run: Callable[..., int],
     paint_slide: Callable[..., Path],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +12,9 @@ from typing import Any
 
 import pytest
 import tifffile
-from typer.testing import CliRunner, Result
+from tests.cli.conftest import GRADES, PaintSlide, names
+from typer.testing import Result
 
-from napari_hmkd.cli import grade as cli
 from napari_hmkd.cli import grading_run
 from napari_hmkd.export.folder import RESULTS
 from napari_hmkd.geometry import Region
@@ -26,33 +24,7 @@ from napari_hmkd.planning import GradeSettings
 from napari_hmkd.sample import SamplePair
 from napari_hmkd.slide import open_slide
 
-PaintSlide = Callable[..., Path]
-GRADES = [[0, 1, -1], [3, 2, 3]]
 FILES = sorted(RESULTS.entries)
-
-
-@pytest.fixture
-def grade(student_file: Path) -> Callable[..., Result]:
-    """Run the command with the small student on the CPU."""
-
-    def run(*arguments: object, model: object = student_file) -> Result:
-        options = ["--model", str(model), "--device", "cpu"]
-        result = CliRunner().invoke(cli.app, [*map(str, arguments), *options])
-        if result.exception is not None:
-            assert isinstance(result.exception, SystemExit), result.exception
-        assert "Traceback" not in result.stderr
-        return result
-
-    return run
-
-
-@pytest.fixture
-def slide(tmp_path: Path, paint_slide: PaintSlide) -> Path:
-    return paint_slide(tmp_path / "Gewebe mit ü.tif", GRADES)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -311,93 +283,6 @@ def test_the_sample_slide(
     monkeypatch.setattr(grading_run, "sample_slide", lambda progress: SamplePair(slide, slide))
     assert grade("--sample", "--out", tmp_path / "out").exit_code == 0
     assert names(tmp_path / "out") == [slide.name]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--out", "out"],
-        ["slide.svs"],
-        ["slide.svs", "--out", "out", "--batch-size", "0"],
-        ["slide.svs", "--out", "out", "--mpp", "half"],
-        ["slide.svs", "--out", "out", "--geojson-origin", "scanner"],
-        ["slide.svs", "--out", "out", "--no-such-option"],
-    ],
-)
-def test_wrong_use_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli.app, arguments)
-    assert result.exit_code == 2
-    assert "Error" in result.stderr
-
-
-def test_a_missing_device_is_refused(tmp_path: Path, slide: Path, student_file: Path) -> None:
-    result = CliRunner().invoke(
-        cli.app,
-        [str(slide), "--out", str(tmp_path / "out"), "--model", str(student_file), "--device=xpu"],
-    )
-    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
-    assert "'xpu'" in result.stderr
-
-
-def test_an_output_that_is_a_file_is_refused_before_anything_is_read(
-    tmp_path: Path, slide: Path, grade: Callable[..., Result]
-) -> None:
-    out = tmp_path / "out"
-    out.touch()
-    result = grade(slide, "--out", out)
-    assert result.exit_code == 2
-    assert "is a file" in result.stderr
-
-
-def test_an_output_that_cannot_be_is_refused_in_words(
-    impossible_folder: Path, slide: Path, grade: Callable[..., Result]
-) -> None:
-    result = grade(slide, "--out", impossible_folder)
-    assert result.exit_code == 2
-    if "\0" in str(impossible_folder):  # no shell can ask for it, and typer says so
-        assert "Invalid value for '--out'" in result.stderr
-        return
-    assert result.stderr.startswith(f"error: asked to write results to {impossible_folder}, but")
-    assert result.stderr.count("\n") == 1
-
-
-def test_the_slide_s_own_folder_as_output_does_not_harm_the_slide(
-    slide: Path, grade: Callable[..., Result]
-) -> None:
-    before = slide.read_bytes()
-    assert grade(slide, "--out", slide.parent).exit_code == 2
-    assert slide.read_bytes() == before
-
-
-def test_two_slides_of_one_name_are_refused(
-    tmp_path: Path, slide: Path, grade: Callable[..., Result]
-) -> None:
-    other = tmp_path / "other" / slide.name
-    other.parent.mkdir()
-    shutil.copy(slide, other)
-    result = grade(slide, other, "--out", tmp_path / "out")
-    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
-    assert slide.name in result.stderr
-
-
-def test_a_model_that_does_not_exist_is_refused(
-    tmp_path: Path, slide: Path, grade: Callable[..., Result]
-) -> None:
-    result = grade(slide, "--out", tmp_path / "out", model=tmp_path / "none.safetensors")
-    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
-    assert "none.safetensors" in result.stderr
-
-
-@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps({"state_dict": print})])
-def test_a_file_that_is_no_model_is_refused(
-    tmp_path: Path, slide: Path, grade: Callable[..., Result], student_file: Path, content: bytes
-) -> None:
-    model = tmp_path / "student.safetensors"
-    model.write_bytes(content)
-    shutil.copy(student_file.with_suffix(".json"), tmp_path)
-    result = grade(slide, "--out", tmp_path / "out", model=model)
-    assert (result.exit_code, names(tmp_path / "out")) == (2, [])
-    assert str(model) in result.stderr
 
 
 def test_the_program_runs_without_a_screen_and_says_nothing_but_its_results(

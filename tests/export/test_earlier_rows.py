@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,36 @@ def test_other_slides_rows_stay_and_an_own_earlier_one_stays_until_there_is_a_ne
     assert slides(out) == ["/x/a.svs", "/x/b.svs", "/x/c.svs"]
     assert run.add([row("/new/a.svs")]) is None
     assert slides(out) == ["/new/a.svs", "/x/b.svs", "/x/c.svs"]
+
+
+def test_a_slide_that_another_run_has_graded_anew_has_that_run_s_row(out: Path) -> None:
+    first = SharedTable(out, COHORT, ["/x/a.svs", "/x/c.svs"])
+    assert first.add([row("/x/a.svs")]) is None
+    anew = SUMMARY | {"expected_grade": 3.0}
+    (out / "a.svs" / "summary.json").write_text(json.dumps(anew), encoding="utf-8")
+    second = SharedTable(out, COHORT, ["/x/a.svs"])
+    assert second.add([cohort_row("/x/a.svs", "graded", "", anew)]) is None
+    assert first.add([row("/x/c.svs")]) is None
+    with (out / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        grades = {line["slide"]: line["expected_grade"] for line in csv.DictReader(file)}
+    assert grades == {"/x/a.svs": "3.0", "/x/b.svs": "2.0", "/x/c.svs": "2.0"}
+
+
+def test_a_table_that_is_removed_while_a_run_adds_to_it_is_begun_anew_with_that_run_s_rows(
+    out: Path,
+) -> None:
+    run = SharedTable(out, COHORT, ["/x/c.svs", "/x/d.svs"])
+    assert run.add([row("/x/c.svs")]) is None
+    (out / "cohort.csv").unlink()
+    assert run.add([row("/x/d.svs")]) is None
+    assert slides(out) == ["/x/c.svs", "/x/d.svs"]
+
+
+def test_a_message_with_a_name_that_is_no_utf8_ends_no_run(out: Path) -> None:
+    message = f"asked to write results to {os.fsdecode(bytes([0x66, 0xFC]))}, but the disk is full"
+    failed = cohort_row("/x/c.svs", "failed", message, {})
+    assert SharedTable(out, COHORT, ["/x/c.svs"]).add([failed]) is None
+    assert r"results to f\udcfc, but" in (out / "cohort.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +166,7 @@ def test_runs_side_by_side_keep_each_others_rows(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_others_results_are_read_once_unless_another_run_has_written(out: Path) -> None:
+def test_results_are_read_again_only_where_another_run_has_changed_their_row(out: Path) -> None:
     read: list[str] = []
 
     def rows(lines: Lines, name: str, folder: Path) -> list[Row]:
@@ -148,5 +179,4 @@ def test_others_results_are_read_once_unless_another_run_has_written(out: Path) 
     assert read == ["a.svs", "b.svs"]
     assert SharedTable(out, COHORT, ["/new/b.svs"]).add([row("/new/b.svs")]) is None
     assert run.add([row("/x/4.svs")]) is None
-    assert read == ["a.svs", "b.svs"] * 2
-    assert slides(out)[:2] == ["/x/a.svs", "/new/b.svs"]
+    assert read == ["a.svs", "b.svs", "b.svs"]

@@ -221,6 +221,7 @@ def test_it_is_said_what_the_intervals_are_over(
     assert pairs[0]["intervals_over"] in said
     alone = "slides without a patient, drawn one by one: s3"
     assert report["warnings"] == ([alone] if patients == "PPQ " else [])
+    assert report["slides_without_patient"] == (["s3"] if patients == "PPQ " else [])
 
 
 def test_the_same_study_has_the_same_bytes(

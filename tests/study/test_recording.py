@@ -86,16 +86,37 @@ def test_the_line_that_was_prepared_for_a_score_is_filled_in(tmp_path: Path) -> 
     assert path.read_text(encoding="utf-8").splitlines() == lines
 
 
+@pytest.mark.parametrize("header", ["note,note", ","], ids=["one name twice", "no names"])
+def test_notes_in_columns_of_one_name_stay_when_a_line_is_filled_in(
+    tmp_path: Path, header: str
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(
+        f"slide,region,reader,score,{header}\nb.svs,tumour,R,,mine,yours\n", encoding="utf-8"
+    )
+    add_score(path, replace(SECOND, reader="R"))
+    assert path.read_text(encoding="utf-8").splitlines()[1] == "b.svs,tumour,R,0,mine,yours,"
+
+
 def test_what_else_is_in_a_file_of_another_program_stays(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("Score;Slide;region;Reader;note\n1+;a.svs;;Dr. B;\"a; b\"\n;c.svs;;Dr. B\n", encoding="utf-8")  # fmt: skip
     add_score(path, FIRST)
     assert path.read_text(encoding="utf-8").splitlines() == [
-        "Score,Slide,region,Reader,note,fingerprint",
-        "1+,a.svs,,Dr. B,a; b",
-        ",c.svs,,Dr. B",
-        f'2+,a.svs,,"Dr. Ä, 1",,{X}',
+        "Score;Slide;region;Reader;note;fingerprint",
+        '1+;a.svs;;Dr. B;"a; b"',
+        ";c.svs;;Dr. B",
+        f"2+;a.svs;;Dr. Ä, 1;;{X}",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_of_excel_s_stays_one_that_excel_reads(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("slide;region;reader;score\nb.svs;;Dr. Ä;1+\n", encoding=encoding)
+    add_score(path, FIRST)
+    assert path.read_bytes().startswith("slide;region;reader;score;fingerprint\n".encode(encoding))
+    assert {score.reader for score in read_scores(path).scores} == {"Dr. Ä", FIRST.reader}
 
 
 def test_a_file_without_fingerprints_knows_slides_by_name(tmp_path: Path) -> None:

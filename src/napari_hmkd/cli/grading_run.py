@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import read_regions
 from napari_hmkd.sample import sample_slide
 from napari_hmkd.slide.finding import find_slides
+from napari_hmkd.wording import counted
 
 _WORSE = list(ExitCode)  # from best to worst
 
@@ -110,17 +111,32 @@ def grade_jobs(
         If there is a table that cannot be read; nothing has been graded then.
     """
     table = SharedTable(out, COHORT, [job.slide for job in jobs])
-    several = workers > 1 or scheduler is not None
-    outcomes = grade_with_workers(jobs, workers, scheduler) if several else grade_here(jobs, _watch)
+    workers = min(workers, len(jobs))  # each has its share of the cores
+    apart = workers > 1 or scheduler is not None
+    outcomes = grade_with_workers(jobs, workers, scheduler) if apart else grade_here(jobs, _watch)
     codes, unwritten = [ExitCode.GOOD], None
-    for outcome in outcomes:
-        codes.append(_tell(outcome))
-        row = cohort_row(outcome.job.slide, outcome.status, outcome.message, outcome.summary)
-        unwritten = table.add([row])
+    told = _told_when_stopped(jobs, codes) if apart or len(jobs) > 1 else nullcontext()
+    with told, closing(outcomes):
+        for outcome in outcomes:
+            codes.append(_tell(outcome))
+            row = cohort_row(outcome.job.slide, outcome.status, outcome.message, outcome.summary)
+            unwritten = table.add([row])
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
     return max(codes, key=_WORSE.index)
+
+
+@contextmanager
+def _told_when_stopped(jobs: Sequence[SlideJob], codes: Sequence[ExitCode]) -> Iterator[None]:
+    """Say, when Ctrl-C ends the work, how many slides are done; `codes` has one more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        after = ", and the same command goes on from there" if jobs[0].kept_in else ""
+        done = f"{len(codes) - 1} of {counted(len(jobs), 'slide')} done"
+        typer.echo(f"stopped; {done}{after}", err=True)
+        raise
 
 
 def absolute(path: str) -> str:

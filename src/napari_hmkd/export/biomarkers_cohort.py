@@ -53,7 +53,7 @@ def biomarker_rows(
         {
             "slide": printable(slide),
             "outcome": "predicted" if about else "failed",
-            "message": message,
+            "message": printable(message),
             "target": target.name,
             "definition": target.definition,
             "most_probable": found[target.name]["most_probable"] if about else None,

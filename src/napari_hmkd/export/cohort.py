@@ -51,7 +51,7 @@ def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]
     return {
         "slide": printable(slide),
         "status": status,
-        "message": message,
+        "message": printable(message),
         **{name: summary.get(name) for name in _VALUES},
         "unreadable_tiles": len(summary["unreadable_tiles"]) if summary else None,
         **{f"area_mm2_{k}": one["area_mm2"] for k, one in enumerate(grades.values())},

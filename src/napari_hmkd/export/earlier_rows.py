@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -89,6 +89,8 @@ class SharedTable:
                     both = [row for name in order for row in found.get(name, ())]
                     self._kind.write(both, self._out)
                     self._seen = _state(self._out / self._kind.file)
+                    # From now on they are as any others: another run may grade these slides anew.
+                    self._earlier, self._new = found, {}
         except OutputError as error:
             return error
         return None
@@ -105,12 +107,19 @@ class SharedTable:
                 f"asked to add slides to {path}, but it cannot be read: {error}; save it as CSV in UTF-8 with "
                 "commas, or give it another name, and a new one is begun"
             ) from error
-        self._earlier = {
-            name: rows
-            for name, of_slide in lines.items()
-            if (rows := self._new.get(name) or self._rows(name, of_slide))
-        }
+        if state is None:  # it was removed, and a new one is begun, of this run's slides
+            found = {name: self._earlier.get(name, []) for name in self._slides}
+        else:
+            found = {
+                name: self._known(name, of) or self._rows(name, of) for name, of in lines.items()
+            }
+        self._earlier = {name: rows for name, rows in found.items() if rows}
         self._seen = state
+
+    def _known(self, name: str, lines: Lines) -> list[Row]:
+        """A slide's rows where they stand in the file as they did: its results need not be read again."""
+        rows = self._earlier.get(name, [])
+        return rows if list(map(_texts, rows)) == list(map(_texts, lines)) else []
 
     def _rows(self, name: str, lines: Lines) -> list[Row]:
         slide = lines[-1]["slide"]
@@ -129,6 +138,11 @@ def slide_name(slide: str) -> str:
     """The file name of a path or address, be it one of Windows or not."""
     windows = PureWindowsPath(slide)
     return windows.name if windows.drive else Path(slide).name
+
+
+def _texts(row: Mapping[str, object]) -> dict[str, str]:
+    """The cells of a row that are not empty, as a CSV file gives them back."""
+    return {name: text for name, one in row.items() if one is not None and (text := str(one))}
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

@@ -91,9 +91,8 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
 def _warnings(table: ScoreTable, matches: Matches) -> Iterator[str]:
     if table.not_scored:
         yield f"rows without a score, left out: {table.not_scored}"
-    if any(score.patient for score in table.scores):
-        alone = {score.slide for score in table.scores if not score.patient}
-        yield from _left_out("slides without a patient, drawn one by one", sorted(alone))
+    alone = table.slides_without_patient
+    yield from _left_out("slides without a patient, drawn one by one", alone)
     if matches.results or matches.results_without_scores:
         yield from _left_out("slides without results", matches.slides_without_results)
         yield from _left_out("results of another file of that name", matches.results_of_other_files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import zip_longest
 from pathlib import Path
 
 from napari_hmkd.durable import replaced_file
@@ -18,7 +19,7 @@ from napari_hmkd.study.scores import (
     case_name,
     read_scores,
 )
-from napari_hmkd.study.table import Row, read_records
+from napari_hmkd.study.table import Row, read_records, written_as
 
 
 def noted_score(path: Path, score: Score) -> Score | None:
@@ -64,10 +65,11 @@ def add_score(path: Path, score: Score) -> None:
 
 def _replace(path: Path, records: list[list[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(records)
+    encoding, separator = written_as(path) if _is_there(path) else ("utf-8", ",")
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(records)
     try:
         with replaced_file(path) as part:
-            part.write_text(text.getvalue(), encoding="utf-8", newline="")
+            part.write_text(text.getvalue(), encoding=encoding, newline="")
             try:
                 read_scores(part)  # a name that is written in two ways would make two of one
             except DataError as error:  # names a file that nobody else knows
@@ -93,7 +95,8 @@ def _with(records: list[list[str]], score: Score) -> list[list[str]]:
     for number, row in enumerate(rows):
         prepared = dict(zip(names, row, strict=False))
         if _awaits(prepared, cells):
-            rows[number] = [(prepared | cells).get(name, "") for name in names]
+            filled = zip_longest(names, row, fillvalue="")
+            rows[number] = [cells.get(name, cell) for name, cell in filled]
             break
     else:
         rows.append([cells.get(name, "") for name in names])

@@ -87,6 +87,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
             None if found.consensus_with_model is None else asdict(found.consensus_with_model)
         ),
         "cases_without_consensus": _named(found.cases_without_consensus),
+        "slides_without_patient": comparison.table.slides_without_patient,
         "slides_without_results": matches.slides_without_results,
         "results_without_scores": matches.results_without_scores,
         "results_of_other_files": matches.results_of_other_files,

@@ -67,6 +67,12 @@ class ScoreTable:
     scores: tuple[Score, ...]
     not_scored: int
 
+    @property
+    def slides_without_patient(self) -> tuple[str, ...]:
+        """Slides whose patient is not told, in a table that tells any."""
+        told = any(score.patient for score in self.scores)
+        return tuple(sorted({one.slide for one in self.scores if told and not one.patient}))
+
 
 def read_scores(path: Path) -> ScoreTable:
     """Scores from a CSV file with the columns `slide, region, reader, score`; see `read_rows`.

@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_hmkd.errors import DataError
 
 Row = dict[str, str]
+_MARK = "\ufeff"  # of the order of bytes, by which Excel knows UTF-8
 
 
 def read_rows(
@@ -69,9 +70,8 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         If the file cannot be read, or a quote is left open.
     """
     text = _text(path)
-    separator = max(",;", key=text.lstrip().partition("\n")[0].count)
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    lines = io.StringIO(text.removeprefix(_MARK), newline="")
+    reader = csv.reader(lines, delimiter=_separator(text), skipinitialspace=True, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -86,11 +86,28 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
+def written_as(path: Path) -> tuple[str, str]:
+    """The encoding and the separator of a table, by which spreadsheets know it again.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    text = _text(path)
+    return "utf-8-sig" if text.startswith(_MARK) else "utf-8", _separator(text)
+
+
+def _separator(text: str) -> str:
+    return max(",;", key=text.removeprefix(_MARK).lstrip().partition("\n")[0].count)
+
+
 def _text(path: Path) -> str:
+    """Of a file, with its byte order mark if it has one."""
     raw = b""
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-8").removeprefix("\ufeff")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path} line {line}: not UTF-8 text: save it as 'CSV UTF-8'") from error

@@ -1,0 +1,190 @@
+"""Many slides by workers: the same as without, none lost with a worker, and Ctrl-C ends them all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_hmkd import cohort
+from napari_hmkd.cli import grading_run
+from napari_hmkd.cli.grade import main
+from napari_hmkd.cohort import (
+    SlideJob,
+    SlideOutcome,
+    Status,
+    grade_to_folder,
+    grade_with_workers,
+)
+from napari_hmkd.errors import DeviceError, ExitCode
+from napari_hmkd.planning import GradeSettings
+
+GRADES = {"a.tif": [[0, 1], [2, 3]], "b.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
+SETTINGS = GradeSettings(batch_size=2, device="cpu")
+
+
+@pytest.fixture
+def slides(tmp_path: Path, paint_slide: Callable[..., Path]) -> Path:
+    """A folder of three slides."""
+    for name, grades in GRADES.items():
+        paint_slide(tmp_path / "slides" / name, grades)
+    return tmp_path / "slides"
+
+
+def grade(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, arguments)))
+    return int(ended.value.code or 0)
+
+
+def job(slides: Path, name: str, model: Path, out: Path) -> SlideJob:
+    kept = out.parent / "kept"
+    return SlideJob(str(slides / name), out / name, str(model), SETTINGS, kept_in=kept)
+
+
+def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
+    slides: Path, student_file: Path, tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    names = list(GRADES)
+    jobs = [job(slides, names[k % 3], student_file, tmp_path / f"out {k}") for k in range(6)]
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victim = next(iter(client.run(os.getpid).values()))
+        outcomes, done_before = [], []
+
+        def kill() -> None:
+            os.kill(victim, signal.SIGTERM)
+            done_before.append(len(outcomes))
+
+        timer = threading.Timer(1.0, kill)
+        timer.start()
+        outcomes.extend(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
+        timer.join()
+        assert done_before[0] < len(jobs), "the worker died in the middle"
+        assert victim not in client.run(os.getpid).values()
+    assert {outcome.job for outcome in outcomes} == set(jobs)
+    assert {outcome.status for outcome in outcomes} == {Status.GRADED}, outcomes
+    alone = grade_to_folder(job(slides, "b.tif", student_file, tmp_path / "alone"))
+    for outcome in outcomes:
+        if outcome.job.slide == alone.job.slide:
+            assert outcome.summary["grades"] == alone.summary["grades"]
+
+
+def slide_of(line: str) -> str:
+    """The slide that a line of the command tells of."""
+    return Path(line.partition(":")[0]).name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends Ctrl-C to all processes of a terminal")
+def test_ctrl_c_ends_workers_with_one_message_and_the_same_command_goes_on(
+    slides: Path, student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed")
+    shutil.copy(slides / "c.tif", slides / "d.tif")
+    out, program = tmp_path / "out", "from napari_hmkd.cli.grade import main; main()"
+    options = [slides, "--model", student_file, "--device", "cpu", "--out", out]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *options, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdout is not None
+        first = slide_of(run.stdout.readline())
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=120)  # until no process is left that could write to them
+    assert run.returncode not in list(ExitCode)
+    assert "Traceback" not in said
+    assert "distributed" not in said
+    assert re.search(r"^stopped; [1-3] of 4 slides done, and the same command goes on", said, re.M)
+    assert grade(*options) == 0
+    again = {slide_of(line): line for line in capsys.readouterr().out.splitlines()}
+    assert sorted(again) == ["a.tif", "b.tif", "c.tif", "d.tif"]
+    assert "graded before" in again[first]
+
+
+def test_no_more_workers_are_begun_than_there_are_slides(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def grade_apart(jobs: list[SlideJob], workers: int, _: None) -> Iterator[SlideOutcome]:
+        begun.append(workers)
+        return (SlideOutcome(one, Status.FAILED, "not tried", {}) for one in jobs)
+
+    monkeypatch.setattr(grading_run, "grade_with_workers", grade_apart)
+    options = ("--model", student_file, "--out", tmp_path / "out", "--workers", 8)
+    assert grade(slides / "a.tif", slides / "c.tif", *options) == 2
+    assert grade(slides / "a.tif", *options) == 0
+    assert begun == [2]
+
+
+def test_ctrl_c_waits_until_workers_have_begun() -> None:
+    handler, reached = signal.getsignal(signal.SIGINT), []
+
+    def begin_workers() -> None:
+        with cohort._interrupts_put_off():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_workers()
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, threads: int
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    running: list[SlideJob] = []
+    at_once: list[int] = []
+
+    def grade_to_folder(one: SlideJob, _watch: object) -> SlideOutcome:
+        running.append(one)
+        time.sleep(0.05)
+        at_once.append(len(running))
+        running.remove(one)
+        return SlideOutcome(one, Status.GRADED, "", {})
+
+    monkeypatch.setattr(cohort, "grade_to_folder", grade_to_folder)
+    jobs = [SlideJob(f"{k}.svs", tmp_path / f"{k}", "demo", SETTINGS) for k in range(4)]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None
+    ) as cluster:
+        outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
+    assert {outcome.job for outcome in outcomes} == set(jobs)
+    assert at_once == [1] * 4
+    told = [one.getMessage() for one in caplog.records if one.name == cohort.__name__]
+    assert len(told) == (threads > 1)
+    assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def refuse(*_, **__):
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    jobs = [job(slides, "a.tif", student_file, tmp_path / "out")]
+    with pytest.raises(DeviceError, match=r"tcp://nowhere:1.*Timed out"):
+        list(grade_with_workers(jobs, scheduler="tcp://nowhere:1"))
