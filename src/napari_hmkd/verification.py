@@ -158,7 +158,6 @@ def _differences(
     pairs = (
         ("slide's fingerprint", summary.slide.fingerprint, fingerprint(slide)),
         ("slide's pixel size", summary.slide.mpp, slide.require_mpp()),
-        ("model's SHA-256", summary.model.sha256, student.sha256()),
         ("model's temperature", summary.model.temperature, student.card.temperature),
     )
     problems = [
@@ -166,6 +165,11 @@ def _differences(
         for what, said, found in pairs
         if said != found
     ]
+    if student.sha256() != summary.model.sha256:
+        problems.append(
+            f"the model's SHA-256 is {student.sha256()}, and the results say {summary.model.sha256}: name the file "
+            f"of '{summary.model.name}' that they were made with as the model"
+        )
     asked = [] if summary.request is None else summary.request.regions
     if regions and outline_entries(regions) != [one.model_dump() for one in asked]:
         problems.append(

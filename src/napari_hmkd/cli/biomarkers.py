@@ -43,7 +43,7 @@ def biomarkers(
     case: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Whose genes they are, where the name of the slide does not tell."
+            metavar="NAME", help="Whose genes they are, where the name of the slide does not say."
         ),
     ] = "",
     mpp: Annotated[

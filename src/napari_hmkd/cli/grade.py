@@ -31,10 +31,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(
-    epilog=f"Others: '{PROGRAM} info SLIDE...' tells what is known about slides; '{PROGRAM} attention SLIDE' where "
-    f"the networks look; '{PROGRAM} biomarkers SLIDE...' predicts status of ER, PR or HER2; '{PROGRAM} verify DIR' "
-    f"grades tiles of a result again; '{PROGRAM} study SCORES.csv' tells how far readers agree; '{PROGRAM} "
-    "export-wsinfer' writes a student for QuPath. A slide of such a name is given as ./info."
+    epilog=f"Others: '{PROGRAM} info SLIDE...' shows what is known about slides; '{PROGRAM} attention SLIDE' "
+    f"where the networks look; '{PROGRAM} biomarkers SLIDE...' predicts status of ER, PR or HER2; '{PROGRAM} "
+    f"verify DIR/SLIDE' grades tiles of a result again; '{PROGRAM} study SCORES.csv' says how far readers agree; "
+    f"'{PROGRAM} export-wsinfer' writes a student for QuPath. A slide of such a name is given as ./info."
 )
 def grade(
     out: Annotated[Path, typer.Option(help="Folder for the results, one subfolder per slide.")],

@@ -21,15 +21,15 @@ def info(
     ],
     backend: BackendOption = None,
 ) -> None:
-    """Tell what is known about slides: format, size, pixel size, and which back end reads them.
+    """Show what is known about slides: format, size, pixel size, and which back end reads them.
 
-    Exit code 0: all were opened. 2: one was not; the others are told about all the same.
+    Exit code 0: all were opened. 2: one was not; the others are shown all the same.
     """
-    codes = [_tell(slide, backend) for slide in slides]
+    codes = [_show(slide, backend) for slide in slides]
     raise typer.Exit(max(codes))
 
 
-def _tell(path: str, backend: str | None) -> ExitCode:
+def _show(path: str, backend: str | None) -> ExitCode:
     try:
         with open_slide(path, backend=backend) as slide:
             facts = describe(slide)
