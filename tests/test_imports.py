@@ -34,6 +34,7 @@ ORDER = (
     "export layers",
     "attention_layers consistency",
     "results study verification cohort attention_report",
+    "workers",
     "reader cli training",
     "widgets",
 )

@@ -15,18 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from napari_hmkd import cohort
+from napari_hmkd import workers
 from napari_hmkd.cli import grading_run
 from napari_hmkd.cli.grade import main
-from napari_hmkd.cohort import (
-    SlideJob,
-    SlideOutcome,
-    Status,
-    grade_to_folder,
-    grade_with_workers,
-)
+from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
 from napari_hmkd.errors import DeviceError, ExitCode
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.workers import grade_with_workers
 
 GRADES = {"a.tif": [[0, 1], [2, 3]], "b.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
 SETTINGS = GradeSettings(batch_size=2, device="cpu")
@@ -138,7 +133,7 @@ def test_ctrl_c_waits_until_workers_have_begun() -> None:
     handler, reached = signal.getsignal(signal.SIGINT), []
 
     def begin_workers() -> None:
-        with cohort._interrupts_put_off():
+        with workers._interrupts_put_off():
             signal.raise_signal(signal.SIGINT)
             reached.append("the end")
 
@@ -163,7 +158,7 @@ def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
         running.remove(one)
         return SlideOutcome(one, Status.GRADED, "", {})
 
-    monkeypatch.setattr(cohort, "grade_to_folder", grade_to_folder)
+    monkeypatch.setattr(workers, "grade_to_folder", grade_to_folder)
     jobs = [SlideJob(f"{k}.svs", tmp_path / f"{k}", "demo", SETTINGS) for k in range(4)]
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None
@@ -171,7 +166,7 @@ def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
         outcomes = list(grade_with_workers(jobs, scheduler=cluster.scheduler_address))
     assert {outcome.job for outcome in outcomes} == set(jobs)
     assert at_once == [1] * 4
-    told = [one.getMessage() for one in caplog.records if one.name == cohort.__name__]
+    told = [one.getMessage() for one in caplog.records if one.name == workers.__name__]
     assert len(told) == (threads > 1)
     assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
 

@@ -12,13 +12,7 @@ import typer
 
 from napari_hmkd.cli.options import ExitCode, complain
 from napari_hmkd.cli.progress import share_progress, tile_progress, told_when_stopped
-from napari_hmkd.cohort import (
-    SlideJob,
-    SlideOutcome,
-    Status,
-    grade_here,
-    grade_with_workers,
-)
+from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_here
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import SlideError
 from napari_hmkd.export import result_folders
@@ -31,6 +25,7 @@ from napari_hmkd.regions import read_regions
 from napari_hmkd.sample import sample_slide
 from napari_hmkd.slide.finding import find_slides
 from napari_hmkd.wording import counted
+from napari_hmkd.workers import grade_with_workers
 
 _WORSE = list(ExitCode)  # from best to worst
 

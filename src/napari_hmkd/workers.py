@@ -1,0 +1,167 @@
+"""Many slides in several processes, by dask.distributed, which is only imported where it is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
+from napari_hmkd.errors import DeviceError, SlideError
+from napari_hmkd.grading import SlideGrading
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE_S = 60
+# Threads of one worker share its network, its GPU's memory and torch's threads: two slides at once
+# would be no faster than one after the other, and need twice the memory.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def grade_with_workers(
+    jobs: Sequence[SlideJob], workers: int = 1, scheduler: str | None = None
+) -> Generator[SlideOutcome, None, None]:
+    """Do jobs by dask.distributed, in the order in which they end.
+
+    A worker that dies loses no slide: its jobs go to others, which take up the tiles that were kept.
+    Where Ctrl-C ends it, or the generator is closed, processes of this machine end within one batch, or
+    else are killed after 4 s; workers of a scheduler finish the slides that they have begun.
+
+    Parameters
+    ----------
+    jobs : sequence of SlideJob
+        Their paths must mean the same to all workers.
+    workers : int
+        Processes of this machine, where no scheduler is named.
+    scheduler : str, optional
+        Address of a dask scheduler, "tcp://host:8786". Its workers should have one thread each: a
+        process grades one slide at a time, and there is a warning where they have more.
+
+    Raises
+    ------
+    DeviceError
+        If the scheduler does not answer.
+    """
+    from distributed import as_completed
+
+    with (
+        nullcontext(scheduler) if scheduler else _own_workers(workers) as where,
+        _client(where) as client,
+    ):
+        _warn_of_idle_threads(client.nthreads().values())
+        threads = None if scheduler else max(1, (os.cpu_count() or 1) // workers)
+        futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
+        for future in as_completed(futures):
+            if future.status == "finished":
+                yield future.result()
+            else:
+                yield SlideOutcome(futures[future], Status.FAILED, str(future.exception()), {})
+
+
+@contextmanager
+def _own_workers(workers: int) -> Iterator[LocalCluster]:
+    """Processes of this machine that never see Ctrl-C, of which a terminal tells all: this one closes them.
+
+    Of what dask logs as they are closed, and in them, nothing is shown: it follows from that.
+    """
+    from distributed import LocalCluster
+    from distributed.utils import silence_logging_cmgr
+
+    with ExitStack() as stack:
+        with _interrupts_put_off():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": ":0"},  # any port: runs go side by side
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
+        with silence_logging_cmgr(logging.WARNING):
+            yield cluster
+
+
+@contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Let Ctrl-C wait; threads and processes that are begun meanwhile never get it, but on Windows."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted
+        yield
+        return
+    waiting: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: waiting.append(number))
+    try:
+        with _interrupts_blocked() if hasattr(signal, "pthread_sigmask") else nullcontext():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _client(where: object) -> Iterator[Client]:
+    from distributed import Client
+
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(closing(Client(where, timeout=_PATIENCE_S)))
+            client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"asked to grade with the dask scheduler at {where}, but: {error}; look at its address, and "
+                "whether it runs"
+            ) from error
+        yield client
+
+
+def _warn_of_idle_threads(threads: Collection[int]) -> None:
+    """Warn where workers, so many threads each, are handed more slides than they grade at a time."""
+    if several := sum(count > 1 for count in threads):
+        _LOG.warning(
+            "%d of %d dask workers have several threads, of which one grades and the others hold slides back "
+            "from idle workers; start them with 'dask worker ADDRESS --nthreads 1 --nworkers N'",
+            several,
+            len(threads),
+        )
+
+
+def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
+    """In a worker: as many threads as are its share, if it is one of this run."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with _ONE_AT_A_TIME:
+        return grade_to_folder(job, None if threads is None else _until_closed)
+
+
+@contextmanager
+def _until_closed(_grading: SlideGrading) -> Iterator[Callable[[int], None]]:
+    """Go on from batch to batch until the worker is closed: then the run has ended."""
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def go_on(_tiles: int) -> None:
+        if worker.status.name == "closing":
+            raise SlideError("the worker was closed")
+
+    yield go_on
