@@ -98,7 +98,7 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     digest = hashlib.sha256(source.identity.encode() + source.read(0).tobytes())
     path = folder / f"tiles-{digest.hexdigest()[:16]}.zarr"
     shape = (len(source.tiles), *pair_shape(source))
-    if not path.is_dir():
+    if not os.path.isdir(path):  # pathlib raises where it may not look, before anything is said
         need = math.prod(shape) / 1e9
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -66,16 +66,17 @@ class Reduction(StrEnum):
 
 
 def require(name: str, value: float | None, low: float, high: float = math.inf) -> None:
-    """Refuse a number outside low to high, and one that is none; None stands for a default.
+    """Refuse a number outside low to high, infinity and NaN; None stands for a default.
 
     Raises
     ------
     DataError
         Naming the option.
     """
-    if value is not None and not low <= value <= high:
+    if value is not None and not (low <= value <= high and value < math.inf):
         # Whole numbers are not rounded, as seeds have ten digits.
-        wanted = f"at least {low:.15g}" if high == math.inf else f"{low:.15g} to {high:.15g}"
+        to = "finite" if value == math.inf else f"at least {low:.15g}"
+        wanted = to if high == math.inf else f"{low:.15g} to {high:.15g}"
         raise DataError(f"--{name.replace('_', '-')} must be {wanted}, got {value:.15g}")
 
 

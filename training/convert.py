@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import ModelCard, import_published, save
+from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.sources.bci import BCI_MPP
 from napari_hmkd.training.tiles import RESEARCH_NOTICE
 
@@ -20,9 +21,13 @@ def convert_published(checkpoint: Path, role: str, out: Path) -> ModelCard:
     ModelError
         If the checkpoint holds other tensors than the role needs, or code.
     OutputError
-        If `out` exists.
+        If `out` exists, or cannot be looked for.
     """
-    if out.exists():
+    try:
+        taken = is_there(out)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{out} cannot be written: {error}. Name another with --out") from error
+    if taken:
         raise OutputError(f"{out} exists: name a new file with --out")
     network = import_published(checkpoint, role)
     card = ModelCard(

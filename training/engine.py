@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 import lightning
@@ -176,6 +176,10 @@ class Engine:
                 trainer.fit(task, datamodule=data, ckpt_path=progress and progress.path)
         except SIGTERMException as stopped:
             raise SystemExit(128 + SIGTERM) from stopped  # Lightning's own says that all went well
+        except SystemExit as stopped:  # Lightning's own after Ctrl-C: its code is 1, without a word
+            if self.leads:
+                say(f"stopped after epoch {len(self._table.rows)}: --resume goes on")
+            raise SystemExit(128 + SIGINT) from stopped
         except OSError as error:
             raise OutputError(f"the run folder {self._folder} cannot be used: {error}") from error
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.files import PARTIAL, write_whole
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.scores.files import EVALUATION_FILE
@@ -65,7 +67,7 @@ class RecordedFolder:
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path, self._resume = path, resume
-        self.resuming = resume and (path / SETTINGS_FILE).is_file()
+        self.resuming = resume and os.path.isfile(path / SETTINGS_FILE)
         """Whether a run began here before."""
 
     def require_usable(self) -> None:
@@ -76,10 +78,15 @@ class RecordedFolder:
         OutputError
             Saying what to do.
         """
-        if self.resuming or not self.path.exists():
-            return
-        if self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir())):
-            return
+        try:
+            if self.resuming or not is_there(self.path):
+                return
+            if self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir())):
+                return
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"{self.path} cannot be looked into: {error}. Name a new folder with --out"
+            ) from error
         advice = "name a new folder with --out"
         if not self.path.is_dir():
             raise OutputError(f"{self.path} is a file, and a run needs a folder: {advice}")

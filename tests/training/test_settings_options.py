@@ -77,6 +77,7 @@ def test_the_help_says_what_could_be_taken_otherwise(option: str, said: str) -> 
         (SplitSettings, {"split_seed": -1}, "--split-seed must be 0 to"),
         (CohortSettings, {"seed": -1}, "--cohort-seed must be at least 0, got -1"),
         (StoredDataSettings, {"memory_gb": -1.0}, "--memory-gb must be at least 0"),
+        (StoredDataSettings, {"memory_gb": math.inf}, "--memory-gb must be finite, got inf"),
         (AugmentSettings, {"shift_px": -1}, "--shift-px must be at least 0, got -1"),
         (AugmentSettings, {"stain_jitter": math.inf}, "--stain-jitter must be 0 to 1, got inf"),
         (DistillationSettings, {"rival_weight": -1.0}, "--rival-weight must be 0 to"),

@@ -82,10 +82,7 @@ def write_evaluation(
     predictions = _answers(logits, cards, grades or {})
     found = report(tiles, predictions, cards, part=part, **about)
     if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+        _make(folder)
         write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
         write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions, attention).encode())
         write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
@@ -119,6 +116,8 @@ def evaluate(
     ------
     HmkdError
         If the input is bad; nothing has been written then.
+    OutputError
+        If `out` cannot be made, which is tried before anything is graded.
     """
     if out is not None:
         _require_new(out)
@@ -136,6 +135,8 @@ def evaluate(
     if all(tile.grade is None for tile in tiles):
         raise DataError(f"none of the {len(tiles)} {part} tiles of {data} has a grade to score by")
     dataset = _dataset(source, chosen, pixels)
+    if out is not None:
+        _make(out)  # grading can take hours, which a disk that refuses would lose
     logits = {
         role: predict_logits(grader, dataset, compute.batch_size, device)
         for role, grader in loaded.items()
@@ -153,6 +154,13 @@ def evaluate(
     if part == "test" and not chosen.checked:
         about["part_note"] = NOT_CHECKED
     return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error}") from error
 
 
 def _require_new(out: Path) -> None:

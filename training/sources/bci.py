@@ -19,7 +19,7 @@ def grade_in_name(name: str) -> int:
     DataError
         If the name does not end in `_0`, `_1+`, `_2+` or `_3+` before its suffix.
     """
-    match = re.search(r"_(0|1\+|2\+|3\+)\.[A-Za-z]+$", name)
+    match = re.search(r"_(0|1\+|2\+|3\+)\.[A-Za-z0-9]+$", name)
     if match is None:
         raise DataError(
             f"no HER2 grade in the file name {name}: it must end in _0, _1+, _2+ or _3+ before "

@@ -39,7 +39,9 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.height, image.width
     except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as an image: replace or remove it") from error
+        raise DataError(
+            f"{path} cannot be read as an image ({error}): replace or remove it"
+        ) from error
 
 
 def decode(path: Path) -> NDArray[np.uint8]:

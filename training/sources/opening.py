@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def resolve_labels(data: str, labels: Labels | None) -> Labels | None:
     """
     if data == PROCEDURAL:
         return labels or Labels.TILE
-    if Path(data).is_file():
+    if os.path.isfile(data):  # pathlib raises where it may not look
         return labels
     if labels is Labels.TILE:
         raise DataError(
@@ -58,17 +59,25 @@ def scan_data(data: str) -> Scan:
     DataError
         If DATA is no such thing, or holds no pairs at all.
     """
-    path = Path(data)
+    try:
+        return _scan(Path(data))
+    except OSError as error:
+        raise DataError(
+            f"{data} cannot be looked into: {error}. Name another, or ask for permission to read it"
+        ) from error
+
+
+def _scan(path: Path) -> Scan:
     if path.is_file():
         return scan_manifest(path)
     if not path.is_dir():
-        raise DataError(f"{data} is no folder and no file: {EXPECTED}")
+        raise DataError(f"{path} is no folder and no file: {EXPECTED}")
     for layout in (BCI, MIST):
         if layout.fits(path):
             return layout.scan(path)
     names = sorted(item.name for item in path.iterdir() if item.is_dir())
     shown = ", ".join(names[:10]) or "none"
-    raise DataError(f"the folders in {data} are {shown}: {EXPECTED}")
+    raise DataError(f"the folders in {path} are {shown}: {EXPECTED}")
 
 
 def pixel_size(scan: Scan, stated: float | None) -> float | None:

@@ -57,7 +57,7 @@ def import_published(path: str | os.PathLike[str], role: str) -> Network:
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a torch file by their published names."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises in a folder that may not be entered
         raise ModelError(f"there is no checkpoint {path}")
     try:
         with safe_globals(_SCALARS):

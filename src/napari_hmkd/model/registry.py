@@ -42,9 +42,9 @@ def find_biomarkers(name_or_path: str | os.PathLike[str]) -> Path:
 def _find(name_or_path: str | os.PathLike[str], packaged: Mapping[str, str]) -> Path:
     name = os.fspath(name_or_path)
     path = WEIGHTS / packaged[name] if name in packaged else Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises in a folder that may not be entered
         raise ModelError(
-            f"asked for the model {name!r}, but there is no file {path}: "
+            f"asked for the model {name!r}, but there is no file {path} that can be seen: "
             f"name a .safetensors file or one of {', '.join(packaged)}"
         )
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -74,7 +75,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     from timm.models import load_state_dict
 
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises in a folder that may not be entered
         raise ModelError(f"there is no file of weights {path}")
     try:
         found = load_state_dict(str(path), weights_only=True)

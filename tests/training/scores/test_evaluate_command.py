@@ -17,6 +17,7 @@ pytest.importorskip("jinja2", reason="needs the extra `train`")
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.model import ModelCard, build_student, build_teacher, save
 from napari_hmkd.training.config import CohortSettings, ParallelComputeSettings, StoredDataSettings
+from napari_hmkd.training.scores import evaluation
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.scores.predictions import read_predictions
 from napari_hmkd.training.sources.opening import open_source
@@ -115,7 +116,10 @@ def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: P
     assert cached == score({"student": student})
 
 
-def test_a_folder_that_cannot_be_is_refused(student: Path, impossible_folder: Path) -> None:
+def test_a_folder_that_cannot_be_is_refused_before_a_tile_is_graded(
+    student: Path, impossible_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "predict_logits", lambda *given: pytest.fail("was graded"))
     with pytest.raises(OutputError, match=r"cannot be (made|looked into)") as caught:
         score({"student": student}, impossible_folder)
     assert str(impossible_folder) in str(caught.value)

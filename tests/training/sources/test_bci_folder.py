@@ -21,7 +21,7 @@ def open_folder(folder: Path) -> TileSource:
 
 @pytest.mark.parametrize(
     ("name", "grade"),
-    [("00012_train_2+.png", 2), ("00118_test_0.png", 0), ("a b_1+.JPG", 1), ("ü_3+.png", 3)],
+    [("00012_train_2+.png", 2), ("00118_test_0.png", 0), ("a b_1+.JPG", 1), ("ü_3+.jp2", 3)],
 )
 def test_the_grade_is_the_end_of_the_name(name: str, grade: int) -> None:
     assert grade_in_name(name) == grade

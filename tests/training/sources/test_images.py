@@ -118,9 +118,10 @@ def test_what_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
             read(path)
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be decoded"):
-        decode(tmp_path / "gone.png")
+@pytest.mark.parametrize("read", [image_size, decode])
+def test_a_missing_file_is_refused_with_the_system_s_reason(tmp_path: Path, read) -> None:
+    with pytest.raises(DataError, match=r"gone\.png cannot be .*No such file"):
+        read(tmp_path / "gone.png")
 
 
 def test_digests_are_of_pixels_and_shape() -> None:
