@@ -42,7 +42,7 @@ from napari_hmkd.widgets.grade_words import (
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.map_controls import MapControls
 from napari_hmkd.widgets.model_choice import ModelChoice
-from napari_hmkd.widgets.notice import BY_AREA
+from napari_hmkd.widgets.notice import BY_AREA, wrap
 from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
@@ -111,7 +111,7 @@ class GradeWidget(Container):
             ]
         )  # fmt: skip
         for label in (self.status, self.notice):
-            label.native.setWordWrap(True)
+            wrap(label)
         scroll(self.native)
         self.find_tissue.tooltip = (
             "As a layer to paint and erase in; grading obeys it. Pressed again, it is found anew."
