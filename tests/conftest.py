@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +25,24 @@ SHARED = Path(__file__).parents[2] / "shared"
 # How long an example takes depends on what else the machine does.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def is_timed(config: pytest.Config) -> bool:
+    """Whether benchmarks are run, for which Python looks for garbage as users have it."""
+    return any("benchmarks" in argument for argument in config.args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look for garbage less often: imports and tests make objects in millions, and most of them stay."""
+    if not is_timed(config):
+        gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Do not look through what was imported and collected again and again."""
+    if not is_timed(session.config):
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -31,12 +31,40 @@ def slide_file(tmp_path: Path, paint_slide: Callable[..., Path]) -> Path:
     return paint_slide(tmp_path / "slide ä.tif", GRADES)
 
 
-@pytest.fixture
-def results(slide_file: Path, student_file: Path, tmp_path: Path) -> Path:
+def grade(slide_file: Path, student_file: Path, out: Path) -> Path:
+    """The results of the command."""
     with pytest.raises(SystemExit) as ended:
-        main([str(slide_file), "--model", str(student_file), "--out", str(tmp_path / "out")])
+        main([str(slide_file), "--model", str(student_file), "--out", str(out)])
     assert ended.value.code == 0
-    return tmp_path / "out" / slide_file.name
+    return out / slide_file.name
+
+
+@pytest.fixture
+def own_results(slide_file: Path, student_file: Path, tmp_path: Path) -> Path:
+    """Of a slide that a test may change or grade again."""
+    return grade(slide_file, student_file, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def kept_slide(
+    paint_slide: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A slide that no test changes; what its gradings keep is kept beside it."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder / "user data"))
+        yield paint_slide(folder / "slide ä.tif", GRADES)
+
+
+@pytest.fixture(scope="module")
+def graded(kept_slide: Path, student_file: Path) -> Path:
+    return grade(kept_slide, student_file, kept_slide.parent / "out")
+
+
+@pytest.fixture
+def results(graded: Path, tmp_path: Path) -> Path:
+    """Graded once; a test's own copy."""
+    return Path(shutil.copytree(graded, tmp_path / graded.name))
 
 
 def run(*arguments: object) -> int:
@@ -113,13 +141,19 @@ OUTLINE = shapely.box(0, 0, 512, 512)
 REGIONS = (MarkedRegion("invasive tumour", OUTLINE), MarkedRegion("else", OUTLINE))
 
 
-@pytest.fixture
-def regional_results(slide_file: Path, student_file: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def regional(kept_slide: Path, student_file: Path) -> Path:
     """Of a slide with marked tumour, by tiles that overlap."""
-    settings = GradeSettings(stride=0.5, device="cpu")
-    job = SlideJob(str(slide_file), tmp_path / "out", str(student_file), settings, regions=REGIONS)
+    settings, out = GradeSettings(stride=0.5, device="cpu"), kept_slide.parent / "regional"
+    job = SlideJob(str(kept_slide), out, str(student_file), settings, regions=REGIONS)
     assert grade_to_folder(job).status is Status.GRADED
     return job.folder
+
+
+@pytest.fixture
+def regional_results(regional: Path, tmp_path: Path) -> Path:
+    """Graded once; a test's own copy."""
+    return Path(shutil.copytree(regional, tmp_path / regional.name))
 
 
 def region_file(path: Path, outline: shapely.Geometry) -> Path:
@@ -218,42 +252,42 @@ def test_any_changed_or_missing_file_is_found(results: Path, student_file: Path,
 
 
 def test_an_emptied_table_is_told_with_what_helps(
-    results: Path, slide_file: Path, student_file: Path, tmp_path: Path, capsys
+    own_results: Path, slide_file: Path, student_file: Path, capsys
 ) -> None:
-    os.truncate(results / "tiles.csv", 0)
-    assert run(results, "--model", student_file) == 2
+    os.truncate(own_results / "tiles.csv", 0)
+    assert run(own_results, "--model", student_file) == 2
     said = capsys.readouterr().err
     assert "tiles.csv cannot be used: it is empty" in said
     assert "--fresh" in said
-    with pytest.raises(SystemExit) as ended:
-        main([str(slide_file), "--model", str(student_file), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 0
-    assert run(results, "--model", student_file) == 0
+    assert grade(slide_file, student_file, own_results.parent) == own_results
+    assert run(own_results, "--model", student_file) == 0
 
 
 def test_another_slide_in_its_place_is_found(
-    results: Path, slide_file: Path, student_file: Path, paint_slide: Callable[..., Path]
+    own_results: Path, slide_file: Path, student_file: Path, paint_slide: Callable[..., Path]
 ) -> None:
     paint_slide(slide_file, GRADES[::-1])
-    problems = verify_results(results, model=str(student_file)).problems
+    problems = verify_results(own_results, model=str(student_file)).problems
     assert any("fingerprint" in problem for problem in problems)
 
 
 def test_another_model_is_found(results: Path, other_student_file: Path, capsys) -> None:
     assert run(results, "--model", other_student_file) == 1
-    assert "the model's SHA-256 is" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the model's SHA-256 is" in said
+    assert "name the file of 'random student'" in said
 
 
 def test_a_moved_slide_is_named(
-    results: Path, slide_file: Path, student_file: Path, tmp_path: Path, capsys
+    own_results: Path, slide_file: Path, student_file: Path, tmp_path: Path, capsys
 ) -> None:
     moved = tmp_path / "elsewhere.tif"
     shutil.move(slide_file, moved)
-    assert run(results, "--model", student_file) == 2
+    assert run(own_results, "--model", student_file) == 2
     said = capsys.readouterr().err
     assert "does not exist" in said
     assert "--slide" in said
-    assert run(results, "--model", student_file, "--slide", moved) == 0
+    assert run(own_results, "--model", student_file, "--slide", moved) == 0
 
 
 def test_results_without_a_graded_tile_are_an_error(results: Path, student_file: Path) -> None:

@@ -22,7 +22,7 @@ from napari_hmkd.model import ModelCard, build_student, build_timm_student
 from napari_hmkd.tile_grader import grade_tiles
 
 SIDE = 256
-BATCHES = (1, 2, 4)
+BATCHES = (1, 3)
 CARD = ModelCard(name="small", role="student", width=1, mpp=0.5, tile_px=SIDE, temperature=1.7)
 Student = tuple[nn.Module, ModelCard]
 

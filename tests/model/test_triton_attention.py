@@ -92,16 +92,17 @@ def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+# The dtype decides how numbers are multiplied, the grid how blocks lie, and neither looks at the other.
 @pytest.mark.parametrize(
-    ("grid", "batch", "channels", "query_maps", "blocks"),
+    ("grid", "batch", "channels", "query_maps", "blocks", "dtype"),
     [
-        ((8, 8), 1, 6, MAPS, (64, 64, 32)),
-        ((8, 9), 1, 24, 1, (64, 32, 16)),
-        ((9, 8), 1, 6, MAPS, (32, 64, 32)),
-        ((12, 12), 1, 48, MAPS, (64, 64, 32)),
-        ((4, 5), 3, 6, 1, (16, 16, 16)),
+        *(((8, 8), 1, 6, MAPS, LARGE, dtype) for dtype in DTYPES),
+        ((8, 9), 1, 24, 1, (64, 32, 16), torch.float32),
+        ((9, 8), 1, 6, MAPS, (32, 64, 32), torch.float32),
+        ((8, 9), 1, 48, MAPS, LARGE, torch.float32),
+        ((4, 5), 3, 6, 1, (16, 16, 16), torch.float32),
     ],
+    ids=str,
 )
 def test_kernels_agree(
     interpreter: ProcessPoolExecutor, grid: tuple[int, int], batch: int, channels: int,
@@ -116,9 +117,13 @@ def test_kernels_agree(
     assert attention is None
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
-    ("grid", "query_maps", "blocks"), [((8, 9), MAPS, (64, 128, 32)), ((4, 5), 1, (32, 16, 32))]
+    ("grid", "query_maps", "blocks", "dtype"),
+    [
+        ((8, 9), MAPS, (64, 128, 32), torch.bfloat16),
+        ((4, 5), 1, (32, 16, 32), torch.float32),
+    ],
+    ids=str,
 )
 def test_the_matrix_asked_for_is_float32_whatever_the_inputs(
     interpreter: ProcessPoolExecutor, grid: tuple[int, int], query_maps: int, blocks: Blocks,
@@ -132,10 +137,15 @@ def test_the_matrix_asked_for_is_float32_whatever_the_inputs(
     assert error(attention, wanted[1]) <= CLOSE[torch.float32]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
-    ("size", "least", "most"),
-    [(0, 0, 2), (30, 80, 1e3), (1e3, 1e3, SCORE_LIMIT), (2e4, SCORE_LIMIT, 1e9)],
+    ("size", "least", "most", "dtype"),
+    [
+        (0, 0, 2, torch.float32),
+        (30, 80, 1e3, torch.float32),
+        *((1e3, 1e3, SCORE_LIMIT, dtype) for dtype in DTYPES),
+        *((2e4, SCORE_LIMIT, 1e9, dtype) for dtype in DTYPES),
+    ],
+    ids=str,
 )
 def test_outsize_scores_agree(
     interpreter: ProcessPoolExecutor, size: float, least: float, most: float, dtype: torch.dtype

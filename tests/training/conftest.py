@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,17 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = ModelCard(name="t", role="teacher", width=0.25, mpp=0.46, tile_px=256)
     save(path, build_teacher(width=0.25), card)
     return path
+
+
+@pytest.fixture(scope="module")
+def undrawn_scores() -> Iterator[None]:
+    """Spare runs the pictures of their scores, which take longer than such an epoch and which no test asks for.
+
+    They are drawn in the tests of `scores/` and of the command.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_hmkd.training.scores.page.pictures", lambda *_: [])
+        yield
 
 
 @pytest.fixture

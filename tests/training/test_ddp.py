@@ -31,9 +31,9 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.engine import Engine
 
-SPLIT = SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0)
+SPLIT = SplitSettings(validation_share=0.25, calibration_share=0.25, test_share=0)
 ARGUMENTS = (
-    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --epochs 2 --batch-size 2 "
+    "--validation-share 0.25 --calibration-share 0.25 --test-share 0 --epochs 2 --batch-size 2 "
     "--width 0.25 --device cpu --devices 2"
 ).split()
 
@@ -47,10 +47,10 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of twenty pairs."""
+    """A folder of sixteen pairs."""
     folder = tmp_path_factory.mktemp("zu zweit") / "Gewebe"
     rng = np.random.default_rng(1)
-    for number in range(20):
+    for number in range(16):
         grade = ("0", "1+", "2+", "3+")[number % 4]
         for stain in ("HE", "IHC"):
             path = folder / stain / "train" / f"{number:05d}_train_{grade}.png"

@@ -24,6 +24,8 @@ import torch
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
+from lightning.pytorch.callbacks import Callback
+
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.training import checkpoints, workflow
 from napari_hmkd.training import run as run_module
@@ -46,6 +48,7 @@ from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.workflow import train
 
+pytestmark = pytest.mark.usefixtures("undrawn_scores")
 EPOCHS = 2
 SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
@@ -126,7 +129,11 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pauses_change_nothing(data: Path, teacher: Path, tmp_path: Path, method: str) -> None:
+def test_pauses_change_nothing(
+    data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    # What a run draws of its attention is the same over pauses, too: see test_attention_watch.py.
+    monkeypatch.setattr(workflow, "AttentionWatch", lambda folder: Callback())
     settings, whole, out = METHODS[method], tmp_path / "ganz", tmp_path / "in Stücken"
     assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
     epochs = len(rows(whole))

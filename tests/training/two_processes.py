@@ -23,6 +23,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from napari_hmkd.training import cli, run_plan, workflow
+from napari_hmkd.training.scores import page
 from napari_hmkd.training.tasks import GradingTask
 
 
@@ -47,6 +48,7 @@ def run(arguments: Sequence[str], killed_after: int | None = None) -> None:
 
     run_plan.make_task, workflow._open_tiles = make_and_keep, open_and_keep
     GradingTask.on_before_optimizer_step = record
+    page.pictures = lambda *_: []  # drawn for longer than is trained
     try:
         cli.main(list(arguments))
     except SystemExit as ended:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -45,15 +46,34 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def cheap_windows() -> Iterator[None]:
     """Spare each of some hundred windows what no test is about.
 
-    napari would look for the plugins of all packages anew, and write its settings at each change.
+    napari would look for the plugins of all packages anew, write its settings at each change, tell each
+    shortcut to the welcome screen, and read a method's signature whenever one is connected or not.
     """
     from napari.settings import NapariSettings
+    from napari.utils.action_manager import ActionManager
+    from napari.utils.events.event import EventEmitter
     from npe2 import PluginManifest
 
     plugins = list(PluginManifest.discover())
+    takes_event = getattr(
+        EventEmitter, "_check_signature", None
+    )  # not public: another napari may lack it
+    known: WeakKeyDictionary[Callable[..., object], bool] = WeakKeyDictionary()
+
+    def takes_event_as_before(callback: Callable[..., object]) -> bool:
+        function = getattr(callback, "__func__", None)
+        if function is None:
+            return takes_event(callback)
+        if function not in known:
+            known[function] = takes_event(callback)
+        return known[function]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PluginManifest, "discover", staticmethod(lambda *_, **__: iter(plugins)))
         patch.setattr(NapariSettings, "save", lambda *_, **__: None)
+        patch.setattr(ActionManager, "_emit_shortcut_change", lambda *_: None, raising=False)
+        if takes_event is not None:
+            patch.setattr(EventEmitter, "_check_signature", staticmethod(takes_event_as_before))
         yield
         gc.unfreeze()
 
@@ -147,6 +167,12 @@ def open_inspector(
         return panel
 
     return open_panel
+
+
+@pytest.fixture
+def undoubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare Show attention its doubts of a painted IHC, which take half as long as its six tiles."""
+    monkeypatch.setattr("napari_hmkd.widgets.attention_run.doubts_of_ihc", lambda *_: [])
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from napari_hmkd.planning import read_tile
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.viewing import slide_of
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
 Opening = Callable[..., AttentionWidget]
 TILE = (1, 1)
 

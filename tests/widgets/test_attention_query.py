@@ -18,7 +18,7 @@ from napari_hmkd.inspection.tile import Gaze
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.side_by_side import grid_of
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
 TILE_PX = 256
 SIDES = (8, 4, 2)
 OFF_UM = (
@@ -58,32 +58,34 @@ def wait(panel: AttentionWidget, qtbot) -> None:
     qtbot.waitUntil(lambda: not panel.query.run.running, timeout=PATIENCE_MS)
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
 def test_in_a_known_tile_the_token_under_the_cursor_is_shown_at_once(
-    viewer, qtbot, open_inspector: Opening, move_to, monkeypatch, level: int
+    viewer, qtbot, open_inspector: Opening, move_to, monkeypatch
 ) -> None:
     panel = open_inspector()
     he_layer = panel.form.slide.value
     press_and_wait(panel, qtbot)
-    panel.form.level.value = level
-    inspection, side = expected(panel, (1, 0)), SIDES[level]
+    inspection = expected(panel, (1, 0))
     monkeypatch.setattr(inspection_of_tile, "_run", lambda *_: pytest.fail("a network was run"))
     panel.follow.value = True
-    for token in [(0, 0), (1, 0), (side - 1, side - 1)]:
-        move_to(*place((1, 0), token, side))
-        assert not panel.query.run.running
-        for gaze, name in QUERY.items():
-            looked_at = inspection.looked_at_from(gaze, level, token)
-            np.testing.assert_allclose(viewer.layers[name].data, looked_at, rtol=1e-4, atol=1e-6)
-        corners = outlined(viewer, he_layer) + 0.5
-        np.testing.assert_allclose(corners.mean(axis=0), place((1, 0), token, side), atol=1e-6)
-        np.testing.assert_allclose(np.ptp(corners, axis=0), TILE_PX / side, atol=1e-6)
-        assert f"token {token[0]}, {token[1]}" in panel.status.value
-    of_tile, last = viewer.layers[QUERY[Gaze.STUDENT]], outlined(viewer, he_layer)
-    he_layer.affine = [[0.9, -0.3, 50], [0.3, 0.9, -20], [0, 0, 1]]
-    corner = np.asarray(he_layer.world_to_data(of_tile.data_to_world((-0.5, -0.5)))) + 0.5
-    np.testing.assert_allclose(corner, (TILE_PX, 0), atol=1e-6)
-    np.testing.assert_allclose(outlined(viewer, he_layer), last, atol=1e-6)
+    for level, side in enumerate(SIDES):
+        panel.form.level.value = level
+        for token in [(0, 0), (1, 0), (side - 1, side - 1)]:
+            move_to(*place((1, 0), token, side))
+            assert not panel.query.run.running
+            for gaze, name in QUERY.items():
+                looked_at = inspection.looked_at_from(gaze, level, token)
+                shown = viewer.layers[name].data
+                np.testing.assert_allclose(shown, looked_at, rtol=1e-4, atol=1e-6)
+            corners = outlined(viewer, he_layer) + 0.5
+            np.testing.assert_allclose(corners.mean(axis=0), place((1, 0), token, side), atol=1e-6)
+            np.testing.assert_allclose(np.ptp(corners, axis=0), TILE_PX / side, atol=1e-6)
+            assert f"token {token[0]}, {token[1]}" in panel.status.value
+        of_tile, last = viewer.layers[QUERY[Gaze.STUDENT]], outlined(viewer, he_layer)
+        he_layer.affine = [[0.9, -0.3, 50], [0.3, 0.9, -20], [0, 0, 1]]
+        corner = np.asarray(he_layer.world_to_data(of_tile.data_to_world((-0.5, -0.5)))) + 0.5
+        np.testing.assert_allclose(corner, (TILE_PX, 0), atol=1e-6)
+        np.testing.assert_allclose(outlined(viewer, he_layer), last, atol=1e-6)
+        he_layer.affine = np.eye(3)
 
 
 def test_a_tile_that_is_not_known_is_inspected_once(

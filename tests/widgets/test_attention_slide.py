@@ -21,6 +21,7 @@ from napari_hmkd.widgets.viewing import slide_of
 
 pytestmark = pytest.mark.gui
 Opening = Callable[..., AttentionWidget]
+undoubted = pytest.mark.usefixtures("undoubted")
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def doubtful(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return forced
 
 
+@undoubted
 def test_what_was_erased_from_the_tissue_is_left(viewer, qtbot, open_inspector: Opening) -> None:
     panel = open_inspector()
     he_layer = panel.form.slide.value
@@ -55,6 +57,7 @@ def test_what_was_erased_from_the_tissue_is_left(viewer, qtbot, open_inspector: 
     np.testing.assert_array_equal(layer.data, erased)
 
 
+@undoubted
 def test_the_tissue_that_was_found_is_there_to_be_painted(
     viewer, qtbot, open_inspector: Opening
 ) -> None:
@@ -77,6 +80,7 @@ def test_without_any_tissue_it_says_so(viewer, qtbot, open_inspector: Opening) -
     assert panel.table.rows == []
 
 
+@undoubted
 def test_a_slide_that_is_doubted_is_asked_about_and_inspected_if_the_user_insists(
     qtbot, open_inspector: Opening, doubtful: list[bool]
 ) -> None:
@@ -133,6 +137,7 @@ def test_an_he_that_looks_like_none_is_doubted_once_where_only_what_is_in_view_i
     press_and_wait(panel, qtbot)
 
 
+@undoubted
 def test_the_logits_of_both_are_shown_of_the_tile_that_was_chosen_or_pointed_at(
     qtbot, open_inspector: Opening
 ) -> None:

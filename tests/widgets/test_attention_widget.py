@@ -28,7 +28,7 @@ from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.notice import text_overlay
 from napari_hmkd.widgets.viewing import add_layers, camera, slide_of, visible_region
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
 PATIENCE_MS = 60_000
 TILE_UM = 1024.0
 EVERY_TILE = {(row, column) for row in range(2) for column in range(3)}

@@ -189,6 +189,7 @@ def test_the_panel_fits_a_small_window_with_genes_too(
     qtbot.waitUntil(lambda: numbers.geometry().bottom() < choice.geometry().top())
 
 
+@pytest.mark.usefixtures("undrawn_figures")
 def test_where_the_saved_geojson_counts_from_is_asked_where_only_a_part_was_scanned(
     open_biomarkers: OpenPanel, qtbot, monkeypatch, tmp_path: Path
 ) -> None:
