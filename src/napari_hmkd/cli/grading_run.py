@@ -110,9 +110,11 @@ def grade_jobs(
     apart = workers > 1 or scheduler is not None
     outcomes = grade_with_workers(jobs, workers, scheduler) if apart else grade_here(jobs, _watch)
     codes, unwritten = [ExitCode.GOOD], None
-    told = _told_when_stopped(jobs, codes) if apart or len(jobs) > 1 else nullcontext()
+    done: list[SlideJob] = []
+    told = _told_when_stopped(jobs, done) if apart or len(jobs) > 1 else nullcontext()
     with told, closing(outcomes):
         for outcome in outcomes:
+            done.append(outcome.job)  # first: who has read of it may press Ctrl-C
             codes.append(_tell(outcome))
             row = cohort_row(outcome.job.slide, outcome.status, outcome.message, outcome.summary)
             unwritten = table.add([row])
@@ -123,14 +125,14 @@ def grade_jobs(
 
 
 @contextmanager
-def _told_when_stopped(jobs: Sequence[SlideJob], codes: Sequence[ExitCode]) -> Iterator[None]:
-    """Say, when Ctrl-C ends the work, how many slides are done; `codes` has one more."""
+def _told_when_stopped(jobs: Sequence[SlideJob], done: Sequence[SlideJob]) -> Iterator[None]:
+    """Say, when Ctrl-C ends the work, how many slides are done."""
     try:
         yield
     except KeyboardInterrupt:
         after = ", and the same command goes on from there" if jobs[0].kept_in else ""
-        done = f"{len(codes) - 1} of {counted(len(jobs), 'slide')} done"
-        typer.echo(f"stopped; {done}{after}", err=True)
+        share = f"{len(done)} of {counted(len(jobs), 'slide')}"
+        typer.echo(f"stopped; {share} done{after}", err=True)
         raise
 
 
