@@ -53,7 +53,7 @@ def test_ctrl_c_ends_a_run_with_130_and_says_how_to_go_on(
 
     monkeypatch.setattr(EpochSeed, "on_train_epoch_start", interrupted)
     with pytest.raises(SystemExit) as ended:
-        train(str(bci_folder(train=20)), tmp_path / "run", SETTINGS, role="teacher")
+        train(str(bci_folder(train=10)), tmp_path / "run", SETTINGS, role="teacher")
     assert ended.value.code == 128 + signal.SIGINT
     assert "stopped after epoch 1: --resume goes on" in capsys.readouterr().err
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
