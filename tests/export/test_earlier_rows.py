@@ -69,6 +69,25 @@ def test_a_slide_that_another_run_has_graded_anew_has_that_run_s_row(out: Path) 
     assert grades == {"/x/a.svs": "3.0", "/x/b.svs": "2.0", "/x/c.svs": "2.0"}
 
 
+def test_rows_stand_in_the_order_of_the_run_in_whichever_order_its_slides_end(
+    tmp_path: Path,
+) -> None:
+    run = SharedTable(tmp_path, COHORT, ["/x/a.svs", "/x/b.svs", "/x/c.svs"])
+    for name in ("c.svs", "a.svs", "b.svs"):
+        assert run.add([row(f"/x/{name}")]) is None
+    assert slides(tmp_path) == ["/x/a.svs", "/x/b.svs", "/x/c.svs"]
+
+
+def test_what_another_run_leaves_out_of_a_run_s_rows_comes_back(out: Path) -> None:
+    """Of a failed slide that is not there only its own run knows that it was asked for."""
+    run = SharedTable(out, COHORT, ["/x/typo.svs", "/x/c.svs"])
+    assert run.add([cohort_row("/x/typo.svs", "failed", "no such file", {})]) is None
+    assert SharedTable(out, COHORT, ["/new/b.svs"]).add([row("/new/b.svs")]) is None
+    assert "/x/typo.svs" not in slides(out)
+    assert run.add([row("/x/c.svs")]) is None
+    assert {"/x/typo.svs", "/x/c.svs", "/new/b.svs"} < set(slides(out))
+
+
 def test_a_table_that_is_removed_while_a_run_adds_to_it_is_begun_anew_with_that_run_s_rows(
     out: Path,
 ) -> None:

@@ -101,6 +101,24 @@ def test_it_is_tissue_that_must_not_lie_beyond_the_ihc(
             pair.read_ihc((0, 0))
 
 
+@pytest.mark.parametrize(("end_px", "read"), [(108, True), (90, False)])
+def test_glass_at_the_edge_of_a_small_tile_is_no_hole_in_its_tissue(
+    end_px: int, read: bool, tmp_path: Path, paint_slide: Callable[..., Path]
+) -> None:
+    picture = tifffile.imread(paint_slide(tmp_path / "whole.tif", [[0, 1]]))
+    picture[:, 100:] = 243
+    size = {"resolution": (1e4 / MPP, 1e4 / MPP), "resolutionunit": "CENTIMETER"}
+    for name, cut in {"he.tif": picture, "ihc.tif": picture[:, :end_px]}.items():
+        tifffile.imwrite(tmp_path / name, cut, photometric="rgb", tile=(64, 64), **size)
+    with open_slide(tmp_path / "he.tif") as he, open_slide(tmp_path / "ihc.tif") as ihc:
+        pair = laid((he, ihc), (0, 0), tile_px=118)
+        if read:
+            assert pair.read_ihc((0, 0)).pixels.shape == (118, 118, 3)
+            return
+        with pytest.raises(SlideReadError, match="beyond the IHC"):
+            pair.read_ihc((0, 0))
+
+
 def test_of_tiles_that_overlap_the_whole_counts(slides: tuple[Slide, Slide]) -> None:
     with pytest.raises(SlideReadError, match="50%"):
         laid(slides, (0, 0), overlap=2).read_ihc((0, 3))

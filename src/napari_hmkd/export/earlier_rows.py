@@ -70,6 +70,7 @@ class SharedTable:
         self._new: dict[str, list[Row]] = {}
         self._seen: tuple[int, ...] | None = None
         self._read()
+        self._before = tuple(self._earlier)  # their rows keep their places
 
     def add(self, rows: list[Row]) -> OutputError | None:
         """Put a slide's rows into the file; that of one slide alone only if it has others' rows.
@@ -85,7 +86,7 @@ class SharedTable:
                 self._read()
                 if len(self._slides) > 1 or self._earlier:
                     found = self._earlier | self._new
-                    order = dict.fromkeys((*self._earlier, *self._slides))
+                    order = dict.fromkeys((*self._before, *self._slides, *found))
                     both = [row for name in order for row in found.get(name, ())]
                     self._kind.write(both, self._out)
                     self._seen = _state(self._out / self._kind.file)
@@ -107,12 +108,10 @@ class SharedTable:
                 f"asked to add slides to {path}, but it cannot be read: {error}; save it as CSV in UTF-8 with "
                 "commas, or give it another name, and a new one is begun"
             ) from error
-        if state is None:  # it was removed, and a new one is begun, of this run's slides
-            found = {name: self._earlier.get(name, []) for name in self._slides}
-        else:
-            found = {
-                name: self._known(name, of) or self._rows(name, of) for name, of in lines.items()
-            }
+        found = {name: self._known(name, of) or self._rows(name, of) for name, of in lines.items()}
+        # What another run left out of this run's, or all of it where the table was removed.
+        gone = (name for name in self._slides if name not in lines)
+        found |= {name: self._earlier.get(name, []) for name in gone}
         self._earlier = {name: rows for name, rows in found.items() if rows}
         self._seen = state
 

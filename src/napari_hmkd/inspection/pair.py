@@ -161,13 +161,18 @@ class StainPair:
         beyond = ((there_um < 0) | (there_um > end_um)).any(axis=-1)
         if beyond.mean() <= _MOST_BEYOND:
             return
-        y, x = origin_px.tolist()
-        lost = (beyond & tissue_in(self.he.read((y, x), Size(side, side), mpp), mpp)).mean()
+        lost = (beyond & self._tissue(origin_px, side, mpp)).mean()
         if lost > _MOST_BEYOND:
             raise SlideReadError(
                 f"asked to read tile {tile} of '{self.he.name}' on its IHC, but tissue on {lost:.0%} of it lies beyond "
                 f"the IHC '{ihc.name}': look at the alignment, or choose an IHC of the whole section"
             )
+
+    def _tissue(self, origin_px: np.ndarray, side: int, mpp: float) -> np.ndarray:
+        """Where a tile shows tissue, bool (side, side), found with what lies around: cut off glass is no hole."""
+        y, x = (origin_px - side * mpp / np.asarray(self.grid.slide_mpp)).tolist()
+        around = self.he.read((y, x), Size(3 * side, 3 * side), mpp)
+        return tissue_in(around, mpp)[side : 2 * side, side : 2 * side]
 
     def _refined(self, ihc: AlignedIhc, tile: Tile) -> Alignment:
         y, x = self.grid.centers(tile)[0].tolist()

@@ -133,6 +133,8 @@ def test_an_extended_table_without_the_bytes_that_make_frames_even_does_not_matt
     with open_slide(file, cache=TileCache(0)) as slide:
         assert slide.backend == "pydicom"
         assert np.array_equal(slide.read_level(0, WHOLE), sound)
+    with pytest.raises(SlideError, match="damaged: its offset table"):
+        open_slide(file, backend="openslide")
 
 
 @pytest.mark.parametrize("what", ["data", "item", "too few rows"])

@@ -79,6 +79,28 @@ def test_sizes_that_are_a_step_apart_tell_the_step(
         assert slide.levels[1].downsample == size[1] / -(-size[1] // 2)
 
 
+def test_the_step_of_levels_that_are_filled_up_is_whole_where_spacings_are_rounded(
+    levels_filled_up,
+) -> None:
+    rounded_mm = {1: 0.000253, 2: 0.000505, 4: 0.00101, 8: 0.00202}
+    for file, step in zip(levels_filled_up, STEPS, strict=True):
+        set_spacing(file, rounded_mm[step])
+    with open_slide(levels_filled_up[0]) as slide:
+        found = [(level.size, level.downsample) for level in slide.levels]
+    assert found == [(Size(512 // step, 768 // step), step) for step in STEPS]
+
+
+def test_the_spacing_tells_the_step_of_a_level_that_ends_before_level_0(
+    tmp_path: Path, pixels, write_dicom
+) -> None:
+    files = write_dicom(tmp_path, [pixels, pixels[::2, : 768 - TILE : 2]])
+    for file, step in zip(files, STEPS, strict=False):
+        set_spacing(file, 0.00025 * step)
+    with open_slide(files[0]) as slide:
+        assert slide.levels[1].size == Size(256, (768 - TILE) // 2)
+        assert slide.levels[1].downsample == 2
+
+
 @OURS_AND_OPENSLIDE
 def test_images_of_two_parts_of_the_glass_make_no_pyramid(tmp_path, noise, write_dicom, backend):
     """They can be in one series; the smaller one would be shown as a coarse picture of the larger."""

@@ -51,7 +51,7 @@ class Frames:
             with header.path.open("rb") as file:
                 offsets = _basic_offsets(file, body.start, header.path)
                 self._first_item = file.tell()
-                self.misleading = not all(
+                self.misleading = _uneven(body) or not all(
                     _in_order(stated, header.frames)
                     for stated in (offsets, body.offsets)
                     if len(stated)
@@ -128,6 +128,11 @@ def _encapsulated(
     return FrameTable(starts, np.append(starts[1:], end))
 
 
+def _uneven(body: DicomBody) -> bool:
+    """Whether the table leaves out what makes frames even, as that of pydicom before 3.0 does."""
+    return bool((body.offsets % 2).any())
+
+
 def _extended(header: DicomHeader, body: DicomBody, first: int) -> FrameTable | None:
     if not len(body.offsets) == len(body.lengths) == header.frames:
         raise UndecodableError(
@@ -135,7 +140,7 @@ def _extended(header: DicomHeader, body: DicomBody, first: int) -> FrameTable | 
         )
     for values in (body.offsets, body.lengths):
         _require_inside(first + int(values.max()), header.path)
-    if (body.offsets % 2).any():  # pydicom before 3.0 left out what makes frames even
+    if _uneven(body):
         return None
     starts = first + body.offsets.astype(np.int64)
     return FrameTable(starts, starts + _ITEM_BYTES + body.lengths.astype(np.int64))

@@ -52,7 +52,12 @@ def placed_levels(
         image = known.get(level.size)
         if base and image and base.spacing_mm and image.spacing_mm:
             longer = int(base.size.width > base.size.height)
-            level = _placed(level, base, image.spacing_mm[longer] / base.spacing_mm[longer], name)
+            step = image.spacing_mm[longer] / base.spacing_mm[longer]
+            if (
+                abs(step - round(step)) <= 2 * _ROUNDED * step
+            ):  # steps are whole but for the rounding
+                step = float(round(step))
+            level = _placed(level, base, step, name)
         placed.append(level)
     return tuple(placed)
 
@@ -68,14 +73,12 @@ def _placed(level: Level, base: DicomHeader, step: float, name: str) -> Level:
     if similar and all(abs(true - side) <= 1 + _ROUNDED * side for true, side, _ in sides):
         return level
     coarser = step > 1 + _ROUNDED
-    if coarser and all(
-        side % frame == 0 and -1 <= side - true <= _MOST_FILLED * frame
-        for true, side, frame in sides
-    ):
+    filled = all(side % frame == 0 and side - true >= -1 for true, side, frame in sides)
+    near = all(abs(side - true) <= _MOST_FILLED * frame for true, side, frame in sides)
+    if coarser and near and (filled or not similar):
         height, width = (min(side, max(1, round(true))) for true, side, _ in sides)
         return replace(level, size=Size(height, width), downsample=step)
-    near = coarser and all(abs(side - true) <= _MOST_FILLED * frame for true, side, frame in sides)
-    if similar or near:  # the spacing is level 0's own, say
+    if similar:  # the spacing is level 0's own, say
         return level
     raise SlideError(
         f"'{name}' is no slide that can be graded: its series has several images, of {whole.height:,} x "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -58,7 +59,7 @@ class LevelReader:
         self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
-        self._turns = None if is_remote(path) else threading.Semaphore(self.threads.count + 1)
+        self._turns = None if is_remote(path) else threading.Semaphore((os.cpu_count() or 1) + 1)
         self._unreadable: dict[str, None] = {}  # in order, and each once
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
