@@ -92,14 +92,14 @@ def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-# The dtype decides how numbers are multiplied, the grid how blocks lie, and neither looks at the other.
+# The dtype decides how numbers are multiplied, the grid how blocks lie; where channels are several blocks they meet.
 @pytest.mark.parametrize(
     ("grid", "batch", "channels", "query_maps", "blocks", "dtype"),
     [
         *(((8, 8), 1, 6, MAPS, LARGE, dtype) for dtype in DTYPES),
         ((8, 9), 1, 24, 1, (64, 32, 16), torch.float32),
         ((9, 8), 1, 6, MAPS, (32, 64, 32), torch.float32),
-        ((8, 9), 1, 48, MAPS, LARGE, torch.float32),
+        *(((8, 9), 1, 48, MAPS, LARGE, dtype) for dtype in (torch.float32, torch.float16)),
         ((4, 5), 3, 6, 1, (16, 16, 16), torch.float32),
     ],
     ids=str,

@@ -91,6 +91,12 @@ def undrawn_scores() -> Iterator[None]:
 
 
 @pytest.fixture
+def undrawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `undrawn_scores`, for one test alone."""
+    monkeypatch.setattr("napari_hmkd.training.scores.page.pictures", lambda *_: [])
+
+
+@pytest.fixture
 def random_source() -> ArraySource:
     """Six pairs of 8 px, two patients."""
     pairs = np.random.default_rng(0).integers(0, 256, (6, 2, 8, 8, 3), np.uint8)

@@ -94,7 +94,7 @@ def test_the_card_is_calibrated_for_the_file_that_is_shipped(folder: Path) -> No
     assert (card.temperature, card.conformal_thresholds) == (found.temperature, found.thresholds)
 
 
-@pytest.mark.usefixtures("undrawn_scores")
+@pytest.mark.usefixtures("undrawn_here")
 def test_pairs_without_grades_are_learned_from_the_teacher_alone(
     folder: Path, mist_folder, tmp_path: Path, capsys
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_run_leaves_its_settings_split_curves_and_scores(folder: Path) -> None
     assert (scored["part"], scored["tiles"]) == ("validation", 4)  # --test-share 0
 
 
-@pytest.mark.usefixtures("undrawn_scores")
+@pytest.mark.usefixtures("undrawn_here")
 def test_evaluate_scores_oracle_teacher_and_student_on_other_patients(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,7 +187,7 @@ def test_evaluate_refuses_patients_of_the_training(folder: Path, tmp_path: Path,
     assert not out.exists()
 
 
-@pytest.mark.usefixtures("undrawn_scores")
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_bci_folder_trains_and_its_test_folder_is_scored(bci_folder, tmp_path: Path) -> None:
     data, out = bci_folder(train=5, test=1), tmp_path / "Lauf ä"
     assert run("teacher", data, *QUICK, *SHARES, "--out", out) == 0
@@ -307,7 +307,7 @@ def test_without_a_teacher_validation_needs_grades(
     assert not out.exists()
 
 
-@pytest.mark.usefixtures("undrawn_scores")
+@pytest.mark.usefixtures("undrawn_here")
 def test_accepted_leaks_stand_in_every_score(bci_folder, tmp_path: Path) -> None:
     folder = bci_folder(train=3, test=1)
     for stain in ("HE", "IHC"):

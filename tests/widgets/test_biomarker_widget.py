@@ -375,3 +375,25 @@ def test_a_key_presses_the_button(open_biomarkers: OpenPanel, qtbot, press_key) 
     assert panel.run.running
     qtbot.waitUntil(lambda: not panel.run.running, timeout=PATIENCE_MS)
     assert slide_of(panel.run.slide_layer) is panel.run.result.extraction.plan.slide
+
+
+@pytest.mark.usefixtures("undrawn_figures")
+def test_saving_does_not_replace_the_results_of_a_namesake(
+    open_biomarkers: OpenPanel, qtbot, tmp_path: Path
+) -> None:
+    panel = open_biomarkers()
+    assert press_and_wait(panel, qtbot)
+
+    def save() -> None:
+        panel.save_results(tmp_path)
+        qtbot.waitUntil(lambda: not panel.saving.running, timeout=PATIENCE_MS)
+
+    save()
+    assert panel.status.value.startswith("Saved")
+    (summary,) = tmp_path.glob("*.biomarkers/biomarkers.json")
+    about = json.loads(summary.read_text(encoding="utf-8"))
+    about["slide"]["fingerprint"] = "of another file"
+    summary.write_text(json.dumps(about), encoding="utf-8")
+    save()
+    assert "another slide of that name" in panel.status.value
+    assert json.loads(summary.read_text(encoding="utf-8")) == about

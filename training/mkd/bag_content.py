@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from napari_hmkd.genes.names import listed
 from napari_hmkd.training.console import tracked
 from napari_hmkd.training.mkd.bag_store import REMEDY, count_not_finite
 from napari_hmkd.training.mkd.cases import Case
-from napari_hmkd.training.parallel import in_threads
+from napari_hmkd.training.parallel import in_order
+
+_AT_ONCE = 2  # a whole bag is in memory for each, and a disk gives no more
 
 
 def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
@@ -32,7 +35,7 @@ def content_digests(paths: Sequence[Path]) -> dict[Path, str]:
         If features are not finite in the type that they are trained in, naming all such bags; or a file
         is missing, damaged or no bag.
     """
-    looked = in_threads(_looked_at, paths)
+    looked = in_order(ThreadPoolExecutor(_AT_ONCE), _looked_at, paths, ahead=_AT_ONCE)
     found = dict(zip(paths, tracked(looked, "Reading bags", len(paths)), strict=True))
     bad = [
         f"{path.name} ({wrong} of {patches} patches)"
