@@ -93,14 +93,12 @@ class LevelReader:
         return result
 
     def _turn(self, level: int) -> AbstractContextManager[object]:
-        """What fast tiles are read within: a thread for each core, and one that waits for the disk.
+        """What tiles are read within: a thread for each core, and one that waits for the disk.
 
         More of them would hand Python's lock to each other all the time.
         """
-        stored = self.backend.levels[level]
-        if self._turns is None or stored.slow_tiles or not stored.whole_tiles:
-            return nullcontext()
-        return self._turns
+        by_tile = self.backend.levels[level].whole_tiles
+        return self._turns if by_tile and self._turns is not None else nullcontext()
 
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         grid = self.grids[level]
