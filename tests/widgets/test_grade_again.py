@@ -26,13 +26,6 @@ pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def graded(widget: GradeWidget, qtbot) -> GradeWidget:
-    """The panel once its slide is graded."""
-    assert press_and_wait(widget, qtbot)
-    return widget
-
-
-@pytest.fixture
 def namesake(viewer, graded: GradeWidget, pair: Pair, tmp_path: Path) -> napari.layers.Image:
     """Another slide of the same file name, open but not chosen."""
     (tmp_path / "other patient").mkdir()

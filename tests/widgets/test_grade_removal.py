@@ -27,13 +27,6 @@ pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def graded(widget: GradeWidget, qtbot) -> GradeWidget:
-    """The panel once its slide is graded."""
-    assert press_and_wait(widget, qtbot)
-    return widget
-
-
-@pytest.fixture
 def second(viewer, pair, tmp_path: Path) -> napari.layers.Image:
     """Another slide, open but not chosen."""
     copied = shutil.copy(pair.he, tmp_path / "second <ä>.ome.tif")
