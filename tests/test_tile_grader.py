@@ -61,10 +61,10 @@ def test_the_cpu_takes_over_where_one_tile_is_too_many(
     grader = TileGrader(Hungry(9), CARD, CPU)
     monkeypatch.setattr(grader, "device", GPU)
 
-    def grade(student, card, tiles, device, precision):
+    def grade(student, card, tiles, device, *more):
         if device == GPU:
             raise DeviceError("the network failed") from OUT_OF_MEMORY
-        return grade_tiles(student, card, tiles, device, precision)
+        return grade_tiles(student, card, tiles, device, *more)
 
     monkeypatch.setattr("napari_hmkd.tile_grader.grade_tiles", grade)
     assert len(grader.grade(tiles[:2]).probabilities) == 2
@@ -146,3 +146,17 @@ def test_the_arithmetic_can_be_forced(tiles: list[np.ndarray], precision: str) -
 def test_an_unknown_arithmetic_is_refused() -> None:
     with pytest.raises(DeviceError, match="'float16'; there are auto, float32, bfloat16"):
         TileGrader(Hungry(1), CARD, CPU, "float16")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.parametrize(("precision", "close"), [("float32", 2e-3), ("bfloat16", 2e-2)])
+def test_a_gpu_grades_as_the_cpu_does_at_every_call(precision: str, close: float) -> None:
+    demo, device = open_model("demo"), torch.device("cuda:0")
+    rng = np.random.default_rng(0)
+    batches = [list(rng.integers(0, 256, (n, 512, 512, 3), np.uint8)) for n in (4, 4, 2, 4, 2, 2)]
+    on_cpu = [grade_tiles(demo.network, demo.card, batch, CPU) for batch in batches]
+    grader = TileGrader(demo.network, demo.card, device, precision)
+    for batch, wanted in zip(batches, on_cpu, strict=True):
+        found = grader.grade(batch)
+        np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=close)
+        np.testing.assert_allclose(found.evidence, wanted.evidence, atol=10 * close)

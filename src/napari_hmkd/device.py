@@ -85,7 +85,8 @@ def mixed_precision(
 ) -> AbstractContextManager[object]:
     """Autocast to bfloat16 where `choose_precision` says so, full float32 everywhere else."""
     if choose_precision(device, precision) == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        # Each weight is cast once, and what is recorded (`Replay`) outlives the cache.
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
     return nullcontext()
 
 

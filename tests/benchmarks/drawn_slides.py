@@ -165,3 +165,20 @@ def _disc(tiles: list[bytes], count: int, radius: float) -> Iterator[bytes]:
             y, x = (row + 0.5) / count - 0.5, (column + 0.5) / count - 0.5
             inside = y * y + x * x < radius * radius
             yield tiles[(3 * row + 5 * column) % len(tiles)] if inside else b""
+
+
+def small_slide(folder: Path) -> Path:
+    """2 mm, so that hardly anything but a batch takes time."""
+    path = folder / "klein.tif"
+    write_sparse(path, 4096, {1: 1.0, 4: 1.0, 16: 1.0}, mpp=0.5)
+    return path
+
+
+def large_slide(folder: Path) -> Path:
+    """25 mm."""
+    path = folder / "groß.tif"
+    write_sparse(path, 100_000, {1: 0.12, 4: 0.45, 16: 0.45, 64: 0.45}, mpp=0.25, drawn_mpp=2.0)
+    return path
+
+
+SLIDES = {"2 mm": small_slide, "25 mm": large_slide}

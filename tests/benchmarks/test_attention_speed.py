@@ -13,7 +13,9 @@ bound that leaves room. On a machine that does nothing else
 
 holds the published size to 0.4 of the time for one tile, and to no more for a tile of a batch.
 
-Where there is a GPU, Triton's kernels are measured beside whole planes there, under autocast.
+Where there is a GPU, Triton's kernels are measured beside whole planes there, under autocast: called one
+by one, and recorded and replayed (`Replay`), as grading does. The full form holds the latter to a third of
+the time of whole planes, and to a fifth of their memory.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ import torch
 from tests.benchmarks.timing import FULL, MB, TOLERANCE, interleaved, print_table, time_ratio
 from torch.utils.flop_counter import FlopCounterMode
 
+from napari_hmkd.device import mixed_precision
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.model import build_student
+from napari_hmkd.model.replay import Replay
 from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.student import Student
 
@@ -40,7 +44,9 @@ WIDTH = 1.0 if FULL else 0.5
 TILE_PX = 1024
 BATCHES = (1, 2, 8) if FULL else (1,)
 MEMORY = {"fresh": None, "kept": keep_freed_memory} if FULL else {"fresh": None}
+GPU_BATCHES = (1, 8, 32, 64) if FULL else (1,)
 MOST = 1 / 2.5 if FULL else 1 / 1.5
+MOST_ON_GPU = 1 / 3 if FULL else TOLERANCE
 THREADS = torch.get_num_threads() if FULL else 1
 PRODUCT_SIDE = 1024
 
@@ -129,52 +135,53 @@ def test_blocks_of_rows_are_faster_than_whole_planes(memory: str) -> None:
 
 @dataclass(frozen=True)
 class MeasuredOnGpu:
-    """A form on a batch: seconds per tile of each round, and the most memory it takes above the weights'."""
+    """A way with a batch: seconds per tile of each round, and the most memory it takes above the weights'."""
 
     seconds: np.ndarray
     peak_mb: float
 
 
 def measure_on_gpu(batch: int) -> dict[str, MeasuredOnGpu]:
-    """Both forms on a batch, interleaved, after a round in which kernels are compiled."""
+    """All ways with a batch, interleaved, after a round in which kernels are compiled."""
     tiles = torch.randn(batch, 3, TILE_PX, TILE_PX, device="cuda")
-    jobs = {form: partial(make_student(form).cuda(), tiles) for form in ("triton", "plain")}
+    plain, fast = (make_student(form).cuda() for form in ("plain", "auto"))
+    ways = {"whole planes": plain, "kernels": fast, "kernels, replayed": Replay(fast)}
 
-    def seconds(job: Callable[[], object], _round: int = 0) -> float:
+    def seconds(way: Callable[[torch.Tensor], object], _round: int = 0) -> float:
         torch.cuda.synchronize()
-        return timed(lambda: (job(), torch.cuda.synchronize()))
+        return timed(lambda: (way(tiles), torch.cuda.synchronize()))
 
     peaks_mb = {}
-    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
-        for form, job in jobs.items():
-            job()
+    with torch.inference_mode(), mixed_precision(torch.device("cuda"), "bfloat16"):
+        for name, way in ways.items():
+            way(tiles)
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
-            job()
-            peaks_mb[form] = (torch.cuda.max_memory_allocated() - before) / MB
-        found = interleaved({form: partial(seconds, job) for form, job in jobs.items()})
-    return {form: MeasuredOnGpu(found[form] / batch, peaks_mb[form]) for form in jobs}
+            way(tiles)
+            peaks_mb[name] = (torch.cuda.max_memory_allocated() - before) / MB
+        found = interleaved({name: partial(seconds, way) for name, way in ways.items()})
+    return {name: MeasuredOnGpu(found[name] / batch, peaks_mb[name]) for name in ways}
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
-@pytest.mark.parametrize("batch", BATCHES)
-def test_triton_is_no_slower_than_whole_planes_on_a_gpu(batch: int) -> None:
+@pytest.mark.parametrize("batch", GPU_BATCHES)
+def test_kernels_are_faster_than_whole_planes_on_a_gpu(batch: int) -> None:
     found = measure_on_gpu(batch)
-    plain = found["plain"]
+    plain, replayed = found["whole planes"], found["kernels, replayed"]
     print_table(
         f"student of width {WIDTH:g}, {batch} tiles of {TILE_PX} px, bfloat16, "
         f"{torch.cuda.get_device_name()}",
-        ["attention", "tiles/s", "peak, MB", "time over whole planes"],
+        ["attention by", "tiles/s", "peak, MB", "time over whole planes"],
         [
             [
-                form,
+                name,
                 f"{1 / np.median(one.seconds):.0f}",
                 f"{one.peak_mb:.0f}",
                 str(time_ratio(one.seconds, plain.seconds)),
             ]
-            for form, one in found.items()
+            for name, one in found.items()
         ],
     )
-    assert time_ratio(found["triton"].seconds, plain.seconds).low <= TOLERANCE
-    assert found["triton"].peak_mb < plain.peak_mb
+    assert time_ratio(replayed.seconds, plain.seconds).low <= MOST_ON_GPU
+    assert max(replayed.peak_mb, found["kernels"].peak_mb) <= plain.peak_mb / 5

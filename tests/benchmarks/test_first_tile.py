@@ -22,7 +22,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.benchmarks.drawn_slides import write_sparse
+from tests.benchmarks.drawn_slides import SLIDES
 from tests.benchmarks.plain_loop import BATCH, Clock, PlainLoop
 from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
 
@@ -43,21 +43,8 @@ MOST_S = 3.0 if choose_device().type == "cpu" else 1.0
 MOST = 15.0
 
 
-def small(folder: Path) -> Path:
-    """2 mm, so that hardly anything but the batch takes time."""
-    path = folder / "klein.tif"
-    write_sparse(path, 4096, {1: 1.0, 4: 1.0, 16: 1.0}, mpp=0.5)
-    return path
-
-
-def large(folder: Path) -> Path:
-    """25 mm."""
-    path = folder / "groß.tif"
-    write_sparse(path, 100_000, {1: 0.12, 4: 0.45, 16: 0.45, 64: 0.45}, mpp=0.25, drawn_mpp=2.0)
-    return path
-
-
-SLIDES = {"sample": lambda folder: sample_slide().he, "25 mm": large} if FULL else {"2 mm": small}
+SIZES = {"sample": lambda folder: sample_slide().he, **SLIDES}
+CHOSEN = ("sample", "25 mm") if FULL else ("2 mm",)
 
 
 class Button:
@@ -94,9 +81,9 @@ class Button:
             self._drawn_at = time.perf_counter()
 
 
-@pytest.fixture(params=SLIDES)
+@pytest.fixture(params=CHOSEN)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = SLIDES[request.param](tmp_path)
+    path = SIZES[request.param](tmp_path)
     path.read_bytes()  # the system's cache is warm for both
     return path
 

@@ -134,9 +134,12 @@ class ModelCard:
                 "tiles must be uint8 (B, side, side, 3), "
                 f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}"
             )
-        # Of a whole row at once: by threes it takes seven times as long.
+        # Of a whole row at once: by threes it takes seven times as long. Filled on the device, as a copy
+        # to it would have to wait for all that it does, and could not be recorded (`Replay`).
         mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=pixels.device).repeat(pixels.shape[2])
+            torch.stack([torch.full((), value, device=pixels.device) for value in values]).repeat(
+                pixels.shape[2]
+            )
             for values in (self.mean, self.std)
         )
         found = pixels.to(torch.float32, memory_format=torch.contiguous_format)

@@ -10,7 +10,12 @@ from napari_hmkd.model.planes import MAPS, AttentionForm, AttentionPlanes, atten
 from napari_hmkd.model.recording import is_recorded
 from napari_hmkd.model.row_blocks import attend_by_blocks
 from napari_hmkd.model.row_gradients import attend_by_rows, attend_with_rows
-from napari_hmkd.model.triton_attention import DTYPES, attend_by_triton, load_kernels
+from napari_hmkd.model.triton_attention import (
+    DTYPES,
+    attend_by_triton,
+    load_kernels,
+    runs_kernels,
+)
 
 TOKENS_PER_CHANNEL = 12
 """From so many on, products of channels with channels, from which `attend_by_rows` has the scores'
@@ -43,8 +48,8 @@ def gather(
         A v, float32 (B, C, h, w), and A, float32 (B, N, N) or None; `AttentionRows` if "rows" were
         asked for, and memory is to be saved.
     """
-    if planes.form == "triton" and _only_answers(planes) and key.dtype in DTYPES:
-        return attend_by_triton(planes, query, key, value, bool(keep))
+    if not keep and _by_kernels(planes, key):
+        return attend_by_triton(planes, query, key, value), None
     to_rows = keep == "rows" and planes.form == "auto" and _saves_planes(planes, key)
     if planes.form == "auto" and _by_blocks(planes, key):
         if to_rows:
@@ -69,10 +74,10 @@ def set_attention_form(network: nn.Module, form: AttentionForm) -> None:
         A teacher or a student.
     form : {"auto", "plain", "triton"}
         "plain" computes whole planes, as the formula reads. "auto" does so only where nothing faster is
-        known: on a CPU, in evaluation and without gradients, it goes by blocks of rows
-        (`attend_by_blocks`), and in training, where planes are to be computed twice, by such blocks
-        with gradients (`attend_by_rows`). "triton" goes, on a CUDA device, in evaluation and without
-        gradients, by Triton's kernels (`attend_by_triton`), and computes whole planes in training.
+        known: in evaluation and without gradients it goes on a CPU by blocks of rows
+        (`attend_by_blocks`), and on a CUDA device that `runs_kernels` by Triton's kernels
+        (`attend_by_triton`); on a CPU in training, where planes are to be computed twice, by blocks with
+        gradients (`attend_by_rows`). "triton" insists on the kernels, where "auto" would take them.
 
     Raises
     ------
@@ -93,6 +98,13 @@ def _by_blocks(planes: AttentionPlanes, key: torch.Tensor) -> bool:
     those who record what a network does.
     """
     return _only_answers(planes) and _loops_on_cpu(key)
+
+
+def _by_kernels(planes: AttentionPlanes, key: torch.Tensor) -> bool:
+    """Whether Triton's kernels are asked for, or are there and faster; they give no A, and no gradients."""
+    if planes.form == "plain" or not _only_answers(planes) or key.dtype not in DTYPES:
+        return False
+    return planes.form == "triton" or runs_kernels(key.device)
 
 
 def _saves_planes(planes: AttentionPlanes, key: torch.Tensor) -> bool:

@@ -17,7 +17,7 @@ from napari_hmkd.model.precision import float32_island, widened
 MAPS = 4
 AttentionForm = Literal["auto", "plain", "triton"]
 """How attention is computed: "auto" is the fastest way to the same numbers where there is another one
-than the formula's own, which is "plain"; "triton" is a GPU's, which is not measured yet."""
+than the formula's own, which is "plain"; "triton" is a GPU's, whatever else there is."""
 
 SCORE_LIMIT = 1e4
 """Largest score S. The reference networks and the demo student on its own tissue stay below 1. On

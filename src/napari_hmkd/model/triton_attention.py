@@ -1,13 +1,18 @@
-"""Attention without the N x N planes on a GPU, by Triton's kernels, which no GPU has run yet.
+"""Attention without the N x N planes on a GPU, by Triton's kernels.
 
-Convolving P = S softmax(S) and multiplying by the values are both linear, so that they change places:
-the rows of each map gather the values beside each column, as far as the merging kernel reaches, and
-that kernel merges what they gathered, which is (12, N, C) for a tile. So a row needs no other row of P,
-and of the queries and keys those that its scores are convolved with.
+The convolution that mixes scores is linear in the keys, and the one that merges P = S softmax(S) in the
+values, so that both are folded into these, for each row of the 3 x 3 kernels apart:
+
+    S_o[i, j] = sum_r q[i + r] . k'_or[j],    k'_or[j] = sum_d w[o, r, d] k[j + d]
+    (A v)[i] = sum_or P_o[i + r] v'_or,       v'_or[j] = sum_d u[o, r, d] v[j - d]
+
+What is left for the planes is a product, the softmax of a row, and another product.
 """
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -16,51 +21,50 @@ from torch.nn import functional
 from napari_hmkd.errors import DeviceError
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
-from napari_hmkd.model.row_blocks import HALO
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""Which the kernels multiply; what they add up is float32."""
+"""Which the kernels multiply."""
 
-ROWS, COLUMNS, CHANNELS = 16, 64, 32
-"""Sides of a program's blocks; of scores it holds a block of all four maps."""
+ROWS, COLUMNS, STEP = 64, 64, 32
+"""Sides of a program's blocks, and of what a product of matrices takes at once."""
 
-WARPS = 8
-"""Of a program. For bfloat16 ptxas gives each of their threads 169 registers of an H100; four would need
-all 255. For float32 both spill some."""
+MOST_CHANNELS = 64
+"""Of values, that a program gathers."""
 
-LEAST_COLUMNS = 16
+WARPS = 4
+
+FOLDED_TOKENS, FOLDED_CHANNELS = 16, 32
+"""Sides of a block that a program folds."""
+
+CAPABLE = (8, 0)
+"""Compute capability since which GPUs multiply bfloat16, and float32 in parts."""
+
+LEAST = 16
 """Which tensor cores multiply at once."""
 
 
 def attend_by_triton(
-    planes: AttentionPlanes,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    keep: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    planes: AttentionPlanes, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
     """A v as `AttentionPlanes` in evaluation and `attend` define it, without gradients.
 
-    Scores and A are those of float32 whatever the inputs; for A v, S softmax(S) is rounded to the
-    values' dtype.
+    Scores are those of float32; folded keys and values, and S softmax(S), are rounded to the dtype of
+    the inputs.
 
     Parameters
     ----------
     planes : AttentionPlanes
-        Its norm answers with its running statistics, which are folded into the convolution anew at
-        each call.
+        Its norm answers with its running statistics.
     query, key : torch.Tensor
         As `AttentionPlanes.forward` takes them, of one of `DTYPES`, on a CUDA device; on a CPU where
         Triton's interpreter runs (TRITON_INTERPRET=1 in the environment before triton is loaded).
     value : torch.Tensor
         (B, C, h, w).
-    keep : bool
-        Whether A itself is asked for; it is N x N for each tile.
 
     Returns
     -------
-    tuple
-        A v, float32 (B, C, h, w), and A, float32 (B, N, N) or None.
+    torch.Tensor
+        float32 (B, C, h, w).
 
     Raises
     ------
@@ -74,34 +78,50 @@ def attend_by_triton(
             f'asked for attention in the form "triton" on {key.device}, where its kernels do not run: '
             'move the network to a CUDA device, or choose the form "auto"'
         )
-    channels, tokens = key.shape[1] // MAPS, key.shape[2] * key.shape[3]
-    columns = min(COLUMNS, max(LEAST_COLUMNS, kernels.triton.next_power_of_2(tokens)))
-    spare = -tokens % max(ROWS, columns)
-    q, k = (_padded(x, channels, spare) for x in (query, key))
-    v = _padded(value, value.shape[1], spare)
-    batch, _, held, held_channels = k.shape
-    row_blocks = kernels.triton.cdiv(tokens, ROWS)
-    blocks = {"ROWS": ROWS, "COLUMNS": columns, "CHANNELS": CHANNELS, "QUERY_MAPS": q.shape[1]}
-    options = {"WIDEN": interpreted, "num_warps": WARPS}
+    triton, norm, tokens = kernels.triton, planes.norm, key.shape[2] * key.shape[3]
+    channels, queried, valued = (x.shape[1] for x in (key, query, value))
+    depth, held = triton.cdiv(queried, STEP) * STEP, triton.cdiv(valued, LEAST) * LEAST
     with float32_island(key), torch.cuda.device_of(key):
-        mix, bias = _folded(planes, channels)
-        merge = planes.merge.weight.float().contiguous()
-        gathered = mix.new_empty(batch, MAPS, 3, held, v.shape[3])
-        largest, total = mix.new_zeros(batch, MAPS, held), mix.new_ones(batch, MAPS, held)
-        kernels.gather_rows[row_blocks, v.shape[3] // CHANNELS, batch](
-            q, k, v, mix, bias, gathered, largest, total, tokens, held, held_channels, v.shape[3],
-            **blocks, **options,
+        # (B, C, h, w) -> (B, N + 2, C), a token before the first and one after the last
+        q = functional.pad(
+            query.flatten(2).transpose(1, 2), (0, depth - queried, 1, 1)
+        ).contiguous()
+        k = _folded(kernels, key, planes.mix.weight, channels // MAPS, queried, depth)
+        v = _folded(kernels, value, planes.merge.weight, valued, valued, held)
+        gathered = torch.empty(v.shape, dtype=torch.float32, device=v.device)
+        wide = min(MOST_CHANNELS, triton.next_power_of_2(held))
+        blocks = triton.cdiv(tokens, ROWS), MAPS * triton.cdiv(held, wide), len(key)
+        kernels.gather_rows[blocks](
+            q, k, v, norm.weight, norm.bias, norm.running_mean, norm.running_var, gathered, tokens,
+            tokens + 2, 3 * depth, held, (channels // MAPS) ** -0.5, norm.eps, ROWS=ROWS, COLUMNS=COLUMNS,
+            STEP=STEP, CHANNELS=wide, WIDEN=interpreted, num_warps=WARPS,
+            num_stages=2 if key.dtype == torch.float32 else 3,
         )  # fmt: skip
-        gathered = gathered[..., HALO : HALO + tokens, : value.shape[1]]
-        out = _merged(merge, gathered).unflatten(2, value.shape[2:])
-        if not keep:
-            return out, None
-        attention = mix.new_empty(batch, tokens, tokens)
-        kernels.merge_rows[row_blocks, kernels.triton.cdiv(tokens, columns), batch](
-            q, k, mix, bias, merge, largest, total, attention, tokens, held, held_channels,
-            **blocks, **options,
-        )  # fmt: skip
-        return out, attention
+        return _merged(gathered[..., :valued]).transpose(1, 2).unflatten(2, value.shape[2:])
+
+
+@cache
+def runs_kernels(device: torch.device) -> bool:
+    """Whether this is a CUDA device that runs the kernels, which are compiled here the first time.
+
+    That takes triton, a C compiler and Python's headers; where one is missing, a warning in the log says
+    what.
+    """
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < CAPABLE:
+        return False
+    planes = AttentionPlanes().eval().to(device)
+    maps = (torch.zeros(1, count * LEAST, 4, 4, device=device) for count in (1, MAPS, 1))
+    try:
+        with torch.no_grad():
+            attend_by_triton(planes, *maps)
+    except Exception as error:  # those of triton and of compilers have no class in common
+        logging.getLogger(__name__).warning(
+            "Triton's kernels cannot be built for %s, so that attention takes several times as long: %s",
+            device,
+            error,
+        )
+        return False
+    return True
 
 
 def load_kernels() -> ModuleType:
@@ -122,21 +142,32 @@ def load_kernels() -> ModuleType:
     return triton_kernels
 
 
-def _padded(x: torch.Tensor, channels: int, spare: int) -> torch.Tensor:
-    """(B, maps C, h, w) -> (B, maps, tokens held, channels held), as the kernels take them."""
-    tokens = x.unflatten(1, (-1, channels)).flatten(3).transpose(2, 3)
-    return functional.pad(tokens, (0, -channels % CHANNELS, HALO, spare + HALO)).contiguous()
+def _folded(
+    kernels: ModuleType,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    per_map: int,
+    channels: int,
+    held: int,
+) -> torch.Tensor:
+    """(B, maps C, h, w), with a kernel of (4, maps, 3, 3) or (1, 4, 3, 3) -> (B, 4, N, 3, held)."""
+    flat = x.flatten(2)
+    tokens, merges = flat.shape[2], len(weight) == 1
+    folded = flat.new_empty(len(x), MAPS, tokens, 3, held)
+    grid = (
+        kernels.triton.cdiv(tokens, FOLDED_TOKENS), kernels.triton.cdiv(held, FOLDED_CHANNELS), len(x),
+    )  # fmt: skip
+    kernels.fold[grid](
+        flat, weight.float().contiguous(), folded, tokens, flat.stride(0), flat.stride(2), flat.stride(1),
+        per_map, channels, held, OUT_STRIDE=9 if merges else 9 * MAPS, SUMMED=x.shape[1] // channels,
+        FORWARD=not merges, TOKENS=FOLDED_TOKENS, CHANNELS=FOLDED_CHANNELS,
+    )  # fmt: skip
+    return folded
 
 
-def _folded(planes: AttentionPlanes, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mixing convolution with its norm and the scale of the scores: (4, 4, 3, 3) and (4,)."""
-    weight, bias = planes.folded_mix()
-    return (weight * channels**-0.5).float().contiguous(), bias.float()
-
-
-def _merged(merge: torch.Tensor, gathered: torch.Tensor) -> torch.Tensor:
-    """Sum what the places of the merging kernel gathered: (B, 4, 3, N, C) -> (B, C, N)."""
-    above, out, below = torch.einsum("mrc,bmcnd->rbdn", merge[0], gathered)
-    out[..., 1:] += above[..., :-1]
-    out[..., :-1] += below[..., 1:]
+def _merged(gathered: torch.Tensor) -> torch.Tensor:
+    """Sum what rows of the merging kernel gathered: (B, 4, N, 3, C) -> (B, N, C)."""
+    above, out, below = gathered.sum(1).unbind(2)
+    out[:, 1:] += above[:, :-1]
+    out[:, :-1] += below[:, 1:]
     return out
