@@ -93,3 +93,11 @@ def test_only_a_gpu_with_native_bfloat16_computes_in_mixed_precision(
 def test_other_devices_compute_in_full_precision(name: str) -> None:
     assert not has_bfloat16(torch.device(name))
     assert not isinstance(mixed_precision(torch.device(name)), torch.autocast)
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("cuda:0", False), ("cpu", True)])
+def test_float32_is_not_rounded_on_a_gpu(name: str, rounds: bool) -> None:
+    assert torch.backends.cudnn.allow_tf32
+    with mixed_precision(torch.device(name), "float32"):
+        assert torch.backends.cudnn.allow_tf32 == rounds
+    assert torch.backends.cudnn.allow_tf32

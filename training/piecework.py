@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.sample.cohort import Placing, Records, placed_tiles, remember_placed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.parallel import processes
 
@@ -39,6 +40,8 @@ def run_pieces(
 ) -> bool:
     """Work on all pieces; False where time was up before the last.
 
+    Processes know the cohorts that this one knows, so that they need not place their tiles anew.
+
     Parameters
     ----------
     pieces : sequence
@@ -51,7 +54,7 @@ def run_pieces(
         What to say of a finished piece.
     """
     done = 0
-    with processes(jobs, keep_freed_memory) as pool:
+    with processes(jobs, _prepare, placed_tiles()) as pool:
         running = {pool.submit(work, piece): piece for piece in pieces}
         try:
             for future in as_completed(running):
@@ -63,3 +66,8 @@ def run_pieces(
     if done < len(pieces):
         say(f"time is up with {len(pieces) - done} left in this stage: the same command goes on")
     return done == len(pieces)
+
+
+def _prepare(placed: Mapping[Placing, Records]) -> None:
+    keep_freed_memory()
+    remember_placed(placed)

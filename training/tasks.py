@@ -15,7 +15,6 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCohenKappa
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard, TeacherOutput
 from napari_hmkd.model.attention_rows import Kept
-from napari_hmkd.model.replay import Replay
 from napari_hmkd.training.config import WITHOUT_GRADES, OptimiserSettings
 from napari_hmkd.training.data import Batch
 from napari_hmkd.training.graders import Grader
@@ -182,7 +181,6 @@ class StudentTask(GradingTask):
         self.method, self.needs_labels = method, method.needs_labels
         self.teacher_card = None if teacher is None else teacher.card
         self.teacher = None if teacher is None else teacher.network.requires_grad_(False).eval()
-        self._teach = Replay(self._lesson)
 
     def train(self, mode: bool = True) -> StudentTask:
         """Set the mode of the student; the teacher stays in eval mode."""
@@ -195,19 +193,18 @@ class StudentTask(GradingTask):
         """The terms of the method."""
         attention: Kept = "rows" if self.method.needs_attention else False
         student = self.network(self.card.normalise(batch.he), attention=attention)
-        taught = self._teach(batch.he, batch.ihc, attention) if self.method.needs_teacher else None
+        taught = self.lesson(batch, attention) if self.method.needs_teacher else None
         return self.method.parts(student, taught, batch.grade)
 
     def lesson(self, batch: Batch, attention: Kept = False) -> TeacherOutput:
         """What the teacher says, without gradients."""
-        return self._lesson(batch.he, batch.ihc, attention)
-
-    def _lesson(self, he: torch.Tensor, ihc: torch.Tensor, attention: Kept) -> TeacherOutput:
         assert self.teacher is not None
         assert self.teacher_card is not None
         normalise = self.teacher_card.normalise
         with torch.no_grad():
-            output: TeacherOutput = self.teacher(normalise(he), normalise(ihc), attention=attention)
+            output: TeacherOutput = self.teacher(
+                normalise(batch.he), normalise(batch.ihc), attention=attention
+            )
         return output
 
     def total(self, parts: Parts) -> torch.Tensor:

@@ -6,7 +6,8 @@ their values change no time; they are read from their files, of which a store ke
 
 The first batch has no step to hide behind. The suite runs a small form. The full form is a cohort as large as TCGA-BRCA: 700 bags of 1,000 to
 20,000 patches of 1,024 features in float16, 15 GB below pytest's `--basetemp`, on the GPU where there
-is one. Its aims are 10 minutes on two CPU cores and 1 minute on an H100:
+is one. It holds an epoch to 10 minutes on two CPU cores and to 1 minute on a GPU, of which the networks are so
+quick that an epoch in which bags are read for the first time waits for its files:
 
     HMKD_BENCHMARK=full OMP_NUM_THREADS=2 pytest -s tests/benchmarks/test_mkd_speed.py
 """
@@ -51,6 +52,7 @@ class Form:
 
 FORM = Form(700, 1000, 20_000, 16, 4.0) if FULL else Form(80, 50, 1000, 8, 0.01)
 DEVICE = torch.device("cuda" if FULL and torch.cuda.is_available() else "cpu")
+MOST_S = 600.0 if DEVICE.type == "cpu" else 60.0
 
 
 @dataclass
@@ -128,15 +130,19 @@ def trained(loader: CaseLoader) -> Epoch:
 
 
 @pytest.mark.timeout(7200)
-def test_loading_takes_a_small_part_of_a_step_and_is_hidden_behind_it(
+def test_an_epoch_is_quick_and_on_a_cpu_loading_is_hidden_behind_it(
     cases: list[Case], capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The machine has other things to do: one undisturbed attempt is enough.
-    assert any(loading_is_hidden(cases, capsys) for _ in range(ATTEMPTS))
+    assert any(is_quick(cases, capsys) for _ in range(ATTEMPTS))
 
 
-def loading_is_hidden(cases: list[Case], capsys: pytest.CaptureFixture[str]) -> bool:
-    """Whether loading alone takes less than half of an epoch, and waiting a tenth; prints both."""
+def is_quick(cases: list[Case], capsys: pytest.CaptureFixture[str]) -> bool:
+    """Prints what an epoch and its loading take.
+
+    Whether the epoch has the time it may take, and on a CPU loading alone takes less than half of it, and
+    waiting a tenth.
+    """
     from_files_s, again_s = loading_s(training_loader(cases))
     loader = training_loader(cases)  # the other one's bags are gone from memory
     with PeakMemory() as memory:
@@ -157,4 +163,5 @@ def loading_is_hidden(cases: list[Case], capsys: pytest.CaptureFixture[str]) -> 
             ("", "s", "of the epoch"),
             [(name, f"{s:.2f}", f"{s / epoch.total_s:.1%}") for name, s in rows.items()],
         )
-    return from_files_s < 0.5 * epoch.total_s and epoch.waited_s < 0.1 * epoch.total_s
+    hidden = from_files_s < 0.5 * epoch.total_s and epoch.waited_s < 0.1 * epoch.total_s
+    return epoch.total_s <= MOST_S and (hidden or DEVICE.type != "cpu")

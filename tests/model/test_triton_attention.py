@@ -230,10 +230,10 @@ def test_kernels_compile_for_gpus(
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(triton_attention.load_kernels(), name)
-    sizes = {"CHANNELS": 64, "WIDEN": False}
+    sizes = {"DEPTH": 288, "CHANNELS": 64, "WIDEN": False}
     sizes |= {side: getattr(triton_attention, side) for side in ("ROWS", "COLUMNS", "STEP")}
     if name == "fold":
-        sizes = {"OUT_STRIDE": 36, "SUMMED": MAPS, "FORWARD": True, "TOKENS": 16, "CHANNELS": 32}
+        sizes = {"OUT_STRIDE": 36, "SUMMED": MAPS, "FORWARD": True, "TOKENS": 64, "CHANNELS": 32}
     kinds = dict.fromkeys(kernel.arg_names, "i32") | dict.fromkeys(sizes, "constexpr")
     kinds |= dict.fromkeys(("scale", "eps"), "fp32")
     pointers = ("norm_weight", "norm_bias", "norm_mean", "norm_variance", "gathered", "weight")
@@ -256,6 +256,35 @@ def test_whole_planes_are_computed_where_the_kernels_have_no_say(why: str) -> No
         out, attention = gather(planes, *inputs, True)
     wanted = plainly(planes, inputs)  # type: ignore[arg-type]
     torch.testing.assert_close((out, attention), wanted, rtol=0, atol=0)
+
+
+def test_kernels_are_used_where_they_give_the_right_numbers(
+    interpreter: ProcessPoolExecutor,
+) -> None:
+    assert interpreter.submit(triton_attention.gives_their_numbers, torch.device("cpu")).result()
+    assert not triton_attention.runs_kernels(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "why"),
+    [
+        (lambda *maps: torch.zeros(1, 16, 4, 4), "they are 1 off"),
+        (lambda *maps: torch.full((1, 16, 4, 4), torch.nan), "they are nan off"),
+        (None, "do not run"),
+    ],
+)
+def test_kernels_are_not_used_where_they_do_not(
+    kernels: Callable[..., torch.Tensor] | None, why: str, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    if kernels is None and find_spec("triton") is None:
+        pytest.skip("needs triton (for Linux)")
+    if kernels is not None:
+        monkeypatch.setattr(triton_attention, "attend_by_triton", kernels)
+    drawn = torch.random.get_rng_state()
+    assert not triton_attention.gives_their_numbers(torch.device("cpu"))
+    assert why in caplog.text
+    assert torch.equal(torch.random.get_rng_state(), drawn)
 
 
 @needs_triton

@@ -5,6 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from napari_hmkd.sample import Cohort, oracle_grades
+from napari_hmkd.sample import cohort as module
+from napari_hmkd.sample.cohort import placed_tiles, remember_placed
 
 
 def quadratic_kappa(truth: np.ndarray, seen: np.ndarray) -> float:
@@ -59,3 +61,21 @@ def test_a_record_is_drawn_as_a_pair_of_its_cohorts_size() -> None:
     assert he.shape == ihc.shape == (256, 256, 3)
     assert he.dtype == ihc.dtype == np.uint8
     assert (he != ihc).mean() > 0.5
+
+
+def test_patients_may_be_placed_in_any_way_and_are_placed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_placed", {})
+    wanted = Cohort(seed=3, patients=3, tiles_per_patient=1, tile_px=256).records
+    known = placed_tiles()
+    monkeypatch.setattr(module, "_placed", {})
+
+    def backwards(place, patients):
+        return reversed([place(patient) for patient in reversed(patients)])
+
+    assert Cohort(3, 3, 1, 256, spread=backwards).records == wanted
+    monkeypatch.setattr(module, "_placed", {})
+    remember_placed(known)
+    monkeypatch.delattr(module, "_place_tiles")
+    assert Cohort(3, 3, 1, 256).records == wanted

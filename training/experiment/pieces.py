@@ -21,7 +21,6 @@ from napari_hmkd.training.config import (
     OptimiserName,
     OptimiserSettings,
     ParallelComputeSettings,
-    Precision,
     SplitSettings,
     StoredDataSettings,
     TrainSettings,
@@ -86,8 +85,6 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
         engine=EngineSettings(
             epochs=size.teacher_epochs if is_teacher else size.student_epochs,
             seed=piece.seed,
-            # On a GPU networks of this size wait for their calls, of which casts would be more.
-            precision=Precision.FULL,
             recompute=False,
         ),
         compute=ParallelComputeSettings(device=place.device),

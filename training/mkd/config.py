@@ -131,7 +131,7 @@ class CaseComputeSettings(ComputeSettings):
     """Where to compute, and how cases are read."""
 
     batch_size: int = field(default=16, metadata=about("Cases in a step, each a whole bag."))
-    workers: int = field(default=4, metadata=about("Threads that read bags ahead."))
+    workers: int = field(default=2, metadata=about("Threads that read bags ahead."))
     memory_gb: float = field(default=8.0, metadata=about("Most memory for bags kept, in GB."))
 
     def __post_init__(self) -> None:

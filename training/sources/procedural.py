@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.sample.cohort import Cohort, oracle_grades
+from napari_hmkd.sample.cohort import Cohort, Records, oracle_grades
 from napari_hmkd.training.config import CohortSettings, Labels
+from napari_hmkd.training.parallel import processes
 from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile
 
 PROCEDURAL_MPP = 0.92
 PROCEDURAL_NOTICE = "trained on procedural tissue, not for real tissue, research use only"
+
+MANY_PATIENTS = 32  # fewer are placed before processes have started
 
 
 class ProceduralSource:
@@ -47,6 +51,7 @@ class ProceduralSource:
             tiles_per_patient=settings.tiles_per_patient,
             tile_px=settings.tile_px,
             mpp=mpp,
+            spread=_in_processes if settings.patients >= MANY_PATIENTS else map,
         )
         self.records = tuple(r for r in self.cohort.records if r.grade >= 0)
         self.tile_px, self.mpp = settings.tile_px, mpp
@@ -76,3 +81,8 @@ class ProceduralSource:
     def oracle(self) -> NDArray[np.integer]:
         """(n,) grades of an observer who reads the true H&E factors of each tile."""
         return oracle_grades(np.array([record.factors for record in self.records]))
+
+
+def _in_processes(place: Callable[[int], Records], patients: Iterable[int]) -> list[Records]:
+    with processes(os.cpu_count() or 1) as pool:
+        return list(pool.map(place, patients))

@@ -145,15 +145,7 @@ def read_features(path: Path, out: np.ndarray) -> None:
         If the file is missing, damaged or no bag.
     """
     with _opened(path) as (features, _):
-        start = features.id.get_offset()
-        if start is None or features.dtype != out.dtype:
-            features.read_direct(out.reshape(features.shape))
-            return
-        # In one piece and of this type: without h5py's lock, several threads read at once.
-        with path.open("rb") as file:
-            file.seek(start)
-            if file.readinto(out.data.cast("B")) < out.nbytes:
-                raise OSError("the file ends before its features do")
+        features.read_direct(out.reshape(features.shape))
 
 
 def read_stored(path: Path) -> tuple[np.ndarray, np.ndarray]:

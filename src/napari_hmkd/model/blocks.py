@@ -7,12 +7,10 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from napari_hmkd.model.precision import float32_island, wide_range, widened
+from napari_hmkd.model.precision import float32_island, wide_range
 from napari_hmkd.model.sharing import beside, has_helpers
 
-RGB = 3
 MLP_RATIO = 4
 LARGE_MAP = 2**18
 """Elements. Of smaller ones a half takes as long to embed as the whole."""
@@ -43,40 +41,19 @@ def in_halves(
 
 
 class PatchEmbedding(nn.Module):
-    """Convolution with kernel = stride = `patch_px`, then BatchNorm.
-
-    Of a picture, whose values are bounded, autocast may round the patches; of what blocks add up it may not.
-    """
+    """Convolution with kernel = stride = `patch_px`, then BatchNorm."""
 
     def __init__(self, inputs: int, channels: int, patch_px: int) -> None:
         super().__init__()
-        self._guard = wide_range if inputs == RGB else float32_island
         self.project = nn.Conv2d(inputs, channels, patch_px, stride=patch_px)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inputs, h, w) -> float32 (B, channels, h / patch_px, w / patch_px)."""
-        with self._guard(x):
-            embedded = widened(self._embedded(x))
         with float32_island(x):
-            return self.norm(embedded)
-
-    def _embedded(self, x: torch.Tensor) -> torch.Tensor:
-        if x.device.type == "cuda":
-            return patch_products(self.project, x)
-        if x.numel() < LARGE_MAP:
-            return self.project(x)
-        return in_halves(self.project, x, self.project.stride[0])
-
-
-def patch_products(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """A convolution whose kernel is its stride, as one product of matrices, which GPUs are faster at."""
-    side = conv.stride[0]
-    # (B, C, h p, w p) -> (B, h, w, C, p, p)
-    patches = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5)
-    return functional.linear(patches.flatten(3), conv.weight.flatten(1), conv.bias).permute(
-        0, 3, 1, 2
-    )
+            if x.numel() < LARGE_MAP:
+                return self.norm(self.project(x))
+            return self.norm(in_halves(self.project, x, self.project.stride[0]))
 
 
 class SeparableConv(nn.Sequential):

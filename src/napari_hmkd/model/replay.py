@@ -2,80 +2,99 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
-Answer = TypeVar("Answer")
-Given = ParamSpec("Given")
+Answer = TypeVar("Answer", bound=tuple[torch.Tensor | None, ...])
 
 MOST_RECORDED = 4
-"""Kinds of calls, each of which keeps the memory that its answer took."""
+"""Shapes, each of which keeps the memory that its answer took."""
+
+TOLERANCE = 1e-2
+"""Between a recorded answer and one that is not, of the largest value; what libraries choose may differ."""
 
 
-class Replay(Generic[Given, Answer]):
-    """A function of tensors, whose work on a CUDA device is recorded and replayed (CUDA graphs).
+class Replay(Generic[Answer]):
+    """A function of a tensor, whose work on a CUDA device is recorded and replayed (CUDA graphs).
 
-    These networks launch thousands of small kernels: to call for them takes Python longer than a GPU takes
-    for all of them. Of each kind of call, by shapes and types of its tensors and by its other arguments,
-    the first is as it is, the second is recorded, and all others are replayed. On other devices every call
-    is as it is.
+    These networks launch thousands of small kernels: calling for them takes Python longer than a GPU takes
+    for all of them. Of each shape and type of the tensor the first call is as it is, the second is recorded,
+    and all others are replayed; what cannot be recorded, or answers otherwise than without, goes on as it
+    is, and a warning in the log says so. On other devices every call is as it is.
 
     What a recorded call returns is overwritten by the next one of its kind.
 
     Parameters
     ----------
     function : callable
-        Takes tensors, and settings that can be hashed, without keywords. What it computes follows from
-        shapes, not from values, and it leaves no tensor on another device. Networks that it calls stay
-        where they are; autocast is without its cache, which would not outlive the call.
+        Returns a tuple of tensors, or None for some. What it computes follows from shapes, not from values, and it leaves no tensor on another device.
+        Networks that it calls stay where they are; autocast is without its cache, which would not outlive
+        the call.
     """
 
-    def __init__(self, function: Callable[Given, Answer]) -> None:
+    def __init__(self, function: Callable[[torch.Tensor], Answer]) -> None:
         self._function = function
-        self._seen: set[tuple[object, ...]] = set()
-        self._recorded: dict[tuple[object, ...], Callable[[list[torch.Tensor]], Answer]] = {}
+        self._seen: set[object] = set()
+        self._ways: dict[object, Callable[[torch.Tensor], Answer]] = {}
 
-    def __call__(self, *given: Given.args, **named: Given.kwargs) -> Answer:
+    def __call__(self, x: torch.Tensor) -> Answer:
         """The function's answer."""
-        tensors = [x for x in given if isinstance(x, torch.Tensor)]
-        if named or not tensors or any(x.device.type != "cuda" for x in tensors):
-            return self._function(*given, **named)
-        kind = (
-            torch.is_autocast_enabled("cuda"),
-            torch.is_grad_enabled(),
-            *((x.shape, x.dtype, x.device) if isinstance(x, torch.Tensor) else x for x in given),
-        )
-        if kind in self._recorded:
-            return self._recorded[kind](tensors)
-        if kind in self._seen and len(self._recorded) < MOST_RECORDED:
-            self._recorded[kind] = _record(self._function, given)
-            return self._recorded[kind](tensors)
-        self._seen.add(kind)
-        return self._function(*given, **named)
+        kind = x.shape, x.dtype, x.device
+        if kind in self._ways:
+            return self._ways[kind](x)
+        if kind in self._seen and len(self._ways) < MOST_RECORDED:
+            self._ways[kind] = self._recorded(x)
+        elif x.is_cuda:
+            self._seen.add(kind)
+        return self._function(x)
 
     def forget(self) -> None:
         """Give back the memory of what is recorded, as where a network moves."""
-        self._recorded.clear()
+        self._ways.clear()
         self._seen.clear()
+
+    def _recorded(self, x: torch.Tensor) -> Callable[[torch.Tensor], Answer]:
+        """The function for tensors like this one, replayed if that works."""
+        try:
+            replay = _record(self._function, x)
+            if not _alike(replay(x), self._function(x)):
+                raise RuntimeError("the answer is another one")
+        except RuntimeError as error:
+            logging.getLogger(__name__).warning(
+                "kernels for %s cannot be recorded, and are called one by one: %s",
+                tuple(x.shape),
+                error,
+            )
+            return self._function
+        return replay
 
 
 def _record(
-    function: Callable[..., Answer], given: tuple[Any, ...]
-) -> Callable[[list[torch.Tensor]], Answer]:
-    """A call with the same kind of arguments, which replays."""
-    held = [x.clone() if isinstance(x, torch.Tensor) else x for x in given]
-    graph = torch.cuda.CUDAGraph()
-    # Other threads read ahead meanwhile, into memory that they pin.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        answer = function(*held)
-    places = [x for x in held if isinstance(x, torch.Tensor)]
+    function: Callable[[torch.Tensor], Answer], x: torch.Tensor
+) -> Callable[[torch.Tensor], Answer]:
+    held, graph = x.clone(), torch.cuda.CUDAGraph()
+    # Where recording fails, this stream is the current one again. Other threads read ahead meanwhile.
+    with torch.cuda.stream(torch.cuda.current_stream(x.device)):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            answer = function(held)
 
-    def replay(tensors: list[torch.Tensor]) -> Answer:
-        for place, tensor in zip(places, tensors, strict=True):
-            place.copy_(tensor, non_blocking=True)
+    def replay(x: torch.Tensor) -> Answer:
+        held.copy_(x)
         graph.replay()
         return answer
 
     return replay
+
+
+def _alike(found: tuple[torch.Tensor | None, ...], wanted: tuple[torch.Tensor | None, ...]) -> bool:
+    return all(
+        a is b
+        if a is None or b is None
+        else torch.allclose(
+            a, b, TOLERANCE, TOLERANCE * b.nan_to_num().abs().max().item(), equal_nan=True
+        )
+        for a, b in zip(found, wanted, strict=True)
+    )

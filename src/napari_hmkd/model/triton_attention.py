@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from napari_hmkd.errors import DeviceError
-from napari_hmkd.model.planes import MAPS, AttentionPlanes
+from napari_hmkd.model.planes import MAPS, AttentionPlanes, attend
 from napari_hmkd.model.precision import float32_island
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -33,11 +33,14 @@ MOST_CHANNELS = 64
 
 WARPS = 4
 
-FOLDED_TOKENS, FOLDED_CHANNELS = 16, 32
+FOLDED_TOKENS, FOLDED_CHANNELS = 64, 32
 """Sides of a block that a program folds."""
 
 CAPABLE = (8, 0)
 """Compute capability since which GPUs multiply bfloat16, and float32 in parts."""
+
+TOLERANCE = 1e-2
+"""Of the largest value: convolutions of whole planes may round to tf32."""
 
 LEAST = 16
 """Which tensor cores multiply at once."""
@@ -80,43 +83,58 @@ def attend_by_triton(
         )
     triton, norm, tokens = kernels.triton, planes.norm, key.shape[2] * key.shape[3]
     channels, queried, valued = (x.shape[1] for x in (key, query, value))
-    depth, held = triton.cdiv(queried, STEP) * STEP, triton.cdiv(valued, LEAST) * LEAST
+    depth = triton.cdiv(queried, STEP) * STEP
     with float32_island(key), torch.cuda.device_of(key):
         # (B, C, h, w) -> (B, N + 2, C), a token before the first and one after the last
         q = functional.pad(
             query.flatten(2).transpose(1, 2), (0, depth - queried, 1, 1)
         ).contiguous()
         k = _folded(kernels, key, planes.mix.weight, channels // MAPS, queried, depth)
-        v = _folded(kernels, value, planes.merge.weight, valued, valued, held)
+        v = _folded(kernels, value, planes.merge.weight, valued, valued, valued)
         gathered = torch.empty(v.shape, dtype=torch.float32, device=v.device)
-        wide = min(MOST_CHANNELS, triton.next_power_of_2(held))
-        blocks = triton.cdiv(tokens, ROWS), MAPS * triton.cdiv(held, wide), len(key)
+        wide = min(MOST_CHANNELS, max(LEAST, triton.next_power_of_2(valued)))
+        blocks = triton.cdiv(tokens, ROWS), MAPS * triton.cdiv(valued, wide), len(key)
         kernels.gather_rows[blocks](
             q, k, v, norm.weight, norm.bias, norm.running_mean, norm.running_var, gathered, tokens,
-            tokens + 2, 3 * depth, held, (channels // MAPS) ** -0.5, norm.eps, ROWS=ROWS, COLUMNS=COLUMNS,
-            STEP=STEP, CHANNELS=wide, WIDEN=interpreted, num_warps=WARPS,
-            num_stages=2 if key.dtype == torch.float32 else 3,
+            tokens + 2, valued, (channels // MAPS) ** -0.5, norm.eps, DEPTH=3 * depth, ROWS=ROWS,
+            COLUMNS=min(COLUMNS, max(LEAST, triton.next_power_of_2(tokens))), STEP=STEP, CHANNELS=wide,
+            WIDEN=interpreted, num_warps=WARPS, num_stages=2 if key.dtype == torch.float32 else 3,
         )  # fmt: skip
-        return _merged(gathered[..., :valued]).transpose(1, 2).unflatten(2, value.shape[2:])
+        return _merged(gathered).transpose(1, 2).unflatten(2, value.shape[2:])
 
 
 @cache
 def runs_kernels(device: torch.device) -> bool:
-    """Whether this is a CUDA device that runs the kernels, which are compiled here the first time.
+    """Whether this is a CUDA device on which the kernels can be compiled, and give the right numbers.
 
-    That takes triton, a C compiler and Python's headers; where one is missing, a warning in the log says
-    what.
+    That takes triton, a C compiler and Python's headers.
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < CAPABLE:
         return False
-    planes = AttentionPlanes().eval().to(device)
-    maps = (torch.zeros(1, count * LEAST, 4, 4, device=device) for count in (1, MAPS, 1))
+    return gives_their_numbers(device)
+
+
+def gives_their_numbers(device: torch.device) -> bool:
+    """Whether kernels on a device give the numbers of whole planes, of a few tokens; else the log says why."""
+    with torch.random.fork_rng(devices=()):
+        planes = AttentionPlanes().eval().to(device)
+    query, key, value = (
+        torch.arange(16.0 * count * LEAST, device=device).sin().view(1, -1, 4, 4)
+        for count in (1, MAPS, 1)
+    )
     try:
         with torch.no_grad():
-            attend_by_triton(planes, *maps)
+            found, wanted = (
+                attend_by_triton(planes, query, key, value),
+                attend(planes(query, key), value),
+            )
+        error = ((found - wanted).abs().max() / wanted.abs().max()).item()
+        if not error < TOLERANCE:
+            raise DeviceError(f"they are {error:.1g} off")
     except Exception as error:  # those of triton and of compilers have no class in common
         logging.getLogger(__name__).warning(
-            "Triton's kernels cannot be built for %s, so that attention takes several times as long: %s",
+            "attention on %s goes by whole planes, which takes several times as long, because Triton's "
+            "kernels do not work here: %s",
             device,
             error,
         )

@@ -51,33 +51,38 @@ def fold(
     tile = tl.program_id(2).to(tl.int64)
     token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    used = channel < channels
     x += tile * tile_stride + (channel * channel_stride)[None, :]
-    # Rows of all four kernels at once, of which there are 12.
-    rows = tl.arange(0, 16)
-    weight += (rows // 3 * OUT_STRIDE + rows % 3 * 3)[:, None] + (channel // per_map * 9)[None, :]
-    asked = (rows < 3 * MAPS)[:, None] & used[None, :]
-    total = tl.zeros((16, TOKENS, CHANNELS), tl.float32)
-    for one in tl.static_range(SUMMED):
-        for column in tl.static_range(3):
-            beside = token + (column - 1 if FORWARD else 1 - column)
-            seen = ((beside >= 0) & (beside < tokens))[:, None] & used[None, :]
-            at = (beside * token_stride)[:, None] + one * per_map * channel_stride
-            values = tl.load(x + at, mask=seen, other=0.0).to(tl.float32)
-            weights = tl.load(weight + (one * 9 + column), mask=asked, other=0.0)
-            total += weights[:, None, :] * values[None, :, :]
-    place = (tile * MAPS + rows // 3)[:, None] * tokens + token[None, :]
-    place = place[:, :, None] * 3 * held + (rows % 3 * held)[:, None, None] + channel[None, None, :]
-    kept = (rows < 3 * MAPS)[:, None, None] & (token < tokens)[None, :, None]
-    kept &= (channel < held)[None, None, :]
-    tl.store(folded + place, total.to(folded.dtype.element_ty), mask=kept)
+    at = folded + (tile * MAPS * tokens + token)[:, None] * 3 * held + channel[None, :]
+    weight += channel // per_map * 9
+    for out in range(MAPS):
+        for row in range(3):
+            total = tl.zeros((TOKENS, CHANNELS), tl.float32)
+            for one in tl.static_range(SUMMED):
+                for column in tl.static_range(3):
+                    beside = token + (column - 1 if FORWARD else 1 - column)
+                    seen = ((beside >= 0) & (beside < tokens))[:, None] & (channel < channels)[
+                        None, :
+                    ]
+                    values = tl.load(
+                        x + (beside * token_stride)[:, None] + one * per_map * channel_stride,
+                        mask=seen, other=0.0,
+                    )  # fmt: skip
+                    weights = tl.load(
+                        weight + (out * OUT_STRIDE + one * 9 + row * 3 + column),
+                        mask=channel < channels, other=0.0,
+                    )  # fmt: skip
+                    total += weights[None, :] * values.to(tl.float32)
+            tl.store(
+                at + (out * tokens * 3 + row) * held, total.to(folded.dtype.element_ty),
+                mask=(token < tokens)[:, None] & (channel < held)[None, :],
+            )  # fmt: skip
 
 
 @triton.jit
 def gather_rows(
     query, key, value, norm_weight, norm_bias, norm_mean, norm_variance, gathered, tokens, query_tokens,
-    depth, value_channels, scale, eps, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
-    CHANNELS: tl.constexpr, WIDEN: tl.constexpr,
+    value_channels, scale, eps, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    STEP: tl.constexpr, CHANNELS: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
     """What each row of one map of P = S softmax(S) gathers from that map's folded values.
 
@@ -87,10 +92,10 @@ def gather_rows(
     Parameters
     ----------
     query : pointer
-        To (B, query_tokens, depth / 3): row i of the plane reads `depth` values from token i on, which is
+        To (B, query_tokens, DEPTH / 3): row i of the plane reads `DEPTH` values from token i on, which is
         the one before its own.
     key, value : pointers
-        To (B, 4, tokens, depth) and (B, 4, tokens, 3, value_channels), of the query's dtype.
+        To (B, 4, tokens, DEPTH) and (B, 4, tokens, 3, value_channels), of the query's dtype.
     norm_weight, norm_bias, norm_mean, norm_variance : pointers
         To float32 (4,).
     gathered : pointer
@@ -98,7 +103,7 @@ def gather_rows(
     scale, eps : float
         Of the scores before the norm, and the norm's.
     ROWS, COLUMNS, STEP, CHANNELS : int
-        Sides of blocks: of the plane, of depth, of value channels.
+        Sides of blocks: of the plane, of DEPTH, of value channels.
     WIDEN : bool
         Whether to multiply in float32: Triton's interpreter has no products of bfloat16.
 
@@ -108,8 +113,8 @@ def gather_rows(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     deep = tl.arange(0, STEP)
     channel = tl.program_id(1) // MAPS * CHANNELS + tl.arange(0, CHANNELS)
-    query += (tile * query_tokens + rows)[:, None] * (depth // 3) + deep[None, :]
-    key += (tile * MAPS + one) * tokens * depth + deep[:, None]
+    query += (tile * query_tokens + rows)[:, None] * (DEPTH // 3) + deep[None, :]
+    key += (tile * MAPS + one) * tokens * DEPTH + deep[:, None]
     value += (tile * MAPS + one) * tokens * 3 * value_channels + channel[None, :]
     gain = tl.load(norm_weight + one) / tl.sqrt(tl.load(norm_variance + one) + eps)
     bias = tl.load(norm_bias + one) - tl.load(norm_mean + one) * gain
@@ -124,9 +129,9 @@ def gather_rows(
         columns = first + tl.arange(0, COLUMNS)
         inside = columns < tokens
         scores = tl.zeros((ROWS, COLUMNS), tl.float32)
-        for step in range(0, depth, STEP):
+        for step in range(0, DEPTH, STEP):
             q = tl.load(query + step, mask=(rows < tokens)[:, None], other=0.0)
-            k = tl.load(key + (columns * depth)[None, :] + step, mask=inside[None, :], other=0.0)
+            k = tl.load(key + (columns * DEPTH)[None, :] + step, mask=inside[None, :], other=0.0)
             scores = _product(q, k, scores, WIDEN)
         scores = tl.clamp(scores * gain + bias, -LIMIT, LIMIT, propagate_nan=tl.PropagateNan.ALL)
         grown = tl.maximum(largest, tl.max(tl.where(inside[None, :], scores, float("-inf")), 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,8 @@ from napari_hmkd.sample.noise import derive_seed, hash_uniform
 from napari_hmkd.sample.patient import oracle_grades
 from napari_hmkd.sample.tissue import ProceduralTissue
 
-__all__ = ["Cohort", "TileRecord", "oracle_grades"]
+__all__ = ["Cohort", "TileRecord", "oracle_grades", "placed_tiles", "remember_placed"]
+
 
 # Extent of each patient's section; nothing of it is drawn but the tiles.
 SECTION_UM = (6000.0, 6000.0)
@@ -47,6 +50,23 @@ class TileRecord:
     factors: tuple[float, float, float, float]
 
 
+Records = tuple[TileRecord, ...]
+Placing = tuple[int, int, int, float]
+"""Seed, patients, tiles of each, and their side in um."""
+
+_placed: dict[Placing, Records] = {}
+
+
+def placed_tiles() -> Mapping[Placing, Records]:
+    """The tiles of all cohorts of this process, whose placing takes up to a second a patient."""
+    return dict(_placed)
+
+
+def remember_placed(placed: Mapping[Placing, Records]) -> None:
+    """Know the tiles that another process has placed."""
+    _placed.update(placed)
+
+
 class Cohort:
     """Tile pairs of several patients, from one seed.
 
@@ -59,6 +79,8 @@ class Cohort:
         Side of a tile in pixels.
     mpp : float
         Pixel size in um.
+    spread : callable
+        Takes what `map` takes, and gives it: places patients beside each other.
     """
 
     def __init__(
@@ -68,9 +90,14 @@ class Cohort:
         tiles_per_patient: int,
         tile_px: int = 512,
         mpp: float = 0.92,
+        spread: Callable[[Callable[[int], Records], Iterable[int]], Iterable[Records]] = map,
     ) -> None:
         self.seed, self.tile_px, self.mpp = seed, tile_px, mpp
-        self.records = _place_patients(seed, patients, tiles_per_patient, tile_px * mpp)
+        placing = (seed, patients, tiles_per_patient, tile_px * mpp)
+        if placing not in _placed:
+            place = partial(_place_tiles, seed, tiles_per_patient, tile_px * mpp)
+            _placed[placing] = tuple(chain.from_iterable(spread(place, range(patients))))
+        self.records = _placed[placing]
 
     def render(self, record: TileRecord) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw a tile's H&E and IHC, each (tile_px, tile_px, 3) uint8, registered."""
@@ -87,19 +114,7 @@ def _tissue(seed: int, patient: int) -> ProceduralTissue:
     return ProceduralTissue(derive_seed(seed, 60, patient), SECTION_UM)
 
 
-@lru_cache(maxsize=8)  # a quarter of a second per patient
-def _place_patients(
-    seed: int, patients: int, tiles_per_patient: int, side_um: float
-) -> tuple[TileRecord, ...]:
-    """The tiles of all patients, in their order."""
-    return tuple(
-        record
-        for patient in range(patients)
-        for record in _place_tiles(seed, patient, tiles_per_patient, side_um)
-    )
-
-
-def _place_tiles(seed: int, patient: int, count: int, side_um: float) -> list[TileRecord]:
+def _place_tiles(seed: int, count: int, side_um: float, patient: int) -> Records:
     """Fields with enough tumour, anywhere on the patient's section."""
     tissue = _tissue(seed, patient)
     room = np.array(SECTION_UM) - side_um
@@ -115,4 +130,4 @@ def _place_tiles(seed: int, patient: int, count: int, side_um: float) -> list[Ti
             records.append(
                 TileRecord(patient, y, x, truth.grade, tissue.patient.grade, factors)  # type: ignore[arg-type]
             )
-    return records
+    return tuple(records)
