@@ -20,6 +20,7 @@ LINES = 12
 HEIGHT_PX = 900
 LAPTOP_PX = (1366, 768)
 STACKED = ("Grade HER2", "Show attention", "Predict biomarkers", "Align IHC")
+STUDY = ("Grade HER2", "Show attention", "Reader study", "Slide information")
 
 
 def area_of(panel: QWidget) -> QScrollArea:
@@ -115,7 +116,7 @@ def test_a_question_that_is_asked_below_comes_into_sight(qtbot) -> None:
     panel.close()
 
 
-@pytest.mark.parametrize("names", [STACKED, ("Train",)], ids=["stacked", "Train"])
+@pytest.mark.parametrize("names", [STACKED, STUDY, ("Train",)], ids=["stacked", "study", "Train"])
 def test_on_a_laptop_every_button_is_reached(viewer, qtbot, show_window, names) -> None:
     show_window()
     window = viewer.window._qt_window
