@@ -17,10 +17,9 @@ from napari.utils.notifications import show_info, show_warning
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
-from napari_hmkd.result_files import SUMMARY_FILE
 from napari_hmkd.widgets.overlay import lay_results_over
 from napari_hmkd.widgets.result_hiding import result_hiding
-from napari_hmkd.widgets.saved_slide import may_be_of, read_saved_slide
+from napari_hmkd.widgets.saved_slide import may_be_of
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_of
 
@@ -42,7 +41,7 @@ def read_slides(path: reader.Paths) -> list[LayerData]:
 
 
 def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
-    layers = [_identified(one) for one in read(path)]
+    layers = read(path)
     viewer = napari.current_viewer()
     if viewer is not None:
         result_hiding(viewer)
@@ -51,14 +50,6 @@ def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
         if not get_settings().experimental.async_:
             show_info(_ASYNC_HINT)
     return layers
-
-
-def _identified(one: LayerData) -> LayerData:
-    """A layer of saved results knows more of its slide than the name, which may be several slides'."""
-    about = one[1]["metadata"]["napari_hmkd"]
-    if "folder" in about:
-        about["saved_slide"] = read_saved_slide(about["folder"] / SUMMARY_FILE)
-    return one
 
 
 def _guard_new(event: Any) -> None:
