@@ -19,6 +19,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
+from napari_hmkd.result_files import SavedSlide
 from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import open_slide
 
@@ -39,6 +40,7 @@ SUMMARY = {
     },
     "model": {"name": "colours"},
 }
+SAVED = {"fingerprint": "af12", "height_px": 1024, "width_px": 768}
 TABLE = """\
 row,column,y_px,x_px,tissue_fraction,p_0,p_1,p_2,p_3,grade,expected_grade,notice
 0,0,0.000,0.000,1.0000,0.900000,0.100000,0.000000,0.000000,0,0.100000,"painted, research use only"
@@ -92,7 +94,7 @@ def test_layers_are_those_of_the_grading_itself(
         np.testing.assert_array_equal(*colours)
         said = kwargs.pop("metadata")["napari_hmkd"]
         source = {"slide_name": "Gewebe ü.tif", "slide_mpp": results.slide_mpp}
-        source["folder"] = tmp_path / "out"
+        source |= {"folder": tmp_path / "out", "saved_slide": results.saved_slide}
         drawn = dict(wanted.pop("metadata")["napari_hmkd"])
         del drawn["result_of"]  # an open slide
         assert said == drawn | source
@@ -107,6 +109,23 @@ def test_results_say_what_the_files_say(tmp_path: Path) -> None:
     assert np.argwhere(results.unreadable).tolist() == [[1, 0]]
     expected = [[0.1, 1.25, np.nan], [np.nan, np.nan, 3.0]]
     np.testing.assert_allclose(results.expected_grade, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stated", "saved"),
+    [
+        (SAVED, SavedSlide(**SAVED)),
+        ({}, None),
+        ({"fingerprint": "af12", "height_px": 1024}, None),
+    ],
+    ids=["stated", "former version", "in part"],
+)
+def test_layers_tell_their_slide_from_others_of_its_name_where_the_summary_does(
+    tmp_path: Path, stated: dict[str, object], saved: SavedSlide | None
+) -> None:
+    summary = SUMMARY | {"slide": SUMMARY["slide"] | stated}
+    (_, kwargs, _), *_ = result_layers(read_results(written(tmp_path, summary)))
+    assert kwargs["metadata"]["napari_hmkd"]["saved_slide"] == saved
 
 
 def test_napari_takes_the_layers(tmp_path: Path) -> None:
@@ -158,6 +177,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         ("slide.mpp", [4.0]),
         ("slide.mpp", [4.0, 0.0]),
         ("slide.mpp", "4.0"),
+        ("slide.height_px", 0),
         ("tiles.rows", 0),
         ("tiles.rows", 10**12),
         ("tiles.columns", 3.5),

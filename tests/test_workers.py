@@ -18,8 +18,8 @@ import pytest
 from napari_hmkd import workers
 from napari_hmkd.cli import grading_run
 from napari_hmkd.cli.grade import main
-from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
-from napari_hmkd.errors import DeviceError
+from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, Watch, grade_to_folder
+from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.workers import grade_with_workers
 
@@ -44,6 +44,14 @@ def grade(*arguments: object) -> int:
 def job(slides: Path, name: str, model: Path, out: Path) -> SlideJob:
     kept = out.parent / "kept"
     return SlideJob(str(slides / name), out / name, str(model), SETTINGS, kept_in=kept)
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    """For a minute at most."""
+    end = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_workers_do_the_same_and_one_that_is_killed_loses_no_slide(
@@ -111,6 +119,76 @@ def test_ctrl_c_ends_workers_with_one_message_and_the_same_command_goes_on(
     again = {slide_of(line): line for line in capsys.readouterr().out.splitlines()}
     assert sorted(again) == ["a.tif", "b ä.tif", "c.tif", "d.tif"]
     assert "graded before" in again[first]
+
+
+_CLOSING = """
+import os, signal, threading, time
+from distributed import Client, Status
+from napari_hmkd.workers import _own_workers
+
+def interrupt():
+    while cluster.status is not Status.closing:
+        time.sleep(0.01)
+    print("now", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+
+with _own_workers(1) as cluster:
+    with Client(cluster) as client:
+        batch = client.submit(time.sleep, 600)
+        while not any(client.processing().values()):
+            time.sleep(0.01)
+    threading.Thread(target=interrupt).start()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends Ctrl-C")
+def test_ctrl_c_while_workers_close_does_not_wait_for_them() -> None:
+    pytest.importorskip("distributed")
+    with subprocess.Popen(
+        [sys.executable, "-c", _CLOSING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "now\n"
+        said, _ = run.communicate(timeout=8)  # dask would wait 10 s; until the worker is gone, too
+    assert run.returncode == -signal.SIGINT, said
+
+
+def test_workers_of_a_scheduler_end_their_slide_and_begin_no_other_when_the_run_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    begun: list[SlideJob] = []
+    ended: list[SlideJob] = []
+
+    def grade_to_folder(one: SlideJob, watch: Watch) -> SlideOutcome:
+        begun.append(one)
+        if len(begun) == 1:
+            return SlideOutcome(one, Status.GRADED, "", {})
+        try:
+            with watch(None) as batch_done:
+                for _ in range(200):
+                    time.sleep(0.05)
+                    batch_done(1)
+        except SlideError:
+            ended.append(one)
+        return SlideOutcome(one, Status.FAILED, "", {})
+
+    monkeypatch.setattr(workers, "grade_to_folder", grade_to_folder)
+    jobs = [SlideJob(f"{k}.svs", tmp_path / f"{k}", "demo", SETTINGS) for k in range(4)]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        outcomes = grade_with_workers(jobs, scheduler=cluster.scheduler_address)
+        next(outcomes)
+        wait_for(lambda: len(begun) == 2)
+        outcomes.close()
+        wait_for(lambda: ended == begun[1:])
+        with distributed.Client(cluster) as client:
+            client.submit(int).result()  # the worker is free, and has nothing else to do before
+    assert len(begun) == 2
 
 
 def test_no_more_workers_are_begun_than_there_are_slides(

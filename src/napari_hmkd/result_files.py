@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from napari_hmkd.errors import OutputError
 
@@ -31,11 +39,31 @@ class Part(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
+class SavedSlide(Part):
+    """What tells a slide from others of its name: its fingerprint, and its size in level-0 px."""
+
+    fingerprint: str
+    height_px: PositiveInt
+    width_px: PositiveInt
+
+
 class SlideEntry(Part):
-    """The slide: file name, and pixel size (y, x) in um/px."""
+    """The slide: file name, pixel size (y, x) in um/px, and what `SavedSlide` has."""
 
     name: str
     mpp: Pair
+    fingerprint: str | None = None  # results of former versions state neither it nor the size
+    height_px: PositiveInt | None = None
+    width_px: PositiveInt | None = None
+
+    @property
+    def saved(self) -> SavedSlide | None:
+        """None where a part of it is not stated."""
+        if self.fingerprint is None or self.height_px is None or self.width_px is None:
+            return None
+        return SavedSlide(
+            fingerprint=self.fingerprint, height_px=self.height_px, width_px=self.width_px
+        )
 
 
 class TilesEntry(Part):

@@ -10,7 +10,13 @@ import numpy as np
 
 from napari_hmkd.layers import LayerData, grade_layers
 from napari_hmkd.overlap import mean_of_tiles, squares_under
-from napari_hmkd.result_files import SUMMARY_FILE, TABLE_FILE, Summary, read_result_files
+from napari_hmkd.result_files import (
+    SUMMARY_FILE,
+    TABLE_FILE,
+    SavedSlide,
+    Summary,
+    read_result_files,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +29,8 @@ class Results:
         Where it was read.
     slide_name, model, notice : str
         The slide, the model, and the sentence that goes with every output of the model.
+    saved_slide : SavedSlide or None
+        What tells the slide from others of its name, where the files state it.
     step_px : tuple of float
         Height and width of a square in level-0 px.
     slide_mpp : tuple of float
@@ -37,6 +45,7 @@ class Results:
     slide_name: str
     model: str
     notice: str
+    saved_slide: SavedSlide | None
     step_px: tuple[float, float]
     slide_mpp: tuple[float, float]
     expected_grade: np.ndarray
@@ -64,6 +73,7 @@ def read_results(folder: Path) -> Results:
         slide_name=summary.slide.name,
         model=summary.model.name,
         notice=summary.notice,
+        saved_slide=summary.slide.saved,
         step_px=summary.tiles.step_level0_px,
         slide_mpp=summary.slide.mpp,
         expected_grade=expected_grade,
@@ -79,7 +89,8 @@ def is_result_folder(folder: Path) -> bool:
 def result_layers(results: Results) -> list[LayerData]:
     """The layers that `heatmap_layers` makes of the grading itself.
 
-    Their `metadata["napari_hmkd"]` also has the `slide_name`, its `slide_mpp` then, and the `folder`.
+    Their `metadata["napari_hmkd"]` also has the `slide_name`, its `slide_mpp` then, the `saved_slide`, and
+    the `folder`.
     """
     return grade_layers(
         results.expected_grade,
@@ -92,6 +103,7 @@ def result_layers(results: Results) -> list[LayerData]:
             "notice": results.notice,
             "slide_name": results.slide_name,
             "slide_mpp": results.slide_mpp,
+            "saved_slide": results.saved_slide,
             "folder": results.folder,
         },
     )

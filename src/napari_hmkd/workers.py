@@ -32,8 +32,8 @@ def grade_with_workers(
     """Do jobs by dask.distributed, in the order in which they end.
 
     A worker that dies loses no slide: its jobs go to others, which take up the tiles that were kept.
-    Where Ctrl-C ends it, or the generator is closed, processes of this machine end within one batch, or
-    else are killed after 4 s; workers of a scheduler finish the slides that they have begun.
+    Where Ctrl-C ends it, or the generator is closed, workers begin no other slide and end theirs within
+    one batch. Processes of this machine are killed after 4 s, and another Ctrl-C does not wait for that.
 
     Parameters
     ----------
@@ -84,9 +84,19 @@ def _own_workers(workers: int) -> Iterator[LocalCluster]:
                 scheduler_kwargs={"dashboard_address": ":0"},  # any port: runs go side by side
                 silence_logs=logging.CRITICAL,
             )
-            stack.enter_context(cluster)
+            stack.callback(_close, cluster)
         with silence_logging_cmgr(logging.WARNING):
             yield cluster
+
+
+def _close(cluster: LocalCluster) -> None:
+    """Close workers; Ctrl-C meanwhile leaves that to the end of this process, which ends them at once."""
+    try:
+        cluster.close()
+    except KeyboardInterrupt:
+        # Else dask waits 10 s, as Python ends, for a close that was cancelled.
+        cluster.shutdown_on_close = False
+        raise
 
 
 @contextmanager
@@ -150,18 +160,19 @@ def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
     if threads is not None:
         torch.set_num_threads(threads)
     with _ONE_AT_A_TIME:
-        return grade_to_folder(job, None if threads is None else _until_closed)
+        return grade_to_folder(job, _while_wanted)
 
 
 @contextmanager
-def _until_closed(_grading: SlideGrading) -> Iterator[Callable[[int], None]]:
-    """Go on from batch to batch until the worker is closed: then the run has ended."""
+def _while_wanted(_grading: SlideGrading) -> Iterator[Callable[[int], None]]:
+    """Go on from batch to batch until nobody waits for the slide any more: then the run has ended."""
     from distributed import get_worker
 
     worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
 
     def go_on(_tiles: int) -> None:
-        if worker.status.name == "closing":
-            raise SlideError("the worker was closed")
+        if task.state == "cancelled":
+            raise SlideError("the run has ended")
 
     yield go_on

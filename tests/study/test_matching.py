@@ -73,8 +73,8 @@ def test_regions_are_matched_by_name_and_what_is_left_over_is_listed() -> None:
 @pytest.mark.parametrize(
     "results",
     [
-        [result("a.svs"), result("a.tif")],
-        [result("a.svs"), result("a")],
+        [result("a.svs"), result("a.tif", fingerprint=Y)],
+        [result("a.svs"), result("a", fingerprint=Y)],
         [result("a.svs"), result("a.svs", below="again")],
     ],
     ids=["two formats", "with and without suffix", "graded twice"],
@@ -120,10 +120,17 @@ def test_so_it_is_where_several_scored_files_share_the_name() -> None:
     assert found.slides_without_results == found.results_of_other_files == marked
 
 
-def test_a_slide_that_is_graded_twice_is_an_error_with_its_fingerprint_too() -> None:
-    results = [result("a.svs"), result("a.svs", below="again")]
-    with pytest.raises(DataError, match="the slide a, found several"):
-        match([Score("a", "", "anna", 2, X)], results)
+@pytest.mark.parametrize(
+    ("fingerprint", "second"), [("", "a.svs"), (X, "a.svs"), (X, "copy of a.svs")]
+)
+def test_of_two_results_of_one_file_it_advises_to_name_one(fingerprint: str, second: str) -> None:
+    results = [result("a.svs"), result(second, below="again")]
+    with pytest.raises(
+        DataError, match=r"found several of this one file: .*name only one"
+    ) as caught:
+        match([Score("a", "", "anna", 2, fingerprint)], results)
+    assert "suffix" not in str(caught.value)
+    assert "column" not in str(caught.value)
 
 
 def test_one_result_for_two_names_is_an_error() -> None:

@@ -221,9 +221,11 @@ def test_numbers_never_stand_without_definition_and_what_they_are_not(
     label = meaning.native
     assert label.isVisible()
     assert label.height() >= label.heightForWidth(label.width()), "no line of it is cut"
-    assert label.geometry().bottom() < panel.results.numbers.geometry().top()
+    numbers = panel.results.numbers
+    assert label.geometry().bottom() < numbers.geometry().top()
+    qtbot.waitUntil(lambda: numbers.verticalScrollBar().maximum() == 0)  # none has to be looked for
     for prediction in panel.run.result.predictions:
-        assert prediction.target.definition in panel.results.numbers.toPlainText()
+        assert prediction.target.definition in numbers.toPlainText()
     assert gallery.viewport().height() >= gallery.visualItemRect(gallery.item(0)).height()
     notice = "random biomarkers, research use only; random weights, research use only"
     assert notice in panel.warnings.value

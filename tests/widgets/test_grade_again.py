@@ -18,7 +18,7 @@ from tests.widgets.test_grade_widget import PATIENCE_MS, one_tile_at_a_time, pre
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.reader import read_slides
-from napari_hmkd.widgets import guarded_reader
+from napari_hmkd.widgets import guarded_reader, namesakes
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_layers, slide_of
 
@@ -136,7 +136,7 @@ def larger(paint_slide: Callable[..., Path], pair: Pair, tmp_path: Path) -> Path
 @pytest.fixture
 def warned(monkeypatch) -> list[str]:
     shown: list[str] = []
-    monkeypatch.setattr(guarded_reader, "show_warning", shown.append)
+    monkeypatch.setattr(namesakes, "show_warning", shown.append)
     return shown
 
 
@@ -168,3 +168,39 @@ def test_saved_results_lie_over_their_slide_and_not_over_a_namesake_of_another_s
     own.translate = (30, 40)
     np.testing.assert_allclose(results.affine.affine_matrix[:2, 2], (30, 40))
     assert warned == []
+
+
+@pytest.fixture
+def compared(monkeypatch, qtbot) -> Callable[[], None]:
+    """Wait until all that had to be read of slides to tell namesakes is read."""
+    begun: list[namesakes._Comparison] = []
+    plain = namesakes._Comparison.__init__
+
+    def begin(self, *arguments) -> None:
+        begun.append(self)
+        plain(self, *arguments)
+
+    monkeypatch.setattr(namesakes._Comparison, "__init__", begin)
+
+    def wait() -> None:
+        assert begun
+        qtbot.waitUntil(lambda: not any(one.running for one in begun), timeout=PATIENCE_MS)
+
+    return wait
+
+
+@pytest.mark.parametrize("own_is_open", [False, True])
+@pytest.mark.parametrize("first", ["results", "slide"])
+def test_saved_results_over_a_namesake_of_their_size_are_warned_of_unless_their_slide_is_open(
+    viewer, graded, namesake, qtbot, warned, compared, tmp_path: Path, first: str, own_is_open: bool
+) -> None:
+    own, other = slide_of(graded.slide.value).path, slide_of(namesake).path
+    slides = [own, other] if own_is_open else [other]
+    save(graded, tmp_path, qtbot)
+    viewer.layers.clear()
+    folder = tmp_path / other.name
+    for path in (folder, *slides) if first == "results" else (*slides, folder):
+        add_layers(viewer, guarded_reader.get_reader(path)(path))
+    compared()
+    told = [str(folder) in one and "fingerprint" in one for one in warned]
+    assert told == ([] if own_is_open else [True])

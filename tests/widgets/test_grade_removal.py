@@ -116,6 +116,7 @@ def test_a_heatmap_that_is_removed_leaves_nothing_of_its_grading(
     qtbot.waitUntil(lambda: kinds(viewer) == ["he.ome.tif", "tissue"])
     assert not graded.save.enabled
     assert graded.map.legend.value == ""
+    assert graded.map.legend.native.isHidden()
     assert graded.progress.value == 0
     assert not graded.status.value.startswith("Done")
 

@@ -13,13 +13,14 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from qtpy.QtWidgets import QFileDialog
 from tests.widgets.conftest import Pair
-from tests.widgets.test_grade_widget import PATIENCE_MS, press_and_wait
+from tests.widgets.test_grade_widget import NOTICE, PATIENCE_MS, press_and_wait
 
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.reader import read_slides
-from napari_hmkd.widgets import grade_widget
+from napari_hmkd.widgets import grade_run, grade_widget
 from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.notice import show_notice, text_overlay
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING
 from napari_hmkd.widgets.viewing import add_layers
 
@@ -56,6 +57,33 @@ def test_the_legends_areas_are_those_of_the_heatmap_in_the_middle_of_a_run(
     widget.run.painted.connect(read_legend)
     assert press_and_wait(widget, qtbot)
     assert 0 == areas[0] < areas[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"), [("", NOTICE), ("of other results", "of other results")]
+)
+def test_a_first_notice_is_read_before_the_slide_is_and_one_of_other_results_until_there_are_own(
+    viewer, widget: GradeWidget, qtbot, monkeypatch, before: str, meanwhile: str
+) -> None:
+    plain, opened, looked = grade_run.start_grading, Event(), Event()
+
+    def start(*arguments: object) -> SlideGrading:
+        opened.set()
+        assert looked.wait(30)
+        return plain(*arguments)
+
+    def shown() -> str:
+        return text_overlay(viewer).text.replace("\n", " ") if text_overlay(viewer).visible else ""
+
+    monkeypatch.setattr(grade_run, "start_grading", start)
+    show_notice(viewer, before)
+    widget.grade()
+    qtbot.waitUntil(opened.is_set, timeout=PATIENCE_MS)
+    qtbot.wait(10)
+    told = [shown()]
+    looked.set()
+    qtbot.waitUntil(lambda: not widget.run.running, timeout=PATIENCE_MS)
+    assert [*told, shown()] == [meanwhile, NOTICE]
 
 
 def test_results_have_the_name_of_their_slide_where_another_is_chosen(

@@ -208,12 +208,14 @@ def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, mon
 
 
 def test_notice_and_legend_stay_on_screen(viewer, widget: GradeWidget, qtbot) -> None:
+    assert widget.map.legend.native.isHidden(), "there is nothing to say yet"
     assert press_and_wait(widget, qtbot)
     assert text_overlay(viewer).visible
     assert text_overlay(viewer).text.replace("\n", " ") == NOTICE
     assert NOTICE in widget.notice.value
     for name in ("0", "1+", "2+", "3+"):
         assert name in widget.map.legend.value
+    assert not widget.map.legend.native.isHidden()
     widget.map.opacity.value = 0.25
     assert widget.run.heatmap_layer.opacity == 0.25
 

@@ -20,6 +20,7 @@ LINES = 12
 HEIGHT_PX = 900
 LAPTOP_PX = (1366, 768)
 STACKED = ("Grade HER2", "Show attention", "Predict biomarkers", "Align IHC")
+STUDY = ("Grade HER2", "Show attention", "Reader study", "Slide information")
 
 
 def area_of(panel: QWidget) -> QScrollArea:
@@ -115,7 +116,22 @@ def test_a_question_that_is_asked_below_comes_into_sight(qtbot) -> None:
     panel.close()
 
 
-@pytest.mark.parametrize("names", [STACKED, ("Train",)], ids=["stacked", "Train"])
+def test_a_long_question_does_not_widen_its_panel_and_is_read_whole(qtbot) -> None:
+    question = Question("Yes", "No")
+    panel, text = Container(widgets=[question]), question.text.native
+    scroll(panel.native)
+    panel.native.resize(300, 400)
+    panel.show()
+    question.ask("Is it?")
+    qtbot.wait(50)
+    width, line = panel.native.minimumSizeHint().width(), text.height()
+    question.ask("Is it really all that was to be asked? " * LINES)
+    qtbot.waitUntil(lambda: text.height() >= text.heightForWidth(text.width()) > line)
+    assert panel.native.minimumSizeHint().width() == width
+    panel.close()
+
+
+@pytest.mark.parametrize("names", [STACKED, STUDY, ("Train",)], ids=["stacked", "study", "Train"])
 def test_on_a_laptop_every_button_is_reached(viewer, qtbot, show_window, names) -> None:
     show_window()
     window = viewer.window._qt_window

@@ -48,6 +48,18 @@ def test_the_facts_of_the_chosen_slide_are_shown(viewer, panel: SlideInfoWidget,
     assert len(viewer.layers) == 2, "no label or macro image is shown"
 
 
+@pytest.mark.parametrize("width", [250, 600])
+def test_every_fact_is_reached_by_scrolling_the_panel_alone(
+    viewer, panel: SlideInfoWidget, qtbot, width: int
+) -> None:
+    panel.setFixedWidth(width)
+    panel.setMaximumHeight(150)
+    bars = panel.table.verticalScrollBar(), panel.table.horizontalScrollBar()
+    qtbot.waitUntil(lambda: [bar.maximum() for bar in bars] == [0, 0])
+    rows = sum(panel.table.rowHeight(row) for row in range(panel.table.rowCount()))
+    qtbot.waitUntil(lambda: panel.table.viewport().height() == rows)
+
+
 def test_copy_takes_every_fact_in_words(viewer, panel: SlideInfoWidget) -> None:
     panel.copy_button.click()
     lines = QApplication.clipboard().text().splitlines()

@@ -281,3 +281,17 @@ def one_by_one(monkeypatch) -> None:
         return plain(slide, model, type(settings)(batch_size=1, device="cpu"), *more)
 
     monkeypatch.setattr(grade_run, "start_grading", start)
+
+
+def test_what_the_first_tissue_layer_needs_is_loaded_beside_the_window(
+    viewer, qtbot, monkeypatch
+) -> None:
+    loaded: list[tuple[str, bool]] = []
+
+    def load(name: str) -> None:
+        loaded.append((name, threading.current_thread() is threading.main_thread()))
+
+    monkeypatch.setattr(tissue_run, "import_module", load)
+    tissue_run.TissueRun(viewer)
+    qtbot.waitUntil(lambda: bool(loaded))
+    assert loaded == [("pandas", False)]

@@ -105,12 +105,7 @@ def _by_slide(
         else:
             candidates = by_name.get(same_name(slide), [])
         if len(candidates) > 1:
-            folders = ", ".join(f"{r.folder} ({r.fingerprint[:SHOWN]})" for r in candidates)
-            raise DataError(
-                f"asked for the result of the slide {slide}, found several, here with how their slides' "
-                f"fingerprints begin: {folders}; write the slide's file name with its suffix in the scores, "
-                "add a column fingerprint as summary.json has it, or name fewer result folders"
-            )
+            raise DataError(_several(slide, candidates))
         for result in candidates:
             if other := next((one for one, its in found.items() if its is result), None):
                 raise DataError(
@@ -119,6 +114,22 @@ def _by_slide(
                 )
             found[slide] = result
     return found
+
+
+def _several(slide: str, candidates: Sequence[SlideResult]) -> str:
+    """What to say, and to do, where several results may be a slide's."""
+    if len({result.fingerprint for result in candidates}) == 1:
+        folders = ", ".join(str(result.folder) for result in candidates)
+        return (
+            f"asked for the result of the slide {slide}, found several of this one file: {folders}; name only "
+            "one of these folders, or move the others out of the folder that is named"
+        )
+    folders = ", ".join(f"{r.folder} ({r.fingerprint[:SHOWN]})" for r in candidates)
+    return (
+        f"asked for the result of the slide {slide}, found several, here with how their slides' "
+        f"fingerprints begin: {folders}; write the slide's file name with its suffix in the scores, "
+        "add a column fingerprint as summary.json has it, or name fewer result folders"
+    )
 
 
 def _check_one_model(results: Sequence[SlideResult]) -> None:

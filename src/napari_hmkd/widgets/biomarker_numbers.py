@@ -7,18 +7,12 @@ import math
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QTextBrowser
 
-_LEAST_PX = 90
-
 
 class NumbersView(QTextBrowser):
-    """Text that scrolls where it has too little room, takes no more than it needs, and can be copied.
-
-    Hidden while empty.
-    """
+    """Text that is never cut, as the panel around it scrolls, and can be copied. Hidden while empty."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setMinimumHeight(_LEAST_PX)
         self.setTabChangesFocus(True)
         self.setAccessibleName("probabilities of each status")
         self.hide()
@@ -35,5 +29,4 @@ class NumbersView(QTextBrowser):
         self._fit()
 
     def _fit(self) -> None:
-        whole = math.ceil(self.document().size().height()) + 2 * self.frameWidth()
-        self.setMaximumHeight(max(_LEAST_PX, whole))
+        self.setFixedHeight(math.ceil(self.document().size().height()) + 2 * self.frameWidth())

@@ -59,7 +59,7 @@ class BiomarkerResults:
         below = QVBoxLayout(self.panel)
         below.setContentsMargins(0, 0, 0, 0)
         below.addWidget(self.meaning.native)
-        below.addWidget(self.numbers, 3)
+        below.addWidget(self.numbers)
         for field in (self._choice, self.legend):
             below.addWidget(field.native)
         below.addWidget(self.gallery, 1)

@@ -13,7 +13,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_hmkd.errors import UnsuitableSlideError
-from napari_hmkd.grading import SlideGrading, open_model, start_grading
+from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.layers import LayerData, heatmap_layers
 from napari_hmkd.map_modes import MapMode
@@ -24,14 +24,14 @@ from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.drawn_layers import refill
-from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.notice import show_notice, text_overlay
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.tile_status import tell_tile
 from napari_hmkd.widgets.tissue_run import same_tissue
 
 _REPAINT_MS = 100
-Step = SlideGrading | UnsuitableSlideError | GradedBatch
+Step = OpenModel | SlideGrading | UnsuitableSlideError | GradedBatch
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,9 @@ class GradeRun(BackgroundRun):
             if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
                 self.doubted.emit(str(step))
             return
+        if isinstance(step, OpenModel):
+            self._forewarn(step.card.notice)
+            return
         if isinstance(step, SlideGrading):
             self._take_up(step)
         if self.grading is None:
@@ -203,6 +206,11 @@ class GradeRun(BackgroundRun):
             self.painted.emit()
         elif not self._repaint.isActive():
             self._repaint.start()
+
+    def _forewarn(self, notice: str) -> None:
+        """Write a first notice before the results: to draw new letters holds the window as layers do."""
+        if notice and not text_overlay(self._viewer).visible:
+            show_notice(self._viewer, notice)
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; old results of the same slide give way to a new one."""
@@ -313,7 +321,7 @@ def _role(name: str) -> str:
 def _grade(
     request: GradeRequest, resumed: SlideGrading | None, queue: TileQueue, stop: Event
 ) -> Iterator[Step]:
-    """Open the model, plan, and grade: first the grading itself, then its batches.
+    """Open the model, plan, and grade: first the model, then the grading itself, then its batches.
 
     Where the slide is unsuitable, the error is a step and not raised: that is a question to the
     user, no failure.
@@ -322,14 +330,18 @@ def _grade(
     napari's worker only drops a generator.
     """
     try:
-        grading = resumed or start_grading(
-            request.slide,
-            open_model(request.model),
-            request.settings,
-            request.tissue,
-            request.regions,
-            default_folder(),
-        )
+        grading = resumed
+        if grading is None:
+            model = open_model(request.model)
+            yield model
+            grading = start_grading(
+                request.slide,
+                model,
+                request.settings,
+                request.tissue,
+                request.regions,
+                default_folder(),
+            )
         yield grading
         if not stop.is_set():
             for batch in grading.run(queue):

@@ -6,21 +6,18 @@ by the menu; slides that a program opens in another window are guarded once a pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import napari
-from napari.layers import Layer
 from napari.settings import get_settings
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_info
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
-from napari_hmkd.result_files import SUMMARY_FILE
+from napari_hmkd.widgets.namesakes import tell_of_namesakes
 from napari_hmkd.widgets.overlay import lay_results_over
 from napari_hmkd.widgets.result_hiding import result_hiding
-from napari_hmkd.widgets.saved_slide import may_be_of, read_saved_slide
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_of
 
@@ -42,7 +39,7 @@ def read_slides(path: reader.Paths) -> list[LayerData]:
 
 
 def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
-    layers = [_identified(one) for one in read(path)]
+    layers = read(path)
     viewer = napari.current_viewer()
     if viewer is not None:
         result_hiding(viewer)
@@ -53,34 +50,10 @@ def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
     return layers
 
 
-def _identified(one: LayerData) -> LayerData:
-    """A layer of saved results knows more of its slide than the name, which may be several slides'."""
-    about = one[1]["metadata"]["napari_hmkd"]
-    if "folder" in about:
-        about["saved_slide"] = read_saved_slide(about["folder"] / SUMMARY_FILE)
-    return one
-
-
 def _guard_new(event: Any) -> None:
     """Watch a layer that was added, if it shows a slide; results may find theirs now."""
     if slide_of(event.value) is not None:
         watch_slide(event.value)
     layers = list(event.source)
     lay_results_over(layers)
-    for warning in sorted(set(_namesakes_told(layers, event.value))):
-        show_warning(warning)
-
-
-def _namesakes_told(layers: Sequence[Layer], new: Layer) -> Iterator[str]:
-    """What to say of results that are seen over a slide, one of them new, that has but the name of theirs."""
-    slides = [slide for layer in layers if (slide := slide_of(layer)) is not None]
-    for layer in layers:
-        about = layer.metadata.get("napari_hmkd", {})
-        of_name = [slide for slide in slides if slide.name == about.get("slide_name")]
-        concerned = layer is new or slide_of(new) in of_name
-        if concerned and of_name and not any(may_be_of(about, slide) for slide in of_name):
-            size, saved = of_name[0].size, about["saved_slide"]
-            yield (
-                f"The results in {about['folder']} are of another slide of the name {about['slide_name']}: that "
-                f"has {saved.height_px} x {saved.width_px} px, and the open one {size.height} x {size.width} px."
-            )
+    tell_of_namesakes(layers, event.value)

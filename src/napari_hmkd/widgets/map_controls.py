@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox, FloatSlider, Label
 from napari_hmkd.map_modes import MapMode
 from napari_hmkd.widgets.blinding import HIDDEN, blinding
 from napari_hmkd.widgets.grade_run import GradeRun
-from napari_hmkd.widgets.notice import legend_html, wrap
+from napari_hmkd.widgets.notice import legend_html, tell, wrap
 
 
 class MapControls:
@@ -27,7 +27,7 @@ class MapControls:
 
     def __init__(self, run: GradeRun) -> None:
         self._run = run
-        self.legend = Label(label="Grade", value="")
+        self.legend = Label(label="Grade", value="", visible=False)
         wrap(self.legend)
         self.mode = ComboBox(label="Show", choices=[str(mode) for mode in MapMode])
         self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
@@ -46,16 +46,16 @@ class MapControls:
     def write_legend(self) -> None:
         """Say which slide was graded, what the colours mean and how much area each grade has by now."""
         if (grading := self._run.grading) is None:
-            self.legend.value = ""
+            tell(self.legend, "")
             return
         slide = grading.plan.slide
         if blinding.hides(slide.path):
-            self.legend.value = HIDDEN
+            tell(self.legend, HIDDEN)
         else:
             area_mm2 = grading.heatmap.summary().area_mm2
             names = grading.plan.card.class_names
             legend = legend_html(names, area_mm2, self._run.mode)
-            self.legend.value = f"{escape(slide.name)}<br>{legend}"
+            tell(self.legend, f"{escape(slide.name)}<br>{legend}")
 
     def _on_mode_chosen(self, name: str) -> None:
         self._run.show(MapMode(name))

@@ -9,6 +9,7 @@ from psygnal import Signal
 from upath import UPath
 
 from napari_hmkd.slide import Slide
+from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.scrolling import bring_into_sight
 
 
@@ -33,6 +34,7 @@ class Question(Container):
         self.yes, self.no = PushButton(text=yes), PushButton(text=no)
         buttons = Container(widgets=[self.yes, self.no], layout="horizontal", labels=False)
         super().__init__(widgets=[self.text, buttons], labels=False, visible=False)
+        wrap(self.text)
         self.yes.clicked.connect(lambda: self._answer(True))
         self.no.clicked.connect(lambda: self._answer(False))
 

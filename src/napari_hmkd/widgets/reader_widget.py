@@ -13,8 +13,10 @@ from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.recording import add_score, noted_score
 from napari_hmkd.study.scores import GRADE_NAMES, WHOLE_SLIDE, Score
 from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.question import Question
 from napari_hmkd.widgets.result_hiding import result_hiding
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
 
@@ -49,7 +51,8 @@ class ReaderWidget(Container):
                 self.question, self.status,
             ]
         )  # fmt: skip
-        self.status.native.setWordWrap(True)
+        wrap(self.status)
+        scroll(self.native)
         result_hiding(napari_viewer)
         self.hide_results.value, self.reader.value = blinding.on, blinding.reader
         self.hide_results.changed.connect(blinding.switch)

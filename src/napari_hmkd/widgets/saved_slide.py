@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.result_files import SavedSlide
 from napari_hmkd.slide import Slide
 from napari_hmkd.study.identity import SHOWN
 
@@ -46,14 +47,6 @@ class ResultFolder:
                 f"(fingerprint {there.fingerprint[:SHOWN]} there, {self.fingerprint[:SHOWN]} here); choose "
                 "another output folder"
             )
-
-
-class SavedSlide(BaseModel):
-    """What saved results say of their slide: its fingerprint, and its size in level-0 px."""
-
-    fingerprint: str
-    height_px: PositiveInt
-    width_px: PositiveInt
 
 
 class _Summary(BaseModel):

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe, live_facts
 from napari_hmkd.widgets.async_offer import AsyncOffer
+from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
 
@@ -78,6 +79,7 @@ class SlideInfoWidget(QWidget):
                     self.table.setItem(row, column, QTableWidgetItem(text))
                 elif item.text() != text:
                     item.setText(text)
+        self._fit()
         self.copy_button.setEnabled(slide is not None)
 
     def copy(self) -> None:
@@ -96,6 +98,11 @@ class SlideInfoWidget(QWidget):
         self._timer.stop()
         super().hideEvent(event)
 
+    def _fit(self, *_resized: int) -> None:
+        """No fact is out of sight in the table: the panel scrolls."""
+        rows = self.table.verticalHeader().length()
+        self.table.setFixedHeight(rows + 2 * self.table.frameWidth())
+
     def _lay_out(self) -> None:
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setTabKeyNavigation(False)  # Tab leaves it; the arrow keys go through its rows
@@ -103,11 +110,13 @@ class SlideInfoWidget(QWidget):
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().hide()
         self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.verticalHeader().sectionResized.connect(self._fit)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         layout = QVBoxLayout(self)
         layout.addWidget(self.slide.native)
-        layout.addWidget(self.table, 1)
+        layout.addWidget(self.table)
         layout.addWidget(self.copy_button)
         layout.addWidget(self.load_async.native)
+        scroll(self)

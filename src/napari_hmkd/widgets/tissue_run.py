@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import napari.layers
@@ -36,6 +38,8 @@ class TissueRun(BackgroundRun):
         self._viewer = viewer
         self._slide_layer: napari.layers.Image | None = None
         self._waiting: tuple[napari.layers.Image, TissueMask] | None = None
+        # napari loads it with the first layer of labels, and holds the window for that.
+        Thread(target=import_module, args=("pandas",), daemon=True).start()
 
     def find(self, slide_layer: napari.layers.Image) -> None:
         """Find the tissue of a slide layer anew; does nothing while a search runs."""

@@ -91,6 +91,7 @@ def test_all_else_is_as_openslide_says(tmp_path: Path, write_dicom):
         _assert_same_facts(first, second)
         assert [level.downsample for level in first.levels] == [1.0, 2.0, 4.0]
         assert first.mpp == pytest.approx((0.5, 0.5))
+        assert first.mpp_source == "DICOM PixelSpacing"
         facts = describe(first)
         assert (facts["objective"], facts["scan date"]) == ("20x", "20240131120000")
         assert facts["back end"] == "pydicom: a DICOM slide whose tiles pydicom decodes"

@@ -22,7 +22,7 @@ from napari_hmkd.slide.backends import opening
     ("name", "backend", "vendor", "size", "mpp", "source"),
     [
         ("cmu-1-small-region.svs", "tifffile", "aperio", (2967, 2220), 0.499, "aperio.MPP"),
-        ("cmu-1-small-region-dicom", "pydicom", "dicom", (2967, 2220), 0.499, "openslide.mpp-x"),
+        ("cmu-1-small-region-dicom", "pydicom", "dicom", (2967, 2220), 0.499, "DICOM PixelSpacing"),
         ("tcga-cr-7395-01a-01-ts1.svs", "tifffile", "aperio", (3567, 4443), None, None),
         ("her2st_C2.ome.tif", "tifffile", "ome-tiff", (9911, 9274), 0.69, "OME PhysicalSizeX"),
         ("her2st_C3_generic.tif", "tifffile", "tiff", (9936, 9270), 0.69, "TIFF resolution"),

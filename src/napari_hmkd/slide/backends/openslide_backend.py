@@ -88,7 +88,9 @@ class OpenSlideBackend:
         if not stated:
             return ()
         y = stated.get("y", stated.get("x", 0.0))  # one side alone speaks for both
-        return (PixelSize((y, stated.get("x", y)), "openslide.mpp-x"),)
+        # Of DICOM, OpenSlide takes it from the one place where the standard has it.
+        source = "DICOM PixelSpacing" if self.vendor == "dicom" else "openslide.mpp-x"
+        return (PixelSize((y, stated.get("x", y)), source),)
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """See `Backend.read`."""
