@@ -76,9 +76,10 @@ def _record(
     function: Callable[[torch.Tensor], Answer], x: torch.Tensor
 ) -> Callable[[torch.Tensor], Answer]:
     held, graph = x.clone(), torch.cuda.CUDAGraph()
-    # Where recording fails, this stream is the current one again. Other threads read ahead meanwhile.
-    with torch.cuda.stream(torch.cuda.current_stream(x.device)):
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # Where recording fails, device and stream are the current ones again. Other threads read ahead meanwhile.
+    with torch.cuda.device(x.device), torch.cuda.stream(torch.cuda.current_stream(x.device)):
+        own = torch.cuda.Stream(x.device)
+        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
             answer = function(held)
 
     def replay(x: torch.Tensor) -> Answer:
