@@ -18,7 +18,8 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from tests.training.mkd.conftest import CohortFiles
 from tests.training.mkd.runs import ONE_EPOCH, WITHOUT_GENES, lines, request
 
-from napari_hmkd.errors import DataError, ModelError
+from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.training.mkd import run
 from napari_hmkd.training.mkd.config import (
     AdamWSettings,
     CaseTrainerSettings,
@@ -180,3 +181,20 @@ def test_a_loss_that_runs_away_is_named(cohort_files: CohortFiles, tmp_path: Pat
     wild = replace(wild, engine=CaseTrainerSettings(epochs=40, patience=0))
     with pytest.raises(ModelError, match="answers NaN after epoch"):
         train_mkd(request(cohort_files), tmp_path / "wild", wild)
+
+
+def test_a_run_that_is_being_trained_is_refused_to_another(
+    cohort_files: CohortFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked, trained = tmp_path / "Lauf", request(cohort_files, gene_table=None), []
+
+    def start_another(*_: object) -> bool:
+        trained.append(out)
+        with pytest.raises(OutputError, match=f"another run is at work in {out}: wait"):
+            train_mkd(asked, out, WITHOUT_GENES, resume=True)
+        return False  # as if time were up
+
+    monkeypatch.setattr(run, "_train", start_another)
+    for resume in (False, True):
+        assert train_mkd(asked, out, WITHOUT_GENES, resume=resume) is None
+    assert trained == [out, out]
