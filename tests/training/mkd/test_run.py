@@ -396,5 +396,5 @@ def test_another_run_is_neither_overwritten_nor_mixed(
     asked = request(cohort_files, baselines=True)
     with pytest.raises(OutputError, match="--resume"):
         train_mkd(asked, whole, SETTINGS)
-    with pytest.raises(DataError, match=r"engine\.epochs 5, now 1"):
+    with pytest.raises(DataError, match=rf"engine\.epochs {SETTINGS.engine.epochs}, now 1"):
         train_mkd(asked, whole, ONE_EPOCH, resume=True)

@@ -112,16 +112,22 @@ def test_without_genes_settings_that_nothing_reads_are_refused(
     ids=["nothing reads it", "no such gene"],
 )
 def test_a_run_of_an_earlier_version_goes_on_with_settings_that_did_nothing(
-    genes: str | None, setting: str, value: object, cohort_files: CohortFiles, tmp_path: Path
+    genes: str | None,
+    setting: str,
+    value: object,
+    cohort_files: CohortFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(run, "_train", lambda *_: False)  # as if time were up
     out, plain = tmp_path / "Lauf", WITHOUT_GENES
     asked = request(cohort_files, gene_table=genes and cohort_files.genes)
-    train_mkd(asked, out, plain, deadline=time.monotonic())
+    train_mkd(asked, out, plain)
     record = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     record["genes"][setting], record["identity"]["bags"] = value, "0123456789abcdef"
     (out / "settings.json").write_text(json.dumps(record), encoding="utf-8")
     as_before = replace(plain, genes=replace(plain.genes, **{setting: value}))
-    train_mkd(asked, out, as_before, resume=True, deadline=time.monotonic())
+    assert train_mkd(asked, out, as_before, resume=True) is None
     with pytest.raises(DataError, match=rf"genes\.{setting}"):
         train_mkd(asked, out, plain, resume=True)
 
