@@ -1,4 +1,4 @@
-"""A folder that a command works in by pieces belongs to what was asked of it first."""
+"""A folder that a command works in by pieces: it belongs to what was asked first, and to one at a time."""
 
 from __future__ import annotations
 
