@@ -45,6 +45,7 @@ from napari_hmkd.training.config import (
     TrainSettings,
 )
 from napari_hmkd.training.engine import EpochSeed
+from napari_hmkd.training.folder_lock import LOCK_FILE
 from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.workflow import train
@@ -225,6 +226,7 @@ def test_a_full_disk_at_the_start_leaves_no_folder(
 def test_a_start_that_was_cut_short_is_no_obstacle_to_another(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("tile,patient,grade,split\n", encoding="utf-8")
     (tmp_path / "settings.json.123.partial").write_text("{", encoding="utf-8")
+    (tmp_path / LOCK_FILE).touch()
     folder = RunFolder(tmp_path, resume=True)
     assert not folder.resuming
     folder.require_usable()
