@@ -131,13 +131,14 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pauses_change_nothing(
+def test_neither_pauses_nor_watching_change_anything(
     data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    # What a run draws of its attention is the same over pauses, too: see test_attention_watch.py.
-    monkeypatch.setattr(workflow, "AttentionWatch", lambda folder: Callback())
     settings, whole, out = METHODS[method], tmp_path / "ganz", tmp_path / "in Stücken"
-    assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
+    with monkeypatch.context() as unwatched:
+        unwatched.setattr(workflow, "AttentionWatch", lambda folder: Callback())
+        assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
+    assert not (whole / "attention.csv").exists()
     epochs = len(rows(whole))
     assert 1 < epochs < 9
     for epoch in range(1, epochs):
@@ -145,6 +146,7 @@ def test_pauses_change_nothing(
         assert len(rows(out)) == epoch
         assert not (out / "student.safetensors").exists()
     assert run(data, out, settings, teacher=teacher, resume=True) is not None
+    assert (out / "attention.csv").exists() == (method == "hmkd")
     assert_equal_runs(out, whole)
 
 
