@@ -1,17 +1,21 @@
-"""A folder that a command works in by pieces belongs to what was asked of it first."""
+"""A folder that a command works in by pieces: it belongs to what was asked first, and to one at a time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.training.folder_lock import LOCK_FILE, alone_in
 from napari_hmkd.training.run import write_json
 
 
-def claim(folder: Path, record: str, wanted: Any, what: str) -> None:
-    """Write the record into a new folder, or check that the folder's record is this one.
+@contextmanager
+def claimed(folder: Path, record: str, wanted: Any, what: str) -> Iterator[None]:
+    """Work alone in a new folder, which gets the record, or in one whose record is this one.
 
     Parameters
     ----------
@@ -27,20 +31,40 @@ def claim(folder: Path, record: str, wanted: Any, what: str) -> None:
     Raises
     ------
     OutputError
-        If the folder holds something else or was begun otherwise, or cannot be made or read.
+        If the folder holds something else or was begun otherwise, cannot be made or read, or
+        another process is at work in it.
     """
     path = folder / record
     try:
-        if path.is_file():
-            if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(wanted)):
-                raise OutputError(
-                    f"{folder} was begun with another size or another version of the program, and "
-                    "their results must not be mixed: name a new folder"
-                )
-            return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not path.is_file() and folder.exists() and not _is_free(folder):
             raise OutputError(f"{folder} exists and is no {what}'s folder: name a new one")
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    with alone_in(folder):
+        if path.is_file():
+            _require_same(path, wanted)
+        else:
+            write_json(path, wanted)
+        yield
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether it is a folder without content, but for the lock of a process that was killed."""
+    return folder.is_dir() and all(path.name == LOCK_FILE for path in folder.iterdir())
+
+
+def _require_same(path: Path, wanted: Any) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{folder} cannot be made or read: {error}. Name a new folder") from error
-    write_json(path, wanted)
+        raise _unusable(path.parent, error) from error
+    if found != json.loads(json.dumps(wanted)):
+        raise OutputError(
+            f"{path.parent} was begun with another size or another version of the program, and "
+            "their results must not be mixed: name a new folder"
+        )
+
+
+def _unusable(folder: Path, error: Exception) -> OutputError:
+    return OutputError(f"{folder} cannot be made or read: {error}. Name a new folder")

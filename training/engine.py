@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -20,6 +21,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.nn.parallel import DistributedDataParallel
 
 from napari_hmkd.device import available_devices, device_errors, has_bfloat16
 from napari_hmkd.errors import DeviceError, OutputError
@@ -32,6 +34,7 @@ EXPECTED_WARNINGS = (
     ".*module\\(s\\) in eval mode.*",  # the frozen teacher
     ".*LeafSpec.*",  # Lightning's own use of torch
     ".*exists and is not empty.*",  # settings and split are there first, on purpose
+    "Grad strides do not match",  # DDP's, of layers with one channel a group: it has none to step over
 )
 
 
@@ -228,7 +231,11 @@ def _shared() -> DDPStrategy:
 
     A term of weight 0 can leave layers without a gradient, in all steps alike: hence static.
     """
-    return DDPStrategy(broadcast_buffers=False, static_graph=True)
+    # Its name from torch 2.13 on; the old one is deprecated. Statistics are sent once then, at the
+    # start, where all processes have the same.
+    new, old = "forward_sync_buffers", "broadcast_buffers"
+    synced = new if new in signature(DistributedDataParallel).parameters else old
+    return DDPStrategy(static_graph=True, **{synced: False})
 
 
 def _devices(compute: ParallelComputeSettings, device: torch.device) -> int | list[int]:

@@ -9,13 +9,15 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.files import PARTIAL, write_whole
+from napari_hmkd.training.folder_lock import LOCK_FILE, alone_in
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.scores.strict_json import plain, strict_json
@@ -52,6 +54,8 @@ FREE = frozenset({
 class RecordedFolder:
     """A folder with a record of what was asked: new or empty, or with `resume` one of the same run.
 
+    As a context manager it gives back at the end what `hold` and `begin` took.
+
     Parameters
     ----------
     path : Path
@@ -66,9 +70,27 @@ class RecordedFolder:
     """Group and name of each setting in which a resumed run may differ."""
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self.path, self._resume = path, resume
+        self.path, self._resume, self._held = path, resume, ExitStack()
         self.resuming = resume and os.path.isfile(path / SETTINGS_FILE)
         """Whether a run began here before."""
+
+    def __enter__(self) -> Self:
+        """Begin to work with the folder; nothing is held yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let other runs in."""
+        self._held.close()
+
+    def hold(self) -> None:
+        """Keep other runs out of the folder; for the one process that writes there.
+
+        Raises
+        ------
+        OutputError
+            If another run is at work in it.
+        """
+        self._held.enter_context(alone_in(self.path))
 
     def require_usable(self) -> None:
         """Refuse a folder that holds something else; for the one process that creates it.
@@ -96,7 +118,8 @@ class RecordedFolder:
 
     def _is_remnant(self, path: Path) -> bool:
         """Whether `create`, cut short, can have left this in a run that is to be resumed."""
-        return self._resume and (path.name in self.first_files or path.suffix == PARTIAL)
+        known = (*self.first_files, LOCK_FILE)
+        return self._resume and (path.name in known or path.suffix == PARTIAL)
 
     def require_same_settings(self, settings: dict[str, Any]) -> None:
         """Refuse to go on with other settings than at the start, apart from the `free` ones.
@@ -119,23 +142,37 @@ class RecordedFolder:
             )
 
     def begin(self, settings: dict[str, Any], write_first_files: Callable[[], None]) -> None:
-        """Make the folder, with its first files and then `settings.json`.
+        """Make the folder and hold it, with its first files and then `settings.json`.
 
         Raises
         ------
         OutputError
-            If it cannot be made; a folder that was not there before is not there after.
+            If it cannot be made, or another run began there in the meantime; a folder that was not
+            there before is not there after.
         """
         is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unmakable(error) from error
+        self.hold()
+        if (self.path / SETTINGS_FILE).exists():
+            raise OutputError(
+                f"another run began and ended in {self.path} while this one read its data: see its "
+                "result, or name a new folder with --out"
+            )
+        try:
             write_first_files()
             # Last: where it stands, the rest does too, and the run can be resumed.
             write_json(self.path / SETTINGS_FILE, {**settings, "versions": versions()})
         except (OSError, OutputError) as error:
+            self._held.close()
             if is_new:
                 shutil.rmtree(self.path, ignore_errors=True)
-            raise OutputError(f"the run folder {self.path} cannot be made: {error}") from error
+            raise self._unmakable(error) from error
+
+    def _unmakable(self, error: Exception) -> OutputError:
+        return OutputError(f"the run folder {self.path} cannot be made: {error}")
 
     def _unreadable(self, error: Exception) -> OutputError:
         return OutputError(

@@ -81,7 +81,8 @@ def train(
     Raises
     ------
     HmkdError
-        If the input is bad; nothing has been written to `out` then.
+        If the input is bad, and nothing has been written to `out` then; or if another run is at
+        work there.
 
     Notes
     -----
@@ -96,18 +97,26 @@ def train(
         settings.engine, settings.compute, device, out, deadline,
         monitor=MONITOR, callbacks=[SettledStatistics(), AttentionWatch(out)],
     )  # fmt: skip
-    folder = RunFolder(out, resume=resume)
-    if engine.leads:
-        folder.require_usable()
-    else:
-        silence()
-    plan = plan_run(data, out.resolve().name, settings, role, teacher)
-    batch_of_process(len(plan.split.train), settings.compute.batch_size, engine.ranks)
-    if folder.resuming:
-        folder.require_same(plan.record, plan.split, plan.source.tiles)
-        if (weights := folder.finished(role)) is not None:
-            say(f"the run in {out} is finished: {weights}")
-            return weights if engine.leads else None
+    with RunFolder(out, resume=resume) as folder:
+        if engine.leads:
+            folder.require_usable()
+        else:
+            silence()
+        plan = plan_run(data, out.resolve().name, settings, role, teacher)
+        batch_of_process(len(plan.split.train), settings.compute.batch_size, engine.ranks)
+        if folder.resuming:
+            folder.require_same(plan.record, plan.split, plan.source.tiles)
+            if (weights := folder.finished(role)) is not None:
+                say(f"the run in {out} is finished: {weights}")
+                return weights if engine.leads else None
+            if engine.leads:
+                folder.hold()
+        return _train(plan, folder, engine, device)
+
+
+def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.device) -> Path | None:
+    """Begin or go on, train, calibrate, export and score; None as for `train`."""
+    out = folder.path
     progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
     judged = _judge_split(plan, folder, engine)
     tiles = _open_tiles(plan, engine)

@@ -56,28 +56,43 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 @contextmanager
 def in_use(part: Path) -> Iterator[None]:
     """Mark a part as one that a living process writes, before it is made and until it is gone."""
-    lock, others = _lock_of(part), False
-    try:
-        others = _held_by_others(lock)
+    with taken(part.with_suffix(".lock"), _PATIENCE_S):
         yield
+
+
+@contextmanager
+def taken(lock_file: Path, patience_s: float) -> Iterator[bool]:
+    """Hold a lock, which the system gives back for a process that is killed; its file is removed.
+
+    Yields
+    ------
+    bool
+        False where another run, or another holder in this process, has not given it back in time.
+        True also where the disk has no locks or the file cannot be made.
+    """
+    # A generator that holds it may be closed in another thread.
+    lock, ours = FileLock(lock_file, thread_local=False), True
+    try:
+        ours = not _held_by_others(lock, patience_s)
+        yield ours
     finally:
         # Before the release: who waits must not get a lock whose file then goes.
         with suppress(OSError, ValueError):
-            if not others:
-                Path(lock.lock_file).unlink(missing_ok=True)
+            if ours:
+                lock_file.unlink(missing_ok=True)
         lock.release()
 
 
-def _held_by_others(lock: FileLock) -> bool:
-    """Take a lock, or say that another run has not given it back in a minute."""
-    # Where a disk knows no locks, nobody will take the part for abandoned.
+def _held_by_others(lock: FileLock, patience_s: float) -> bool:
+    """Take a lock, or say that another run has not given it back in time."""
+    # Where a disk knows no locks, nobody will take a part for abandoned, and runs are not told apart.
     with suppress(*_NOT_LOCKED):
         try:
-            lock.acquire(timeout=_PATIENCE_S)
+            lock.acquire(timeout=patience_s)
             # Another run can have taken the lock for abandoned before it was held.
             while not Path(lock.lock_file).exists():
                 lock.release()
-                lock.acquire(timeout=_PATIENCE_S)
+                lock.acquire(timeout=patience_s)
         except Timeout:
             return True
     return False
@@ -114,7 +129,7 @@ def _remove_abandoned(hidden: Path) -> None:
     try:
         if part.exists() and time.time() - _last_written_s(part) < _ABANDONED_S:
             return
-        with _lock_of(part).acquire(timeout=0):
+        with FileLock(part.with_suffix(".lock")).acquire(timeout=0):
             shutil.rmtree(part, ignore_errors=True)
             part.unlink(missing_ok=True)
             part.with_suffix(".lock").unlink(missing_ok=True)
@@ -183,8 +198,3 @@ def _free(path: Path) -> Path:
     while found.exists() or found.is_symlink():
         found, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
     return found
-
-
-def _lock_of(part: Path) -> FileLock:
-    # A generator that holds it may be closed in another thread.
-    return FileLock(part.with_suffix(".lock"), thread_local=False)

@@ -24,6 +24,7 @@ from napari_hmkd.planning import read_tile, tile_grid
 from napari_hmkd.slide import open_slide
 
 undrawn = pytest.mark.usefixtures("undrawn_figures")
+undoubted = pytest.mark.usefixtures("no_doubts")
 GRADES = [[0, 1, 2], [3, 2, 1]]
 
 
@@ -54,6 +55,12 @@ def alignment_file(tmp_path: Path, he_file: Path, ihc_file: Path) -> Path:
         shift = np.array([[1, 0, 300 * 4.0], [0, 1, 200 * 4.0]])
         save_alignment(tmp_path / "a.json", align_by_matrix(he, ihc, shift))
     return tmp_path / "a.json"
+
+
+@pytest.fixture
+def no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test the search for what speaks against the IHC, which others ask for."""
+    monkeypatch.setattr("napari_hmkd.attention_report.doubts_of_ihc", lambda *_: [])
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -139,6 +146,7 @@ def regions_file(tmp_path: Path) -> Path:
 
 
 @undrawn
+@undoubted
 @pytest.mark.parametrize("only", [False, True], ids=["whole slide", "only regions"])
 def test_marked_regions_are_named_and_summed_up(
     only: bool,
@@ -216,6 +224,7 @@ def lay_ihc(
 
 
 @undrawn
+@undoubted
 def test_tiles_beyond_the_ihc_are_told_and_no_findings(lay_ihc, tmp_path: Path) -> None:
     assert run(*lay_ihc(600), "--out", tmp_path / "out") == 3
     (folder,) = (tmp_path / "out").iterdir()
@@ -226,6 +235,7 @@ def test_tiles_beyond_the_ihc_are_told_and_no_findings(lay_ihc, tmp_path: Path) 
     assert all("34% of it lies beyond the IHC 'ihc.tif'" in one["reason"] for one in failed)
 
 
+@undoubted
 def test_where_all_tiles_lie_beyond_the_ihc_nothing_is_written(
     lay_ihc, tmp_path: Path, capsys
 ) -> None:

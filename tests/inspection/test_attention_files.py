@@ -168,7 +168,7 @@ def test_the_figure_shows_the_slide_and_the_tiles(
     assert abs(left - right) < 0.12 * part.shape[1]
 
 
-@pytest.mark.usefixtures("captum")
+@pytest.mark.usefixtures("captum", "undrawn_figures")
 def test_importance_is_checked_in_the_worst_tiles(
     pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path
 ) -> None:

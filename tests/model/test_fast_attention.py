@@ -106,7 +106,7 @@ def all_tensors(output: Any) -> list[torch.Tensor]:
         ("student", 256, 1.0, 3),
         ("student", 512, 0.5, 3),
         ("student", 1024, 0.25, 2),
-        ("student", 1024, 0.25, 1),
+        ("student", 512, 0.25, 1),
         ("teacher", 256, 0.5, 3),
         ("teacher", 512, 1.0, 1),
     ],

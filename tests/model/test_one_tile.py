@@ -185,7 +185,7 @@ def test_networks_answer_as_they_do_in_one_thread(
 ) -> None:
     monkeypatch.setattr(blocks, "LARGE_MAP", 0)
     torch.manual_seed(0)
-    network = build(width=0.5).eval()
+    network = build(width=0.25).eval()
     tiles = torch.randn(2 if build is build_teacher else 1, 1, 3, side_px, side_px)
     with torch.inference_mode():
         (found,) = answer_in_parts(network, *tiles)

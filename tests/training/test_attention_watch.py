@@ -18,11 +18,8 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
-from lightning.pytorch.callbacks import Callback
-
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import agreement, build_student, load
-from napari_hmkd.training import workflow
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.attention_watch import choose_tiles, read_agreement
 from napari_hmkd.training.config import (
@@ -94,17 +91,6 @@ def test_the_table_holds_the_mean_agreement_of_the_validation_tiles(
         found.append([agreement(*pair).item() for pair in zip(learned, taught, strict=True)])
     assert len(found) == 4  # of each grade one: the watched ones
     assert read_agreement(watched)[EPOCHS] == pytest.approx(np.mean(found, axis=0), abs=1e-5)
-
-
-def test_watching_changes_no_bit_of_what_is_learned(
-    watched: Path, data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workflow, "AttentionWatch", lambda folder: Callback())
-    out = tmp_path / "unbeobachtet"
-    train(str(data), out, SETTINGS, role="student", teacher=teacher)
-    assert not (out / TABLE).exists()
-    for name in ("student.safetensors", "student.json", "predictions.csv"):
-        assert (out / name).read_bytes() == (watched / name).read_bytes(), name
 
 
 def test_a_resumed_run_has_each_epoch_once(

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,39 +64,44 @@ def arguments(role: str, pairs: Path, out: str, *more: object) -> list[str]:
     return [role, str(pairs), *ARGUMENTS, "--out", str(pairs.with_name(out)), *map(str, more)]
 
 
-def run_program(*given: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Ran:
+    """What processes left: the teacher's run folder, what was said, and exit codes by name."""
+
+    teacher: Path
+    said: str
+    codes: dict[str, list[int]]
+
+
+@pytest.fixture(scope="module")
+def ran(pairs: Path) -> Ran:
+    """A teacher is killed and goes on, a student is trained, and then a teacher by the command alone.
+
+    All are forked from one process, which imports what they need, but for the last one's second.
+    """
+    again = arguments("teacher", pairs, "wieder", "--name", "teacher")
+    guide = pairs.with_name("wieder") / "teacher.safetensors"
+    jobs = {
+        "killed": {"arguments": again, "killed_after": 1},
+        "resumed": {"arguments": [*again, "--resume"]},
+        "student": {
+            "arguments": arguments("student", pairs, "student", "--teacher", guide, "--epochs", 1)
+        },
+    }
+    program = str(Path(__file__).with_name("two_processes.py"))
+    given = [json.dumps(list(jobs.values())), *arguments("teacher", pairs, "teacher")]
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("two_processes.py")), *given],
-        env=environment(), capture_output=True, text=True, timeout=200,
+        [sys.executable, program, *given],
+        env=environment(), capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done
+    print(done.stderr)
+    codes = json.loads(done.stdout.splitlines()[0])
+    return Ran(pairs.with_name("teacher"), done.stderr, dict(zip(jobs, codes, strict=True)))
 
 
-@pytest.fixture(scope="module")
-def teacher(pairs: Path) -> tuple[Path, str]:
-    """Run folder of a teacher that the command trained in two processes, and what was said."""
-    said = run_program(*arguments("teacher", pairs, "teacher")).stderr
-    return pairs.with_name("teacher"), said
-
-
-@pytest.fixture(scope="module")
-def forked(pairs: Path, teacher: tuple[Path, str]) -> list[list[int]]:
-    """Exit codes of a student's run, and of a teacher's that is killed and goes on."""
-    guide = teacher[0] / "teacher.safetensors"
-    again = arguments("teacher", pairs, "wieder", "--name", "teacher")
-    jobs = [
-        {"arguments": arguments("student", pairs, "student", "--teacher", guide, "--epochs", 1)},
-        {"arguments": again, "killed_after": 1},
-        {"arguments": [*again, "--resume"]},
-    ]
-    return json.loads(run_program("--forked", json.dumps(jobs)).stdout)
-
-
-def test_the_first_gradients_are_those_of_accumulated_batches(
-    pairs: Path, teacher: tuple[Path, str], forked: list[list[int]]
-) -> None:
-    assert forked[0] == [0, 0], pairs.with_name("student.err").read_text(encoding="utf-8")
+def test_the_first_gradients_are_those_of_accumulated_batches(pairs: Path, ran: Ran) -> None:
+    assert ran.codes["student"] == [0, 0], pairs.with_name("student.err").read_text("utf-8")
     for role in ("teacher", "student"):
         found, wanted = torch.load(pairs.with_name(f"{role}.pt"))
         assert found.keys() == wanted.keys()
@@ -103,25 +109,27 @@ def test_the_first_gradients_are_those_of_accumulated_batches(
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_two_processes_leave_one_model_and_one_voice(teacher: tuple[Path, str]) -> None:
-    folder, said = teacher
-    assert load(folder / "teacher.safetensors")[1].width == 0.25
-    assert [said.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1]
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+def test_two_processes_leave_one_model_and_one_voice(ran: Ran) -> None:
+    assert load(ran.teacher / "teacher.safetensors")[1].width == 0.25
+    assert [ran.said.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1]
+    with (ran.teacher / "metrics.csv").open(newline="", encoding="utf-8") as file:
         row, _ = csv.DictReader(file)
-    with (folder / "split.csv").open(newline="", encoding="utf-8") as file:
+    with (ran.teacher / "split.csv").open(newline="", encoding="utf-8") as file:
         trained = [line for line in csv.DictReader(file) if line["split"] == "train"]
     assert int(row["step"]) == len(trained) // 2 // 2  # processes, tiles in a batch
 
 
-def test_two_killed_processes_go_on_as_if_they_had_not_been(
-    pairs: Path, teacher: tuple[Path, str], forked: list[list[int]]
-) -> None:
+def test_two_killed_processes_go_on_as_if_they_had_not_been(pairs: Path, ran: Ran) -> None:
     said = pairs.with_name("wieder.err").read_text(encoding="utf-8")
-    assert forked[1:] == [[-signal.SIGKILL] * 2, [0, 0]], said
+    assert ran.codes["killed"] == [-signal.SIGKILL] * 2, said
+    assert ran.codes["resumed"] == [0, 0], said
     assert [said.count(f"epoch {number}/2") for number in (1, 2)] == [1, 1]
-    whole, resumed = (pairs.with_name(one) / "teacher.safetensors" for one in ("teacher", "wieder"))
-    assert resumed.read_bytes() == whole.read_bytes()
+    resumed = pairs.with_name("wieder") / "teacher.safetensors"
+    assert resumed.read_bytes() == (ran.teacher / "teacher.safetensors").read_bytes()
+
+
+def test_torch_warns_users_of_nothing(ran: Ran) -> None:
+    assert "Warning" not in ran.said
 
 
 STARTED_BY = {

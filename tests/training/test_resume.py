@@ -41,9 +41,11 @@ from napari_hmkd.training.config import (
     ParallelComputeSettings,
     SplitSettings,
     StoredDataSettings,
+    StudentSettings,
     TrainSettings,
 )
 from napari_hmkd.training.engine import EpochSeed
+from napari_hmkd.training.folder_lock import LOCK_FILE
 from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.workflow import train
@@ -52,14 +54,15 @@ pytestmark = pytest.mark.usefixtures("undrawn_scores")
 EPOCHS = 2
 SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
+    student=StudentSettings(student="timm:test_resnet"),  # a tiny one
     distillation=DistillationSettings(method=Method.NONE),
     engine=EngineSettings(epochs=EPOCHS),
     compute=ParallelComputeSettings(batch_size=4, device="cpu"),
-    export=ExportSettings(width=0.25, name="resumed"),
+    export=ExportSettings(name="resumed"),
 )
 COMMAND = (
-    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --method none "
-    f"--epochs {EPOCHS} --batch-size 4 --device cpu --width 0.25 --name resumed"
+    "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --method none --student timm:test_resnet "
+    f"--epochs {EPOCHS} --batch-size 4 --device cpu --name resumed"
 ).split()
 # Run in a process of its own, which dies in the middle of writing its second checkpoint.
 KILLED = """
@@ -116,26 +119,26 @@ def assert_equal_runs(resumed: Path, whole: Path) -> None:
     assert fit_of(resumed) == fit_of(whole)
 
 
-STOPS_EARLY = EngineSettings(epochs=9, patience=1)
+STOPS_EARLY = EngineSettings(epochs=9, patience=1, seed=3)  # after two
 ADAMW = OptimiserSettings(OptimiserName.ADAMW, learning_rate=1e-5)
+OWN = replace(SETTINGS, student=StudentSettings(), export=replace(SETTINGS.export, width=0.25))
 METHODS = {
     # Attention planes are computed again; early stopping counts over the pauses.
-    "hmkd": replace(
-        SETTINGS, distillation=DistillationSettings(), engine=STOPS_EARLY, optimiser=ADAMW
-    ),
+    "hmkd": replace(OWN, distillation=DistillationSettings(), engine=STOPS_EARLY, optimiser=ADAMW),
     # A layer of the method's own is trained too.
-    "fitnets": replace(SETTINGS, distillation=DistillationSettings(method=Method.FITNETS)),
+    "fitnets": replace(OWN, distillation=DistillationSettings(method=Method.FITNETS)),
 }
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pauses_change_nothing(
+def test_neither_pauses_nor_watching_change_anything(
     data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    # What a run draws of its attention is the same over pauses, too: see test_attention_watch.py.
-    monkeypatch.setattr(workflow, "AttentionWatch", lambda folder: Callback())
     settings, whole, out = METHODS[method], tmp_path / "ganz", tmp_path / "in Stücken"
-    assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
+    with monkeypatch.context() as unwatched:
+        unwatched.setattr(workflow, "AttentionWatch", lambda folder: Callback())
+        assert run(data, whole, settings, teacher=teacher) == whole / "student.safetensors"
+    assert not (whole / "attention.csv").exists()
     epochs = len(rows(whole))
     assert 1 < epochs < 9
     for epoch in range(1, epochs):
@@ -143,12 +146,8 @@ def test_pauses_change_nothing(
         assert len(rows(out)) == epoch
         assert not (out / "student.safetensors").exists()
     assert run(data, out, settings, teacher=teacher, resume=True) is not None
+    assert (out / "attention.csv").exists() == (method == "hmkd")
     assert_equal_runs(out, whole)
-    if settings.engine is STOPS_EARLY:  # killed while it was scored
-        for name in ("student.safetensors", "evaluation.json"):
-            (out / name).unlink()
-        run(data, out, settings, teacher=teacher, resume=True)
-        assert_equal_runs(out, whole)
 
 
 def test_a_kill_changes_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -229,6 +228,7 @@ def test_a_full_disk_at_the_start_leaves_no_folder(
 def test_a_start_that_was_cut_short_is_no_obstacle_to_another(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("tile,patient,grade,split\n", encoding="utf-8")
     (tmp_path / "settings.json.123.partial").write_text("{", encoding="utf-8")
+    (tmp_path / LOCK_FILE).touch()
     folder = RunFolder(tmp_path, resume=True)
     assert not folder.resuming
     folder.require_usable()
@@ -236,12 +236,13 @@ def test_a_start_that_was_cut_short_is_no_obstacle_to_another(tmp_path: Path) ->
         RunFolder(tmp_path).require_usable()
 
 
-def test_pictures_are_compared_once_in_the_life_of_a_run(
+def test_a_run_killed_while_it_was_scored_compares_no_pictures_again(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "unterbrochen"
     shutil.copytree(whole, out)
-    (out / "evaluation.json").unlink()
+    for name in ("student.safetensors", "evaluation.json"):
+        (out / name).unlink()
     monkeypatch.setattr(workflow, "picture_digests", lambda _: pytest.fail("compared again"))
     run(data, out, resume=True)
     assert_equal_runs(out, whole)
@@ -268,12 +269,12 @@ def changed(name: str) -> TrainSettings:
     """The settings of the run with one of them changed."""
     return {
         "engine.seed": replace(SETTINGS, engine=replace(SETTINGS.engine, seed=1)),
-        "export.width": replace(SETTINGS, export=replace(SETTINGS.export, width=0.5)),
+        "student.student": replace(SETTINGS, student=StudentSettings("timm:test_convnext")),
         "split.split_seed": replace(SETTINGS, split=replace(SETTINGS.split, split_seed=1)),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["engine.seed", "export.width", "split.split_seed"])
+@pytest.mark.parametrize("name", ["engine.seed", "student.student", "split.split_seed"])
 def test_other_settings_are_named_and_nothing_is_lost(data: Path, whole: Path, name: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     with pytest.raises(DataError, match=name):

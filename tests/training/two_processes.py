@@ -1,9 +1,9 @@
 """The command as two processes run it: started by itself, or forked from one that imported it once.
 
-    python two_processes.py ROLE ... --out FOLDER
-    python two_processes.py --forked '[{"arguments": [ROLE, ..., "--out", FOLDER], "killed_after": 1}]'
+    python two_processes.py '[{"arguments": [ROLE, ..., "--out", FOLDER], "killed_after": 1}]' ROLE ... --out FOLDER
 
-The first process keeps the gradients of the first step, computes them again alone from the batches of
+The jobs are forked in turn, and the exit codes of each one's processes are printed; then the command
+is run, which starts its second process by itself. The first process keeps the gradients of the first step, computes them again alone from the batches of
 both, and leaves the two in FOLDER.pt.
 """
 
@@ -43,6 +43,7 @@ def run(arguments: Sequence[str], killed_after: int | None = None) -> None:
     def record(task, optimiser):
         if task.current_epoch == killed_after:
             os.kill(os.getpid(), signal.SIGKILL)
+        assert not task.trainer.strategy.model.will_sync_module_buffers()  # in each step
         if task.trainer.global_step == 0 and task.global_rank == 0:
             kept["together"] = gradients(task)
 
@@ -101,7 +102,6 @@ def fork_two(arguments: Sequence[str], killed_after: int | None = None) -> list[
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--forked":
-        print(json.dumps([fork_two(**job) for job in json.loads(sys.argv[2])]))
-    else:
-        run(sys.argv[1:])
+    if "LOCAL_RANK" not in os.environ:
+        print(json.dumps([fork_two(**job) for job in json.loads(sys.argv.pop(1))]), flush=True)
+    run(sys.argv[1:])  # which Lightning repeats for the second process

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_hmkd.device import choose_device
-from napari_hmkd.training.claim import claim
+from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.config import Labels
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.pieces import (
@@ -58,17 +58,24 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     Raises
     ------
     OutputError
-        If the folder holds something else, or was begun by another version of the program.
+        If the folder holds something else, was begun by another version of the program, or another
+        process is at work in it.
     """
     stop_at = time.time() + 60 * minutes
     size = QUICK if quick else FULL
     threads = max(1, (os.cpu_count() or 1) // jobs)
     place = Place(folder, str(choose_device(device)), threads)
-    claim(folder, PLAN, {"size": asdict(size), "program": program_digest()}, "experiment")
-    if (folder / RESULTS).is_file():
-        say(f"finished: see {folder / TABLE}")
-        return True
-    _draw_tiles(size, place)
+    wanted = {"size": asdict(size), "program": program_digest()}
+    with claimed(folder, PLAN, wanted, "experiment"):
+        if (folder / RESULTS).is_file():
+            say(f"finished: see {folder / TABLE}")
+            return True
+        _draw_tiles(size, place)
+        return _train_and_score(size, place, jobs, stop_at)
+
+
+def _train_and_score(size: Size, place: Place, jobs: int, stop_at: float) -> bool:
+    """Do what is missing, in order; False where time was up."""
 
     def all_done(pieces: Sequence[Piece], work: Work, done: Callable[[Piece], bool]) -> bool:
         missing = [piece for piece in pieces if not done(piece)]
@@ -89,7 +96,7 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     finished = [p for p in dict.fromkeys(compared) if validation_kappa(p, place) > FAILED_KAPPA]
     if not all_done(finished, grade_test, lambda piece: grades_file(piece, place).is_file()):
         return False
-    command = f"napari-hmkd-train experiment FOLDER{' --quick' if quick else ''}"
+    command = f"napari-hmkd-train experiment FOLDER{' --quick' if size == QUICK else ''}"
     score(size, place, rows, {**provenance(place.device), "command": command})
     return True
 

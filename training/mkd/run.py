@@ -68,32 +68,33 @@ def train_mkd(
     Raises
     ------
     HmkdError
-        If the input is bad (nothing has been written to `out` then), or training fails.
+        If the input is bad (nothing has been written to `out` then), training fails, or another
+        run is at work in `out`.
     """
     device = choose_device(settings.compute.device)
     settings = resolved(settings, device)
-    folder = MkdFolder(out, resume=resume)
-    folder.require_usable()
-    inputs = read_inputs(request, settings, resuming=folder.resuming)
-    asked = record(request, settings, inputs)
-    if folder.resuming:
-        folder.require_same_settings(asked)
-    digests = content_digests(inputs.bags)
-    if folder.resuming:
-        require_same_cases(out, inputs, digests)
-    else:
-        folder.begin(asked, lambda: write_cases(out, inputs, digests))
-    notes = [*copies_of_others(inputs.cases, digests), *inputs.notes(settings.genes)]
-    for note in notes:
-        say(note)
-    plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
-    for runs in plan.targets:
-        if not _train(runs, deadline):
+    with MkdFolder(out, resume=resume) as folder:
+        folder.require_usable()
+        inputs = read_inputs(request, settings, resuming=folder.resuming)
+        asked = record(request, settings, inputs)
+        if folder.resuming:
+            folder.require_same_settings(asked)
+            folder.hold()
+        digests = content_digests(inputs.bags)
+        if folder.resuming:
+            require_same_cases(out, inputs, digests)
+        else:
+            folder.begin(asked, lambda: write_cases(out, inputs, digests))
+        notes = [*copies_of_others(inputs.cases, digests), *inputs.notes(settings.genes)]
+        for note in notes:
+            say(note)
+        plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
+        if not all(_train(runs, deadline) for runs in plan.targets):
             return None
-    found = results(plan.targets, notes)
-    write_table(out, found)
-    print_table(found)
-    return export_networks(plan.targets, inputs.source, out)
+        found = results(plan.targets, notes)
+        write_table(out, found)
+        print_table(found)
+        return export_networks(plan.targets, inputs.source, out)
 
 
 def record(request: Request, settings: MkdRunSettings, inputs: Inputs) -> dict[str, Any]:

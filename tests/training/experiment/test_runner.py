@@ -138,3 +138,24 @@ def test_a_folder_of_another_size_or_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / runner.PLAN).write_text("{}", encoding="utf-8")
     with pytest.raises(OutputError, match="another size or another version"):
         runner.run_experiment(tmp_path, quick=True, jobs=1, minutes=1, device="cpu")
+
+
+def test_an_experiment_that_is_being_worked_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, begun = tmp_path / "Versuch", []
+
+    def start() -> bool:
+        return runner.run_experiment(folder, quick=True, jobs=1, minutes=1, device="cpu")
+
+    def start_another(*_: object) -> None:
+        begun.append(folder)
+        if len(begun) == 1:
+            with pytest.raises(OutputError, match=r"another run is at work in .*Versuch: wait"):
+                start()
+
+    monkeypatch.setattr(runner, "_draw_tiles", start_another)
+    monkeypatch.setattr(runner, "_train_and_score", lambda *_: False)
+    assert not start()
+    assert not start()  # it goes on once the first has ended
+    assert begun == [folder, folder]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import pytest
 import torch
 
@@ -26,6 +30,18 @@ def teacher() -> Grader:
 
 
 @pytest.fixture(scope="module")
+def taught(teacher: Grader) -> Callable[..., Any]:
+    """What the teacher answers, computed once for each precision."""
+
+    @cache
+    def answer(attention: bool, precision: str) -> Any:
+        with torch.no_grad(), autocast(precision):
+            return teacher.network(*tiles(), attention=attention)
+
+    return answer
+
+
+@pytest.fixture(scope="module")
 def students() -> dict[str, torch.nn.Module]:
     torch.manual_seed(1)
     return {
@@ -34,24 +50,29 @@ def students() -> dict[str, torch.nn.Module]:
     }
 
 
-def answers(student: torch.nn.Module, teacher: Grader, attention: bool) -> tuple:
-    he, ihc = torch.randn(2, 2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        taught = teacher.network(he, ihc, attention=attention)
-    return student(he, attention=attention), taught
+def tiles() -> torch.Tensor:
+    """Of both stains, two each."""
+    return torch.randn(2, 2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+
+
+def autocast(precision: str) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", ["own", "timm"])
 @pytest.mark.parametrize("name", list(Method))
-def test_a_step_of_each_method(students, teacher, name: Method, kind: str, precision: str) -> None:
+def test_a_step_of_each_method(
+    students, teacher, taught, name: Method, kind: str, precision: str
+) -> None:
     student = students[kind]
     without = {"attention": 0.0} if kind == "timm" and name is Method.HMKD else {}
     settings = DistillationSettings(method=name, **without)
     method = make_method(settings, student, teacher, SIDE)
     student.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        parts = method.parts(*answers(student, teacher, method.needs_attention), GRADE)
+    with autocast(precision):
+        learnt = student(tiles()[0], attention=method.needs_attention)
+        parts = method.parts(learnt, taught(method.needs_attention, precision), GRADE)
     assert parts.keys() == method.weights.keys()
     assert {part.dtype for part in parts.values()} == {torch.float32}
     method.total(parts).backward()

@@ -28,7 +28,7 @@ SETTINGS = MkdRunSettings(
     genes=GeneSettings(top_genes=12, token_genes=4),
     folds=FoldSettings(folds=FOLDS),
     optimiser=AdamWSettings(learning_rate=3e-3),
-    engine=CaseTrainerSettings(epochs=5),
+    engine=CaseTrainerSettings(epochs=3),
     compute=CaseComputeSettings(batch_size=8, device="cpu"),
 )
 ONE_EPOCH = replace(SETTINGS, engine=CaseTrainerSettings(epochs=1))

@@ -18,7 +18,8 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from tests.training.mkd.conftest import CohortFiles
 from tests.training.mkd.runs import ONE_EPOCH, WITHOUT_GENES, lines, request
 
-from napari_hmkd.errors import DataError, ModelError
+from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.training.mkd import run
 from napari_hmkd.training.mkd.config import (
     AdamWSettings,
     CaseTrainerSettings,
@@ -111,16 +112,22 @@ def test_without_genes_settings_that_nothing_reads_are_refused(
     ids=["nothing reads it", "no such gene"],
 )
 def test_a_run_of_an_earlier_version_goes_on_with_settings_that_did_nothing(
-    genes: str | None, setting: str, value: object, cohort_files: CohortFiles, tmp_path: Path
+    genes: str | None,
+    setting: str,
+    value: object,
+    cohort_files: CohortFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(run, "_train", lambda *_: False)  # as if time were up
     out, plain = tmp_path / "Lauf", WITHOUT_GENES
     asked = request(cohort_files, gene_table=genes and cohort_files.genes)
-    train_mkd(asked, out, plain, deadline=time.monotonic())
+    train_mkd(asked, out, plain)
     record = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     record["genes"][setting], record["identity"]["bags"] = value, "0123456789abcdef"
     (out / "settings.json").write_text(json.dumps(record), encoding="utf-8")
     as_before = replace(plain, genes=replace(plain.genes, **{setting: value}))
-    train_mkd(asked, out, as_before, resume=True, deadline=time.monotonic())
+    assert train_mkd(asked, out, as_before, resume=True) is None
     with pytest.raises(DataError, match=rf"genes\.{setting}"):
         train_mkd(asked, out, plain, resume=True)
 
@@ -180,3 +187,20 @@ def test_a_loss_that_runs_away_is_named(cohort_files: CohortFiles, tmp_path: Pat
     wild = replace(wild, engine=CaseTrainerSettings(epochs=40, patience=0))
     with pytest.raises(ModelError, match="answers NaN after epoch"):
         train_mkd(request(cohort_files), tmp_path / "wild", wild)
+
+
+def test_a_run_that_is_being_trained_is_refused_to_another(
+    cohort_files: CohortFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked, trained = tmp_path / "Lauf", request(cohort_files, gene_table=None), []
+
+    def start_another(*_: object) -> bool:
+        trained.append(out)
+        with pytest.raises(OutputError, match=r"another run is at work in .*Lauf: wait"):
+            train_mkd(asked, out, WITHOUT_GENES, resume=True)
+        return False  # as if time were up
+
+    monkeypatch.setattr(run, "_train", start_another)
+    for resume in (False, True):
+        assert train_mkd(asked, out, WITHOUT_GENES, resume=resume) is None
+    assert trained == [out, out]

@@ -18,7 +18,7 @@ from napari_hmkd import sample
 from napari_hmkd.bags.bag import Bag, write_bag
 from napari_hmkd.biomarkers.attributes import ENCODER, ENCODER_SHA256, PATCH_MPP
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
-from napari_hmkd.training.claim import claim
+from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import tracked
 from napari_hmkd.training.experiment.provenance import source_digest
 from napari_hmkd.training.files import write_whole
@@ -94,7 +94,8 @@ def write_cohort(
     Raises
     ------
     OutputError
-        If the folder holds something else, or a file cannot be written.
+        If the folder holds something else, another process is at work in it, or a file cannot be
+        written.
     ModelError
         If there is no such encoder.
     """
@@ -106,16 +107,18 @@ def write_cohort(
         "encoder_sha256": found.sha256,
         "program": source_digest(sample, cohort, without=NOT_DRAWING),
     }
-    claim(folder, RECORD, wanted, "drawn cohort")
     files = CohortFiles(folder)
-    _write_tables(files, design)
-    files.bags.mkdir(exist_ok=True)
-    missing = [n for n in range(design.patients) if not files.bag(case_name(n)).is_file()]
-    draw = partial(_draw_bag, files, design, encoder)
-    several = jobs > 1 and len(missing) > 1
-    drawn = in_order(processes(jobs), draw, missing, 2 * jobs) if several else map(draw, missing)
-    for _ in tracked(drawn, "Drawing slides", len(missing)):
-        pass
+    with claimed(folder, RECORD, wanted, "drawn cohort"):
+        _write_tables(files, design)
+        files.bags.mkdir(exist_ok=True)
+        missing = [n for n in range(design.patients) if not files.bag(case_name(n)).is_file()]
+        draw = partial(_draw_bag, files, design, encoder)
+        several = jobs > 1 and len(missing) > 1
+        drawn = (
+            in_order(processes(jobs), draw, missing, 2 * jobs) if several else map(draw, missing)
+        )
+        for _ in tracked(drawn, "Drawing slides", len(missing)):
+            pass
     return files
 
 

@@ -16,7 +16,7 @@ import torch
 from napari_hmkd.biomarkers.encoders import find_encoder
 from napari_hmkd.device import choose_device
 from napari_hmkd.genes.table import GeneTable
-from napari_hmkd.training.claim import claim
+from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance
 from napari_hmkd.training.files import write_whole
@@ -122,7 +122,8 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
     Raises
     ------
     HmkdError
-        If the data is not there or cannot be read, or `out` holds something else.
+        If the data is not there or cannot be read, `out` holds something else, or another process
+        is at work in it.
     """
     stop_at = time.time() + 60 * minutes
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -139,14 +140,15 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         "encoder_sha256": encoder.sha256,
         "tables": [file_digest(one) for one in tables],
     }
-    claim(out, PLAN, wanted, "her2st")
-    write_bags(data, spots, encoder, out / "bags")
-    missing = [piece for piece in PIECES if not run_of(piece, place).finished]
-    say(f"{len(PIECES) - len(missing)} of {len(PIECES)} runs are done")
-    if not run_pieces(missing, partial(train_piece, place=place, stop_at=stop_at), jobs, _name):
-        return False
-    write_results(place, {**provenance(place.device), "program": program})
-    return True
+    with claimed(out, PLAN, wanted, "her2st"):
+        write_bags(data, spots, encoder, out / "bags")
+        missing = [piece for piece in PIECES if not run_of(piece, place).finished]
+        say(f"{len(PIECES) - len(missing)} of {len(PIECES)} runs are done")
+        work = partial(train_piece, place=place, stop_at=stop_at)
+        if not run_pieces(missing, work, jobs, _name):
+            return False
+        write_results(place, {**provenance(place.device), "program": program})
+        return True
 
 
 def train_piece(piece: Piece, place: Place, stop_at: float) -> bool:

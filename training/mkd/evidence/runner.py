@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_hmkd import bags, genes, model, sample, training
 from napari_hmkd.device import choose_device
-from napari_hmkd.training.claim import claim
+from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance, source_digest
 from napari_hmkd.training.mkd.cohort.writing import write_cohort
@@ -57,29 +57,29 @@ def run_evidence(
     Raises
     ------
     HmkdError
-        If a folder holds something else or was begun by another version of the program, or a
-        network cannot be trained.
+        If a folder holds something else or was begun by another version of the program, another
+        process is at work in one, or a network cannot be trained.
     """
     size = QUICK if quick else FULL
     threads = max(1, (os.cpu_count() or 1) // jobs)
     place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), threads)
     program = training_digest()
-    claim(folder, PLAN, {"size": asdict(size), "program": program}, "evidence")
-    if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
-        say(f"finished: see {folder / TABLE}")
+    with claimed(folder, PLAN, {"size": asdict(size), "program": program}, "evidence"):
+        if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
+            say(f"finished: see {folder / TABLE}")
+            return True
+        write_cohort(place.cohort, size.design, jobs=jobs)
+        stop_at = time.time() + 60 * minutes
+        every = pieces(size)
+        missing = [piece for piece in every if not place.embeddings(piece).is_file()]
+        say(f"{len(every) - len(missing)} of {len(every)} runs are done")
+        work = partial(train_piece, size=size, place=place, stop_at=stop_at)
+        if not run_pieces(missing, work, jobs, _name):
+            return False
+        command = f"napari-hmkd-train mkd-evidence FOLDER{' --quick' if quick else ''}"
+        about = {**provenance(place.device), "program": program, "command": command}
+        write_results(size, place, about)
         return True
-    write_cohort(place.cohort, size.design, jobs=jobs)
-    stop_at = time.time() + 60 * minutes
-    every = pieces(size)
-    missing = [piece for piece in every if not place.embeddings(piece).is_file()]
-    say(f"{len(every) - len(missing)} of {len(every)} runs are done")
-    work = partial(train_piece, size=size, place=place, stop_at=stop_at)
-    if not run_pieces(missing, work, jobs, _name):
-        return False
-    command = f"napari-hmkd-train mkd-evidence FOLDER{' --quick' if quick else ''}"
-    about = {**provenance(place.device), "program": program, "command": command}
-    write_results(size, place, about)
-    return True
 
 
 def training_digest(*also: str) -> str:

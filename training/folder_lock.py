@@ -1,0 +1,32 @@
+"""A run folder has one run at a time: two would spoil each other's checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_hmkd.errors import OutputError
+from napari_hmkd.leftovers import taken
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, which must exist, as long as a run works in it.
+
+    A killed run gives it back, too. Of the processes of one run, the first holds it for all.
+
+    Raises
+    ------
+    OutputError
+        If another run is at work there.
+    """
+    with taken(folder / LOCK_FILE, patience_s=0) as ours:
+        if not ours:
+            raise OutputError(
+                f"another run is at work in {folder}: wait until it has ended or stop it, or name "
+                "another folder"
+            )
+        yield
