@@ -146,7 +146,7 @@ def test_a_table_that_cannot_be_used_is_refused_by_name(
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("cut.csv.gz", gzip.compress(PLAIN.encode() * 99)[:60]),
+        ("cut.csv.gz", gzip.compress(PLAIN.encode() * 99, mtime=0)[:60]),
         ("latin.csv", PLAIN.replace("P1", "Pü").encode("latin-1")),
         ("no.parquet", PLAIN.encode()),
         ("nowhere.csv", None),
