@@ -286,6 +286,15 @@ def test_kernels_are_not_used_where_they_do_not(
     assert torch.equal(torch.random.get_rng_state(), drawn)
 
 
+def test_a_full_gpu_says_nothing_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attend(*maps: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(triton_attention, "attend_by_triton", attend)
+    with pytest.raises(torch.OutOfMemoryError):
+        triton_attention.gives_their_numbers(torch.device("cpu"))
+
+
 @needs_triton
 def test_tensors_that_no_gpu_holds_are_refused() -> None:
     planes, inputs = make_planes(dtype=torch.float32), make_inputs(1, 4, 4, 6)
