@@ -105,6 +105,12 @@ def test_float32_is_not_rounded_on_a_gpu(name: str, rounds: bool) -> None:
     assert torch.backends.cudnn.allow_tf32
 
 
+def test_no_cast_of_a_weight_is_kept_for_another_call() -> None:
+    assert torch.is_autocast_cache_enabled()
+    with mixed_precision(torch.device("cpu"), "bfloat16"):
+        assert not torch.is_autocast_cache_enabled()
+
+
 def test_float32_is_not_rounded_until_the_last_thread_is_done() -> None:
     first, last = (mixed_precision(torch.device("cuda:0"), "float32") for _ in range(2))
     with ExitStack() as ends_first:
