@@ -29,7 +29,7 @@ class Replay(Generic[Answer]):
     and all others are replayed; what cannot be recorded, or answers otherwise than without, goes on as it
     is, and a warning in the log says so. On other devices every call is as it is.
 
-    What a recorded call returns is overwritten by the next one of its kind.
+    What a recorded call returns is overwritten by the next one of its kind: one thread may call at a time.
 
     Parameters
     ----------
