@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -132,6 +135,27 @@ def test_a_recording_without_any_work_is_not_taken(
     way = Replay(Doubling())
     assert [ask(way, n, 1) for n in (2, 2, 3)] == [[4, 2], [4, 2], [6, 2]]
     assert "another one" in caplog.text
+
+
+def test_work_is_recorded_on_a_stream_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no GPU, by the calls of torch alone."""
+    on: list[object] = []
+
+    @contextmanager
+    def graph(graph: object, *, stream: object, capture_error_mode: str) -> Iterator[None]:
+        on.append(stream)
+        yield
+
+    for name, fake in {
+        "CUDAGraph": Mock, "Stream": str, "graph": graph, "stream": nullcontext, "current_stream": str,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, fake)
+    doubling, held = Doubling(), torch.zeros(2)
+    replayed = replay._record(doubling, held)
+    replayed(torch.ones(2))
+    assert on == ["cpu"]
+    assert held.tolist() == [1, 1]
+    assert doubling.calls == 1
 
 
 @needs_cuda
