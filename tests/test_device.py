@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 from torch import nn
@@ -100,4 +102,20 @@ def test_float32_is_not_rounded_on_a_gpu(name: str, rounds: bool) -> None:
     assert torch.backends.cudnn.allow_tf32
     with mixed_precision(torch.device(name), "float32"):
         assert torch.backends.cudnn.allow_tf32 == rounds
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_no_cast_of_a_weight_is_kept_for_another_call() -> None:
+    assert torch.is_autocast_cache_enabled()
+    with mixed_precision(torch.device("cpu"), "bfloat16"):
+        assert not torch.is_autocast_cache_enabled()
+
+
+def test_float32_is_not_rounded_until_the_last_thread_is_done() -> None:
+    first, last = (mixed_precision(torch.device("cuda:0"), "float32") for _ in range(2))
+    with ExitStack() as ends_first:
+        ends_first.enter_context(first)
+        with last:
+            ends_first.close()  # as threads may
+            assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32

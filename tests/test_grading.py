@@ -45,6 +45,20 @@ def test_a_stopped_run_is_taken_up_where_it_was(
     assert sorted(first + rest) == grading.plan.tiles.tolist()
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_after_a_run_nothing_that_was_recorded_holds_memory(
+    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, stopped: bool
+) -> None:
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model, BY_ONE)
+        run = grading.run()
+        next(run)
+        grading.grader._ask._ways["a shape"] = grading.grader._ask  # as there would be on a GPU
+        assert stopped or list(run)
+        run.close()
+    assert not grading.grader._ask.forget()
+
+
 @pytest.mark.parametrize(
     ("batch_size", "first", "rest"), [(8, 4, [7]), (3, 3, [3, 3, 2]), (5, 4, [5, 2])]
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +14,8 @@ from torch import nn
 
 from napari_hmkd.errors import DeviceError
 from napari_hmkd.grading import open_model
-from napari_hmkd.model import ModelCard, build_student
-from napari_hmkd.tile_grader import TileGrader, grade_tiles
+from napari_hmkd.model import ModelCard, build_student, replay
+from napari_hmkd.tile_grader import Look, TileGrader, grade_tiles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, GPU = torch.device("cpu"), torch.device("meta")  # "meta" stands for a device that is no CPU
@@ -53,6 +56,44 @@ def test_a_batch_too_large_is_halved_for_good(tiles: list[np.ndarray]) -> None:
     ]
     grader.grade(tiles[:2])
     assert network.asked[-2:] == [1, 1]
+
+
+def test_recordings_are_given_up_before_batches_are_halved(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(11)
+
+    class Recording:
+        def __init__(self, function: Callable[..., Look], held: torch.Tensor) -> None:
+            self.function, self.tiles = function, len(held)
+            network.most -= self.tiles
+
+        def __call__(self, pixels: torch.Tensor) -> Look:
+            return self.function(pixels)
+
+        def __del__(self) -> None:
+            network.most += self.tiles
+
+    monkeypatch.setattr(replay, "_record", Recording)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    grader = TileGrader(network, CARD, CPU)
+    for _ in range(2):
+        grader.grade(tiles[:5])
+    assert network.most == 6
+    assert len(grader.grade(tiles).probabilities) == 7
+    assert network.asked[-2:] == [7, 7]
+    assert grader.notes == []
+
+
+def test_a_grader_goes_at_once_with_what_it_holds_of_a_gpu() -> None:
+    grader = TileGrader(Hungry(1), CARD, CPU)
+    alive = weakref.ref(grader)
+    gc.disable()  # which may run a long time after
+    try:
+        del grader
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_the_cpu_takes_over_where_one_tile_is_too_many(

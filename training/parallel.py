@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_THREADS = 8  # decoding and copying gain little beyond
+_MOST_ON_WINDOWS = 61  # processes that Python can wait for there
 
 
 def threads() -> ThreadPoolExecutor:
@@ -30,9 +32,12 @@ def processes(
     Parameters
     ----------
     count : int
+        On Windows it is 61 at most.
     prepare : callable, optional
         Called in each process with `given` before its first work.
     """
+    if sys.platform == "win32":
+        count = min(count, _MOST_ON_WINDOWS)
     return ProcessPoolExecutor(count, get_context("spawn"), _begin, (prepare, given))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 
 import torch
 from torch import nn
@@ -91,17 +92,30 @@ def mixed_precision(
     if choose_precision(device, precision) == "bfloat16":
         # Each weight is cast once, and what is recorded (`Replay`) outlives the cache.
         return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
-    return _without_tf32() if device.type == "cuda" else nullcontext()
+    return _WITHOUT_TF32 if device.type == "cuda" else nullcontext()
 
 
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+class _WithoutTf32:
+    """tf32 switched off for the whole process, while any of its threads is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.backends.cudnn.allow_tf32 = self._before
+
+
+_WITHOUT_TF32 = _WithoutTf32()
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -86,9 +86,12 @@ def grade_slide(
     ModelError
         If the network's answer is not four numbers a tile.
     """
-    with closing(read_batches(plan, tiles, first)) as batches:
-        for batch in batches:
-            yield _graded(grader, batch)
+    try:
+        with closing(read_batches(plan, tiles, first)) as batches:
+            for batch in batches:
+                yield _graded(grader, batch)
+    finally:
+        grader.rest()  # a window keeps it with its results
 
 
 def read_batches(

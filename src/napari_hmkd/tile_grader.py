@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -222,7 +223,8 @@ class TileGrader(SparingNetwork):
     ) -> None:
         super().__init__(student, device, precision)
         self._card = card
-        self._ask = Replay(self._look)
+        # Not a method of its own: what is recorded holds memory of the GPU, and goes with the grader at once.
+        self._ask = Replay(partial(look, self.network, card, precision))
 
     def grade(self, tiles: list[np.ndarray]) -> Answer:
         """Grade tiles, each uint8 (s, s, 3), in as many runs as memory asks for.
@@ -243,12 +245,12 @@ class TileGrader(SparingNetwork):
             )
         )
 
-    def _look(self, pixels: torch.Tensor) -> Look:
-        return look(self.network, self._card, self.precision, pixels)
+    def rest(self) -> None:
+        """Give back what memory of a GPU only speed takes; grading may go on."""
+        self._ask.forget()
 
     def _spare(self, count: int) -> bool:
-        self._ask.forget()
-        return super()._spare(count)
+        return self._ask.forget() or super()._spare(count)  # without that memory it may be enough
 
 
 def _joined(answers: list[Answer]) -> Answer:

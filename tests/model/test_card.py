@@ -89,6 +89,16 @@ def test_normalises_channel_by_channel(card: ModelCard, convert: Any) -> None:
     np.testing.assert_allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-6)
 
 
+def test_normalises_in_float32_whatever_torch_computes_in_by_default(card: ModelCard) -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    wanted = card.normalise(tiles)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(card.normalise(tiles), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_normalising_leaves_the_tiles_alone(card: ModelCard) -> None:
     tiles = np.full((1, 4, 4, 3), 200, dtype=np.uint8)
     tiles.flags.writeable = False

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -121,6 +124,40 @@ def test_calls_go_on_as_they_are_where_recording_fails(
     assert why in caplog.text
 
 
+def test_a_recording_without_any_work_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def record(function: Doubling, held: torch.Tensor) -> object:
+        answer = function(held)
+        return lambda x: answer
+
+    monkeypatch.setattr(replay, "_record", record)
+    way = Replay(Doubling())
+    assert [ask(way, n, 1) for n in (2, 2, 3)] == [[4, 2], [4, 2], [6, 2]]
+    assert "another one" in caplog.text
+
+
+def test_work_is_recorded_on_a_stream_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no GPU, by the calls of torch alone."""
+    on: list[object] = []
+
+    @contextmanager
+    def graph(graph: object, *, stream: object, capture_error_mode: str) -> Iterator[None]:
+        on.append(stream)
+        yield
+
+    for name, fake in {
+        "CUDAGraph": Mock, "Stream": str, "graph": graph, "stream": nullcontext, "current_stream": str,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, fake)
+    doubling, held = Doubling(), torch.zeros(2)
+    replayed = replay._record(doubling, held)
+    replayed(torch.ones(2))
+    assert on == ["cpu"]
+    assert held.tolist() == [1, 1]
+    assert doubling.calls == 1
+
+
 @needs_cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_student_answers_alike_on_a_gpu(precision: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,4 +175,15 @@ def test_a_student_answers_alike_on_a_gpu(precision: str, caplog: pytest.LogCapt
             tiles = torch.randn(2, 3, 512, 512, device=CUDA)
             for found, wanted in zip(way(tiles), answer(tiles), strict=True):
                 torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    assert not caplog.messages
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_each_gpu_records_its_own_work(caplog: pytest.LogCaptureFixture) -> None:
+    for device in ("cuda:0", "cuda:1"):
+        doubling = Doubling()
+        way = Replay(doubling)
+        for n in range(4):
+            assert way(torch.full((3,), float(n), device=device))[0].tolist() == 3 * [2.0 * n]
+        assert doubling.calls == 4, "the last two are replayed"
     assert not caplog.messages

@@ -242,9 +242,8 @@ def test_kernels_compile_for_gpus(
     source = ASTSource(kernel, {x: kinds[x] for x in kernel.arg_names}, sizes)
     options = {"num_warps": triton_attention.WARPS}
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    assert (
-        made.metadata.shared <= 96 * 1024
-    )  # bytes that any GPU of such capability has for a program
+    # Bytes that any GPU of such capability has for a program.
+    assert made.metadata.shared <= 96 * 1024
 
 
 @pytest.mark.parametrize("why", ["training", "gradients", "float64"])
@@ -253,9 +252,9 @@ def test_whole_planes_are_computed_where_the_kernels_have_no_say(why: str) -> No
     planes.train(why == "training").form = "triton"
     inputs = tuple(x.to(planes.mix.weight.dtype) for x in make_inputs(1, 4, 4, 6))
     with torch.set_grad_enabled(why == "gradients"):
-        out, attention = gather(planes, *inputs, True)
-    wanted = plainly(planes, inputs)  # type: ignore[arg-type]
-    torch.testing.assert_close((out, attention), wanted, rtol=0, atol=0)
+        out, _ = gather(planes, *inputs)
+    wanted, _ = plainly(planes, inputs)  # type: ignore[arg-type]
+    torch.testing.assert_close(out, wanted, rtol=0, atol=0)
 
 
 def test_kernels_are_used_where_they_give_the_right_numbers(
@@ -285,6 +284,15 @@ def test_kernels_are_not_used_where_they_do_not(
     assert not triton_attention.gives_their_numbers(torch.device("cpu"))
     assert why in caplog.text
     assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
+def test_a_full_gpu_says_nothing_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attend(*maps: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(triton_attention, "attend_by_triton", attend)
+    with pytest.raises(torch.OutOfMemoryError):
+        triton_attention.gives_their_numbers(torch.device("cpu"))
 
 
 @needs_triton

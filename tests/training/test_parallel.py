@@ -33,6 +33,13 @@ def alive(pid: int) -> bool:
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def test_a_machine_may_have_more_cores_than_windows_waits_for_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    processes(64).shutdown()
+
+
 def test_threads_keep_the_order() -> None:
     squares = [number**2 for number in range(50)]
     assert side_by_side(lambda number: number**2, range(50)) == squares

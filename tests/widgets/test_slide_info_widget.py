@@ -56,8 +56,13 @@ def test_every_fact_is_reached_by_scrolling_the_panel_alone(
     panel.setMaximumHeight(150)
     bars = panel.table.verticalScrollBar(), panel.table.horizontalScrollBar()
     qtbot.waitUntil(lambda: [bar.maximum() for bar in bars] == [0, 0])
-    rows = sum(panel.table.rowHeight(row) for row in range(panel.table.rowCount()))
-    qtbot.waitUntil(lambda: panel.table.viewport().height() == rows)
+
+    def all_rows() -> int:
+        return sum(panel.table.rowHeight(row) for row in range(panel.table.rowCount()))
+
+    qtbot.waitUntil(lambda: panel.table.viewport().height() == all_rows())
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: panel.table.viewport().height() == all_rows(), timeout=2000)
 
 
 def test_copy_takes_every_fact_in_words(viewer, panel: SlideInfoWidget) -> None:

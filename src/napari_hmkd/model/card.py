@@ -137,9 +137,12 @@ class ModelCard:
         # Of a whole row at once: by threes it takes seven times as long. Filled on the device, as a copy
         # to it would have to wait for all that it does, and could not be recorded (`Replay`).
         mean, std = (
-            torch.stack([torch.full((), value, device=pixels.device) for value in values]).repeat(
-                pixels.shape[2]
-            )
+            torch.stack(
+                [
+                    torch.full((), value, dtype=torch.float32, device=pixels.device)
+                    for value in values
+                ]
+            ).repeat(pixels.shape[2])
             for values in (self.mean, self.std)
         )
         found = pixels.to(torch.float32, memory_format=torch.contiguous_format)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 from typing import Generic, TypeVar
 
 import torch
@@ -16,6 +17,9 @@ MOST_RECORDED = 4
 TOLERANCE = 1e-2
 """Between a recorded answer and one that is not, of the largest value; what libraries choose may differ."""
 
+_one_records = Lock()
+"""At a time, in all of a process, as torch asks for."""
+
 
 class Replay(Generic[Answer]):
     """A function of a tensor, whose work on a CUDA device is recorded and replayed (CUDA graphs).
@@ -25,14 +29,14 @@ class Replay(Generic[Answer]):
     and all others are replayed; what cannot be recorded, or answers otherwise than without, goes on as it
     is, and a warning in the log says so. On other devices every call is as it is.
 
-    What a recorded call returns is overwritten by the next one of its kind.
+    What a recorded call returns is overwritten by the next one of its kind: one thread may call at a time.
 
     Parameters
     ----------
     function : callable
-        Returns a tuple of tensors, or None for some. What it computes follows from shapes, not from values, and it leaves no tensor on another device.
-        Networks that it calls stay where they are; autocast is without its cache, which would not outlive
-        the call.
+        Returns a tuple of tensors, or None for some. What it computes follows from shapes, not from
+        values, and it leaves no tensor on another device. Networks that it calls stay where they are;
+        autocast is without its cache, which would not outlive the call.
     """
 
     def __init__(self, function: Callable[[torch.Tensor], Answer]) -> None:
@@ -51,15 +55,18 @@ class Replay(Generic[Answer]):
             self._seen.add(kind)
         return self._function(x)
 
-    def forget(self) -> None:
-        """Give back the memory of what is recorded, as where a network moves."""
+    def forget(self) -> bool:
+        """Give back the memory of what is recorded, as where a network moves; whether there was any."""
+        recorded = bool(self._ways)
         self._ways.clear()
         self._seen.clear()
+        return recorded
 
     def _recorded(self, x: torch.Tensor) -> Callable[[torch.Tensor], Answer]:
         """The function for tensors like this one, replayed if that works."""
         try:
-            replay = _record(self._function, x)
+            # Of other values: where nothing was recorded, the answer stays that of these.
+            replay = _record(self._function, torch.zeros_like(x))
             if not _alike(replay(x), self._function(x)):
                 raise RuntimeError("the answer is another one")
         except RuntimeError as error:
@@ -73,13 +80,15 @@ class Replay(Generic[Answer]):
 
 
 def _record(
-    function: Callable[[torch.Tensor], Answer], x: torch.Tensor
+    function: Callable[[torch.Tensor], Answer], held: torch.Tensor
 ) -> Callable[[torch.Tensor], Answer]:
-    held, graph = x.clone(), torch.cuda.CUDAGraph()
-    # Where recording fails, device and stream are the current ones again. Other threads read ahead meanwhile.
-    with torch.cuda.device(x.device), torch.cuda.stream(torch.cuda.current_stream(x.device)):
-        own = torch.cuda.Stream(x.device)
-        with torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local"):
+    """The function of what is copied into `held`."""
+    graph = torch.cuda.CUDAGraph()
+    # torch's own stream for this is one of the GPU that recorded first, and another GPU's work is not on it.
+    stream = torch.cuda.Stream(held.device)
+    # Where recording fails, this stream is the current one again. Other threads read ahead meanwhile.
+    with _one_records, torch.cuda.stream(torch.cuda.current_stream(held.device)):
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             answer = function(held)
 
     def replay(x: torch.Tensor) -> Answer:

@@ -115,7 +115,13 @@ def runs_kernels(device: torch.device) -> bool:
 
 
 def gives_their_numbers(device: torch.device) -> bool:
-    """Whether kernels on a device give the numbers of whole planes, of a few tokens; else the log says why."""
+    """Whether kernels on a device give the numbers of whole planes, of a few tokens; else the log says why.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If the device is full, which says nothing of the kernels: whole planes would need far more.
+    """
     with torch.random.fork_rng(devices=()):
         planes = AttentionPlanes().eval().to(device)
     query, key, value = (
@@ -131,6 +137,8 @@ def gives_their_numbers(device: torch.device) -> bool:
         error = ((found - wanted).abs().max() / wanted.abs().max()).item()
         if not error < TOLERANCE:
             raise DeviceError(f"they are {error:.1g} off")
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # those of triton and of compilers have no class in common
         logging.getLogger(__name__).warning(
             "attention on %s goes by whole planes, which takes several times as long, because Triton's "

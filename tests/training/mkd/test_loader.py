@@ -236,7 +236,7 @@ def test_bags_beyond_the_memory_allowed_are_read_again_and_are_the_same(
     assert [counts[n] for n in range(8)] == [1, 1, 1, 2, 2, 2, 2, 2]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
 def test_features_that_are_not_finite_are_refused_by_file(value: float, tmp_path: Path) -> None:
     features = np.ones((4, FEATURES))
     features[1:3, 2] = value
