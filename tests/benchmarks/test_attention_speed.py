@@ -135,10 +135,13 @@ def test_blocks_of_rows_are_faster_than_whole_planes(memory: str) -> None:
 
 @dataclass(frozen=True)
 class MeasuredOnGpu:
-    """A way with a batch: seconds per tile of each round, and the most memory it takes above the weights'."""
+    """A way with a batch: seconds per tile of each round, and the most memory it takes above the weights'.
+
+    A recording keeps as much as its kernels take, out of what torch counts.
+    """
 
     seconds: np.ndarray
-    peak_mb: float
+    peak_mb: float | None
 
 
 def measure_on_gpu(batch: int) -> dict[str, MeasuredOnGpu]:
@@ -155,11 +158,13 @@ def measure_on_gpu(batch: int) -> dict[str, MeasuredOnGpu]:
         torch.cuda.synchronize()
         return timed(lambda: (way(tiles), torch.cuda.synchronize()))
 
-    peaks_mb = {}
+    peaks_mb: dict[str, float | None] = {"kernels, replayed": None}
     with torch.inference_mode(), mixed_precision(torch.device("cuda"), "bfloat16"):
         for name, way in ways.items():
             for _ in range(3):
                 way(tiles)
+            if name in peaks_mb:
+                continue
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
             way(tiles)
@@ -182,11 +187,11 @@ def test_kernels_are_faster_than_whole_planes_on_a_gpu(batch: int) -> None:
             [
                 name,
                 f"{1 / np.median(one.seconds):.0f}",
-                f"{one.peak_mb:.0f}",
+                "" if one.peak_mb is None else f"{one.peak_mb:.0f}",
                 str(time_ratio(one.seconds, plain.seconds)),
             ]
             for name, one in found.items()
         ],
     )
     assert time_ratio(replayed.seconds, plain.seconds).low <= MOST_ON_GPU
-    assert max(replayed.peak_mb, found["kernels"].peak_mb) <= plain.peak_mb / 5
+    assert found["kernels"].peak_mb <= plain.peak_mb / 5

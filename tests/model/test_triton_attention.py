@@ -45,6 +45,7 @@ CLOSE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 2e-2}
 (float16) and 2^-8 (bfloat16, cut off), of either sign, so that they are larger than the result."""
 DTYPES = sorted(CLOSE, key=str)
 EPS = {torch.float32: 2**-23, torch.float16: 2**-10, torch.bfloat16: 2**-7}
+CPU = torch.device("cpu")
 Blocks = tuple[int, int, int]
 LARGE: Blocks = (64, 64, 32)
 """Rows, columns, and channels of a step."""
@@ -257,11 +258,12 @@ def test_whole_planes_are_computed_where_the_kernels_have_no_say(why: str) -> No
     torch.testing.assert_close(out, wanted, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_kernels_are_used_where_they_give_the_right_numbers(
-    interpreter: ProcessPoolExecutor,
+    interpreter: ProcessPoolExecutor, dtype: torch.dtype
 ) -> None:
-    assert interpreter.submit(triton_attention.gives_their_numbers, torch.device("cpu")).result()
-    assert not triton_attention.runs_kernels(torch.device("cpu"))
+    assert interpreter.submit(triton_attention.gives_their_numbers, CPU, dtype).result()
+    assert not triton_attention.runs_kernels(CPU, dtype)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,7 @@ def test_kernels_are_not_used_where_they_do_not(
     if kernels is not None:
         monkeypatch.setattr(triton_attention, "attend_by_triton", kernels)
     drawn = torch.random.get_rng_state()
-    assert not triton_attention.gives_their_numbers(torch.device("cpu"))
+    assert not triton_attention.gives_their_numbers(CPU, torch.float32)
     assert why in caplog.text
     assert torch.equal(torch.random.get_rng_state(), drawn)
 
@@ -292,7 +294,7 @@ def test_a_full_gpu_says_nothing_of_the_kernels(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(triton_attention, "attend_by_triton", attend)
     with pytest.raises(torch.OutOfMemoryError):
-        triton_attention.gives_their_numbers(torch.device("cpu"))
+        triton_attention.gives_their_numbers(CPU, torch.float32)
 
 
 @needs_triton

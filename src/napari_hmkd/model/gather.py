@@ -102,9 +102,9 @@ def _by_blocks(planes: AttentionPlanes, key: torch.Tensor) -> bool:
 
 def _by_kernels(planes: AttentionPlanes, key: torch.Tensor) -> bool:
     """Whether Triton's kernels are asked for, or are there and faster; they give no A, and no gradients."""
-    if planes.form == "plain" or not _only_answers(planes) or key.dtype not in DTYPES:
+    if planes.form == "plain" or not _only_answers(planes):
         return False
-    return planes.form == "triton" or runs_kernels(key.device)
+    return runs_kernels(key.device, key.dtype) if planes.form == "auto" else key.dtype in DTYPES
 
 
 def _saves_planes(planes: AttentionPlanes, key: torch.Tensor) -> bool:
