@@ -25,9 +25,7 @@ _ABANDONED_S = 3600.0
 machine by itself."""
 _PATIENCE_S = 60.0  # for another run's table
 _TRIES, _PAUSE_S = 20, 0.01
-_NOT_LOCKED = (OSError, NotImplementedError)
-"""What filelock raises: for a lock that another holds, and of a disk that has none; where the system has
-none at all, versions before 3.24 raise the second, and later ones make do with the file and warn."""
+# Where the system has no locks at all, filelock makes do with the file.
 warnings.filterwarnings("ignore", message="flock not supported on this filesystem")
 
 
@@ -86,7 +84,7 @@ def taken(lock_file: Path, patience_s: float) -> Iterator[bool]:
 def _held_by_others(lock: FileLock, patience_s: float) -> bool:
     """Take a lock, or say that another run has not given it back in time."""
     # Where a disk knows no locks, nobody will take a part for abandoned, and runs are not told apart.
-    with suppress(*_NOT_LOCKED):
+    with suppress(OSError):
         try:
             lock.acquire(timeout=patience_s)
             # Another run can have taken the lock for abandoned before it was held.
@@ -133,7 +131,7 @@ def _remove_abandoned(hidden: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
             part.unlink(missing_ok=True)
             part.with_suffix(".lock").unlink(missing_ok=True)
-    except _NOT_LOCKED as error:
+    except OSError as error:  # a lock that another holds, too
         _LOG.debug("%s stays: %r", hidden, error)
 
 

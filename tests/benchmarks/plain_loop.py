@@ -22,6 +22,9 @@ from PIL import Image
 
 from napari_hmkd.device import device_of
 from napari_hmkd.grading import OpenModel
+from napari_hmkd.planning import tile_grid
+from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.loading.cache import TileCache
 from napari_hmkd.tiling import TileGrid
 
 BATCH = 8
@@ -108,6 +111,20 @@ class PlainLoop:
     def close(self) -> None:
         """Close the slide."""
         self._slide.close()
+
+
+def first_grades_s(path: Path, model: OpenModel) -> float:
+    """Seconds that opening a slide and grading a batch of its middle take a plain loop."""
+    with open_slide(path, cache=TileCache()) as slide:
+        grid = tile_grid(slide, model.card)
+        middle = (slide.size.height / 2, slide.size.width / 2)
+    nearest = grid.nearest_first(grid.tiles(), middle)[:BATCH].tolist()
+    started = time.perf_counter()
+    loop = PlainLoop(path, grid, model, Clock())
+    loop.grade([(row, column) for row, column in nearest])
+    seconds = time.perf_counter() - started
+    loop.close()
+    return seconds
 
 
 def write_csv(path: Path, tiles: Tiles, probabilities: np.ndarray) -> None:

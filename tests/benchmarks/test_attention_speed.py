@@ -15,7 +15,7 @@ holds the published size to 0.4 of the time for one tile, and to no more for a t
 
 Where there is a GPU, Triton's kernels are measured beside whole planes there, under autocast: called one
 by one, and recorded and replayed (`Replay`), as grading does. The full form holds the latter to a third of
-the time of whole planes, and to a fifth of their memory.
+the time of whole planes, and kernels to a fifth of their memory.
 """
 
 from __future__ import annotations

@@ -23,13 +23,12 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.benchmarks.drawn_slides import SLIDES
-from tests.benchmarks.plain_loop import BATCH, Clock, PlainLoop
+from tests.benchmarks.plain_loop import BATCH, first_grades_s
 from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.grading import open_model
 from napari_hmkd.layers import slide_layer
-from napari_hmkd.planning import tile_grid
 from napari_hmkd.result_store import default_folder
 from napari_hmkd.sample import sample_slide
 from napari_hmkd.slide import open_slide
@@ -92,23 +91,11 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_the_first_tile_comes_soon_after_the_click(viewer, path: Path, qtbot) -> None:
     model = open_model()
     model.network.to(choose_device())
-    with open_slide(path, cache=TileCache()) as slide:
-        grid = tile_grid(slide, model.card)
-        middle = (slide.size.height / 2, slide.size.width / 2)
-    tiles = [
-        (row, column) for row, column in grid.nearest_first(grid.tiles(), middle)[:BATCH].tolist()
-    ]
-
-    def plain(number: int) -> float:
-        started = time.perf_counter()
-        loop = PlainLoop(path, grid, model, Clock())
-        loop.grade(tiles)
-        seconds = time.perf_counter() - started
-        loop.close()
-        return seconds
-
     button = Button(viewer, path, qtbot)
-    ways: dict[str, Callable[[int], float]] = {"button": button.press, "plain loop": plain}
+    ways: dict[str, Callable[[int], float]] = {
+        "button": button.press,
+        "plain loop": lambda _: first_grades_s(path, model),
+    }
     for way in ways.values():
         way(-1)
     seconds = interleaved(ways)

@@ -52,7 +52,7 @@ class Form:
 
 FORM = Form(700, 1000, 20_000, 16, 4.0) if FULL else Form(80, 50, 1000, 8, 0.01)
 DEVICE = torch.device("cuda" if FULL and torch.cuda.is_available() else "cpu")
-MOST_S = 600.0 if DEVICE.type == "cpu" else 60.0
+MOST_S = float("inf") if not FULL else 600.0 if DEVICE.type == "cpu" else 60.0
 
 
 @dataclass

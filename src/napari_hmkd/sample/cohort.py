@@ -17,7 +17,6 @@ from napari_hmkd.sample.tissue import ProceduralTissue
 
 __all__ = ["Cohort", "TileRecord", "oracle_grades", "placed_tiles", "remember_placed"]
 
-
 # Extent of each patient's section; nothing of it is drawn but the tiles.
 SECTION_UM = (6000.0, 6000.0)
 _MIN_TILE_TUMOUR_SHARE = 0.30
