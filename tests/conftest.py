@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,42 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not is_timed(session.config):
         gc.collect()
         gc.freeze()
+
+
+def _hide_gpus(patch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    patch.setenv("CUDA_VISIBLE_DEVICES", "")  # from processes that tests start
+    patch.setattr(torch.cuda, "is_available", lambda: False)
+    patch.setattr(torch.cuda, "device_count", lambda: 0)
+    # torch._dynamo unwraps this one when it is loaded
+    patch.setattr(torch.backends.mps, "is_available", cache(lambda: False))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hidden_gpus() -> Iterator[pytest.MonkeyPatch]:
+    """A test computes on the CPU, whose numbers it knows, whatever else the machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        _hide_gpus(patch)
+        yield patch
+
+
+@pytest.fixture
+def all_devices(hidden_gpus: pytest.MonkeyPatch) -> Iterator[None]:
+    """But for a test that asks for this."""
+    hidden_gpus.undo()
+    yield
+    _hide_gpus(hidden_gpus)
+
+
+@pytest.fixture
+def gpus(all_devices: None) -> int:
+    """How many CUDA devices there are; skips without any."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device that torch finds")
+    return torch.cuda.device_count()
 
 
 @pytest.fixture

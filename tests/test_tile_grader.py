@@ -189,7 +189,7 @@ def test_an_unknown_arithmetic_is_refused() -> None:
         TileGrader(Hungry(1), CARD, CPU, "float16")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize(("precision", "close"), [("float32", 1e-4), ("bfloat16", 2e-2)])
 def test_a_gpu_grades_as_the_cpu_does_at_every_call(precision: str, close: float) -> None:
     demo, device = open_model("demo"), torch.device("cuda:0")

@@ -1,4 +1,4 @@
-"""Fixtures of the benchmarks that need a window."""
+"""Fixtures of the benchmarks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import sys
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _of_this_machine(all_devices: None) -> None:
+    """A benchmark measures the machine as it is, with its GPU."""
 
 
 @pytest.fixture(scope="session")

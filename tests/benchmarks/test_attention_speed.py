@@ -174,7 +174,7 @@ def measure_on_gpu(batch: int) -> dict[str, MeasuredOnGpu]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("batch", GPU_BATCHES)
 def test_kernels_are_faster_than_whole_planes_on_a_gpu(batch: int) -> None:
     found = measure_on_gpu(batch)

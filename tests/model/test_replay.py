@@ -14,9 +14,6 @@ from napari_hmkd.device import mixed_precision
 from napari_hmkd.model import build_student, replay
 from napari_hmkd.model.replay import MOST_RECORDED, Replay
 
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a CUDA device that torch finds"
-)
 CUDA = torch.device("cuda")
 Doubled = tuple[torch.Tensor, None]
 
@@ -158,7 +155,7 @@ def test_work_is_recorded_on_a_stream_of_its_own_gpu(monkeypatch: pytest.MonkeyP
     assert doubling.calls == 1
 
 
-@needs_cuda
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_student_answers_alike_on_a_gpu(precision: str, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
@@ -178,8 +175,9 @@ def test_a_student_answers_alike_on_a_gpu(precision: str, caplog: pytest.LogCapt
     assert not caplog.messages
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_each_gpu_records_its_own_work(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_gpu_records_its_own_work(gpus: int, caplog: pytest.LogCaptureFixture) -> None:
+    if gpus < 2:
+        pytest.skip("needs two CUDA devices")
     for device in ("cuda:0", "cuda:1"):
         doubling = Doubling()
         way = Replay(doubling)

@@ -35,10 +35,6 @@ from napari_hmkd.model.gather import gather, set_attention_form
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionForm, AttentionPlanes
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton (for Linux)")
-needs_cuda = pytest.mark.skipif(
-    find_spec("triton") is None or not torch.cuda.is_available(),
-    reason="needs triton and a CUDA device that torch finds",
-)
 
 CLOSE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 2e-2}
 """Largest error of A v, relative to the largest value: its sums are of terms rounded by 2^-24, 2^-11
@@ -201,7 +197,8 @@ def test_a_student_answers_as_with_whole_planes(
         assert error(one.float(), other) <= (1e-5 if dtype == torch.float32 else 2e-3)
 
 
-@needs_cuda
+@needs_triton
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     ("grid", "batch", "channels", "query_maps"),
