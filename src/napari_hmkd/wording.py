@@ -8,6 +8,14 @@ NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is
 BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"
 
 
+def one_notice(*notices: str) -> str:
+    """What several notices say, each sentence once: those of a model repeat its encoder's."""
+    said = [each.removesuffix(f", {RESEARCH_ONLY}") for one in notices for each in one.split("; ")]
+    sentences = [each for each in dict.fromkeys(said) if each and each != RESEARCH_ONLY]
+    only = [RESEARCH_ONLY] if any(RESEARCH_ONLY in one for one in notices) else []
+    return "; ".join([*sentences, *only])
+
+
 def counted(count: int, what: str) -> str:
     """A number of things that are called `what` in the singular: "1 tile", "2 tiles"."""
     return f"{count} {what}{'' if count == 1 else 's'}"

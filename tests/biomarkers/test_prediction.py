@@ -22,6 +22,7 @@ from napari_hmkd.biomarkers.slide import start_biomarkers
 from napari_hmkd.errors import ModelError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide
+from napari_hmkd.wording import one_notice
 
 SETTINGS = GradeSettings(batch_size=3, device="cpu")
 
@@ -31,6 +32,7 @@ def test_the_demo_belongs_to_the_demo_student_and_says_that_it_is_drawn() -> Non
     assert [target.name for target in model.card.targets] == ["ER", "PR", "HER2"]
     assert all("means nothing clinically" in target.definition for target in model.card.targets)
     assert "procedural" in model.card.notice
+    assert model.card.notice == one_notice(model.card.notice, encoder.model.card.notice)
     assert model.path.stat().st_size < 4e6
     drawn = np.random.default_rng(0).normal(size=(4, encoder.feature_dim)).astype(np.float32)
     said = {
@@ -142,7 +144,7 @@ def test_a_slide_is_encoded_and_judged(
     assert np.isnan(shown).sum() == 1
     assert np.isnan(shown[1, 1])  # the glass
     assert np.nanmean(shown) == pytest.approx(1)
-    assert run.notice == "random biomarkers, research use only; random weights, research use only"
+    assert run.notice == "random biomarkers; random weights; research use only"
     again = start_biomarkers(slide, model, encoder, SETTINGS, kept_in=tmp_path)
     assert list(again.run()) == []  # nothing was left to encode
     np.testing.assert_array_equal(again.predictions[0].attention, run.predictions[0].attention)

@@ -71,7 +71,7 @@ def test_everything_is_written_and_agrees(
     assert str(he_file.parent) not in (folder / "biomarkers.json").read_text(encoding="utf-8")
     told = capsys.readouterr()
     assert "not the HER2 grade" in told.out
-    assert "random biomarkers, research use only" in told.err
+    assert "random biomarkers; random weights; research use only" in told.err
 
 
 @undrawn

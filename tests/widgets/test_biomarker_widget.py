@@ -227,7 +227,7 @@ def test_numbers_never_stand_without_definition_and_what_they_are_not(
     for prediction in panel.run.result.predictions:
         assert prediction.target.definition in numbers.toPlainText()
     assert gallery.viewport().height() >= gallery.visualItemRect(gallery.item(0)).height()
-    notice = "random biomarkers, research use only; random weights, research use only"
+    notice = "random biomarkers; random weights; research use only"
     assert notice in panel.warnings.value
     assert text_overlay(viewer).text.replace("\n", " ") == notice
 

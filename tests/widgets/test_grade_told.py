@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import QFileDialog
 from tests.widgets.conftest import Pair
 from tests.widgets.test_grade_widget import NOTICE, PATIENCE_MS, press_and_wait
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.reader import read_slides
@@ -59,6 +61,10 @@ def test_the_legends_areas_are_those_of_the_heatmap_in_the_middle_of_a_run(
     assert 0 == areas[0] < areas[1]
 
 
+def shown(viewer) -> str:
+    return text_overlay(viewer).text.replace("\n", " ") if text_overlay(viewer).visible else ""
+
+
 @pytest.mark.parametrize(
     ("before", "meanwhile"), [("", NOTICE), ("of other results", "of other results")]
 )
@@ -72,18 +78,50 @@ def test_a_first_notice_is_read_before_the_slide_is_and_one_of_other_results_unt
         assert looked.wait(30)
         return plain(*arguments)
 
-    def shown() -> str:
-        return text_overlay(viewer).text.replace("\n", " ") if text_overlay(viewer).visible else ""
-
     monkeypatch.setattr(grade_run, "start_grading", start)
     show_notice(viewer, before)
     widget.grade()
     qtbot.waitUntil(opened.is_set, timeout=PATIENCE_MS)
     qtbot.wait(10)
-    told = [shown()]
+    told = [shown(viewer)]
     looked.set()
     qtbot.waitUntil(lambda: not widget.run.running, timeout=PATIENCE_MS)
-    assert [*told, shown()] == [meanwhile, NOTICE]
+    assert [*told, shown(viewer)] == [meanwhile, NOTICE]
+
+
+@pytest.mark.parametrize(
+    ("before", "left"), [("", ""), ("of other results", "of other results"), (NOTICE, NOTICE)]
+)
+def test_a_first_notice_goes_where_the_slide_is_refused_and_one_of_other_results_stays(
+    viewer, widget: GradeWidget, qtbot, monkeypatch, before: str, left: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SlideError("no tile of it is tissue")
+
+    monkeypatch.setattr(grade_run, "start_grading", refuse)
+    show_notice(viewer, before)
+    assert not press_and_wait(widget, qtbot)
+    assert shown(viewer) == left
+
+
+def test_a_first_notice_stays_where_other_results_of_the_model_came_meanwhile(
+    viewer, widget: GradeWidget, qtbot, monkeypatch
+) -> None:
+    opened, drawn = Event(), Event()
+
+    def refuse(*_: object) -> None:
+        opened.set()
+        assert drawn.wait(30)
+        raise SlideError("no tile of it is tissue")
+
+    monkeypatch.setattr(grade_run, "start_grading", refuse)
+    widget.grade()
+    qtbot.waitUntil(opened.is_set, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: shown(viewer) == NOTICE)
+    viewer.add_image(np.zeros((2, 2)), metadata={"napari_hmkd": {"notice": NOTICE}})
+    drawn.set()
+    qtbot.waitUntil(lambda: not widget.run.running, timeout=PATIENCE_MS)
+    assert shown(viewer) == NOTICE
 
 
 def test_results_have_the_name_of_their_slide_where_another_is_chosen(

@@ -15,6 +15,7 @@ from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.plan import TargetRuns, fold_folder, read_selection
 from napari_hmkd.training.mkd.sources import BagSource
 from napari_hmkd.training.mkd.task import MkdTask
+from napari_hmkd.wording import one_notice
 
 MODEL_FILE = "biomarkers.safetensors"
 NOTICE = "research use only; a predicted status is no test result, and no HER2 grade"
@@ -54,7 +55,7 @@ def export_networks(targets: Sequence[TargetRuns], source: BagSource, out: Path)
         feature_dim=targets[0].data.feature_dim,
         targets=tuple(_target(runs, chosen[runs.data.name]) for runs in targets),
         training_data="; ".join(_about(runs, chosen[runs.data.name]) for runs in targets),
-        **asdict(replace(source, notice="; ".join(filter(None, (NOTICE, source.notice))))),
+        **asdict(replace(source, notice=one_notice(NOTICE, source.notice))),
     )
     path = out / MODEL_FILE
     networks = {name: task.pathology for name, task in tasks.items()}

@@ -18,7 +18,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import Slide, TissueMask
-from napari_hmkd.wording import BY_M, BY_P, counted
+from napari_hmkd.wording import BY_M, BY_P, counted, one_notice
 
 
 @dataclass(slots=True, eq=False)
@@ -93,8 +93,7 @@ class SlideBiomarkers:
     def notice(self) -> str:
         """The sentences that every output of model and encoder must carry."""
         cards = self.model.card, self.extraction.encoder.model.card
-        said = "; ".join(card.notice for card in cards if card.notice)
-        return "; ".join(dict.fromkeys(said.split("; ")))  # a model repeats its encoder's
+        return one_notice(*(card.notice for card in cards))
 
     def attention_map(self, prediction: Prediction) -> np.ndarray:
         """Relative attention of the tiles: float32 (rows, columns), NaN where there is no patch."""

@@ -24,7 +24,7 @@ from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.drawn_layers import refill
-from napari_hmkd.widgets.notice import show_notice, text_overlay
+from napari_hmkd.widgets.notice import show_notice, text_overlay, withdraw_notice
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.tile_status import tell_tile
@@ -87,6 +87,7 @@ class GradeRun(BackgroundRun):
         self._viewer, self._hiding = viewer, result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
         self._opacity, self._awaited, self._has_plan = 0.5, False, False
+        self._forewarned = ""
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
         self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
@@ -211,6 +212,7 @@ class GradeRun(BackgroundRun):
         """Write a first notice before the results: to draw new letters holds the window as layers do."""
         if notice and not text_overlay(self._viewer).visible:
             show_notice(self._viewer, notice)
+            self._forewarned = notice
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; old results of the same slide give way to a new one."""
@@ -288,6 +290,9 @@ class GradeRun(BackgroundRun):
 
     def _on_finished(self) -> None:
         self._begun = None
+        if self._forewarned and not self._has_plan:
+            withdraw_notice(self._viewer, self._forewarned)
+        self._forewarned = ""
         self._repaint.stop()
         self._paint()
         self._failed |= self.grading is None or not self._has_plan or self.unfinished

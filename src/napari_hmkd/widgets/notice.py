@@ -25,6 +25,13 @@ def show_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
     overlay.color, overlay.font_size, overlay.visible = "#d7191c", 12, bool(notice)
 
 
+def withdraw_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
+    """Take a notice off the canvas that came before results, where none came: of no layer is one."""
+    kept = any("notice" in layer.metadata.get("napari_hmkd", {}) for layer in viewer.layers)
+    if text_overlay(viewer).text == fill(notice, _LINE) and not kept:
+        show_notice(viewer, "")
+
+
 def text_overlay(viewer: napari.viewer.Viewer) -> Any:
     """The canvas's text, which napari 0.9 moved."""
     canvas = getattr(viewer, "canvas", None)
