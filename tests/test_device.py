@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from napari_hmkd.device import (
     device_of,
     has_bfloat16,
     mixed_precision,
+    to_device,
 )
 from napari_hmkd.errors import DeviceError
 
@@ -119,3 +121,14 @@ def test_float32_is_not_rounded_until_the_last_thread_is_done() -> None:
             ends_first.close()  # as threads may
             assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("device", [one for one in available_devices() if one != "mps"])
+def test_arrays_come_to_a_device_together(count: int, device: str) -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (count, 5, 4, 3), np.uint8)
+    found = to_device(list(tiles), torch.device(device))
+    assert (str(found.device), found.dtype) == (device, torch.uint8)
+    np.testing.assert_array_equal(found.cpu().numpy(), tiles)
+    tiles[:] = 0  # it is a copy
+    assert found.any()

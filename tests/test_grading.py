@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from napari_hmkd import grading as grading_module
 from napari_hmkd.errors import DeviceError, ModelError, SlideError
 from napari_hmkd.geometry import Region
-from napari_hmkd.grading import OpenModel, open_model, start_grading
+from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import open_slide
+from napari_hmkd.tile_grader import TileGrader
 
 PaintSlide = Callable[..., Path]
 GRADES = [[0, 1, 2, 3], [3, 2, 1, 0], [1, -1, 3, 1]]
@@ -80,6 +83,27 @@ def test_a_run_begins_with_a_small_batch_and_goes_on_with_whole_ones(
         gone_on = [len(batch.tiles) for batch in grading.run()]
     assert whole == [first, *rest]
     assert [begun, *gone_on] == whole
+
+
+def test_a_gpu_is_made_ready_while_the_slide_is_looked_at_and_takes_a_larger_first_batch(
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[object] = []
+    plan = grading_module.plan_grading
+    monkeypatch.setattr(TileGrader, "prepare", lambda _, *batch: done.append(batch))
+    monkeypatch.setattr(
+        grading_module, "plan_grading", lambda *given: done.append("plan") or plan(*given)
+    )
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model, GradeSettings(batch_size=9, device="cpu"))
+        assert done == [(9, colour_model.card.tile_px), "plan"]
+        run = grading.run()
+        monkeypatch.setattr(SlideGrading, "device", torch.device("cuda"))
+        assert len(next(run).tiles) == 8
+        run.close()
 
 
 def test_what_is_in_view_comes_first(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,6 +84,70 @@ def test_recordings_are_given_up_before_batches_are_halved(
     assert len(grader.grade(tiles).probabilities) == 7
     assert network.asked[-2:] == [7, 7]
     assert grader.notes == []
+
+
+class OnGpu:
+    """A grader that takes the CPU for a GPU on which recording works."""
+
+    def __init__(self, network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.recorded: list[int] = []
+
+        def record(function: Callable[..., Look], held: torch.Tensor) -> Callable[..., Look]:
+            self.recorded.append(len(held))
+            return lambda pixels: (pixels[:, 0, 0, 0, None].float().repeat(1, 4), None)
+
+        def grade(student, card, tiles, device, *more):
+            return grade_tiles(student, card, tiles, CPU, *more)
+
+        monkeypatch.setattr(replay, "_record", record)
+        monkeypatch.setattr(replay, "_alike", lambda *_: True)
+        monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+        monkeypatch.setattr("napari_hmkd.tile_grader.grade_tiles", grade)
+        self.grader = TileGrader(network, CARD, CPU)
+        monkeypatch.setattr(self.grader, "device", torch.device("cuda"))
+
+
+def test_a_gpu_is_made_ready_beside_other_work_and_batches_are_replayed_from_the_first_on(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, begun, looked = Hungry(9), Event(), Event()
+    forward = network.forward
+
+    def wait(he: torch.Tensor) -> SimpleNamespace:
+        begun.set()
+        assert looked.wait(30)
+        return forward(he)
+
+    monkeypatch.setattr(network, "forward", wait)
+    gpu = OnGpu(network, monkeypatch)
+    gpu.grader.prepare(3, 256)
+    assert begun.wait(30)
+    assert network.asked == [], "it is under way while the caller goes on"
+    looked.set()
+    assert len(gpu.grader.grade(tiles[:3]).probabilities) == 3
+    assert (network.asked, gpu.recorded) == ([3, 3], [3])
+    gpu.grader.rest()
+    gpu.grader.grade(tiles[:3])
+    assert network.asked == [3, 3, 3]
+
+
+def test_a_gpu_that_cannot_be_made_ready_is_an_error_of_the_first_batch(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(0, RuntimeError("shapes differ"))
+    grader = OnGpu(network, monkeypatch).grader
+    grader.prepare(3, 256)
+    with pytest.raises(DeviceError, match="shapes differ"):
+        grader.grade(tiles)
+    assert network.asked == [3, 7]
+
+
+def test_a_cpu_is_ready(tiles: list[np.ndarray]) -> None:
+    network = Hungry(9)
+    grader = TileGrader(network, CARD, CPU)
+    grader.prepare(3, 256)
+    grader.grade(tiles)
+    assert network.asked == [7]
 
 
 def test_a_grader_goes_at_once_with_what_it_holds_of_a_gpu() -> None:
@@ -190,14 +255,20 @@ def test_an_unknown_arithmetic_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("ready", [False, True])
 @pytest.mark.parametrize(("precision", "close"), [("float32", 1e-4), ("bfloat16", 2e-2)])
-def test_a_gpu_grades_as_the_cpu_does_at_every_call(precision: str, close: float) -> None:
+def test_a_gpu_grades_as_the_cpu_does_at_every_call(
+    precision: str, close: float, ready: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     demo, device = open_model("demo"), torch.device("cuda:0")
     rng = np.random.default_rng(0)
     batches = [list(rng.integers(0, 256, (n, 512, 512, 3), np.uint8)) for n in (4, 4, 2, 4, 2, 2)]
     on_cpu = [grade_tiles(demo.network, demo.card, batch, CPU) for batch in batches]
     grader = TileGrader(demo.network, demo.card, device, precision)
+    if ready:
+        grader.prepare(4, 512)
     for batch, wanted in zip(batches, on_cpu, strict=True):
         found = grader.grade(batch)
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=close)
         np.testing.assert_allclose(found.evidence, wanted.evidence, atol=10 * close)
+    assert not caplog.messages, "nothing went on without what was recorded"

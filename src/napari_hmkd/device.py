@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -50,6 +51,19 @@ def choose_device(name: str = "auto") -> torch.device:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def to_device(tiles: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+    """Arrays of one shape and dtype, together on a device: (n, ...).
+
+    CUDA copies them by itself from memory that stays where it is, several times as fast as from other.
+    """
+    first = torch.from_numpy(tiles[0])
+    together = torch.empty(
+        (len(tiles), *first.shape), dtype=first.dtype, pin_memory=device.type == "cuda"
+    )
+    np.stack(tiles, out=together.numpy())
+    return together.to(device, non_blocking=True)
 
 
 def has_bfloat16(device: torch.device) -> bool:

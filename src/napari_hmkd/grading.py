@@ -30,7 +30,9 @@ from napari_hmkd.tile_grader import TileGrader
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.wording import counted
 
-_FIRST_TILES = 4  # grades come sooner; fewer at once are answered otherwise in the last bits
+# Grades come sooner; fewer at once are answered otherwise in the last bits. A GPU is not what is waited for:
+# so many tiles are read at once.
+_FIRST_TILES, _FIRST_TILES_OF_GPU = 4, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +194,8 @@ class SlideGrading:
         """
         most = self.plan.settings.batch_size
         begun = len(self.heatmap.remaining) < len(self.plan.tiles)
-        return most if begun else min(_FIRST_TILES, most)
+        first = _FIRST_TILES if self.device.type == "cpu" else _FIRST_TILES_OF_GPU
+        return most if begun else min(first, most)
 
     def _planned(self, kept: GradedBatch) -> GradedBatch:
         """Those of the tiles that this plan grades: it may have other tissue."""
@@ -260,8 +263,9 @@ def start_grading(
     settings = settings or GradeSettings()
     device = choose_device(settings.device)
     choose_precision(device, settings.precision)  # a wrong name is told before the work begins
-    plan = plan_grading(slide, model.card, settings, tissue, regions)
     grader = TileGrader(model.network, model.card, device, settings.precision)
+    grader.prepare(settings.batch_size, model.card.tile_px)
+    plan = plan_grading(slide, model.card, settings, tissue, regions)
     key = result_key(slide, plan.grid, model, settings)
     grading = SlideGrading(plan, model, grader, Heatmap(plan), key)
     if kept_in is not None:

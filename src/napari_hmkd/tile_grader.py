@@ -1,18 +1,27 @@
-"""A student's answer to tiles, and what is done where its device has too little memory."""
+"""A student's answer to tiles; how a GPU is made ready, and what is done where memory runs out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from napari_hmkd.device import choose_precision, device_errors, is_out_of_memory, mixed_precision
-from napari_hmkd.errors import DeviceError, ModelError
+from napari_hmkd.device import (
+    choose_precision,
+    device_errors,
+    is_out_of_memory,
+    mixed_precision,
+    to_device,
+)
+from napari_hmkd.errors import DeviceError, HmkdError, ModelError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.replay import Replay
 from napari_hmkd.model.sharing import answer_in_parts
@@ -25,6 +34,8 @@ Look = tuple[torch.Tensor, torch.Tensor | None]
 """Logits (n, 4), and those of cells over the temperature (n, k, k, 4) or None: float32."""
 
 _CPU = torch.device("cpu")
+_GLASS = 220
+"""Grey value of tiles without tissue; not 0, of which recordings are made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +61,7 @@ class Answer:
 def grade_tiles(
     student: nn.Module,
     card: ModelCard,
-    tiles: list[np.ndarray],
+    tiles: Sequence[np.ndarray],
     device: torch.device,
     precision: str = "auto",
     ask: Callable[[torch.Tensor], Look] | None = None,
@@ -63,7 +74,7 @@ def grade_tiles(
         On the device, in eval mode.
     card : ModelCard
         Its card.
-    tiles : list of numpy.ndarray
+    tiles : sequence of numpy.ndarray
     device : torch.device
     precision : str
         As `choose_precision` takes it.
@@ -85,7 +96,7 @@ def grade_tiles(
         return found[0].cpu(), None if found[1] is None else found[1].cpu()
 
     with device_errors(device), torch.inference_mode():
-        answers = answer_in_parts(answer, torch.from_numpy(np.stack(tiles)).to(device))
+        answers = answer_in_parts(answer, to_device(tiles, device))
     logits = torch.cat([one for one, _ in answers])
     cells = [of_cells for _, of_cells in answers if of_cells is not None]
     evidence = torch.cat(cells).numpy() if cells else None
@@ -109,15 +120,19 @@ def look(student: nn.Module, card: ModelCard, precision: str, pixels: torch.Tens
         return output.logits.float(), cells.float() / card.temperature
 
 
-class SparingNetwork:
-    """A network on a device, which goes on with less where memory runs out.
+class SparingNetwork(ABC, Generic[Part]):
+    """A network on a device, whose work a GPU replays, and which goes on with less where memory runs out.
 
-    A batch that is too large is cut in half, for good; where one tile is too large, the CPU takes over.
+    What is recorded is given up first. A batch that is too large is cut in half, for good; where one tile
+    is too large, the CPU takes over.
 
     Parameters
     ----------
     network : torch.nn.Module
         It is moved to the device and to eval mode.
+    ask : callable
+        Asks the network about pixels, on their device in `precision`; see `Replay`. It must not know this
+        object: what is recorded holds memory of the GPU, and goes with it at once.
     device : torch.device
         Where to run it.
     precision : str
@@ -140,35 +155,76 @@ class SparingNetwork:
         If torch fails.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        ask: Callable[[torch.Tensor], Any],
+        device: torch.device,
+        precision: str = "auto",
+    ) -> None:
         self.notes: list[str] = []
         self.network, self._asked = network, precision
+        self._ask: Replay[Any] = Replay(ask)
         self._most: int | None = None
+        self._preparing: Thread | None = None
         self._move_to(device)
 
-    def in_parts(
-        self, tiles: list[np.ndarray], answer: Callable[[list[np.ndarray]], Part]
-    ) -> list[Part]:
-        """What `answer` gives for tiles in their order, in as many parts as memory asks for.
+    @abstractmethod
+    def answer_part(self, tiles: Sequence[np.ndarray]) -> Part:
+        """The network's answer to some tiles or none, on `device` in `precision` as these are now.
 
-        Parameters
-        ----------
-        tiles : list of numpy.ndarray
-            Without any, `answer` is asked about none.
-        answer : callable
-            Runs the network on tiles, on `device` in `precision` as these are when it is called.
+        Raises
+        ------
+        DeviceError
+            If torch fails, for want of memory or otherwise.
+        """
+
+    def in_parts(self, tiles: Sequence[np.ndarray]) -> list[Part]:
+        """Answers to tiles, uint8 (s, s, 3), in their order, in as many parts as memory asks for.
 
         Raises
         ------
         DeviceError
             If torch fails, or the CPU has no memory for a single tile.
         """
+        self._be_ready()
+        return self._in_parts(tiles)
+
+    def prepare(self, count: int, tile_px: int) -> None:
+        """Begin to make a GPU ready for batches of so many tiles; those that come wait until it is.
+
+        A thread loads libraries, compiles kernels, and has the work recorded, for all of which the first
+        two batches would have to wait; meanwhile the slide can be looked at.
+        """
+        if self.device.type == "cuda":
+            self._preparing = Thread(target=self._rehearse, args=(count, tile_px))
+            self._preparing.start()
+
+    def rest(self) -> None:
+        """Give back what memory of a GPU only speed takes; the work may go on."""
+        self._be_ready()
+        self._ask.forget()
+
+    def _be_ready(self) -> None:
+        if self._preparing is not None:
+            self._preparing.join()
+            self._preparing = None
+
+    def _rehearse(self, count: int, tile_px: int) -> None:
+        tiles = [np.full((tile_px, tile_px, 3), _GLASS, np.uint8)] * count
+        try:
+            for _ in range(2):
+                self._in_parts(tiles)
+        except HmkdError as error:  # the first batch will meet it, too
+            logging.getLogger(__name__).info("%s was not made ready: %s", self.device, error)
+
+    def _in_parts(self, tiles: Sequence[np.ndarray]) -> list[Part]:
         answers: list[Part] = []
         done = 0
         while done < len(tiles) or not answers:
             part = tiles[done : done + (self._most or len(tiles))]
             try:
-                answers.append(answer(part))
+                answers.append(self.answer_part(part))
             except DeviceError as error:
                 if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
                     raise
@@ -178,6 +234,8 @@ class SparingNetwork:
 
     def _spare(self, count: int) -> bool:
         """Ask for less than so many tiles at once did; whether there is less to ask for."""
+        if self._ask.forget():
+            return True  # without that memory it may be enough
         if count > 1:
             self._most = count // 2
             self.notes.append(
@@ -205,7 +263,7 @@ class SparingNetwork:
                         module.to(memory_format=torch.channels_last)
 
 
-class TileGrader(SparingNetwork):
+class TileGrader(SparingNetwork[Answer]):
     """A student at work, sparing memory as `SparingNetwork` does.
 
     Parameters
@@ -221,10 +279,8 @@ class TileGrader(SparingNetwork):
     def __init__(
         self, student: nn.Module, card: ModelCard, device: torch.device, precision: str = "auto"
     ) -> None:
-        super().__init__(student, device, precision)
+        super().__init__(student, partial(look, student, card, precision), device, precision)
         self._card = card
-        # Not a method of its own: what is recorded holds memory of the GPU, and goes with the grader at once.
-        self._ask = Replay(partial(look, self.network, card, precision))
 
     def grade(self, tiles: list[np.ndarray]) -> Answer:
         """Grade tiles, each uint8 (s, s, 3), in as many runs as memory asks for.
@@ -236,21 +292,11 @@ class TileGrader(SparingNetwork):
         ModelError
             If the network's answer is not four numbers a tile.
         """
-        return _joined(
-            self.in_parts(
-                tiles,
-                lambda part: grade_tiles(
-                    self.network, self._card, part, self.device, self.precision, self._ask
-                ),
-            )
-        )
+        return _joined(self.in_parts(tiles))
 
-    def rest(self) -> None:
-        """Give back what memory of a GPU only speed takes; grading may go on."""
-        self._ask.forget()
-
-    def _spare(self, count: int) -> bool:
-        return self._ask.forget() or super()._spare(count)  # without that memory it may be enough
+    def answer_part(self, tiles: Sequence[np.ndarray]) -> Answer:
+        """Grades of some tiles, in one run."""
+        return grade_tiles(self.network, self._card, tiles, self.device, self.precision, self._ask)
 
 
 def _joined(answers: list[Answer]) -> Answer:

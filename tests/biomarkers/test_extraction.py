@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
@@ -16,10 +17,11 @@ from torch import nn
 
 from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.biomarkers.attributes import bag_name
-from napari_hmkd.biomarkers.encoders import Encoder
+from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.errors import ModelError, SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Region
+from napari_hmkd.model import replay
 from napari_hmkd.planning import GradeSettings, read_tile
 from napari_hmkd.queueing import TileQueue, View
 from napari_hmkd.slide import Slide, open_slide
@@ -161,8 +163,6 @@ def run_looking(
 def test_features_of_another_encoder_are_not_taken_up(
     slide: Slide, encoder: Encoder, other_student_file: Path, tmp_path: Path
 ) -> None:
-    from napari_hmkd.biomarkers.encoders import find_encoder
-
     finished(start_extraction(slide, encoder, SETTINGS, kept_in=tmp_path))
     other = start_extraction(
         slide, find_encoder(str(other_student_file)), SETTINGS, kept_in=tmp_path
@@ -275,6 +275,35 @@ def test_a_slide_without_tissue_is_refused(
         start_extraction(slide, encoder, SETTINGS)
 
 
+def test_a_gpu_replays_what_the_encoder_does_until_the_run_has_ended(
+    slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: set[int] = set()
+
+    def record(function: Callable[..., object], x: torch.Tensor) -> Callable[..., object]:
+        held.add(len(x))
+        weakref.finalize(x, held.discard, len(x))
+        return lambda pixels, _held=x: function(pixels)
+
+    wanted = finished(start_extraction(slide, encoder, replace(SETTINGS, batch_size=2))).bag()
+    monkeypatch.setattr(replay, "_record", record)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    extraction = start_extraction(slide, encoder, replace(SETTINGS, batch_size=2))
+    recorded = [set(held) for _ in extraction.run()]
+    assert recorded == [set(), {2}, {2}, {2}]
+    assert not held
+    np.testing.assert_array_equal(extraction.bag().features, wanted.features)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+def test_a_gpu_extracts_what_the_cpu_does(slide: Slide, student_file: Path) -> None:
+    found, wanted = (
+        finished(start_extraction(slide, find_encoder(str(student_file)), settings)).bag().features
+        for settings in (GradeSettings(2, "cuda:0", "float32"), replace(SETTINGS, batch_size=2))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("slide_name", "name"),
     [
@@ -290,8 +319,6 @@ def test_a_bag_has_the_slides_name_without_its_format(slide_name: str, name: str
 
 
 def test_on_real_tissue_the_demo_finds_patches_that_differ(shared_data: Path) -> None:
-    from napari_hmkd.biomarkers.encoders import find_encoder
-
     with open_slide(shared_data / "slides" / "her2st_C2.ome.tif") as slide:
         extraction = start_extraction(slide, find_encoder(), replace(SETTINGS, batch_size=8))
         with closing(extraction.run()) as batches:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_hmkd.device import device_errors, device_of, mixed_precision
+from napari_hmkd.device import device_errors, device_of, mixed_precision, to_device
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.model import ModelCard
@@ -24,6 +25,9 @@ from napari_hmkd.model.timm_networks import PREFIX, create, read_weights, refusa
 
 TIMM_TILE_PX, TIMM_MPP = 256, 0.5
 """Tiles of a network of timm where nothing else is asked for: 256 px at 20x, as UNI and CONCH have them."""
+
+Features = tuple[torch.Tensor]
+"""Of tiles, float32 (n, d), as `Replay` takes answers."""
 
 CONFIG_FILE = "config.json"
 """What the hub has beside timm's weights: how the network was built, and what its input looks like."""
@@ -71,25 +75,38 @@ class Encoder:
         """Pixel size of its tiles, um/px."""
         return self.model.card.mpp
 
-    def encode(self, tiles: np.ndarray, precision: str = "float32") -> np.ndarray:
-        """Features of tiles, uint8 (b, s, s, 3): float32 (b, d), on the device where the network is.
+    def encode(
+        self,
+        tiles: Sequence[np.ndarray],
+        precision: str = "float32",
+        ask: Callable[[torch.Tensor], Features] | None = None,
+    ) -> np.ndarray:
+        """Features of tiles, each uint8 (s, s, 3): float32 (n, d), on the device where the network is.
 
         They are not finite where the network's answer is not.
+
+        Parameters
+        ----------
+        tiles : sequence of numpy.ndarray
+        precision : str
+            As `choose_precision` takes it.
+        ask : callable, optional
+            Asks the network as `look` does, of which it is a faster way.
 
         Raises
         ------
         DeviceError
             If torch fails, for want of memory or otherwise.
         """
-        device = device_of(self.model.network)
-
-        def features(pixels: torch.Tensor) -> torch.Tensor:
-            with mixed_precision(device, precision):
-                return self.model.network(self.model.card.normalise(pixels)).float()
-
+        device, ask = device_of(self.model.network), ask or partial(self.look, precision)
         with device_errors(device), torch.inference_mode():
-            parts = answer_in_parts(features, torch.from_numpy(tiles).to(device))
-            return torch.cat(parts).cpu().numpy()
+            parts = answer_in_parts(lambda pixels: ask(pixels)[0].cpu(), to_device(tiles, device))
+            return torch.cat(parts).numpy()
+
+    def look(self, precision: str, pixels: torch.Tensor) -> Features:
+        """Features of tiles, uint8 (n, s, s, 3), on their device."""
+        with mixed_precision(pixels.device, precision):
+            return (self.model.network(self.model.card.normalise(pixels)).float(),)
 
 
 def find_encoder(

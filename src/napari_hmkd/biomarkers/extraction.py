@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -52,11 +53,11 @@ class EncodedBatch:
     failed: tuple[FailedTile, ...] = ()
 
 
-class TileEncoder(SparingNetwork):
+class TileEncoder(SparingNetwork[np.ndarray]):
     """An encoder at work, sparing memory as `SparingNetwork` does."""
 
     def __init__(self, encoder: Encoder, device: torch.device, precision: str = "auto") -> None:
-        super().__init__(encoder.model.network, device, precision)
+        super().__init__(encoder.model.network, partial(encoder.look, precision), device, precision)
         self._encoder = encoder
 
     def encode(self, tiles: list[np.ndarray]) -> np.ndarray:
@@ -67,12 +68,13 @@ class TileEncoder(SparingNetwork):
         DeviceError
             If torch fails, or the CPU has no memory for a single tile.
         """
-        if not tiles:
+        return np.concatenate(self.in_parts(tiles))
+
+    def answer_part(self, tiles: Sequence[np.ndarray]) -> np.ndarray:
+        """Features of some tiles, in one run."""
+        if not len(tiles):
             return np.empty((0, self._encoder.feature_dim), np.float32)
-        encode = self._encoder.encode
-        return np.concatenate(
-            self.in_parts(tiles, lambda part: encode(np.stack(part), self.precision))
-        )
+        return self._encoder.encode(tiles, self.precision, self._ask)
 
 
 @dataclass(slots=True, eq=False)
@@ -155,17 +157,20 @@ class BagExtraction:
         """
         queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
         queue.fill(self.plan.grid, self.remaining)
-        with closing(read_tiles(self.plan, self._in_batches(queue))) as reads:
-            for first in reads:
-                batch = [first, *islice(reads, len(self._batch_of(first[0])) - 1)]
-                encoded = self._encoded(batch)
-                self._enter(encoded.tiles, encoded.features)
-                failed = self.failed | {(one.row, one.column): one for one in encoded.failed}
-                self.failed = {
-                    at: one for at, one in failed.items() if not self._done[self._at[at]]
-                }
-                self._keep(encoded)
-                yield encoded
+        try:
+            with closing(read_tiles(self.plan, self._in_batches(queue))) as reads:
+                for first in reads:
+                    batch = [first, *islice(reads, len(self._batch_of(first[0])) - 1)]
+                    encoded = self._encoded(batch)
+                    self._enter(encoded.tiles, encoded.features)
+                    failed = self.failed | {(one.row, one.column): one for one in encoded.failed}
+                    self.failed = {
+                        at: one for at, one in failed.items() if not self._done[self._at[at]]
+                    }
+                    self._keep(encoded)
+                    yield encoded
+        finally:
+            self.runner.rest()  # a window keeps it with its results
 
     def take_up(self, store: FeatureStore) -> None:
         """Enter what an earlier run kept, and keep there what comes; it ends nothing if that fails."""
@@ -280,9 +285,10 @@ def start_extraction(
     settings = settings or GradeSettings()
     device = choose_device(settings.device)
     choose_precision(device, settings.precision)  # a wrong name is told before the work begins
+    runner = TileEncoder(encoder, device, settings.precision)
+    runner.prepare(settings.batch_size, encoder.patch_px)
     plan = plan_grading(slide, encoder.model.card, settings, tissue)
     key = result_key(slide, plan.grid, encoder.model, settings)
-    runner = TileEncoder(encoder, device, settings.precision)
     extraction = BagExtraction(plan, encoder, runner, key)
     if kept_in is not None:
         extraction.take_up(FeatureStore(kept_in, f".{slide.name}", key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -25,9 +26,9 @@ class Replay(Generic[Answer]):
     """A function of a tensor, whose work on a CUDA device is recorded and replayed (CUDA graphs).
 
     These networks launch thousands of small kernels: calling for them takes Python longer than a GPU takes
-    for all of them. Of each shape and type of the tensor the first call is as it is, the second is recorded,
-    and all others are replayed; what cannot be recorded, or answers otherwise than without, goes on as it
-    is, and a warning in the log says so. On other devices every call is as it is.
+    for all of them. Of each shape and type of the tensor the first two calls are as they are, the second is
+    recorded besides, and all others are replayed; what cannot be recorded, or answers otherwise than
+    without, goes on as it is, and a warning in the log says so. On other devices every call is as it is.
 
     What a recorded call returns is overwritten by the next one of its kind: one thread may call at a time.
 
@@ -49,11 +50,12 @@ class Replay(Generic[Answer]):
         kind = x.shape, x.dtype, x.device
         if kind in self._ways:
             return self._ways[kind](x)
+        answer = self._function(x)
         if kind in self._seen and len(self._ways) < MOST_RECORDED:
-            self._ways[kind] = self._recorded(x)
+            self._ways[kind] = self._recorded(x, answer)
         elif x.is_cuda:
             self._seen.add(kind)
-        return self._function(x)
+        return answer
 
     def forget(self) -> bool:
         """Give back the memory of what is recorded, as where a network moves; whether there was any."""
@@ -62,12 +64,12 @@ class Replay(Generic[Answer]):
         self._seen.clear()
         return recorded
 
-    def _recorded(self, x: torch.Tensor) -> Callable[[torch.Tensor], Answer]:
-        """The function for tensors like this one, replayed if that works."""
+    def _recorded(self, x: torch.Tensor, answer: Answer) -> Callable[[torch.Tensor], Answer]:
+        """The function for tensors like this one, replayed if that gives its answer."""
         try:
             # Of other values: where nothing was recorded, the answer stays that of these.
             replay = _record(self._function, torch.zeros_like(x))
-            if not _alike(replay(x), self._function(x)):
+            if not _alike(replay(x), answer):
                 raise RuntimeError("the answer is another one")
         except RuntimeError as error:
             logging.getLogger(__name__).warning(
@@ -79,13 +81,21 @@ class Replay(Generic[Answer]):
         return replay
 
 
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Where a GPU's work is recorded: one, as libraries keep memory for each for good.
+
+    torch's own for this is one of the GPU that recorded first, and another GPU's work is not on it.
+    """
+    return torch.cuda.Stream(device)
+
+
 def _record(
     function: Callable[[torch.Tensor], Answer], held: torch.Tensor
 ) -> Callable[[torch.Tensor], Answer]:
     """The function of what is copied into `held`."""
     graph = torch.cuda.CUDAGraph()
-    # torch's own stream for this is one of the GPU that recorded first, and another GPU's work is not on it.
-    stream = torch.cuda.Stream(held.device)
+    stream = _stream(held.device)
     # Where recording fails, this stream is the current one again. Other threads read ahead meanwhile.
     with _one_records, torch.cuda.stream(torch.cuda.current_stream(held.device)):
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
