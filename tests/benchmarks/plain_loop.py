@@ -76,7 +76,7 @@ class PlainLoop:
     model : OpenModel
         On its device already.
     clock : Clock
-        Told of "read" and, but for the normalising, "transform".
+        Told of "read", "transform" and "infer".
     """
 
     def __init__(self, path: Path, grid: TileGrid, model: OpenModel, clock: Clock) -> None:
@@ -94,7 +94,11 @@ class PlainLoop:
     def _batch(self, tiles: Tiles) -> np.ndarray:
         network, card = self._model.network, self._model.card
         pixels = torch.from_numpy(np.stack([self._read(tile) for tile in tiles]))
-        logits = network(card.normalise(pixels.to(device_of(network)))).logits
+        pixels = pixels.to(device_of(network))
+        with self._clock.part("infer"):
+            logits = network(card.normalise(pixels)).logits
+            if logits.is_cuda:
+                torch.cuda.synchronize()
         return torch.softmax(logits / card.temperature, dim=1).cpu().numpy()
 
     def _read(self, tile: tuple[int, int]) -> np.ndarray:
