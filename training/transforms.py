@@ -7,6 +7,7 @@ device. Both come from one set of draws, `Change`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -88,6 +89,16 @@ def draw_change(settings: AugmentSettings, rng: np.random.Generator) -> Change:
     )
 
 
+@cache
+def _stain_matrices(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """`CONTRIBUTIONS` and the stains' colours there: to copy them waits for all that a GPU does."""
+    contributions, colours = (
+        torch.tensor(one, dtype=torch.float32, device=device)
+        for one in (CONTRIBUTIONS, rgb_from_hed)
+    )
+    return contributions, colours
+
+
 def jitter_stains(tiles: torch.Tensor, stains: torch.Tensor) -> torch.Tensor:
     """Change haematoxylin, eosin and DAB of each tile on its own (Ruifrok and Johnston 2001).
 
@@ -108,9 +119,7 @@ def jitter_stains(tiles: torch.Tensor, stains: torch.Tensor) -> torch.Tensor:
     torch.Tensor
         (B, side, side, 3) uint8, on the device of the tiles; in memory colour by colour.
     """
-    device = tiles.device
-    contributions = torch.tensor(CONTRIBUTIONS, dtype=torch.float32, device=device)
-    colours = torch.tensor(rgb_from_hed, dtype=torch.float32, device=device)
+    contributions, colours = _stain_matrices(tiles.device)
     # Sums, no matrix products: autocast and TF32 would round those by a few grey levels.
     mix = (stains[..., 0, None, None] * contributions).sum(1)
     shift = (stains[..., 1, None] * colours).sum(1)

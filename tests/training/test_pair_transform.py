@@ -171,3 +171,15 @@ def test_half_precision_around_it_does_not_round_the_colours() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = jitter_stains(tiles, stains)
     assert torch.equal(rounded, jitter_stains(tiles, stains))
+
+
+def test_nothing_is_copied_to_the_device_for_a_second_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU a copy waits for all that came before."""
+    tiles, stains = torch.full((1, 2, 2, 3), 90, dtype=torch.uint8), torch.ones(1, 3, 2)
+    wanted = jitter_stains(tiles, stains)
+    monkeypatch.setattr(
+        torch, "tensor", lambda *_, **__: pytest.fail("a tensor is made of numbers")
+    )
+    assert torch.equal(jitter_stains(tiles, stains), wanted)
