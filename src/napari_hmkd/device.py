@@ -53,17 +53,15 @@ def device_of(module: nn.Module) -> torch.device:
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
-def to_device(tiles: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) -> torch.Tensor:
     """Arrays of one shape and dtype, together on a device: (n, ...).
 
     CUDA copies them by itself from memory that stays where it is, several times as fast as from other.
     """
-    first = torch.from_numpy(tiles[0])
-    together = torch.empty(
-        (len(tiles), *first.shape), dtype=first.dtype, pin_memory=device.type == "cuda"
-    )
+    first, is_cuda = torch.from_numpy(tiles[0]), device.type == "cuda"
+    together = torch.empty((len(tiles), *first.shape), dtype=first.dtype, pin_memory=is_cuda)
     np.stack(tiles, out=together.numpy())
-    return together.to(device, non_blocking=True)
+    return together.to(device, non_blocking=is_cuda)
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -77,7 +77,7 @@ class Encoder:
 
     def encode(
         self,
-        tiles: Sequence[np.ndarray],
+        tiles: Sequence[np.ndarray] | np.ndarray,
         precision: str = "float32",
         ask: Callable[[torch.Tensor], Features] | None = None,
     ) -> np.ndarray:
@@ -87,7 +87,7 @@ class Encoder:
 
         Parameters
         ----------
-        tiles : sequence of numpy.ndarray
+        tiles : sequence of numpy.ndarray, or one of them all
         precision : str
             As `choose_precision` takes it.
         ask : callable, optional
