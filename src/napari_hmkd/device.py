@@ -60,7 +60,7 @@ def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) ->
     """
     first, is_cuda = torch.from_numpy(tiles[0]), device.type == "cuda"
     together = torch.empty((len(tiles), *first.shape), dtype=first.dtype, pin_memory=is_cuda)
-    np.stack(tiles, out=together.numpy())
+    np.stack(list(tiles), out=together.numpy())
     return together.to(device, non_blocking=is_cuda)
 
 

@@ -63,6 +63,17 @@ def test_validation_sees_the_average_over_training_batches() -> None:
     assert not any(module.training for module in task.network.modules())
 
 
+def test_the_average_is_to_the_bit_that_of_a_norms_own() -> None:
+    torch.manual_seed(0)
+    batches = [torch.randn(16, 2) for _ in range(7)]
+    own, task = nn.BatchNorm1d(2, momentum=None), Task()
+    for batch in batches:
+        own(2 * batch)
+    settle(task, Data(batches))
+    for name, statistic in own.named_buffers():
+        assert torch.equal(statistic, task.network[0].get_buffer(name)), name
+
+
 def test_the_loader_is_closed_before_its_end() -> None:
     data = Data([torch.randn(16, 2) for _ in range(BATCHES + 2)])
     task = Task()
