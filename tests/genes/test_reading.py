@@ -41,6 +41,9 @@ def frame() -> pd.DataFrame:
         ("windows.csv", PLAIN.replace("\n", "\r\n")),
         ("blank lines.csv", PLAIN.replace("\n", "\n\n")),
         ("quoted.csv", PLAIN.replace("P1", '" P1 "')),
+        ("empty columns.csv", "".join(f"{line},,\n" for line in PLAIN.splitlines())),
+        ("empty cells.csv", PLAIN.replace("2\n", "2,,\n").replace("6\n", "6,\n")),
+        ("blank line of commas.csv", PLAIN + ",,,,\n"),
         ("no corner.tsv", PLAIN.replace("case", "").replace(",", "\t")),
         ("data_mrna.txt", CBIOPORTAL),
         ("data_mrna.txt.gz", CBIOPORTAL),
@@ -58,12 +61,13 @@ def test_a_table_of_text_is_read_in_either_layout(name: str, text: str, tmp_path
 
 
 @pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("name", ["genes.parquet", "GENES.PARQUET"])
 def test_parquet_is_read_with_its_cases_as_index_or_as_first_column(
-    indexed: bool, tmp_path: Path
+    name: str, indexed: bool, tmp_path: Path
 ) -> None:
     cases = frame() if indexed else frame().rename_axis("case").reset_index()
-    cases.to_parquet(tmp_path / "genes.parquet")
-    table = read_genes(tmp_path / "genes.parquet")
+    cases.to_parquet(tmp_path / name)
+    table = read_genes(tmp_path / name)
     assert (table.cases, table.genes) == (CASES, GENES)
     np.testing.assert_array_equal(table.values, VALUES)
 
@@ -120,6 +124,10 @@ def test_genes_whose_symbol_is_shared_or_missing_are_told_apart_by_their_entrez_
         (CBIOPORTAL.replace("P2", "P1"), "columns are there more than once: P1"),
         (PLAIN.replace("-4.25", "high"), "gene TP53 of case P2 is 'high', no number"),
         (CBIOPORTAL.replace("-4.25", "high"), "gene TP53 of case P2 is 'high', no number"),
+        (
+            PLAIN.replace(",", ";").replace(".", ","),
+            "gene ERBB2 of case P1 is '1,5', no number; .*, and write decimals with a point",
+        ),
         (PLAIN.replace("-4.25", "True"), "gene TP53 of case P2 is 'True', no number"),
         (PLAIN.replace("-4.25", "NA"), "gene TP53 of case P2 is missing or not finite"),
         (PLAIN.replace("-4.25", ""), "gene TP53 of case P2 is missing or not finite"),
@@ -128,6 +136,7 @@ def test_genes_whose_symbol_is_shared_or_missing_are_told_apart_by_their_entrez_
         (PLAIN.replace("\n007,0,6", "\n007,0"), "gene TP53 of case 007 is missing"),
         (PLAIN.replace("P1,1.5,2", "P1,1.5,2,9"), "line 2 has more cells than the 3 of line 1"),
         (PLAIN.replace("P2,3,", "P2,3,9,"), "Expected 3 fields in line 3, saw 4"),
+        (PLAIN.replace("\nP2", ",,\n\nP2,,"), "Expected 3 fields in line 4, saw 5"),
         (PLAIN.replace("P2", ""), "1 have no name"),
         (PLAIN.replace("P2", '"P2'), "cannot be read as a table: .*EOF inside string"),
         (PLAIN.splitlines()[0], "a gene table of 0 cases and 2 genes"),

@@ -73,6 +73,13 @@ def test_an_unknown_field_is_named(card: ModelCard) -> None:
         ModelCard.from_json(json.dumps(data))
 
 
+def test_the_card_of_a_biomarker_model_is_named_as_one(card: ModelCard) -> None:
+    data = json.loads(card.to_json())
+    data["targets"] = data.pop("class_names")
+    with pytest.raises(ModelError, match="model card: this is the card of a biomarker model"):
+        ModelCard.from_json(json.dumps(data))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "[" * 100_000])
 def test_broken_json_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="JSON"):

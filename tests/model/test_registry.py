@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from napari_hmkd.errors import ModelError
 from napari_hmkd.model import find_model, registry
+from napari_hmkd.model.registry import find_biomarkers
 
 
 @pytest.mark.parametrize(
@@ -37,4 +39,10 @@ def test_anything_else_is_refused_with_the_names_there_are(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="demo-teacher"):
         find_model("dmeo")
     with pytest.raises(ModelError, match="no file"):
-        find_model(tmp_path)
+        find_model(tmp_path / "student.safetensors")
+
+
+@pytest.mark.parametrize("find", [find_model, find_biomarkers])
+def test_a_folder_is_refused_as_one(find: Callable[[Path], Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is a folder: name the \.safetensors file in it"):
+        find(tmp_path)

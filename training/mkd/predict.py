@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from napari_hmkd.bags.bag import bag_shape, find_bags, read_attributes
 from napari_hmkd.biomarkers.case_genes import GeneSource, open_genes
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, open_biomarkers, require_bag
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
@@ -71,6 +72,11 @@ def predict_bags(
     """
     if out.exists():
         raise OutputError(f"{out} exists: name a new file with --out")
+    if not os.path.isfile(run / MODEL_FILE):
+        raise DataError(
+            f"asked for the finished run of `mkd` in {run}, but it has no {MODEL_FILE}: name the folder "
+            "that was its --out; one that was stopped goes on with --resume"
+        )
     chosen_device, model = choose_device(device), open_biomarkers(run / MODEL_FILE)
     source = None if genes is None else open_genes(genes, model.path, model.card)
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)

@@ -30,7 +30,7 @@ Row = tuple[int, dict[str, str]]
 def scan_manifest(manifest: Path) -> Scan:
     """Pairs that a CSV file lists in the columns `he, ihc, grade, patient, split`.
 
-    Paths are relative to the manifest. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
+    Paths are relative to the manifest, with either slash. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
     none; `split` is train, validation, calibration or test, empty where it is left open; the last
     three columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
 
@@ -72,8 +72,14 @@ def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
         patient=row["patient"] or None,
         part=row["split"] or None,
     )
-    folder = manifest.parent
-    return Pair(tile, folder / row["he"], folder / row["ihc"], f"{manifest} line {line}")
+    he, ihc = (_file(manifest.parent, row[name]) for name in PATHS)
+    return Pair(tile, he, ihc, f"{manifest} line {line}")
+
+
+def _file(folder: Path, cell: str) -> Path:
+    """The file that a cell names; Windows writes a backslash between folders."""
+    path = folder / cell
+    return path if os.path.isfile(path) else folder / cell.replace("\\", "/")
 
 
 def _empty_cells(row: dict[str, str]) -> Iterator[str]:

@@ -126,7 +126,8 @@ def encoder_of(
     if encoder.sha256 != card.encoder_sha256:
         raise ModelError(
             f"{card.name} judges bags of {card.encoder} (SHA-256 {card.encoder_sha256[:12]}...), but the encoder "
-            f"{encoder.name} has {encoder.sha256[:12]}...; name that encoder's file"
+            f"{encoder.name} has {encoder.sha256[:12]}...; name that encoder's file (--encoder, "
+            "or Encoder file in napari)"
         )
     return encoder
 

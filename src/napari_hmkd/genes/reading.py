@@ -81,9 +81,11 @@ def _numbers(
             for row in values.index[cells.isna() & values[name].notna()]:
                 owner = frame.at[row, names[0]]
                 gene, case = (owner, name) if by_gene else (name, owner)
+                cell = values.at[row, name]
+                decimal = ", and write decimals with a point" if "," in str(cell) else ""
                 raise DataError(
-                    f"{path}: gene {gene} of case {case} is {values.at[row, name]!r}, no number; "
-                    f"{len(texts)} columns have such cells. Take out columns that hold no expression"
+                    f"{path}: gene {gene} of case {case} is {cell!r}, no number; {len(texts)} columns "
+                    f"have such cells. Take out columns that hold no expression{decimal}"
                 )
         values = values.assign(**wrong)
     with np.errstate(over="ignore"):  # what is too large for float32 is refused as not finite

@@ -29,7 +29,7 @@ def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.Dat
     """A table whose columns are named once each; rows without any value are left out.
 
     Commas, semicolons or tabs separate the cells of a text, which is UTF-8 and begins with a line
-    of names. Parquet may hold its first column as pandas' index.
+    of names; empty cells at a line's end do not count. Parquet may hold its first column as pandas' index.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.Dat
         where texts are to be.
     """
     with _reading(path):
-        frame, texts = (_parquet if path.suffix == PARQUET else _text_table)(path, text)
+        frame, texts = (_parquet if _is_parquet(path) else _text_table)(path, text)
     frame = frame.dropna(how="all")
     for name in texts:
         # Whole numbers of Parquet are floats beside missing ones: 2064 shall not become 2064.0.
@@ -75,7 +75,11 @@ def read_lines(path: Path) -> list[str]:
 
 def place(path: Path, row: int) -> str:
     """Where a row of `read_table`'s index stands, counted from 1 and with the header of a text."""
-    return f"{path} row {row + 1}" if path.suffix == PARQUET else f"{path} line {row + 2}"
+    return f"{path} row {row + 1}" if _is_parquet(path) else f"{path} line {row + 2}"
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == PARQUET
 
 
 @contextmanager
@@ -96,14 +100,16 @@ def _text_table(
     with _open(path) as file, warnings.catch_warnings():
         first = file.readline()
         separator = max(_SEPARATORS, key=first.count)
-        header = _header(path, next(csv.reader([first], delimiter=separator), []))
-        texts = text(header)
         file.seek(0)  # pandas counts lines from where it begins
+        # Spreadsheets write empty cells beyond the table.
+        lines = [line.rstrip(separator + "\r\n") for line in file]
+        header = _header(path, next(csv.reader(lines[:1], delimiter=separator), []))
+        texts = text(header)
         # pandas only warns where the first row is longer than the header, and drops its end.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             frame = pd.read_csv(
-                file,
+                io.BytesIO("\n".join(lines).encode()),
                 sep=separator,
                 header=0,
                 names=header,

@@ -15,6 +15,12 @@ from napari_hmkd.errors import ModelError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+# By a field that only its card has: who names the wrong file needs to be told so, not of fields.
+_KINDS = {
+    "role": "a student or teacher, which grades tiles",
+    "targets": "a biomarker model, which predicts a status of slides",
+}
+
 
 def created_with() -> str:
     """This program and its version."""
@@ -83,9 +89,12 @@ def check_names(
     Raises
     ------
     ModelError
-        Naming those that lack or are unknown.
+        Naming those that lack or are unknown, or the kind of model whose card this is.
     """
     found, known = set(data), {field.name for field in fields(card)}
+    for name, kind in _KINDS.items():
+        if name in found - known:
+            raise ModelError(f"{what}: this is the card of {kind}: choose a file of the other kind")
     for problem, names in (("lacks", known - set(optional) - found), ("unknown", found - known)):
         if names:
             raise ModelError(f"{what}: {problem} {', '.join(sorted(names))}")

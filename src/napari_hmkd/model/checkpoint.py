@@ -23,8 +23,9 @@ Network = Teacher | Student
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 CLASSES: dict[str, type[Network]] = {"teacher": Teacher, "student": Student}
 _IMPORT = (
-    "A torch checkpoint (.pth, .pt, pickle) of the published program is imported with: "
-    "napari-hmkd-train convert"
+    "Of a run of napari-hmkd-train, which has checkpoints to go on from, name student.safetensors or "
+    "teacher.safetensors; a torch checkpoint (.pth, .pt, pickle) of the published program is imported "
+    "with: napari-hmkd-train convert"
 )
 
 

@@ -42,6 +42,10 @@ def find_biomarkers(name_or_path: str | os.PathLike[str]) -> Path:
 def _find(name_or_path: str | os.PathLike[str], packaged: Mapping[str, str]) -> Path:
     name = os.fspath(name_or_path)
     path = WEIGHTS / packaged[name] if name in packaged else Path(name)
+    if os.path.isdir(path):
+        raise ModelError(
+            f"asked for the model {name!r}, but {path} is a folder: name the .safetensors file in it"
+        )
     if not os.path.isfile(path):  # pathlib raises in a folder that may not be entered
         raise ModelError(
             f"asked for the model {name!r}, but there is no file {path} that can be seen: "

@@ -107,6 +107,15 @@ def test_a_missing_field_is_named(biomarker_card: BiomarkerCard, field: str) -> 
         BiomarkerCard.from_json(json.dumps(data))
 
 
+def test_the_card_of_a_grader_is_named_as_one(biomarker_card: BiomarkerCard) -> None:
+    data = json.loads(biomarker_card.to_json())
+    data["role"] = data.pop("targets")
+    with pytest.raises(
+        ModelError, match="biomarker card: this is the card of a student or teacher"
+    ):
+        BiomarkerCard.from_json(json.dumps(data))
+
+
 def test_unknown_fields_are_named(biomarker_card: BiomarkerCard) -> None:
     with pytest.raises(ModelError, match="unknown encodr"):
         BiomarkerCard.from_json(changed(biomarker_card, encodr="x"))

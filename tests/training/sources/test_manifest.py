@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,20 @@ def test_grades_are_read_as_they_are_written(manifest, text: str, grade: int | N
 
 def test_two_columns_are_enough(manifest) -> None:
     assert tiles_of(manifest(["he,ihc", "he/0.png,ihc/0.png"])) == [Tile("he/0.png", None)]
+
+
+def test_paths_that_windows_wrote_are_read(manifest, study: Path) -> None:
+    scan = scan_manifest(manifest([HEADER, FIRST.replace("/", "\\")]))
+    assert scan.problems == ()
+    assert scan.pairs[0].files() == (study / "he/0.png", study / "ihc/0.png")
+
+
+@pytest.mark.skipif(os.sep != "/", reason="a backslash is no letter of a name there")
+def test_a_backslash_may_be_part_of_a_name(manifest, study: Path) -> None:
+    (study / "he/0.png").rename(study / "he\\0.png")
+    scan = scan_manifest(manifest([HEADER, "he\\0.png,ihc/0.png,2+,,"]))
+    assert scan.problems == ()
+    assert scan.pairs[0].he == study / "he\\0.png"
 
 
 def test_absolute_paths_and_quoted_cells_work(manifest, study: Path) -> None:
