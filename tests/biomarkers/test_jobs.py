@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from napari_hmkd.biomarkers import jobs
@@ -33,3 +35,25 @@ def test_where_nothing_can_be_written_whole_bags_are_skipped_and_others_are_told
     job.path.unlink()
     with pytest.raises(OutputError, match="Read-only file system; choose another folder"):
         bag_files([slide], tmp_path)
+
+
+@pytest.mark.parametrize("theirs", ["uni", None])
+def test_bags_of_another_encoder_are_replaced_only_if_that_is_asked_for(
+    slide_file: Path, encoder: Encoder, tmp_path: Path, theirs: str | None
+) -> None:
+    settings = GradeSettings(device="cpu")
+    job = BagJob(str(slide_file), tmp_path / "slide.h5", encoder, settings)
+    assert bag_to_file(job).status is BagStatus.WRITTEN
+    with h5py.File(job.path, "r+") as file:
+        attributes = file["coords"].attrs
+        del attributes["encoder_sha256"], attributes["encoder"]
+        if theirs is not None:
+            attributes["encoder"], attributes["encoder_sha256"] = theirs, "1" * 64
+    before = job.path.read_bytes()
+    outcome = bag_to_file(job)
+    assert outcome.status is BagStatus.FAILED
+    named = "an encoder without a name" if theirs is None else f"{theirs} (sha256 11111111)"
+    assert f"where those of {named} are" in outcome.message
+    assert "choose another folder, or --fresh" in outcome.message
+    assert job.path.read_bytes() == before
+    assert bag_to_file(replace(job, fresh=True)).status is BagStatus.WRITTEN

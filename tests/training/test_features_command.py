@@ -49,15 +49,14 @@ def test_each_slide_of_a_folder_becomes_a_bag_once(
     assert before == {name: path.stat().st_mtime_ns for name, path in bags.items()}
 
 
-@pytest.mark.parametrize("changed", ["--fresh", "--min-tissue", "--mpp", "--encoder", "a cut bag"])
+@pytest.mark.parametrize("changed", ["--fresh", "--min-tissue", "--mpp", "a cut bag"])
 def test_a_bag_of_another_kind_is_made_anew(
-    changed: str, slides: Path, student_file: Path, other_student_file: Path, tmp_path: Path
+    changed: str, slides: Path, student_file: Path, tmp_path: Path
 ) -> None:
     more: dict[str, tuple[object, ...]] = {
         "--fresh": ("--fresh",),
         "--min-tissue": ("--min-tissue", 0.5),
         "--mpp": ("--mpp", 3.9),
-        "--encoder": ("--encoder", other_student_file),
     }
     command = (slides / "a.tif", "--encoder", student_file, "--out", tmp_path)
     assert features(*command) == 0
@@ -67,6 +66,20 @@ def test_a_bag_of_another_kind_is_made_anew(
     assert features(*command, *more.get(changed, ())) == 0
     assert (tmp_path / "a.h5").stat().st_mtime_ns != before
     assert bag_shape(tmp_path / "a.h5")[0] == 3
+
+
+def test_a_bag_of_another_encoder_is_not_replaced_unasked(
+    slides: Path, student_file: Path, other_student_file: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    command = (slides / "a.tif", "--out", tmp_path, "--encoder")
+    assert features(*command, student_file) == 0
+    before = (tmp_path / "a.h5").read_bytes()
+    assert features(*command, other_student_file) == 2
+    assert "choose another folder, or --fresh to replace them" in capsys.readouterr().err
+    assert (tmp_path / "a.h5").read_bytes() == before
+    assert features(*command, other_student_file, "--fresh") == 0
+    assert (tmp_path / "a.h5").read_bytes() != before
 
 
 def test_one_slides_failure_is_told_and_the_others_go_on(

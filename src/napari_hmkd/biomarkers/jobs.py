@@ -12,7 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from napari_hmkd.bags.bag import read_bag, write_bag
-from napari_hmkd.biomarkers.attributes import FAILED, KEY, MIN_TISSUE, bag_name
+from napari_hmkd.biomarkers.attributes import (
+    ENCODER,
+    ENCODER_SHA256,
+    FAILED,
+    KEY,
+    MIN_TISSUE,
+    bag_name,
+)
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.errors import DataError, HmkdError, OutputError
@@ -176,11 +183,24 @@ def _finished(job: BagJob, slide: Slide) -> int:
     """Patches of the bag that is there already, if it is the one that the job would make; else 0.
 
     What could not be read is tried again, and a bag that cannot be read is made anew.
+
+    Raises
+    ------
+    OutputError
+        If it is another encoder's, whose work would be lost.
     """
     try:
         bag = read_bag(job.path)
     except DataError:
         return 0
+    sha256 = bag.attributes.get(ENCODER_SHA256)
+    if sha256 != job.encoder.sha256:
+        theirs = bag.attributes.get(ENCODER, "an encoder without a name")
+        of_theirs = f" (sha256 {sha256[:8]})" if isinstance(sha256, str) else ""
+        raise OutputError(
+            f"asked to write features of {job.encoder.name} (sha256 {job.encoder.sha256[:8]}) to {job.path}, "
+            f"where those of {theirs}{of_theirs} are; choose another folder, or --fresh to replace them"
+        )
     settings, model = job.settings, job.encoder.model
     key = result_key(slide, tile_grid(slide, model.card, settings.overlap), model, settings)
     wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0)
