@@ -15,8 +15,6 @@ if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch
     from napari_hmkd.biomarkers.jobs import BagJob, BagOutcome
 
-_WORSE = list(ExitCode)  # from best to worst
-
 
 @dataclass(frozen=True)
 class EncoderSettings:
@@ -90,7 +88,7 @@ def make_bags(
         BagJob(slide, path, found, settings, reading.mpp, reading.backend, reading.fresh)
         for slide, path in bag_files(slides, out).items()
     ]
-    return max((_tell(job, bag_to_file(job, _watch)) for job in jobs), key=_WORSE.index)
+    return ExitCode.worst(_tell(job, bag_to_file(job, _watch)) for job in jobs)
 
 
 def _watch(extraction: BagExtraction) -> Iterator[EncodedBatch]:
