@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import PATIENCE_MS, expected, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
+from tests.widgets.test_attention_widget import expected, press_and_wait
 
 from napari_hmkd.attention_layers import QUERY, TOKEN
 from napari_hmkd.inspection import tile as inspection_of_tile

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import EVERY_TILE, PATIENCE_MS, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
+from tests.widgets.test_attention_widget import EVERY_TILE, press_and_wait
 
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import UnsuitableSlideError

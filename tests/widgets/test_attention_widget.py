@@ -13,6 +13,8 @@ import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.widgets.pressing import PATIENCE_MS
+
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import open_model
@@ -29,7 +31,6 @@ from napari_hmkd.widgets.notice import text_overlay
 from napari_hmkd.widgets.viewing import add_layers, camera, slide_of, visible_region
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
-PATIENCE_MS = 60_000
 TILE_UM = 1024.0
 EVERY_TILE = {(row, column) for row in range(2) for column in range(3)}
 Opening = Callable[..., AttentionWidget]

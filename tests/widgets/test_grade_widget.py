@@ -13,6 +13,8 @@ import tifffile
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
+
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.export.folder import RESULTS
@@ -32,16 +34,6 @@ from napari_hmkd.widgets.viewing import (
 
 pytestmark = pytest.mark.gui
 NOTICE = "trained on procedural tissue, not for real tissue, research use only"
-PATIENCE_MS = 60_000
-
-
-def press_and_wait(widget: GradeWidget, qtbot) -> bool:
-    complete: list[bool] = []
-    widget.run.ended.connect(complete.append)
-    widget.start.native.click()
-    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
-    widget.run.ended.disconnect(complete.append)
-    return complete[0]
 
 
 def one_tile_at_a_time(monkeypatch) -> None:
