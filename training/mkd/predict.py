@@ -76,12 +76,7 @@ def predict_bags(
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)
     for path in (path for case in cases for path in case.bags):
         require_bag(path.name, bag_shape(path)[1], read_attributes(path), model.card)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)  # before the cases are judged
-    except OSError as error:
-        raise OutputError(
-            f"asked to write {out}, but its folder cannot be made: {error}; name another file with --out"
-        ) from error
+    _make_folder_of(out)  # before the cases are judged
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]
     if source is not None and (
@@ -90,19 +85,25 @@ def predict_bags(
         say(f"warning: {warning}")
     rows: list[tuple[str, ...]] = []
     for target in model.card.targets:
-        for network, group in ((M, with_genes), (P, without)):
+        for network, group, its_source in ((M, with_genes, source), (P, without, None)):
             if group:
-                found = _predicted(
-                    target, group, model, source if network == M else None, chosen_device
-                )
+                found = _predicted(target, group, model, its_source, chosen_device)
                 rows += _rows(target, network, group, found)
     say(f"{len(with_genes)} by M, {len(without)} by P")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
-    writer.writerows(rows)
+    writer.writerows(sorted(rows, key=lambda row: row[:2]))  # classes stay in the card's order
     write_whole(out, text.getvalue().encode())
+
+
+def _make_folder_of(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"asked to write {out}, but its folder cannot be made: {error}; name another file with --out"
+        ) from error
 
 
 def _predicted(
