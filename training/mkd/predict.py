@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import AdamWSettings
@@ -90,11 +88,8 @@ def predict_bags(
                 found = _predicted(target, group, model, its_source, chosen_device)
                 rows += _rows(target, network, group, found)
     say(f"{len(with_genes)} by M, {len(without)} by P")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(sorted(rows, key=lambda row: row[:2]))  # classes stay in the card's order
-    write_whole(out, text.getvalue().encode())
+    rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
+    write_whole(out, csv_bytes(COLUMNS, rows))
 
 
 def _make_folder_of(out: Path) -> None:
