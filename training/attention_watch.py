@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from napari_hmkd.model.attention_rows import as_matrix
 from napari_hmkd.model.outputs import Matrices
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.data import Batch, TileData
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.tasks import StudentTask
 
 WATCHED_TILES = 4
@@ -106,12 +105,10 @@ def read_agreement(run: Path) -> dict[int, tuple[float, ...]]:
 
 
 def _write_agreement(run: Path, rows: Mapping[int, Sequence[float]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
     levels = range(len(next(iter(rows.values()))))
-    writer.writerow(("epoch", *(f"agreement_{level}" for level in levels)))
-    writer.writerows((epoch, *(f"{value:.6f}" for value in row)) for epoch, row in rows.items())
-    write_whole(run / TABLE_FILE, text.getvalue().encode())
+    header = ("epoch", *(f"agreement_{level}" for level in levels))
+    lines = ((epoch, *(f"{value:.6f}" for value in row)) for epoch, row in rows.items())
+    write_whole(run / TABLE_FILE, csv_bytes(header, lines, line_end="\r\n"))
 
 
 def choose_tiles(grades: NDArray[np.integer]) -> NDArray[np.intp]:

@@ -82,18 +82,17 @@ class DataReport:
 
     def _table(self) -> Iterator[str]:
         """Tiles of each grade, and patients, in each part."""
-        parts = [(part, [t for t in self.tiles if (t.part or OPEN) == part]) for part in PARTS]
-        parts += [(OPEN, [t for t in self.tiles if t.part is None]), ("all", list(self.tiles))]
         yield "split        " + "".join(
             f"{name:>10}" for name in (*GRADE_NAMES, "no grade", "tiles", "patients")
         )
-        for part, tiles in parts:
+        for part in (*PARTS, OPEN, "all"):
+            tiles = [tile for tile in self.tiles if part in (tile.part or OPEN, "all")]
             if tiles or part == "all":
                 grades = Counter(tile.grade for tile in tiles)
-                patients = {tile.patient for tile in tiles if tile.patient is not None}
-                cells = [*(grades[i] for i in (*range(len(GRADE_NAMES)), None)), len(tiles)]
-                shown = (*cells, len(patients) or "unknown")
-                yield f"{part:<13}" + "".join(f"{cell:>10}" for cell in shown)
+                patients = {tile.patient for tile in tiles} - {None}
+                counts = [grades[grade] for grade in (*range(len(GRADE_NAMES)), None)]
+                cells = (*counts, len(tiles), len(patients) or "unknown")
+                yield f"{part:<13}" + "".join(f"{cell:>10}" for cell in cells)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def compare(
     from napari_hmkd.training.scores.pooled import compare_groups, read_groups
     from napari_hmkd.training.scores.tables import print_comparison, print_groups
 
-    if all("=" in run and not os.path.exists(run) for run in runs):
+    if any("=" in run and not os.path.exists(run) for run in runs):
         print_groups(compare_groups(read_groups(runs)))
     else:
         print_comparison(side_by_side.compare([Path(run) for run in runs]))

@@ -5,13 +5,12 @@ The fields become command-line options (`options.py`) and are written to `settin
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.training.fields import option, require
 
 MOST_SEED = 2**32 - 1  # of numpy's and scikit-learn's generators
 MOST_EPOCHS = 1e6
@@ -65,36 +64,14 @@ class Reduction(StrEnum):
     SUM = "sum"
 
 
-def require(name: str, value: float | None, low: float, high: float = math.inf) -> None:
-    """Refuse a number outside low to high, infinity and NaN; None stands for a default.
-
-    Raises
-    ------
-    DataError
-        Naming the option.
-    """
-    if value is not None and not (low <= value <= high and value < math.inf):
-        # Whole numbers are not rounded, as seeds have ten digits.
-        to = "finite" if value == math.inf else f"at least {low:.15g}"
-        wanted = to if high == math.inf else f"{low:.15g} to {high:.15g}"
-        raise DataError(f"--{name.replace('_', '-')} must be {wanted}, got {value:.15g}")
-
-
-def about(text: str, name: str | None = None) -> dict[str, Any]:
-    """Help text of a field, and its option's name where that differs from the field's."""
-    return {"help": text, "name": name}
-
-
 @dataclass(frozen=True)
 class CohortSettings:
     """The procedural cohort; used where DATA is the word `procedural`."""
 
-    seed: int = field(default=0, metadata=about("Seed of the procedural patients.", "cohort-seed"))
-    patients: int = field(default=40, metadata=about("Number of procedural patients."))
-    tiles_per_patient: int = field(
-        default=24, metadata=about("Tiles cut from each patient's slide.")
-    )
-    tile_px: int = field(default=512, metadata=about("Side of a tile in px, a multiple of 256."))
+    seed: int = option(0, "Seed of the procedural patients.", "cohort-seed")
+    patients: int = option(40, "Number of procedural patients.")
+    tiles_per_patient: int = option(24, "Tiles cut from each patient's slide.")
+    tile_px: int = option(512, "Side of a tile in px, a multiple of 256.")
 
     def __post_init__(self) -> None:
         """Refuse a seed that none of the generators takes."""
@@ -105,18 +82,14 @@ class CohortSettings:
 class DataSettings:
     """Labels and pixel size."""
 
-    mpp: float | None = field(
-        default=None,
-        metadata=about(
-            "Pixel size of the tiles in um/px; default: procedural 0.92, BCI 0.46, others must say."
-        ),
+    mpp: float | None = option(
+        None,
+        "Pixel size of the tiles in um/px; default: procedural 0.92, BCI 0.46, others must say.",
     )
-    labels: Labels | None = field(
-        default=None,
-        metadata=about(
-            "What the grades are: the tile's (the default for procedural) or the slide's (BCI's); "
-            "left open, a manifest's are as it gives them."
-        ),
+    labels: Labels | None = option(
+        None,
+        "What the grades are: the tile's (the default for procedural) or the slide's (BCI's); "
+        "left open, a manifest's are as it gives them.",
     )
 
 
@@ -124,15 +97,10 @@ class DataSettings:
 class StoredDataSettings(DataSettings):
     """The same, and the home of decoded tiles."""
 
-    cache: Path | None = field(
-        default=None,
-        metadata=about(
-            "Folder that keeps decoded tiles on disk (zarr), shared by teacher and student runs."
-        ),
+    cache: Path | None = option(
+        None, "Folder that keeps decoded tiles on disk (zarr), shared by teacher and student runs."
     )
-    memory_gb: float = field(
-        default=8.0, metadata=about("Most memory for decoded tiles in each process, in GB.")
-    )
+    memory_gb: float = option(8.0, "Most memory for decoded tiles in each process, in GB.")
 
     def __post_init__(self) -> None:
         """Refuse impossible sizes."""
@@ -143,28 +111,17 @@ class StoredDataSettings(DataSettings):
 class SplitSettings:
     """Shares of patients (of tiles, where patients are unknown) held out of training."""
 
-    validation_share: float = field(
-        default=0.15, metadata=about(f"Share that picks the checkpoint. {ROUNDED}")
+    validation_share: float = option(0.15, f"Share that picks the checkpoint. {ROUNDED}")
+    calibration_share: float = option(0.10, f"Share that fits the temperature. {ROUNDED}")
+    test_share: float = option(
+        0.15,
+        f"Share tested once at the end; ignored where the data names its own test part. {ROUNDED}",
     )
-    calibration_share: float = field(
-        default=0.10, metadata=about(f"Share that fits the temperature. {ROUNDED}")
-    )
-    test_share: float = field(
-        default=0.15,
-        metadata=about(
-            "Share tested once at the end; ignored where the data names its own test part. "
-            f"{ROUNDED}"
-        ),
-    )
-    split_seed: int = field(default=0, metadata=about("Seed of the split."))
-    folds: int = field(
-        default=0,
-        metadata=about("Test on one of so many folds instead of on a share; 0: no folds."),
-    )
-    fold: int = field(default=0, metadata=about("Which fold to test on, from 0."))
-    accept_leaks: bool = field(
-        default=False,
-        metadata=about("Train although the same patient or picture is on both sides of the test."),
+    split_seed: int = option(0, "Seed of the split.")
+    folds: int = option(0, "Test on one of so many folds instead of on a share; 0: no folds.")
+    fold: int = option(0, "Which fold to test on, from 0.")
+    accept_leaks: bool = option(
+        False, "Train although the same patient or picture is on both sides of the test."
     )
 
     def __post_init__(self) -> None:
@@ -190,17 +147,13 @@ class SplitSettings:
 class AugmentSettings:
     """Changes drawn anew for each tile and epoch; geometry is drawn once for both stains."""
 
-    flips: bool = field(default=True, metadata=about("Flip pairs horizontally and vertically."))
-    turns: bool = field(default=True, metadata=about("Turn pairs by multiples of 90 degrees."))
-    shift_px: int = field(
-        default=16, metadata=about("Move pairs by up to so many px each way, mirrored at the edge.")
-    )
-    stain_jitter: float = field(
-        default=0.05,
-        metadata=about(
-            "Spread of a factor on haematoxylin, eosin and DAB and of an offset (optical density), drawn "
-            "per picture; 0: off."
-        ),
+    flips: bool = option(True, "Flip pairs horizontally and vertically.")
+    turns: bool = option(True, "Turn pairs by multiples of 90 degrees.")
+    shift_px: int = option(16, "Move pairs by up to so many px each way, mirrored at the edge.")
+    stain_jitter: float = option(
+        0.05,
+        "Spread of a factor on haematoxylin, eosin and DAB and of an offset (optical density), drawn "
+        "per picture; 0: off.",
     )
 
     def __post_init__(self) -> None:
@@ -216,30 +169,17 @@ class DistillationSettings:
     `logits_kl`, `cosine` and `attention` belong to HM-KD; `rival_weight` to the other methods.
     """
 
-    method: Method = field(
-        default=Method.HMKD, metadata=about("What the student learns from, besides the label.")
+    method: Method = option(Method.HMKD, "What the student learns from, besides the label.")
+    cross_entropy: float = option(1.0, "Weight of the cross entropy with the label.")
+    logits_kl: float = option(1.0, "Weight of the KL divergence from the teacher's grades.")
+    cosine: float = option(1.0, "Weight of the cosine distance of pooled features.")
+    attention: float = option(1.0, "Weight of the attention term over three levels.")
+    temperature: float = option(5.0, "Temperature T of the KL term, which is scaled by T^2.")
+    rival_weight: float | None = option(
+        None, "Weight of another method's term; default: its authors'."
     )
-    cross_entropy: float = field(
-        default=1.0, metadata=about("Weight of the cross entropy with the label.")
-    )
-    logits_kl: float = field(
-        default=1.0, metadata=about("Weight of the KL divergence from the teacher's grades.")
-    )
-    cosine: float = field(
-        default=1.0, metadata=about("Weight of the cosine distance of pooled features.")
-    )
-    attention: float = field(
-        default=1.0, metadata=about("Weight of the attention term over three levels.")
-    )
-    temperature: float = field(
-        default=5.0, metadata=about("Temperature T of the KL term, which is scaled by T^2.")
-    )
-    rival_weight: float | None = field(
-        default=None, metadata=about("Weight of another method's term; default: its authors'.")
-    )
-    cosine_reduction: Reduction = field(
-        default=Reduction.MEAN,
-        metadata=about("Join the cosine term over a batch by mean, or by the published sum."),
+    cosine_reduction: Reduction = option(
+        Reduction.MEAN, "Join the cosine term over a batch by mean, or by the published sum."
     )
 
     def __post_init__(self) -> None:
@@ -256,18 +196,10 @@ class DistillationSettings:
 class OptimiserSettings:
     """Optimiser and its schedule: a linear warm-up, then a cosine to zero."""
 
-    optimiser: OptimiserName = field(
-        default=OptimiserName.SGD, metadata=about("sgd (published; momentum 0.9) or adamw.")
-    )
-    learning_rate: float | None = field(
-        default=None, metadata=about("Peak learning rate; default: 1e-3.")
-    )
-    weight_decay: float | None = field(
-        default=None, metadata=about("Weight decay; default: sgd 5e-4, adamw 0.05.")
-    )
-    warmup_epochs: float | None = field(
-        default=None, metadata=about("Epochs of linear warm-up; default: sgd 0, adamw 1.")
-    )
+    optimiser: OptimiserName = option(OptimiserName.SGD, "sgd (published; momentum 0.9) or adamw.")
+    learning_rate: float | None = option(None, "Peak learning rate; default: 1e-3.")
+    weight_decay: float | None = option(None, "Weight decay; default: sgd 5e-4, adamw 0.05.")
+    warmup_epochs: float | None = option(None, "Epochs of linear warm-up; default: sgd 0, adamw 1.")
 
     def __post_init__(self) -> None:
         """Refuse rates that cannot train."""
@@ -293,44 +225,36 @@ class OptimiserSettings:
 class ComputeSettings:
     """Where to compute, and how many tiles at once."""
 
-    batch_size: int = field(default=16, metadata=about("Tiles in a step of each process."))
-    device: str = field(
-        default="auto", metadata=about("auto takes CUDA, then Apple's MPS, then the CPU.")
-    )
+    batch_size: int = option(16, "Tiles in a step of each process.")
+    device: str = option("auto", "auto takes CUDA, then Apple's MPS, then the CPU.")
 
     def __post_init__(self) -> None:
         """Refuse an empty batch and a run without a device."""
         for name, value in vars(self).items():
-            if name != "device" and value < 1:
-                raise DataError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+            if name != "device":
+                require(name, value, 1)
 
 
 @dataclass(frozen=True)
 class ParallelComputeSettings(ComputeSettings):
     """The same, and over how many processes."""
 
-    devices: int = field(
-        default=1, metadata=about("Processes on this machine: GPUs, or parts of the CPU (DDP).")
-    )
-    nodes: int = field(default=1, metadata=about("Machines that train together (DDP)."))
+    devices: int = option(1, "Processes on this machine: GPUs, or parts of the CPU (DDP).")
+    nodes: int = option(1, "Machines that train together (DDP).")
 
 
 @dataclass(frozen=True)
 class TrainerSettings:
     """How long and in which arithmetic."""
 
-    epochs: int = field(default=30, metadata=about("Passes over the training tiles."))
-    seed: int = field(default=0, metadata=about("Seed of weights, order and augmentation."))
-    gradient_clip: float = field(
-        default=1.0, metadata=about("Largest norm of the gradient; 0: no clipping.")
+    epochs: int = option(30, "Passes over the training tiles.")
+    seed: int = option(0, "Seed of weights, order and augmentation.")
+    gradient_clip: float = option(1.0, "Largest norm of the gradient; 0: no clipping.")
+    precision: Precision = option(
+        Precision.AUTO, "auto: bf16-mixed on GPUs that have it, 32-true elsewhere."
     )
-    precision: Precision = field(
-        default=Precision.AUTO,
-        metadata=about("auto: bf16-mixed on GPUs that have it, 32-true elsewhere."),
-    )
-    patience: int = field(
-        default=0,
-        metadata=about("Stop after so many epochs without a better validation score; 0: never."),
+    patience: int = option(
+        0, "Stop after so many epochs without a better validation score; 0: never."
     )
 
     def __post_init__(self) -> None:
@@ -338,17 +262,15 @@ class TrainerSettings:
         require("seed", self.seed, 0, MOST_SEED)
         require("gradient_clip", self.gradient_clip, 0)
         require("patience", self.patience, 0)
-        if self.epochs < 1:
-            raise DataError(f"--epochs must be at least 1, got {self.epochs}")
+        require("epochs", self.epochs, 1)
 
 
 @dataclass(frozen=True)
 class EngineSettings(TrainerSettings):
     """The same, of networks with attention planes."""
 
-    recompute: bool = field(
-        default=True,
-        metadata=about("Compute attention planes again for the gradient, to halve the memory."),
+    recompute: bool = option(
+        True, "Compute attention planes again for the gradient, to halve the memory."
     )
 
 
@@ -356,15 +278,11 @@ class EngineSettings(TrainerSettings):
 class StudentSettings:
     """Which network is the student."""
 
-    student: str = field(
-        default="hmkd", metadata=about("hmkd, or a network of timm: `timm:resnet18`.")
-    )
-    student_weights: Path | None = field(
-        default=None,
-        metadata=about(
-            "Local weights of a timm network (.safetensors, .pth), which is then fed with timm's mean "
-            "and std for it; default: random."
-        ),
+    student: str = option("hmkd", "hmkd, or a network of timm: `timm:resnet18`.")
+    student_weights: Path | None = option(
+        None,
+        "Local weights of a timm network (.safetensors, .pth), which is then fed with timm's mean "
+        "and std for it; default: random.",
     )
 
 
@@ -372,14 +290,11 @@ class StudentSettings:
 class ExportSettings:
     """The finished model's file."""
 
-    width: float | None = field(
-        default=None,
-        metadata=about("Relative width of the network; default: teacher 1, student the teacher's."),
+    width: float | None = option(
+        None, "Relative width of the network; default: teacher 1, student the teacher's."
     )
-    name: str | None = field(
-        default=None, metadata=about("Name on the model card; default: the run folder's.")
-    )
-    half: bool = field(default=False, metadata=about("Write the weights in half precision."))
+    name: str | None = option(None, "Name on the model card; default: the run folder's.")
+    half: bool = option(False, "Write the weights in half precision.")
 
 
 @dataclass(frozen=True)

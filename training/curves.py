@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from lightning.pytorch.profilers import Profiler
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 
 METRICS_FILE = "metrics.csv"
 Row = dict[str, str]
@@ -121,11 +120,9 @@ class EpochTable(Callback):
         self._write()
 
     def _write(self) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(self.rows[-1]), restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_whole(self.folder / METRICS_FILE, text.getvalue().encode())
+        names = list(self.rows[-1])
+        rows = ([row.get(name, "") for name in names] for row in self.rows)
+        write_whole(self.folder / METRICS_FILE, csv_bytes(names, rows, line_end="\r\n"))
 
     def totals(self) -> tuple[float, float, float]:
         """Steps per second, share of waiting, and seconds of all epochs."""

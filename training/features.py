@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hmkd.errors import DataError, ExitCode
-from napari_hmkd.training.config import about
 from napari_hmkd.training.console import say, tracked
+from napari_hmkd.training.fields import option
 
 if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch
     from napari_hmkd.biomarkers.jobs import BagJob, BagOutcome
-
-_WORSE = list(ExitCode)  # from best to worst
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
     """What turns tiles into features."""
 
-    encoder: str = field(
-        default="demo",
-        metadata=about(
-            "Name or file of a student of this project, whose pooled features are taken, or timm:NAME."
-        ),
+    encoder: str = option(
+        "demo",
+        "Name or file of a student of this project, whose pooled features are taken, or timm:NAME.",
     )
-    weights: Path | None = field(
-        default=None,
-        metadata=about(
-            "Local file of timm's weights for timm:NAME; the hub's config.json beside it is obeyed."
-        ),
+    weights: Path | None = option(
+        None,
+        "Local file of timm's weights for timm:NAME; the hub's config.json beside it is obeyed.",
     )
-    tile_px: int | None = field(
-        default=None, metadata=about("Side of the tiles for timm:NAME, px; default: 256.")
-    )
-    tile_mpp: float | None = field(
-        default=None, metadata=about("Pixel size of the tiles for timm:NAME, um/px; default: 0.5.")
+    tile_px: int | None = option(None, "Side of the tiles for timm:NAME, px; default: 256.")
+    tile_mpp: float | None = option(
+        None, "Pixel size of the tiles for timm:NAME, um/px; default: 0.5."
     )
 
 
@@ -46,33 +38,19 @@ class EncoderSettings:
 class SlideSettings:
     """How slides are read."""
 
-    mpp: float | None = field(
-        default=None,
-        metadata=about(
-            "Pixel size of level 0, um/px, where a file lacks it or is wrong; wins over it."
-        ),
+    mpp: float | None = option(
+        None, "Pixel size of level 0, um/px, where a file lacks it or is wrong; wins over it."
     )
-    min_tissue: float = field(
-        default=0.1, metadata=about("Tiles with less tissue than this share are left out.")
+    min_tissue: float = option(0.1, "Tiles with less tissue than this share are left out.")
+    backend: str | None = option(
+        None,
+        "Read with openslide, tifffile, pydicom, zarr or fastslide, not with what suits the file.",
     )
-    backend: str | None = field(
-        default=None,
-        metadata=about(
-            "Read with openslide, tifffile, pydicom, zarr or fastslide, not with what suits the file."
-        ),
-    )
-    force: bool = field(
-        default=False, metadata=about("Go on with a slide that does not look like H&E in focus.")
-    )
-    fresh: bool = field(
-        default=False, metadata=about("Make bags anew that are there already, and keep no tiles.")
-    )
-    batch_size: int = field(default=32, metadata=about("Tiles per run of the network."))
-    device: str = field(default="auto", metadata=about("auto, cuda, cuda:1, mps or cpu."))
-    precision: str = field(
-        default="auto",
-        metadata=about("auto (bfloat16 on GPUs that have it), float32 or bfloat16."),
-    )
+    force: bool = option(False, "Go on with a slide that does not look like H&E in focus.")
+    fresh: bool = option(False, "Make bags anew that are there already, and keep no tiles.")
+    batch_size: int = option(32, "Tiles per run of the network.")
+    device: str = option("auto", "auto, cuda, cuda:1, mps or cpu.")
+    precision: str = option("auto", "auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
 
 
 def make_bags(
@@ -110,7 +88,7 @@ def make_bags(
         BagJob(slide, path, found, settings, reading.mpp, reading.backend, reading.fresh)
         for slide, path in bag_files(slides, out).items()
     ]
-    return max((_tell(job, bag_to_file(job, _watch)) for job in jobs), key=_WORSE.index)
+    return ExitCode.worst(_tell(job, bag_to_file(job, _watch)) for job in jobs)
 
 
 def _watch(extraction: BagExtraction) -> Iterator[EncodedBatch]:

@@ -1,10 +1,14 @@
-"""Whole files or none: what is being replaced survives a full disk and a kill."""
+"""Whole files or none: what is being replaced survives a full disk and a kill. And tables for them."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from napari_hmkd.errors import OutputError
 
@@ -34,3 +38,12 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             f"{path} cannot be written: {error}. Make room or choose another folder; what was "
             "there before is kept"
         ) from error
+
+
+def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]], line_end: str = "\n") -> bytes:
+    """A table as a CSV file holds it, in UTF-8."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=line_end)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
 
@@ -67,12 +65,11 @@ class Split:
         OutputError
             If the file cannot be written; none is left then.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow((*TILE_COLUMNS, *DIGEST_COLUMNS))
-        for i, cells in self.cells(tiles):
-            writer.writerow((*cells, *(found.hex() if found else "" for found in digests[i])))
-        write_whole(path, text.getvalue().encode())
+        rows = (
+            (*cells, *(found.hex() if found else "" for found in digests[i]))
+            for i, cells in self.cells(tiles)
+        )
+        write_whole(path, csv_bytes((*TILE_COLUMNS, *DIGEST_COLUMNS), rows, line_end="\r\n"))
 
     def cells(self, tiles: Sequence[Tile]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Index of each tile, part by part, and what the file's `TILE_COLUMNS` say of it."""

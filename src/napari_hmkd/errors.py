@@ -4,6 +4,7 @@ None of them is a `RuntimeError`, because a napari worker swallows that class an
 Each message says what was asked, what was found and what to do.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -13,6 +14,11 @@ class ExitCode(IntEnum):
     GOOD = 0
     UNREADABLE_TILES = 3
     FAILED = 2
+
+    @staticmethod
+    def worst(codes: Iterable["ExitCode"]) -> "ExitCode":
+        """The last of them in this order; there must be one."""
+        return max(codes, key=list(ExitCode).index)
 
 
 class HmkdError(Exception):

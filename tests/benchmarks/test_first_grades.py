@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from tests.benchmarks.drawn_slides import SLIDES
 from tests.benchmarks.plain_loop import BATCH, first_grades_s
-from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
+from tests.benchmarks.timing import FULL, interleaved, print_seconds, time_ratio
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.grading import open_model, start_grading
@@ -52,13 +52,9 @@ def test_the_first_grades_come_soon(size: str, tmp_path: Path) -> None:
         way(-1)
     seconds = interleaved(ways)
     ratio = time_ratio(seconds["napari-hmkd"], seconds["plain loop"])
-    print_table(
+    print_seconds(
         f"the first grades of {size} on {DEVICE}: {ratio} times a plain loop's first {BATCH}",
-        ["", "median", "least", "most"],
-        [
-            [name, *(f"{value:.2f} s" for value in (np.median(values), min(values), max(values)))]
-            for name, values in seconds.items()
-        ],
+        seconds,
     )
     assert ratio.low <= MOST
     assert not FULL or np.median(seconds["napari-hmkd"]) <= MOST_S

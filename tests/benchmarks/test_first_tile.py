@@ -24,7 +24,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.benchmarks.drawn_slides import SLIDES
 from tests.benchmarks.plain_loop import BATCH, first_grades_s
-from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
+from tests.benchmarks.timing import FULL, interleaved, print_seconds, time_ratio
 
 from napari_hmkd.device import choose_device
 from napari_hmkd.grading import open_model
@@ -100,13 +100,9 @@ def test_the_first_tile_comes_soon_after_the_click(viewer, path: Path, qtbot) ->
         way(-1)
     seconds = interleaved(ways)
     ratio = time_ratio(seconds["button"], seconds["plain loop"])
-    print_table(
+    print_seconds(
         f"{path.name}: the first coloured tile after {ratio} times a plain loop's first {BATCH} grades",
-        ["", "median", "least", "most"],
-        [
-            [name, *(f"{value:.2f} s" for value in (np.median(values), min(values), max(values)))]
-            for name, values in seconds.items()
-        ],
+        seconds,
     )
     assert ratio.low <= MOST
     if FULL:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.benchmarks.drawn_slides import write_sparse
-from tests.benchmarks.timing import FULL, interleaved, print_table, time_ratio
+from tests.benchmarks.timing import FULL, interleaved, print_seconds, time_ratio
 
 from napari_hmkd.slide import Slide, find_tissue, open_slide
 from napari_hmkd.slide.contents.tissue import MASK_MPP, mask_overview
@@ -51,14 +51,10 @@ def test_tissue_costs_little_more_than_its_overview(
     assert 0.8 * np.pi * 0.4**2 < share < 1.2 * np.pi * 0.4**2
     seconds = interleaved({"tissue": timed(find_tissue), "overview": timed(mask_overview)})
     ratio = time_ratio(seconds["tissue"], seconds["overview"])
-    print_table(
+    print_seconds(
         f"Tissue of 24 x 24 mm, levels of {', '.join(f'{one * MPP:g}' for one in factors)} um/px: "
         f"{ratio} times reading the overview",
-        ["", "median", "least", "most"],
-        [
-            [name, *(f"{value:.2f} s" for value in (np.median(values), min(values), max(values)))]
-            for name, values in seconds.items()
-        ],
+        seconds,
     )
     assert ratio.low <= MOST_OVER_READING
     if FULL:

@@ -72,6 +72,18 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
 
 
+def print_seconds(title: str, seconds: Seconds) -> None:
+    """How long each took in the middle, at the least and at the most."""
+    print_table(
+        title,
+        ["", "median", "least", "most"],
+        [
+            [name, *(f"{value:.2f} s" for value in (np.median(values), min(values), max(values)))]
+            for name, values in seconds.items()
+        ],
+    )
+
+
 class PeakMemory:
     """The most memory that a process holds within a `with` block, above what it held before.
 

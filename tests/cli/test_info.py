@@ -111,7 +111,10 @@ def test_the_help_of_grading_names_info(capsys: pytest.CaptureFixture[str]):
     assert "info" in told
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["info", "--help"], ["info", "{slide}"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["info", "--help"], ["info", "{slide}"], ["export-wsinfer", "--help"]],
+)
 def test_torch_is_not_loaded(slide: Path, arguments: list[str]):
     program = (
         "import sys\n"

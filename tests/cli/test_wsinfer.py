@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,22 +72,3 @@ def test_a_folder_must_be_named() -> None:
     result = CliRunner().invoke(app, [])
     assert result.exit_code == 2
     assert "--out" in result.stderr
-
-
-def test_torch_is_not_loaded_for_the_help() -> None:
-    program = (
-        "import sys\n"
-        "from napari_hmkd.cli.wsinfer import app\n"
-        "try:\n    app(['--help'])\n"
-        "finally:\n    print('loaded:', [m for m in ('torch', 'napari') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("loaded: []")

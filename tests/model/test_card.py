@@ -49,7 +49,11 @@ def test_defaults(card: ModelCard) -> None:
         ("std", [0.2, None, 0.2]),
         ("class_names", ["0", "1+", "2+"]),
         ("class_names", [0, 1, 2, 3]),
+        ("class_names", ["0", "1+", "2+", "2+"]),
         ("temperature", 0),
+        ("architecture", "resnet18"),
+        ("conformal_level", 1),
+        ("conformal_thresholds", [0.5, 0.5]),
         ("notice", None),
     ],
 )

@@ -139,7 +139,7 @@ def widget(viewer, pair: Pair) -> GradeWidget:
 @pytest.fixture
 def graded(widget: GradeWidget, qtbot) -> GradeWidget:
     """The panel once its slide is graded."""
-    from tests.widgets.test_grade_widget import press_and_wait
+    from tests.widgets.pressing import press_and_wait
 
     assert press_and_wait(widget, qtbot)
     return widget

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import PATIENCE_MS, expected, press_and_wait
+from tests.widgets.inspector import Opening, expected, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
 
 from napari_hmkd.attention_layers import IMPORTANCE, QUERY, TOKEN
 from napari_hmkd.grading import open_model
@@ -21,7 +21,6 @@ from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.viewing import slide_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
-Opening = Callable[..., AttentionWidget]
 TILE = (1, 1)
 
 

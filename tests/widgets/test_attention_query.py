@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import PATIENCE_MS, expected, press_and_wait
+from tests.widgets.inspector import Opening, expected, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
 
 from napari_hmkd.attention_layers import QUERY, TOKEN
 from napari_hmkd.inspection import tile as inspection_of_tile
@@ -25,7 +26,6 @@ OFF_UM = (
     16.0,
     -24.0,
 )  # of the IHC's layer: the mottle of both slides is the same, and is found again
-Opening = Callable[..., AttentionWidget]
 
 
 @pytest.fixture

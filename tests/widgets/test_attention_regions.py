@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import EVERY_TILE, map_layer, press_and_wait
+from tests.widgets.inspector import EVERY_TILE, Opening, map_layer, press_and_wait
 
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
-Opening = Callable[..., AttentionWidget]
 TILE_PX = 256  # of the painted slide's level 0
 MARKED = {(0, 1), (0, 2), (1, 1)}
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_attention_widget import EVERY_TILE, PATIENCE_MS, press_and_wait
+from tests.widgets.inspector import EVERY_TILE, Opening, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
 
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.slide import StainCheck, StainKind, find_tissue
 from napari_hmkd.widgets import attention_run
-from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import slide_of
 
 pytestmark = pytest.mark.gui
-Opening = Callable[..., AttentionWidget]
 undoubted = pytest.mark.usefixtures("undoubted")
 
 

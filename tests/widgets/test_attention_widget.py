@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from threading import Event
 
@@ -13,13 +12,14 @@ import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.widgets.inspector import EVERY_TILE, Opening, expected, map_layer, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS
+
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import ModelError
-from napari_hmkd.grading import open_model
 from napari_hmkd.inspection import tile as inspection_of_tile
 from napari_hmkd.inspection.maps import ALONE, MapKind, tokens_of
-from napari_hmkd.inspection.tile import LEVELS, TileInspection, inspect_tile
-from napari_hmkd.planning import read_tile, tile_grid
+from napari_hmkd.inspection.tile import LEVELS
 from napari_hmkd.reader import read_slides
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets import attention_findings, attention_run, attention_subject
@@ -29,17 +29,7 @@ from napari_hmkd.widgets.notice import text_overlay
 from napari_hmkd.widgets.viewing import add_layers, camera, slide_of, visible_region
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
-PATIENCE_MS = 60_000
 TILE_UM = 1024.0
-EVERY_TILE = {(row, column) for row in range(2) for column in range(3)}
-Opening = Callable[..., AttentionWidget]
-opened = cache(open_model)  # other networks than the panel's, opened once
-
-
-def press_and_wait(panel: AttentionWidget, qtbot, button: str = "inspect") -> None:
-    getattr(panel, button).native.click()
-    assert panel.run.running
-    qtbot.waitUntil(lambda: not panel.run.running, timeout=PATIENCE_MS)
 
 
 def look_only_at(viewer, tile: tuple[int, int]) -> None:
@@ -47,24 +37,6 @@ def look_only_at(viewer, tile: tuple[int, int]) -> None:
     view = camera(viewer)
     view.zoom = 100
     view.center = (*view.center[:-2], *((np.array(tile) + 0.5) * TILE_UM))
-
-
-def expected(
-    panel: AttentionWidget, tile: tuple[int, int], with_ihc: bool = True
-) -> TileInspection:
-    """What the compute part says of a tile of the pair as it was opened."""
-    student = opened(panel.form.student.value)
-    he = slide_of(panel.form.slide.value)
-    grid = tile_grid(he, student.card)
-    if not with_ihc:
-        return inspect_tile(student, read_tile(he, grid, tile))
-    teacher = opened(panel.form.teacher.value, "teacher")
-    ihc = slide_of(panel.form.ihc.value)
-    return inspect_tile(student, read_tile(he, grid, tile), teacher, read_tile(ihc, grid, tile))
-
-
-def map_layer(panel: AttentionWidget, viewer):
-    return viewer.layers[f"{panel.form.kind.value}, level {panel.form.level.value}"]
 
 
 @pytest.fixture

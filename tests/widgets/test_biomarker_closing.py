@@ -9,13 +9,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_biomarker_widget import (
-    PATIENCE_MS,
-    TILES,
-    OpenPanel,
-    press_and_wait,
-    stop_after_first_batch,
-)
+from tests.widgets.biomarkers import TILES, OpenPanel, stop_after_first_batch
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
 from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
 

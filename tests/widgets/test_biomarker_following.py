@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_biomarker_widget import OpenPanel, press_and_wait
+from tests.widgets.biomarkers import OpenPanel
+from tests.widgets.pressing import press_and_wait
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.widgets.biomarker_run import BiomarkerRun

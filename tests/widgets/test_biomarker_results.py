@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from qtpy.QtCore import Qt
-from tests.widgets.test_biomarker_widget import OpenPanel, press_and_wait
+from tests.widgets.biomarkers import OpenPanel
+from tests.widgets.pressing import press_and_wait
 
 from napari_hmkd.planning import read_tile
 from napari_hmkd.widgets import biomarker_widget

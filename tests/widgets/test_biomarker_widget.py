@@ -1,9 +1,7 @@
-"""Predict biomarkers: the button, what it asks and says, and that it agrees with the command line."""
+"""Predict biomarkers: the button, and what it asks and says."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from time import sleep
@@ -13,198 +11,18 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.widgets.biomarkers import TILES, OpenPanel, stop_after_first_batch
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
+
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
-from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import UnsuitableSlideError
-from napari_hmkd.export.biomarkers import BIOMARKERS
-from napari_hmkd.queueing import TileQueue
-from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import biomarker_form, biomarker_run
 from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
 from napari_hmkd.widgets.notice import text_overlay
-from napari_hmkd.widgets.viewing import add_layers, slide_of
+from napari_hmkd.widgets.viewing import slide_of
 from napari_hmkd.wording import NO_GRADE
 
 pytestmark = pytest.mark.gui
-PATIENCE_MS = 60_000
-TILES = 10  # with tissue
-OpenPanel = Callable[..., BiomarkerWidget]
-
-
-def press_and_wait(panel: BiomarkerWidget, qtbot, button: object = None) -> bool:
-    complete: list[bool] = []
-    panel.run.ended.connect(complete.append)
-    (button or panel.start).native.click()
-    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
-    panel.run.ended.disconnect(complete.append)
-    return complete[0]
-
-
-def stop_after_first_batch(panel: BiomarkerWidget, monkeypatch, stop: Callable[[], None]) -> None:
-    """The worker is held until it was stopped, so that it cannot be faster."""
-    plain = SlideBiomarkers.run
-
-    def run(self: SlideBiomarkers, queue: TileQueue):
-        for batch in plain(self, queue):
-            yield batch
-            panel.run._stop.wait(30)
-
-    def press(tried: int, _planned: int, _speed: float) -> None:
-        if tried:
-            panel.run.progressed.disconnect(press)
-            monkeypatch.setattr(SlideBiomarkers, "run", plain)
-            stop()
-
-    monkeypatch.setattr(SlideBiomarkers, "run", run)
-    panel.run.progressed.connect(press)
-
-
-def summary(folder: Path) -> dict:
-    return json.loads((folder / "biomarkers.json").read_text(encoding="utf-8"))
-
-
-def test_button_and_command_line_give_the_same_numbers_and_the_same_table(
-    open_biomarkers: OpenPanel, qtbot, tmp_path: Path, biomarkers_file: Path, student_file: Path
-) -> None:
-    panel = open_biomarkers()
-    assert press_and_wait(panel, qtbot)
-    slide = panel.form.slide.chosen
-    models = ["--model", str(biomarkers_file), "--encoder", str(student_file)]
-    with pytest.raises(SystemExit) as ended:
-        main(
-            ["biomarkers", str(slide.path), *models, "--out", str(tmp_path / "command"), "--device", "cpu", "--fresh"]
-        )  # fmt: skip
-    assert ended.value.code == 0
-    panel.save_results(tmp_path / "button")
-    qtbot.waitUntil(lambda: panel.status.value.startswith("Saved"), timeout=PATIENCE_MS)
-
-    by_command, by_button = (
-        tmp_path / where / f"{slide.name}.biomarkers" for where in ("command", "button")
-    )
-    assert {path.name for path in by_button.iterdir()} == BIOMARKERS.entries
-    assert summary(by_button)["targets"] == summary(by_command)["targets"]
-    assert (by_button / "patches.csv").read_bytes() == (by_command / "patches.csv").read_bytes()
-    for target in summary(by_command)["targets"]:
-        for status, probability in target["probabilities"].items():
-            row = f"{target['name']} {status}\n{probability:.3f}\n"
-            assert row in panel.results.numbers.toPlainText()
-    with (by_command / "patches.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    attention = panel.run.result.attention_map(panel.run.result.predictions[0])
-    assert len(rows) == np.isfinite(attention).sum() == TILES
-    for row in rows:
-        found = attention[int(row["row"]), int(row["column"])]
-        assert found == pytest.approx(TILES * float(row["attention_HER2"]), rel=1e-4)
-
-
-def test_with_a_table_of_genes_the_network_that_sees_both_answers_and_is_named(
-    open_biomarkers: OpenPanel,
-    qtbot,
-    paint_slide,
-    multimodal_file: Path,
-    gene_file: Path,
-    tmp_path: Path,
-) -> None:
-    panel = open_biomarkers(paint_slide(tmp_path / "P1_a.tif", [[0, 1], [2, 3]]))
-    panel.form.model.value = multimodal_file
-    said = {}
-    for genes, case in ((None, ""), (gene_file, ""), (gene_file, "P2")):
-        panel.form.genes.value, panel.form.case.value = genes, case
-        assert press_and_wait(panel, qtbot)
-        found, text = panel.run.result, panel.results.numbers.toPlainText()
-        said[case if genes else None] = found.predictions[0].probabilities
-        assert f"By {found.answered_by}" in text
-        about = panel.results._drawn.get("attention").metadata["napari_hmkd"]
-        assert about["answered_by"] == found.answered_by
-        assert found.answered_by == (
-            f"network M, from H&E and genes (row {case or 'P1'} of genes.csv)"
-            if genes
-            else "network P, from H&E alone"
-        )
-    assert len({tuple(one) for one in said.values()}) == len(said)
-
-
-def test_a_slide_without_genes_in_the_table_is_judged_without_and_told_why(
-    open_biomarkers: OpenPanel, qtbot, multimodal_file: Path, gene_file: Path
-) -> None:
-    panel = open_biomarkers()
-    panel.form.model.value, panel.form.genes.value = multimodal_file, gene_file
-    assert press_and_wait(panel, qtbot)
-    assert {one.network for one in panel.run.result.predictions} == {"P"}
-    assert "genes.csv has no row of genes for gewebe ä" in panel.warnings.value
-
-
-@pytest.mark.parametrize(
-    ("with_m", "case", "message"),
-    [(False, "", "whose file holds P alone"), (True, "P9", "no row of genes for P9")],
-)
-def test_genes_that_cannot_be_used_are_an_error_and_the_button_is_free_again(
-    open_biomarkers: OpenPanel,
-    qtbot,
-    multimodal_file: Path,
-    gene_file: Path,
-    with_m: bool,
-    case: str,
-    message: str,
-) -> None:
-    panel = open_biomarkers()
-    if with_m:
-        panel.form.model.value = multimodal_file
-    panel.form.genes.value, panel.form.case.value = gene_file, case
-    with qtbot.captureExceptions():
-        assert not press_and_wait(panel, qtbot)
-    assert message in panel.status.value
-    assert panel.start.enabled
-    assert panel.run.result is None
-
-
-def test_a_case_that_was_named_is_not_the_next_slides(
-    viewer, open_biomarkers: OpenPanel, paint_slide, tmp_path: Path
-) -> None:
-    panel = open_biomarkers()
-    panel.form.case.value = "P1"
-    add_layers(viewer, read_slides(paint_slide(tmp_path / "next.tif", [[0, 1], [2, 3]])))
-    assert panel.form.case.value == "P1"
-    panel.form.slide.value = viewer.layers["next.tif"]
-    assert panel.form.case.value == ""
-
-
-def test_the_panel_fits_a_small_window_with_genes_too(
-    viewer,
-    open_biomarkers: OpenPanel,
-    qtbot,
-    gene_file: Path,
-    multimodal_file: Path,
-    show_window: Callable[[], None],
-) -> None:
-    panel = open_biomarkers()
-    show_window()
-    viewer.window.resize(1200, 760)
-    assert panel.form.case.native.isHidden()
-    panel.form.model.value, panel.form.genes.value = multimodal_file, gene_file
-    panel.form.case.value = "P1"
-    assert press_and_wait(panel, qtbot)
-    numbers, choice = panel.results.numbers, panel.results._choice.native
-    qtbot.waitUntil(lambda: choice.isVisible() and panel.form.case.native.isVisible())
-    qtbot.waitUntil(lambda: numbers.geometry().bottom() < choice.geometry().top())
-
-
-@pytest.mark.usefixtures("undrawn_figures")
-def test_where_the_saved_geojson_counts_from_is_asked_where_only_a_part_was_scanned(
-    open_biomarkers: OpenPanel, qtbot, monkeypatch, tmp_path: Path
-) -> None:
-    panel = open_biomarkers()
-    monkeypatch.setattr(panel.form.slide.chosen, "origin_px", (300, 70))
-    assert panel.geojson_origin.native.isHidden()
-    assert press_and_wait(panel, qtbot)
-    assert not panel.geojson_origin.native.isHidden()
-    panel.geojson_origin.value = "file"
-    panel.save_results(tmp_path)
-    qtbot.waitUntil(lambda: panel.status.value.startswith("Saved"), timeout=PATIENCE_MS)
-    folder = tmp_path / f"{panel.form.slide.chosen.name}.biomarkers"
-    written = json.loads((folder / "patches.geojson").read_text(encoding="ascii"))
-    rings = [one["geometry"]["coordinates"][0] for one in written["features"]]
-    np.testing.assert_allclose(np.vstack(rings).min(axis=0), (70, 300))  # (x, y)
 
 
 def test_numbers_never_stand_without_definition_and_what_they_are_not(
@@ -360,42 +178,9 @@ def test_models_and_device_are_remembered(
     assert again.form.device.value == "cpu"
 
 
-def test_a_table_of_genes_is_not_remembered_as_it_is_of_one_cohort(
-    viewer, open_biomarkers: OpenPanel, gene_file: Path
-) -> None:
-    panel = open_biomarkers()
-    panel.form.genes.value, panel.form.case.value = gene_file, "P1"
-    panel.native.parent().title.close_button.click()
-    again = BiomarkerWidget(viewer)
-    viewer.window.add_dock_widget(again)
-    assert (again.form.genes.value, again.form.case.value) == (None, "")
-
-
 def test_a_key_presses_the_button(open_biomarkers: OpenPanel, qtbot, press_key) -> None:
     panel = open_biomarkers()
     press_key("B")
     assert panel.run.running
     qtbot.waitUntil(lambda: not panel.run.running, timeout=PATIENCE_MS)
     assert slide_of(panel.run.slide_layer) is panel.run.result.extraction.plan.slide
-
-
-@pytest.mark.usefixtures("undrawn_figures")
-def test_saving_does_not_replace_the_results_of_a_namesake(
-    open_biomarkers: OpenPanel, qtbot, tmp_path: Path
-) -> None:
-    panel = open_biomarkers()
-    assert press_and_wait(panel, qtbot)
-
-    def save() -> None:
-        panel.save_results(tmp_path)
-        qtbot.waitUntil(lambda: not panel.saving.running, timeout=PATIENCE_MS)
-
-    save()
-    assert panel.status.value.startswith("Saved")
-    (summary,) = tmp_path.glob("*.biomarkers/biomarkers.json")
-    about = json.loads(summary.read_text(encoding="utf-8"))
-    about["slide"]["fingerprint"] = "of another file"
-    summary.write_text(json.dumps(about), encoding="utf-8")
-    save()
-    assert "another slide of that name" in panel.status.value
-    assert json.loads(summary.read_text(encoding="utf-8")) == about

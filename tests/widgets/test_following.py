@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_grade_widget import PATIENCE_MS, one_tile_at_a_time, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.regions import INVASIVE_TUMOUR

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.conftest import EXTENT_PX, Pair
-from tests.widgets.test_grade_widget import PATIENCE_MS, one_tile_at_a_time, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.reader import read_slides

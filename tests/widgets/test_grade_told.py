@@ -14,7 +14,8 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from qtpy.QtWidgets import QFileDialog
 from tests.widgets.conftest import Pair
-from tests.widgets.test_grade_widget import NOTICE, PATIENCE_MS, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
+from tests.widgets.test_grade_widget import NOTICE
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.export import write_results

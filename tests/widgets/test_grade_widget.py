@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import json
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pytest
 import tifffile
 
 pytest.importorskip("napari", reason="needs the napari extra")
+
+from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import SlideReadError
@@ -32,26 +33,6 @@ from napari_hmkd.widgets.viewing import (
 
 pytestmark = pytest.mark.gui
 NOTICE = "trained on procedural tissue, not for real tissue, research use only"
-PATIENCE_MS = 60_000
-
-
-def press_and_wait(widget: GradeWidget, qtbot) -> bool:
-    complete: list[bool] = []
-    widget.run.ended.connect(complete.append)
-    widget.start.native.click()
-    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
-    widget.run.ended.disconnect(complete.append)
-    return complete[0]
-
-
-def one_tile_at_a_time(monkeypatch) -> None:
-    """Small steps, so that there is something to stop."""
-    plain = grade_run.start_grading
-
-    def start(slide, model, settings, *more) -> SlideGrading:
-        return plain(slide, model, replace(settings, batch_size=1, device="cpu"), *more)
-
-    monkeypatch.setattr(grade_run, "start_grading", start)
 
 
 def table(folder: Path) -> dict[tuple[int, int], np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 import torch
-from tests.widgets.test_grade_widget import press_and_wait
+from tests.widgets.pressing import press_and_wait
 
 from napari_hmkd import tile_grader
 from napari_hmkd.errors import DeviceError

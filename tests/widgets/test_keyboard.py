@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from tests.widgets.conftest import Pair
-from tests.widgets.test_grade_widget import PATIENCE_MS
+from tests.widgets.pressing import PATIENCE_MS
 
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import sample_data

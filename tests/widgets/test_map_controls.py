@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_grade_widget import press_and_wait
+from tests.widgets.pressing import press_and_wait
 
 from napari_hmkd.map_modes import MapMode, tile_map
 from napari_hmkd.reader import read_slides

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.test_grade_widget import PATIENCE_MS, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
 from napari_hmkd.export import write_results
 from napari_hmkd.reader import read_slides

@@ -11,7 +11,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
-from tests.widgets.test_grade_widget import press_and_wait
+from tests.widgets.pressing import press_and_wait
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.export import write_results

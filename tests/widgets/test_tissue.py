@@ -13,6 +13,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 
 from PIL import Image
 from qtpy.QtCore import QTimer
+from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.grading import SlideGrading
@@ -23,7 +24,6 @@ from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 pytestmark = pytest.mark.gui
-PATIENCE_MS = 60_000
 REACH = 20  # of the brush, px of the mask
 
 
@@ -159,7 +159,7 @@ def test_without_any_grade_the_tissue_is_shown_at_the_end(
 def test_a_stopped_run_starts_anew_with_other_tissue_and_goes_on_with_the_same(
     widget: GradeWidget, qtbot, monkeypatch, stop_early
 ) -> None:
-    one_by_one(monkeypatch)
+    one_tile_at_a_time(monkeypatch)
     stop_early(widget)
     first = grade(widget, qtbot)
     assert len(first.heatmap.remaining) > 0
@@ -271,16 +271,6 @@ def test_no_runtime_error_reaches_the_worker_which_would_swallow_it(
     with qtbot.captureExceptions():
         assert find(widget, qtbot) is None
     assert "no memory for it" in widget.status.value
-
-
-def one_by_one(monkeypatch) -> None:
-    """Small steps, so that there is something to stop."""
-    plain = grade_run.start_grading
-
-    def start(slide, model, settings, *more):
-        return plain(slide, model, type(settings)(batch_size=1, device="cpu"), *more)
-
-    monkeypatch.setattr(grade_run, "start_grading", start)
 
 
 def test_what_the_first_tissue_layer_needs_is_loaded_beside_the_window(

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.widgets.pressing import press_and_wait
+
 from napari_hmkd.errors import UnsuitableSlideError
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.reader import read_slides
@@ -16,20 +18,6 @@ from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers
 
 pytestmark = pytest.mark.gui
-PATIENCE_MS = 60_000
-
-
-def press_and_wait(widget: GradeWidget, qtbot) -> bool:
-    return wait_for_end(widget, widget.start, qtbot)
-
-
-def wait_for_end(widget: GradeWidget, button, qtbot) -> bool:
-    complete: list[bool] = []
-    widget.run.ended.connect(complete.append)
-    button.native.click()
-    qtbot.waitUntil(lambda: bool(complete), timeout=PATIENCE_MS)
-    widget.run.ended.disconnect(complete.append)
-    return complete[0]
 
 
 @pytest.fixture
@@ -58,7 +46,7 @@ def test_an_unsuitable_slide_is_asked_about_and_graded_if_the_user_insists(
     assert widget.run.grading is None
 
     stop_early(widget)
-    assert not wait_for_end(widget, widget.question.yes, qtbot)
+    assert not press_and_wait(widget, qtbot, widget.question.yes)
     assert widget.question.native.isHidden()
     grading = widget.run.grading
     assert len(grading.heatmap.remaining) > 0
@@ -93,7 +81,7 @@ def test_to_insist_on_one_slide_is_not_to_insist_on_another(
     viewer, widget: GradeWidget, qtbot, pair, doubtful: list[bool]
 ) -> None:
     assert not press_and_wait(widget, qtbot)
-    assert wait_for_end(widget, widget.question.yes, qtbot)
+    assert press_and_wait(widget, qtbot, widget.question.yes)
     (other,) = add_layers(viewer, read_slides(pair.ihc))
     widget.slide.value = other
     assert not press_and_wait(widget, qtbot)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,7 +24,7 @@ from napari_hmkd.training.experiment.plan import (
     Size,
     with_each_seed,
 )
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.paired import paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
@@ -146,8 +144,7 @@ def _write_grades(
     place: Place, names: Sequence[str], truth: Grades, columns: Mapping[str, Grades]
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("tile", "truth", *columns))
-    writer.writerows(zip(names, truth, *columns.values(), strict=True))
-    write_whole(place.folder / GRADES, text.getvalue().encode())
+    rows = zip(names, truth, *columns.values(), strict=True)
+    write_whole(
+        place.folder / GRADES, csv_bytes(("tile", "truth", *columns), rows, line_end="\r\n")
+    )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.genes.names import listed
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE, Case
 from napari_hmkd.training.mkd.inputs import Inputs
 
@@ -43,8 +41,9 @@ def write_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
             cases.append((data.name, case.name, case.patient, shown, tested[number], *joined))
         exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
     header = ("target", "case", "patient", "class", "test_fold", *JOINED)
-    _write(run / CASES_FILE, header, cases)
-    _write(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
+    write_whole(run / CASES_FILE, csv_bytes(header, cases))
+    excluded = csv_bytes(("target", "kind", "name", "reason"), exclusions)
+    write_whole(run / EXCLUSIONS_FILE, excluded)
 
 
 def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
@@ -92,11 +91,3 @@ def _joined(case: Case, digests: Mapping[Path, str]) -> tuple[str, ...]:
     """The cells of `JOINED`."""
     names, contents = zip(*((path.name, digests[path]) for path in case.bags), strict=True)
     return case.genes, ";".join(names), ";".join(contents)
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())

@@ -13,9 +13,8 @@ from napari_hmkd.training.config import (
     SMALLEST_RATE,
     ComputeSettings,
     TrainerSettings,
-    about,
-    require,
 )
+from napari_hmkd.training.fields import option, require
 
 FEWEST_FOLDS = 3  # one to test on, one to validate on, one to train on
 TERMS = ("cross_entropy", "coral", "orthogonality", "similarity", "collaborative")
@@ -25,24 +24,14 @@ TERMS = ("cross_entropy", "coral", "orthogonality", "similarity", "collaborative
 class MkdSettings:
     """Weights of the loss of MKD; a term of weight 0 is not computed."""
 
-    cross_entropy: float = field(
-        default=1.0, metadata=about("Weight of the cross entropy of the three networks.")
+    cross_entropy: float = option(1.0, "Weight of the cross entropy of the three networks.")
+    coral: float = option(1.0, "Weight of the alignment of means and covariances.")
+    orthogonality: float = option(1.0, "Weight of the orthogonality of the three embeddings.")
+    similarity: float = option(1.0, "Weight of the similarity of cases, P to M and P to G.")
+    collaborative: float = option(
+        1.0, "Weight of the mutual KL divergences, P with M and P with G."
     )
-    coral: float = field(
-        default=1.0, metadata=about("Weight of the alignment of means and covariances.")
-    )
-    orthogonality: float = field(
-        default=1.0, metadata=about("Weight of the orthogonality of the three embeddings.")
-    )
-    similarity: float = field(
-        default=1.0, metadata=about("Weight of the similarity of cases, P to M and P to G.")
-    )
-    collaborative: float = field(
-        default=1.0, metadata=about("Weight of the mutual KL divergences, P with M and P with G.")
-    )
-    temperature: float = field(
-        default=4.0, metadata=about("Temperature T of the KL divergences, scaled by T^2.")
-    )
+    temperature: float = option(4.0, "Temperature T of the KL divergences, scaled by T^2.")
 
     def __post_init__(self) -> None:
         """Refuse weights that train nothing."""
@@ -57,18 +46,14 @@ class MkdSettings:
 class GeneSettings:
     """Which genes the networks see; chosen anew on the training part of each fold."""
 
-    top_genes: int = field(
-        default=8192, metadata=about("Genes kept: of the largest variance, or first in --ranking.")
+    top_genes: int = option(8192, "Genes kept: of the largest variance, or first in --ranking.")
+    exclude_genes: str = option(
+        "", "Genes never seen, as ERBB2,GRB7: HER2 status can be read off ERBB2."
     )
-    exclude_genes: str = field(
-        default="",
-        metadata=about("Genes never seen, as ERBB2,GRB7: HER2 status can be read off ERBB2."),
+    ranking: Path | None = option(
+        None, "File with a gene per line, best first, in place of the variance."
     )
-    ranking: Path | None = field(
-        default=None,
-        metadata=about("File with a gene per line, best first, in place of the variance."),
-    )
-    token_genes: int = field(default=512, metadata=about("Genes in a token."))
+    token_genes: int = option(512, "Genes in a token.")
 
     def __post_init__(self) -> None:
         """Refuse a vector without genes."""
@@ -85,8 +70,8 @@ class GeneSettings:
 class FoldSettings:
     """Patient-grouped cross-validation with nested validation: 64/16/20 % at 5 folds."""
 
-    folds: int = field(default=5, metadata=about("Number of folds; each tests once."))
-    fold_seed: int = field(default=0, metadata=about("Seed of the folds."))
+    folds: int = option(5, "Number of folds; each tests once.")
+    fold_seed: int = option(0, "Seed of the folds.")
 
     def __post_init__(self) -> None:
         """Refuse folds without training cases."""
@@ -98,11 +83,9 @@ class FoldSettings:
 class AdamWSettings:
     """AdamW under a cosine that falls to 0 in `cosine_epochs` and rises again after them."""
 
-    learning_rate: float = field(default=2e-4, metadata=about("Peak learning rate."))
-    weight_decay: float = field(default=1e-5, metadata=about("Weight decay."))
-    cosine_epochs: int = field(
-        default=50, metadata=about("Epochs until the cosine is at 0 (T_max); then it rises again.")
-    )
+    learning_rate: float = option(2e-4, "Peak learning rate.")
+    weight_decay: float = option(1e-5, "Weight decay.")
+    cosine_epochs: int = option(50, "Epochs until the cosine is at 0 (T_max); then it rises again.")
 
     def __post_init__(self) -> None:
         """Refuse rates that cannot train."""
@@ -115,14 +98,11 @@ class AdamWSettings:
 class CaseTrainerSettings(TrainerSettings):
     """How long and in which arithmetic."""
 
-    epochs: int = field(default=100, metadata=about("Most passes over the training cases."))
-    seed: int = field(default=0, metadata=about("Seed of weights, sampling and dropout."))
-    gradient_clip: float = field(
-        default=0.0, metadata=about("Largest norm of the gradient; 0: no clipping.")
-    )
-    patience: int = field(
-        default=20,
-        metadata=about("Stop after so many epochs without a better validation AUC; 0: never."),
+    epochs: int = option(100, "Most passes over the training cases.")
+    seed: int = option(0, "Seed of weights, sampling and dropout.")
+    gradient_clip: float = option(0.0, "Largest norm of the gradient; 0: no clipping.")
+    patience: int = option(
+        20, "Stop after so many epochs without a better validation AUC; 0: never."
     )
 
 
@@ -130,9 +110,9 @@ class CaseTrainerSettings(TrainerSettings):
 class CaseComputeSettings(ComputeSettings):
     """Where to compute, and how cases are read."""
 
-    batch_size: int = field(default=16, metadata=about("Cases in a step, each a whole bag."))
-    workers: int = field(default=2, metadata=about("Threads that read bags ahead."))
-    memory_gb: float = field(default=8.0, metadata=about("Most memory for bags kept, in GB."))
+    batch_size: int = option(16, "Cases in a step, each a whole bag.")
+    workers: int = option(2, "Threads that read bags ahead.")
+    memory_gb: float = option(8.0, "Most memory for bags kept, in GB.")
 
     def __post_init__(self) -> None:
         """Refuse batches that have no covariance."""

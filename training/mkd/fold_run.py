@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.mkd.approaches import Shape, build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
@@ -227,14 +226,13 @@ class FoldRun:
         self, cases: Sequence[Case], answers: Mapping[str, NDArray[np.floating]]
     ) -> None:
         """One line for each network and test case; logits are uncalibrated."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((*ABOUT, *(f"logit_{k}" for k in range(self.shape.classes))))
-        for network, logits in answers.items():
-            for case, row in zip(cases, logits, strict=True):
-                about = (network, case.name, case.patient, case.label)
-                writer.writerow((*about, *(f"{z:.9g}" for z in row)))
-        write_whole(self.folder / ANSWERS_FILE, text.getvalue().encode())
+        header = (*ABOUT, *(f"logit_{k}" for k in range(self.shape.classes)))
+        lines = (
+            (network, case.name, case.patient, case.label, *(f"{z:.9g}" for z in row))
+            for network, logits in answers.items()
+            for case, row in zip(cases, logits, strict=True)
+        )
+        write_whole(self.folder / ANSWERS_FILE, csv_bytes(header, lines))
 
 
 def predict(

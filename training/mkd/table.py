@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.report import footnotes, with_interval
 
@@ -49,7 +47,8 @@ def write_table(run: Path, found: Mapping[str, Any]) -> None:
     OutputError
         If one cannot be written.
     """
-    write_whole(run / f"{TABLE_STEM}.csv", _csv(found).encode())
+    header = ["target", "network", *(f"{key}{end}" for key in TITLES for end in ENDS)]
+    write_whole(run / f"{TABLE_STEM}.csv", csv_bytes(header, _lines(found)))
     write_whole(run / f"{TABLE_STEM}.md", markdown(found).encode())
     write_json(run / f"{TABLE_STEM}.json", found)
 
@@ -109,16 +108,12 @@ def _notes(about: Mapping[str, Any]) -> list[str]:
     return [*about["notes"], *footnotes(scored)]
 
 
-def _csv(found: Mapping[str, Any]) -> str:
-    """One line for each target and network; cells of what is undefined are empty."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["target", "network", *(f"{key}{end}" for key in TITLES for end in ENDS)])
+def _lines(found: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """One for each target and network; cells of what is undefined are empty."""
     for target, about in found["targets"].items():
         for title, scores in about["scores"].items():
             numbers = [number for key in TITLES for number in _numbers(scores.get(key, {}))]
-            writer.writerow([target, title, *numbers])
-    return text.getvalue()
+            yield [target, title, *numbers]
 
 
 def _numbers(score: Mapping[str, Any]) -> list[Any]:

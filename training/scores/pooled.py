@@ -31,8 +31,10 @@ def read_groups(named: Sequence[str]) -> dict[str, list[Path]]:
     """
     groups: dict[str, list[Path]] = {}
     for word in named:
-        name, _, runs = word.partition("=")
+        name, equals, runs = word.partition("=")
         folders = runs.split(",")
+        if not equals:
+            raise DataError(f"{word} is among groups, but has no name: write NAME={word}")
         if not name:
             raise DataError(f"{word} has no name before =: write NAME=RUN,RUN,...")
         if not all(folders):

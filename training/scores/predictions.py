@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.scores.calibration import probabilities
 from napari_hmkd.training.scores.conformal import prediction_sets
 from napari_hmkd.training.tiles import GRADES, Tile
@@ -76,9 +75,12 @@ def write_predictions(
     OutputError
         If it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    write_whole(path, csv_bytes(COLUMNS, _lines(tiles, predictions, part)))
+
+
+def _lines(
+    tiles: Sequence[Tile], predictions: Mapping[str, Predictions], part: str
+) -> Iterator[tuple[Any, ...]]:
     for grader, found in predictions.items():
         numbers = (
             _texts(found.probabilities, len(tiles), "{:.7g}"),
@@ -88,8 +90,7 @@ def write_predictions(
         for row, tile in enumerate(tiles):
             label = "" if tile.grade is None else tile.grade
             about = (tile.name, tile.patient or "", label, part, grader, found.grades[row])
-            writer.writerow((*about, *(text for block in numbers for text in block[row])))
-    write_whole(path, text.getvalue().encode())
+            yield (*about, *(text for block in numbers for text in block[row]))
 
 
 def _texts(values: NDArray[Any] | None, rows: int, form: str) -> list[list[str]]:

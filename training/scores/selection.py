@@ -146,10 +146,11 @@ def select_tiles(source: TileSource, weights: Sequence[Path], part: str) -> Sele
         {part or tile.part or "test" for part in parts}
         for tile, parts in zip(tiles, used, strict=True)
     ]
-    indices = np.array([i for i, parts in enumerate(listed) if parts == {part}], np.intp)
-    others = Counter(min(parts - {part}, key=PARTS.index) for parts in listed if parts != {part})
+    counted = [min(parts - {part}, key=PARTS.index, default=part) for parts in listed]
+    indices = np.flatnonzero([one == part for one in counted])
+    others = Counter(one for one in counted if one != part)
     if not len(indices):
-        seen = part == "test" and any(one for parts in used for one in parts)
+        seen = part == "test" and any(map(any, used))
         raise DataError(_nothing_left(tiles, weights, part, others, seen))
     return Selection(indices, all(complete for _, complete in behind), dict(others))
 

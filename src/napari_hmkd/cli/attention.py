@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hmkd.cli.options import BackendOption, ExitCode, complain
+from napari_hmkd.cli.options import BackendOption, DeviceOption, complain
 from napari_hmkd.cli.progress import tile_progress
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import ExitCode, HmkdError
 
 if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.slide import Slide
@@ -69,7 +69,7 @@ def attention(
     only_regions: Annotated[
         bool, typer.Option("--only-regions", help="Look inside --regions alone.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: DeviceOption = "auto",
     backend: BackendOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Go on with a slide that does not look like H&E.")

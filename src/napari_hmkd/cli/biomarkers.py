@@ -8,8 +8,14 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli.options import BackendOption, ExitCode, complain
-from napari_hmkd.errors import DataError, HmkdError
+from napari_hmkd.cli.options import (
+    BackendOption,
+    DeviceOption,
+    MppOption,
+    PrecisionOption,
+    complain,
+)
+from napari_hmkd.errors import DataError, ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -46,17 +52,10 @@ def biomarkers(
             metavar="NAME", help="Whose genes they are, where the name of the slide does not say."
         ),
     ] = "",
-    mpp: Annotated[
-        float | None,
-        typer.Option(
-            help="Pixel size of level 0, um/px, where a file lacks it or is wrong; wins over it."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    mpp: MppOption = None,
+    device: DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles per run of the encoder.")] = 8,
-    precision: Annotated[
-        str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
-    ] = "auto",
+    precision: PrecisionOption = "auto",
     geojson_origin: Annotated[
         Origin,
         typer.Option(

@@ -14,9 +14,9 @@ from napari_hmkd.biomarkers.case_genes import GeneSource
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.prediction import BiomarkerModel
 from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
-from napari_hmkd.cli.options import ExitCode, complain
+from napari_hmkd.cli.options import complain
 from napari_hmkd.cli.progress import tile_progress, told_when_stopped
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import BIOMARKER_COHORT, biomarker_rows
 from napari_hmkd.export.earlier_rows import SharedTable
@@ -26,7 +26,6 @@ from napari_hmkd.slide import open_slide
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
 _LOG = logging.getLogger(__name__)
-_WORSE = list(ExitCode)  # from best to worst
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +90,7 @@ def predict_jobs(jobs: Sequence[BiomarkerJob], out: Path) -> ExitCode:
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
-    return max(codes, key=_WORSE.index)
+    return ExitCode.worst(codes)
 
 
 def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:

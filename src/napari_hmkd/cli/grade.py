@@ -11,8 +11,14 @@ from typing import Annotated
 import typer
 
 from napari_hmkd.cli import attention, biomarkers, info, study, verify, wsinfer
-from napari_hmkd.cli.options import BackendOption, ExitCode, complain
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.cli.options import (
+    BackendOption,
+    DeviceOption,
+    MppOption,
+    PrecisionOption,
+    complain,
+)
+from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
 
@@ -45,18 +51,11 @@ def grade(
         ),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Grade the sample slide.")] = False,
-    mpp: Annotated[
-        float | None,
-        typer.Option(
-            help="Pixel size of level 0, um/px, where a file lacks it or is wrong; wins over it."
-        ),
-    ] = None,
+    mpp: MppOption = None,
     model: Annotated[str, typer.Option(help="Name or file of a student.")] = "demo",
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto",
+    device: DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Tiles per run of the network.")] = 8,
-    precision: Annotated[
-        str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
-    ] = "auto",
+    precision: PrecisionOption = "auto",
     stride: Annotated[
         float,
         typer.Option(

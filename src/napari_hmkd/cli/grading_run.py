@@ -10,11 +10,11 @@ from typing import Any
 
 import typer
 
-from napari_hmkd.cli.options import ExitCode, complain
+from napari_hmkd.cli.options import complain
 from napari_hmkd.cli.progress import share_progress, tile_progress, told_when_stopped
 from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_here
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import SlideError
+from napari_hmkd.errors import ExitCode, SlideError
 from napari_hmkd.export import result_folders
 from napari_hmkd.export.cohort import COHORT, cohort_row
 from napari_hmkd.export.earlier_rows import SharedTable
@@ -26,8 +26,6 @@ from napari_hmkd.sample import sample_slide
 from napari_hmkd.slide.finding import find_slides
 from napari_hmkd.wording import counted
 from napari_hmkd.workers import grade_with_workers
-
-_WORSE = list(ExitCode)  # from best to worst
 
 
 def make_jobs(
@@ -121,7 +119,7 @@ def grade_jobs(
     if unwritten is not None:
         complain(unwritten)
         codes.append(ExitCode.FAILED)
-    return max(codes, key=_WORSE.index)
+    return ExitCode.worst(codes)
 
 
 @contextmanager

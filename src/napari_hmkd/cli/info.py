@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli.options import BackendOption, ExitCode, complain
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.cli.options import BackendOption, complain
+from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.description import describe
 

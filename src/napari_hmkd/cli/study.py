@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.cli.options import ExitCode, complain
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.cli.options import complain
+from napari_hmkd.errors import ExitCode, HmkdError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from napari_hmkd.model.card_fields import (
+    Rule,
     card_json,
     check_fields,
     check_names,
     created_with,
     is_number,
+    is_positive,
+    is_text,
     json_object,
 )
 from napari_hmkd.model.stages import GRADES, TILE_MULTIPLE_PX, WIDEST
@@ -90,7 +93,7 @@ class ModelCard:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.created_with:
             object.__setattr__(self, "created_with", created_with())
-        check_fields(self, _requirement, "model card")
+        check_fields(self, _RULES, "model card")
 
     def to_json(self) -> str:
         """The card as JSON text."""
@@ -150,35 +153,37 @@ class ModelCard:
         return found.permute(0, 3, 1, 2)  # (B, s, s, 3) -> (B, 3, s, s) without moving the pixels
 
 
-def _requirement(name: str, value: Any) -> str:
-    """What a field must be, or nothing if it is."""
-    match name:
-        case "role":
-            return "" if value in get_args(Role) else f"one of {get_args(Role)}"
-        case "width":
-            right = is_number(value) and 0 < value <= WIDEST
-            return "" if right else f"a number above 0 and at most {WIDEST:g}"
-        case "mpp" | "temperature":
-            return "" if is_number(value) and value > 0 else "a positive number"
-        case "tile_px":
-            right = isinstance(value, int) and value > 0 and value % TILE_MULTIPLE_PX == 0
-            return "" if right else f"a multiple of {TILE_MULTIPLE_PX}"
-        case "mean" | "std":
-            right = isinstance(value, tuple) and len(value) == 3 and all(map(is_number, value))
-            if name == "std":
-                return "" if right and min(value) > 0 else "three positive numbers"
-            return "" if right else "three numbers"
-        case "conformal_level":
-            return "" if is_number(value) and 0 < value < 1 else "a number between 0 and 1"
-        case "conformal_thresholds":
-            right = isinstance(value, tuple) and all(map(is_number, value))
-            return "" if right and len(value) in (0, GRADES) else f"{GRADES} numbers or none"
-        case "architecture":
-            right = isinstance(value, str) and (value == "hmkd" or value.startswith("timm:"))
-            return "" if right else "hmkd or timm:NAME"
-        case "class_names":
-            right = isinstance(value, tuple) and all(isinstance(grade, str) for grade in value)
-            different = right and len(set(value)) == len(value) == GRADES
-            return "" if different else f"{GRADES} different texts"
-        case _:
-            return "" if isinstance(value, str) else "text"
+def _are_numbers(values: Any, *counts: int) -> bool:
+    return isinstance(values, tuple) and len(values) in counts and all(map(is_number, values))
+
+
+def _are_class_names(names: Any) -> bool:
+    right = isinstance(names, tuple) and all(map(is_text, names))
+    return right and len(set(names)) == len(names) == GRADES
+
+
+_RULES: dict[str, Rule] = {
+    "role": (lambda role: role in get_args(Role), f"one of {get_args(Role)}"),
+    "width": (
+        lambda width: is_positive(width) and width <= WIDEST,
+        f"a number above 0 and at most {WIDEST:g}",
+    ),
+    "mpp": (is_positive, "a positive number"),
+    "tile_px": (
+        lambda side: isinstance(side, int) and side > 0 and side % TILE_MULTIPLE_PX == 0,
+        f"a multiple of {TILE_MULTIPLE_PX}",
+    ),
+    "mean": (lambda mean: _are_numbers(mean, 3), "three numbers"),
+    "std": (lambda std: _are_numbers(std, 3) and min(std) > 0, "three positive numbers"),
+    "class_names": (_are_class_names, f"{GRADES} different texts"),
+    "temperature": (is_positive, "a positive number"),
+    "architecture": (
+        lambda name: is_text(name) and (name == "hmkd" or name.startswith("timm:")),
+        "hmkd or timm:NAME",
+    ),
+    "conformal_level": (lambda level: is_positive(level) and level < 1, "a number between 0 and 1"),
+    "conformal_thresholds": (
+        lambda thresholds: _are_numbers(thresholds, 0, GRADES),
+        f"{GRADES} numbers or none",
+    ),
+}

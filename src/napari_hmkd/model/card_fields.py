@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from numbers import Real
@@ -22,6 +22,10 @@ _KINDS = {
 }
 
 
+# Whether a field's value is right, and what it must be.
+Rule = tuple[Callable[[Any], bool], str]
+
+
 def created_with() -> str:
     """This program and its version."""
     return f"napari-hmkd {version('napari-hmkd')}"
@@ -32,15 +36,23 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_fields(
-    card: DataclassInstance, requirement: Callable[[str, Any], str], what: str
-) -> None:
+def is_positive(value: Any) -> bool:
+    """Whether it is a finite number above 0."""
+    return is_number(value) and value > 0
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a text, be it empty."""
+    return isinstance(value, str)
+
+
+def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) -> None:
     """Check every field.
 
     Parameters
     ----------
-    requirement : callable
-        Of a field's name and value: what it must be, or nothing if it is.
+    rules : mapping of str to Rule
+        By the field's name; a field that has none must be text.
     what : str
         How a message calls the card.
 
@@ -50,10 +62,10 @@ def check_fields(
         Naming the first field that is wrong.
     """
     for field in fields(card):
-        if wanted := requirement(field.name, getattr(card, field.name)):
-            raise ModelError(
-                f"{what}: {field.name} must be {wanted}, found {getattr(card, field.name)!r}"
-            )
+        value = getattr(card, field.name)
+        is_right, wanted = rules.get(field.name, (is_text, "text"))
+        if not is_right(value):
+            raise ModelError(f"{what}: {field.name} must be {wanted}, found {value!r}")
 
 
 def card_json(card: DataclassInstance) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_hmkd.errors import DataError
@@ -59,14 +59,14 @@ def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
     _check_one_model(list(matched.values()))
     used = {result.folder for result in matched.values()}
     without = tuple(slide for slide in slides if slide not in matched)
-    offered = {
-        (slide, same_name(region)): ((slide, region), value)
+    values = {
+        (slide, region): value
         for slide, result in matched.items()
         for region, value in result.values.items()
     }
-    wanted = {(slide, same_name(region)): (slide, region) for slide, region in cases}
+    wanted, offered = _by_key(cases), _by_key(values)
     return Matches(
-        values={case: offered[key][1] for key, case in wanted.items() if key in offered},
+        values={wanted[key]: values[offered[key]] for key in wanted if key in offered},
         results=tuple(matched.values()),
         slides_without_results=without,
         results_without_scores=tuple(r.slide for r in results if r.folder not in used),
@@ -77,11 +77,14 @@ def match(scores: Sequence[Score], results: Sequence[SlideResult]) -> Matches:
             case for key, case in wanted.items() if case[0] in matched and key not in offered
         ),
         regions_without_scores=tuple(
-            case
-            for key, (case, _) in offered.items()
-            if key not in wanted and case[1] != WHOLE_SLIDE
+            case for key, case in offered.items() if key not in wanted and case[1] != WHOLE_SLIDE
         ),
     )
+
+
+def _by_key(cases: Iterable[Case]) -> dict[Case, Case]:
+    """Cases by what is the same of them on both sides."""
+    return {(slide, same_name(region)): (slide, region) for slide, region in cases}
 
 
 def _by_name(results: Sequence[SlideResult]) -> dict[str, list[SlideResult]]:

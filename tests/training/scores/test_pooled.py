@@ -100,6 +100,7 @@ def test_other_labels_and_several_graders_are_refused(answers, write_run, tmp_pa
     ("named", "message"),
     [
         (("=laeufe/a",), "=laeufe/a has no name"),
+        (("a=x", "y"), "y is among groups, but has no name: write NAME=y"),
         (("a=",), "a= names no run"),
         (("a=x,,y",), "a=x,,y names no run, or has a comma too many"),
         (("a=x", "b=y", "a=z"), "two groups are called a"),
@@ -120,6 +121,13 @@ def test_a_run_named_twice_is_not_two_seeds(answers, write_run, tmp_path: Path, 
         main(["compare", f"arm={other}", f"gut={once},{other},{elsewise}"])
     assert ended.value.code == 2
     assert f"the group gut has {once} more than once" in capsys.readouterr().err
+
+
+def test_a_run_among_groups_is_told_to_lack_a_name(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", f"arm={tmp_path}", str(tmp_path)])
+    assert ended.value.code == 2
+    assert f"write NAME={tmp_path}" in capsys.readouterr().err
 
 
 def test_the_command_takes_groups_by_name(answers, write_run, tmp_path: Path, capsys) -> None:

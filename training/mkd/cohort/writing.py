@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,7 +17,7 @@ from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
 from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import tracked
 from napari_hmkd.training.experiment.provenance import source_digest
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.mkd import cohort
 from napari_hmkd.training.mkd.cohort.design import FACTORS, SHOWN, CohortDesign
 from napari_hmkd.training.mkd.cohort.expression import draw_expression, plan_genes
@@ -158,20 +154,12 @@ def _write_tables(files: CohortFiles, design: CohortDesign) -> None:
         for case, row in zip(cases, draw_expression(design, factors).tolist(), strict=True)
     )
     # Without a time, so that the same cohort is the same bytes.
-    packed = gzip.compress(_csv(("case", *plan_genes(design).names), genes), mtime=0)
+    packed = gzip.compress(csv_bytes(("case", *plan_genes(design).names), genes), mtime=0)
     write_whole(files.genes, packed)
     status = np.array(STATUS)[draw_labels(design, factors)]
     labels = zip(cases, cases, *status.T.tolist(), strict=True)
     names = (target.name for target in design.targets)
-    write_whole(files.labels, _csv(("case", "patient", *names), labels))
+    write_whole(files.labels, csv_bytes(("case", "patient", *names), labels))
     truth = zip(cases, *factors.hidden.T.tolist(), *factors.shown.T.tolist(), strict=True)
     shown = (f"{name}_shown" for name in SHOWN)
-    write_whole(files.factors, _csv(("case", *FACTORS, *shown), truth))
-
-
-def _csv(header: Iterable[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(tuple(header))
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    write_whole(files.factors, csv_bytes(("case", *FACTORS, *shown), truth))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_hmkd.training.config import require
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.mkd.cohort.design import CohortDesign
 
 DESIGN = CohortDesign()

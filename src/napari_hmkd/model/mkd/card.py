@@ -9,17 +9,19 @@ from typing import Any
 
 from napari_hmkd.errors import ModelError
 from napari_hmkd.model.card_fields import (
+    Rule,
     card_json,
     check_fields,
     check_names,
     created_with,
-    is_number,
+    is_positive,
+    is_text,
     json_object,
 )
 
 WHAT = "biomarker card"
 LARGEST_FEATURE_DIM = 100_000
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = re.compile("([0-9a-f]{64})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class Target:
         """Check every field, and turn a list into a tuple."""
         if isinstance(self.classes, list):
             object.__setattr__(self, "classes", tuple(self.classes))
-        check_fields(self, _target_requirement, f"{WHAT}, target {self.name}")
+        check_fields(self, _TARGET_RULES, f"{WHAT}, target {self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class BiomarkerCard:
             object.__setattr__(self, "targets", tuple(self.targets))
         if not self.created_with:
             object.__setattr__(self, "created_with", created_with())
-        check_fields(self, _requirement, WHAT)
+        check_fields(self, _CARD_RULES, WHAT)
 
     @property
     def takes_genes(self) -> bool:
@@ -148,54 +150,42 @@ def _read_target(data: Any) -> Target:
     return Target(**data)
 
 
-def _is_whole(value: Any, largest: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= largest
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _is_positive(value: Any) -> bool:
-    return is_number(value) and value > 0
+def _are_classes(names: Any) -> bool:
+    right = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+    return right and len(set(names)) == len(names) > 1
 
 
-def _target_requirement(name: str, value: Any) -> str:
-    """What a field of a target must be, or nothing if it is."""
-    match name:
-        case "name":
-            right = isinstance(value, str) and value.strip() != "" and "." not in value
-            return "" if right else "a text without a dot"
-        case "classes":
-            right = isinstance(value, tuple) and all(isinstance(x, str) and x for x in value)
-            return (
-                "" if right and len(set(value)) == len(value) > 1 else "two different texts or more"
-            )
-        case "ordinal":
-            return "" if isinstance(value, bool) else "true or false"
-        case "temperature":
-            return "" if _is_positive(value) else "a positive number"
-        case "temperature_with_genes":
-            return "" if value is None or _is_positive(value) else "a positive number or null"
-        case _:
-            return "" if isinstance(value, str) and value.strip() else "a sentence"
+def _are_targets(targets: Any) -> bool:
+    right = isinstance(targets, tuple) and all(isinstance(target, Target) for target in targets)
+    different = right and len({target.name for target in targets}) == len(targets) > 0
+    return different and len({x.temperature_with_genes is None for x in targets}) == 1
 
 
-def _requirement(name: str, value: Any) -> str:
-    """What a field of a biomarker card must be, or nothing if it is."""
-    match name:
-        case "encoder_sha256":
-            right = isinstance(value, str) and (value == "" or _SHA256.fullmatch(value))
-            return "" if right else "64 hexadecimal digits or empty"
-        case "feature_dim":
-            wanted = f"a whole number from 1 to {LARGEST_FEATURE_DIM}"
-            return "" if _is_whole(value, LARGEST_FEATURE_DIM) else wanted
-        case "patch_px":
-            right = value is None or _is_whole(value, float("inf"))
-            return "" if right else "a positive whole number or null"
-        case "mpp":
-            right = value is None or _is_positive(value)
-            return "" if right else "a positive number or null"
-        case "targets":
-            right = isinstance(value, tuple) and all(isinstance(x, Target) for x in value)
-            different = right and len({target.name for target in value}) == len(value) > 0
-            alike = different and len({x.temperature_with_genes is None for x in value}) == 1
-            return "" if alike else "one target or more, each of another name, all with M or none"
-        case _:
-            return "" if isinstance(value, str) else "text"
+_TARGET_RULES: dict[str, Rule] = {
+    "name": (
+        lambda name: is_text(name) and name.strip() and "." not in name,
+        "a text without a dot",
+    ),
+    "classes": (_are_classes, "two different texts or more"),
+    "ordinal": (lambda ordinal: isinstance(ordinal, bool), "true or false"),
+    "temperature": (is_positive, "a positive number"),
+    "temperature_with_genes": (lambda t: t is None or is_positive(t), "a positive number or null"),
+    "definition": (lambda text: is_text(text) and text.strip(), "a sentence"),
+}
+_CARD_RULES: dict[str, Rule] = {
+    "encoder_sha256": (
+        lambda digits: is_text(digits) and _SHA256.fullmatch(digits) is not None,
+        "64 hexadecimal digits or empty",
+    ),
+    "feature_dim": (
+        lambda length: _is_whole(length) and length <= LARGEST_FEATURE_DIM,
+        f"a whole number from 1 to {LARGEST_FEATURE_DIM}",
+    ),
+    "patch_px": (lambda side: side is None or _is_whole(side), "a positive whole number or null"),
+    "mpp": (lambda mpp: mpp is None or is_positive(mpp), "a positive number or null"),
+    "targets": (_are_targets, "one target or more, each of another name, all with M or none"),
+}
