@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def undrawn_scores() -> Iterator[None]:
 def undrawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `undrawn_scores`, for one test alone."""
     monkeypatch.setattr("napari_hmkd.training.scores.page.pictures", lambda *_: [])
+
+
+@pytest.fixture
+def undrawn_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare runs the pictures of where teacher and student look, which take longer than such an epoch.
+
+    They are drawn in `test_attention_watch.py` and by the command.
+    """
+    picture = io.BytesIO()
+    Image.new("L", (1, 1)).save(picture, "PNG")
+    draw = "napari_hmkd.training.attention_watch.draw_tiles"
+    monkeypatch.setattr(draw, lambda *_: picture.getvalue())
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.scores.evaluation import evaluate
 from napari_hmkd.training.workflow import train
 
-pytestmark = pytest.mark.usefixtures("undrawn_scores")
+pytestmark = pytest.mark.usefixtures("undrawn_scores", "undrawn_attention")
 EPOCHS = 2
 SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
