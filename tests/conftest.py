@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -37,6 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Look for garbage less often: imports and tests make objects in millions, and most of them stay."""
     if not is_timed(config):
         gc.set_threshold(20_000, 20, 20)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As what a shell runs in the background does, and all that such a suite starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def fork_two(arguments: Sequence[str], killed_after: int | None = None) -> list[
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "1",
     }  # fmt: skip
+    # Python 3.12 warns of torch's threads, which have nothing to do yet.
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
     processes = []
     for rank in range(2):
         if process := os.fork():
