@@ -275,6 +275,7 @@ def test_a_slide_without_tissue_is_refused(
         start_extraction(slide, encoder, SETTINGS)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_gpu_replays_what_the_encoder_does_until_the_run_has_ended(
     slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,7 +296,7 @@ def test_a_gpu_replays_what_the_encoder_does_until_the_run_has_ended(
     np.testing.assert_array_equal(extraction.bag().features, wanted.features)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.usefixtures("gpus")
 def test_a_gpu_extracts_what_the_cpu_does(slide: Slide, student_file: Path) -> None:
     found, wanted = (
         finished(start_extraction(slide, find_encoder(str(student_file)), settings)).bag().features
