@@ -123,12 +123,30 @@ def test_float32_is_not_rounded_until_the_last_thread_is_done() -> None:
     assert torch.backends.cudnn.allow_tf32
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("device", [one for one in available_devices() if one != "mps"])
-def test_arrays_come_to_a_device_together(count: int, device: str) -> None:
+def check_that_arrays_come_together(count: int, device: str) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (count, 5, 4, 3), np.uint8)
     found = to_device(list(tiles), torch.device(device))
     assert (str(found.device), found.dtype) == (device, torch.uint8)
     np.testing.assert_array_equal(found.cpu().numpy(), tiles)
     tiles[:] = 0  # it is a copy
     assert found.any()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_arrays_come_to_a_device_together(count: int) -> None:
+    check_that_arrays_come_together(count, "cpu")
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("count", [1, 3])
+def test_arrays_come_to_a_gpu_together(count: int) -> None:
+    check_that_arrays_come_together(count, "cuda:0")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("turned", [False, True])
+def test_arrays_may_be_read_only_or_turned(turned: bool) -> None:
+    tile = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    tile = tile[::-1] if turned else tile
+    tile.flags.writeable = False
+    np.testing.assert_array_equal(to_device([tile], torch.device("cpu"))[0].numpy(), tile)

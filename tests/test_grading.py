@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_hmkd import grading as grading_module
-from napari_hmkd.errors import DeviceError, ModelError, SlideError
+from napari_hmkd.errors import DeviceError, ModelError, SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
 from napari_hmkd.planning import GradeSettings
@@ -104,6 +104,21 @@ def test_a_gpu_is_made_ready_while_the_slide_is_looked_at_and_takes_a_larger_fir
         monkeypatch.setattr(SlideGrading, "device", torch.device("cuda"))
         assert len(next(run).tiles) == 8
         run.close()
+
+
+def test_a_gpu_works_no_more_for_a_slide_that_was_refused(
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(TileGrader, "prepare", lambda *_: done.append("prepare"))
+    monkeypatch.setattr(TileGrader, "rest", lambda _: done.append("rest"))
+    with open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])) as slide:
+        with pytest.raises(UnsuitableSlideError):
+            start_grading(slide, colour_model)
+    assert done == ["prepare", "rest"]
 
 
 def test_what_is_in_view_comes_first(

@@ -131,13 +131,19 @@ def test_a_gpu_is_made_ready_beside_other_work_and_batches_are_replayed_from_the
     assert network.asked == [3, 3, 3]
 
 
+@pytest.mark.filterwarnings("error")  # of threads that end with an error
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [(RuntimeError("shapes differ"), DeviceError), (ValueError("shapes differ"), ValueError)],
+)
 def test_a_gpu_that_cannot_be_made_ready_is_an_error_of_the_first_batch(
-    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = Hungry(0, RuntimeError("shapes differ"))
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, failure: Exception,
+    told: type[Exception],
+) -> None:  # fmt: skip
+    network = Hungry(0, failure)
     grader = OnGpu(network, monkeypatch).grader
     grader.prepare(3, 256)
-    with pytest.raises(DeviceError, match="shapes differ"):
+    with pytest.raises(told, match="shapes differ"):
         grader.grade(tiles)
     assert network.asked == [3, 7]
 

@@ -16,6 +16,7 @@ from napari_hmkd.wording import RESEARCH_ONLY, one_notice
         ((f"drawn tissue, {RESEARCH_ONLY}",), f"drawn tissue; {RESEARCH_ONLY}"),
         ((f"{RESEARCH_ONLY}; no test", f"drawn, {RESEARCH_ONLY}"), f"no test; drawn; {RESEARCH_ONLY}"),
         ((f"no test; drawn; {RESEARCH_ONLY}", f"drawn, {RESEARCH_ONLY}"), f"no test; drawn; {RESEARCH_ONLY}"),
+        (("for research use only",), "for research use only"),
         ((RESEARCH_ONLY, "a; b", "b; c"), f"a; b; c; {RESEARCH_ONLY}"),
     ],
 )  # fmt: skip

@@ -58,8 +58,9 @@ def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) ->
 
     CUDA copies them by itself from memory that stays where it is, several times as fast as from other.
     """
-    first, is_cuda = torch.from_numpy(tiles[0]), device.type == "cuda"
-    together = torch.empty((len(tiles), *first.shape), dtype=first.dtype, pin_memory=is_cuda)
+    shape, is_cuda = (len(tiles), *tiles[0].shape), device.type == "cuda"
+    dtype = torch.from_numpy(np.empty(0, tiles[0].dtype)).dtype  # torch takes no read-only array
+    together = torch.empty(shape, dtype=dtype, pin_memory=is_cuda)
     np.stack(list(tiles), out=together.numpy())
     return together.to(device, non_blocking=is_cuda)
 

@@ -21,7 +21,7 @@ from napari_hmkd.device import (
     mixed_precision,
     to_device,
 )
-from napari_hmkd.errors import DeviceError, HmkdError, ModelError
+from napari_hmkd.errors import DeviceError, ModelError
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.replay import Replay
 from napari_hmkd.model.sharing import answer_in_parts
@@ -215,7 +215,7 @@ class SparingNetwork(ABC, Generic[Part]):
         try:
             for _ in range(2):
                 self._in_parts(tiles)
-        except HmkdError as error:  # the first batch will meet it, too
+        except Exception as error:  # the first batch will meet it, too
             logging.getLogger(__name__).info("%s was not made ready: %s", self.device, error)
 
     def _in_parts(self, tiles: Sequence[np.ndarray]) -> list[Part]:

@@ -10,9 +10,10 @@ BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"
 
 def one_notice(*notices: str) -> str:
     """What several notices say, each sentence once: those of a model repeat its encoder's."""
-    said = [each.removesuffix(f", {RESEARCH_ONLY}") for one in notices for each in one.split("; ")]
-    sentences = [each for each in dict.fromkeys(said) if each and each != RESEARCH_ONLY]
-    only = [RESEARCH_ONLY] if any(RESEARCH_ONLY in one for one in notices) else []
+    parts = [each for one in notices for each in one.split("; ")]
+    said = [each.removesuffix(f", {RESEARCH_ONLY}") for each in parts]
+    sentences = [each for each in dict.fromkeys(said) if each not in ("", RESEARCH_ONLY)]
+    only = [RESEARCH_ONLY] if said != parts or RESEARCH_ONLY in parts else []
     return "; ".join([*sentences, *only])
 
 

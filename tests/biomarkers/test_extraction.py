@@ -18,7 +18,12 @@ from torch import nn
 from napari_hmkd.bags.bag import read_bag, write_bag
 from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
-from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
+from napari_hmkd.biomarkers.extraction import (
+    BagExtraction,
+    EncodedBatch,
+    TileEncoder,
+    start_extraction,
+)
 from napari_hmkd.errors import ModelError, SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.model import replay
@@ -266,15 +271,23 @@ def test_a_tile_that_is_read_the_second_time_is_no_longer_failed(
 
 
 def test_a_slide_without_tissue_is_refused(
-    paint_slide: Callable[..., Path], encoder: Encoder, tmp_path: Path
+    paint_slide: Callable[..., Path],
+    encoder: Encoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(TileEncoder, "prepare", lambda *_: done.append("prepare"))
+    monkeypatch.setattr(TileEncoder, "rest", lambda _: done.append("rest"))
     with (
         open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])) as slide,
         pytest.raises(UnsuitableSlideError),
     ):
         start_extraction(slide, encoder, SETTINGS)
+    assert done == ["prepare", "rest"], "a GPU works no more for it"
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_gpu_replays_what_the_encoder_does_until_the_run_has_ended(
     slide: Slide, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,7 +308,7 @@ def test_a_gpu_replays_what_the_encoder_does_until_the_run_has_ended(
     np.testing.assert_array_equal(extraction.bag().features, wanted.features)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch finds")
+@pytest.mark.usefixtures("gpus")
 def test_a_gpu_extracts_what_the_cpu_does(slide: Slide, student_file: Path) -> None:
     found, wanted = (
         finished(start_extraction(slide, find_encoder(str(student_file)), settings)).bag().features

@@ -11,6 +11,7 @@ import torch
 
 from napari_hmkd.bags.bag import Bag
 from napari_hmkd.bags.packing import pack
+from napari_hmkd.biomarkers import prediction
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
 from napari_hmkd.biomarkers.prediction import (
     BiomarkerModel,
@@ -130,6 +131,15 @@ def test_only_the_encoder_of_the_bags_is_taken(
     untold = replace(model, card=replace(model.card, encoder_sha256="", patch_px=None, mpp=None))
     with pytest.raises(ModelError, match="did not tell"):
         encoder_of(untold, str(student_file))
+
+
+def test_weights_are_asked_for_where_the_encoder_is_a_network_of_timm(
+    model: BiomarkerModel, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(model.card, encoder="timm:resnet18", encoder_sha256="0" * 64)
+    monkeypatch.setattr(prediction, "find_encoder", lambda *_: encoder)
+    with pytest.raises(ModelError, match=r"name that encoder's file \(--weights"):
+        encoder_of(replace(model, card=card))
 
 
 def test_a_slide_is_encoded_and_judged(

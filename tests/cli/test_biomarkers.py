@@ -106,7 +106,7 @@ def test_the_page_says_what_each_status_is_and_that_it_is_no_grade(
     for definition in ("Positive is 3+, or 2+ with positive ISH", "Growth in three steps"):
         after = page.partition(definition)[2]
         assert NO_GRADE[1:] in after[:400]
-    assert "andom biomarkers, research use only; random weights, research use only" in page
+    assert "andom biomarkers; random weights; research use only" in page
     with Image.open(folder / "gallery.png") as gallery:
         assert json.loads(gallery.text["napari_hmkd"])["notice"] in page
         assert len(np.unique(np.asarray(gallery.convert("L")))) > 50

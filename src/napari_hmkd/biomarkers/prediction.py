@@ -124,10 +124,11 @@ def encoder_of(
         else find_encoder(name, weights)
     )
     if encoder.sha256 != card.encoder_sha256:
+        option = "--weights" if of_timm else "--encoder"
         raise ModelError(
             f"{card.name} judges bags of {card.encoder} (SHA-256 {card.encoder_sha256[:12]}...), but the encoder "
-            f"{encoder.name} has {encoder.sha256[:12]}...; name that encoder's file (--encoder, "
-            "or Encoder file in napari)"
+            f"{encoder.name} has {encoder.sha256[:12]}...; name that encoder's file ({option}, or Encoder file "
+            "in napari)"
         )
     return encoder
 
