@@ -148,6 +148,17 @@ def test_a_gpu_that_cannot_be_made_ready_is_an_error_of_the_first_batch(
     assert network.asked == [3, 7]
 
 
+def test_what_a_gpu_has_no_room_for_is_known_of_the_slides_own_tiles(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(4)
+    grader = OnGpu(network, monkeypatch).grader
+    grader.prepare(512, 256)
+    assert len(grader.grade(tiles[:4]).probabilities) == 4
+    assert network.asked == [512, 4]
+    assert grader.notes == []
+
+
 def test_a_cpu_is_ready(tiles: list[np.ndarray]) -> None:
     network = Hungry(9)
     grader = TileGrader(network, CARD, CPU)

@@ -188,7 +188,18 @@ class SparingNetwork(ABC, Generic[Part]):
             If torch fails, or the CPU has no memory for a single tile.
         """
         self._be_ready()
-        return self._in_parts(tiles)
+        answers: list[Part] = []
+        done = 0
+        while done < len(tiles) or not answers:
+            part = tiles[done : done + (self._most or len(tiles))]
+            try:
+                answers.append(self.answer_part(part))
+            except DeviceError as error:
+                if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
+                    raise
+            else:
+                done += len(part)
+        return answers
 
     def prepare(self, count: int, tile_px: int) -> None:
         """Begin to make a GPU ready for batches of so many tiles; those that come wait until it is.
@@ -214,23 +225,9 @@ class SparingNetwork(ABC, Generic[Part]):
         tiles = [np.full((tile_px, tile_px, 3), _GLASS, np.uint8)] * count
         try:
             for _ in range(2):
-                self._in_parts(tiles)
+                self.answer_part(tiles)
         except Exception as error:  # the first batch will meet it, too
             logging.getLogger(__name__).info("%s was not made ready: %s", self.device, error)
-
-    def _in_parts(self, tiles: Sequence[np.ndarray]) -> list[Part]:
-        answers: list[Part] = []
-        done = 0
-        while done < len(tiles) or not answers:
-            part = tiles[done : done + (self._most or len(tiles))]
-            try:
-                answers.append(self.answer_part(part))
-            except DeviceError as error:
-                if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
-                    raise
-            else:
-                done += len(part)
-        return answers
 
     def _spare(self, count: int) -> bool:
         """Ask for less than so many tiles at once did; whether there is less to ask for."""
