@@ -6,7 +6,7 @@ import errno
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import slide_files
 from tests.web_server import Server, serving
 
 if TYPE_CHECKING:
@@ -297,45 +298,10 @@ def gene_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-TISSUE = ((225, 140, 190), (200, 110, 170), (170, 80, 150), (130, 50, 130))
-GLASS = (243, 243, 243)
-
-
 @pytest.fixture(scope="session")
 def paint_slide() -> Callable[..., Path]:
-    """Write a slide of squares of 256 px at 4 um/px, whose right grades their mean colours tell.
-
-    Tissue is mottled, as find_tissue expects: what is dark and smooth is pen.
-
-    In `grades` -1 is glass, 0 to 3 a `TISSUE` colour; `damaged` squares cannot be decoded.
-    """
-    import tifffile
-
-    def paint(path: Path, grades: list[list[int]], damaged: Sequence[tuple[int, int]] = ()) -> Path:
-        colours = np.array([*TISSUE, GLASS], dtype=np.uint8)[np.array(grades)]
-        pixels = colours.repeat(256, axis=0).repeat(256, axis=1)
-        mottle = np.random.default_rng(0).integers(-12, 13, (64 * len(grades), 64 * len(grades[0])))
-        mottle = np.kron(mottle, np.ones((4, 4), dtype=int))[..., None]
-        pixels = np.where(pixels == GLASS, pixels, pixels + mottle).astype(np.uint8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(
-            path,
-            pixels,
-            photometric="rgb",
-            tile=(256, 256),
-            compression="zlib",
-            resolution=(2_500, 2_500),
-            resolutionunit="CENTIMETER",
-        )
-        with tifffile.TiffFile(path) as tiff:
-            offsets = np.array(tiff.pages[0].dataoffsets).reshape(colours.shape[:2])
-        with path.open("r+b") as file:
-            for place in damaged:
-                file.seek(int(offsets[place]))
-                file.write(b"damaged!")
-        return path
-
-    return paint
+    """Write a slide of painted squares, see `slide_files.paint_slide`."""
+    return slide_files.paint_slide
 
 
 @pytest.fixture
@@ -377,7 +343,7 @@ def colour_model(student_file: Path) -> OpenModel:
     class ColourStudent(nn.Module):
         def forward(self, he: torch.Tensor) -> SimpleNamespace:
             green = 255 * (he[:, 1].mean(dim=(1, 2)) * card.std[1] + card.mean[1])
-            painted = torch.tensor([colour[1] for colour in TISSUE])
+            painted = torch.tensor([colour[1] for colour in slide_files.TISSUE])
             return SimpleNamespace(logits=-(((green[:, None] - painted) / 4) ** 2))
 
     return OpenModel(ColourStudent(), card, student_file)
@@ -385,41 +351,8 @@ def colour_model(student_file: Path) -> OpenModel:
 
 @pytest.fixture(scope="session")
 def write_zarr() -> Callable[..., None]:
-    """Write an OME-Zarr store."""
-    import zarr
-
-    def write(
-        path: Path,
-        levels: list[np.ndarray],
-        version: str = "0.5",
-        axes: str = "cyx",
-        unit: str | None = "micrometer",
-        scale: float = 0.5,
-        chunk_px: int = 32,
-    ) -> None:
-        """Write (y, x, c) levels with the axes asked for, and the metadata of the version."""
-        kinds = {"c": "channel", "t": "time", "z": "space", "y": "space", "x": "space"}
-        group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
-        datasets = []
-        for index, level in enumerate(levels):
-            data = np.moveaxis(level, -1, 0)
-            data = data.reshape([data.shape["cyx".index(a)] if a in "cyx" else 1 for a in axes])
-            chunks = tuple(chunk_px if axis in "yx" else 1 for axis in axes)
-            group.create_array(str(index), data=data, chunks=chunks)
-            factor = [scale * 2**index if axis in "yx" else 1.0 for axis in axes]
-            transforms = [{"type": "scale", "scale": factor}]
-            datasets.append({"path": str(index), "coordinateTransformations": transforms})
-        names: list[dict[str, Any]] = [{"name": axis, "type": kinds[axis]} for axis in axes]
-        for name in names:
-            if name["name"] in "yx" and unit:
-                name["unit"] = unit
-        image = {"axes": names, "datasets": datasets, "name": "slide"}
-        if version == "0.4":
-            group.attrs["multiscales"] = [{**image, "version": version}]
-        else:
-            group.attrs["ome"] = {"version": version, "multiscales": [image]}
-
-    return write
+    """Write an OME-Zarr store, see `slide_files.write_zarr`."""
+    return slide_files.write_zarr
 
 
 @pytest.fixture

@@ -294,13 +294,6 @@ def test_predictions_make_their_folder_or_are_refused_before_a_case_is_judged(
         predict_bags(whole, cohort_files.bags, None, tmp_path / "new/er/P.csv/P.csv", "cpu")
 
 
-def test_a_run_that_is_not_finished_is_refused_by_name(
-    cohort_files: CohortFiles, tmp_path: Path
-) -> None:
-    with pytest.raises(DataError, match=r"finished run .*stopped, but it has no biomarkers"):
-        predict_bags(tmp_path / "stopped", cohort_files.bags, None, tmp_path / "P.csv", "cpu")
-
-
 @pytest.mark.parametrize("network", ["P", "M"])
 def test_a_slide_is_judged_by_the_exported_networks_as_its_bag_is(
     network: str, whole: Path, cohort_files: CohortFiles, tmp_path: Path

@@ -26,6 +26,7 @@ from napari_hmkd.training.mkd.config import (
     GeneSettings,
     MkdSettings,
 )
+from napari_hmkd.training.mkd.predict import predict_bags
 from napari_hmkd.training.mkd.run import train_mkd
 
 TWO_EPOCHS = replace(WITHOUT_GENES, engine=CaseTrainerSettings(epochs=2))
@@ -204,3 +205,10 @@ def test_a_run_that_is_being_trained_is_refused_to_another(
     for resume in (False, True):
         assert train_mkd(asked, out, WITHOUT_GENES, resume=resume) is None
     assert trained == [out, out]
+
+
+def test_a_run_that_is_not_finished_is_refused_by_name(
+    cohort_files: CohortFiles, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"finished run .*stopped, but it has no biomarkers"):
+        predict_bags(tmp_path / "stopped", cohort_files.bags, None, tmp_path / "P.csv", "cpu")
