@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +94,20 @@ def test_a_gpu_is_made_ready_while_the_slide_is_looked_at_and_takes_a_larger_fir
 ) -> None:
     done: list[object] = []
     plan = grading_module.plan_grading
-    monkeypatch.setattr(TileGrader, "prepare", lambda _, *batch: done.append(batch))
+
+    @contextmanager
+    def prepared(_: TileGrader, *batch: int) -> Iterator[None]:
+        done.append(batch)
+        yield
+        done.append("looked at")
+
+    monkeypatch.setattr(TileGrader, "prepared", prepared)
     monkeypatch.setattr(
         grading_module, "plan_grading", lambda *given: done.append("plan") or plan(*given)
     )
     with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
         grading = start_grading(slide, colour_model, GradeSettings(batch_size=9, device="cpu"))
-        assert done == [(9, colour_model.card.tile_px), "plan"]
+        assert done == [(9, colour_model.card.tile_px), "plan", "looked at"]
         run = grading.run()
         monkeypatch.setattr(SlideGrading, "device", torch.device("cuda"))
         assert len(next(run).tiles) == 8
@@ -113,12 +121,11 @@ def test_a_gpu_works_no_more_for_a_slide_that_was_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(TileGrader, "prepare", lambda *_: done.append("prepare"))
     monkeypatch.setattr(TileGrader, "rest", lambda _: done.append("rest"))
     with open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1], [-1, -1]])) as slide:
         with pytest.raises(UnsuitableSlideError):
             start_grading(slide, colour_model)
-    assert done == ["prepare", "rest"]
+    assert done == ["rest"]
 
 
 def test_what_is_in_view_comes_first(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from threading import Event
 from types import SimpleNamespace
 
@@ -120,10 +121,10 @@ def test_a_gpu_is_made_ready_beside_other_work_and_batches_are_replayed_from_the
 
     monkeypatch.setattr(network, "forward", wait)
     gpu = OnGpu(network, monkeypatch)
-    gpu.grader.prepare(3, 256)
-    assert begun.wait(30)
-    assert network.asked == [], "it is under way while the caller goes on"
-    looked.set()
+    with gpu.grader.prepared(3, 256):
+        assert begun.wait(30)
+        assert network.asked == [], "it is under way while the caller goes on"
+        looked.set()
     assert len(gpu.grader.grade(tiles[:3]).probabilities) == 3
     assert (network.asked, gpu.recorded) == ([3, 3], [3])
     gpu.grader.rest()
@@ -142,8 +143,7 @@ def test_a_gpu_that_cannot_be_made_ready_is_an_error_of_the_first_batch(
 ) -> None:  # fmt: skip
     network = Hungry(0, failure)
     grader = OnGpu(network, monkeypatch).grader
-    grader.prepare(3, 256)
-    with pytest.raises(told, match="shapes differ"):
+    with grader.prepared(3, 256), pytest.raises(told, match="shapes differ"):
         grader.grade(tiles)
     assert network.asked == [3, 7]
 
@@ -153,17 +153,29 @@ def test_what_a_gpu_has_no_room_for_is_known_of_the_slides_own_tiles(
 ) -> None:
     network = Hungry(4)
     grader = OnGpu(network, monkeypatch).grader
-    grader.prepare(512, 256)
-    assert len(grader.grade(tiles[:4]).probabilities) == 4
+    with grader.prepared(512, 256):
+        assert len(grader.grade(tiles[:4]).probabilities) == 4
     assert network.asked == [512, 4]
     assert grader.notes == []
+
+
+def test_a_gpu_keeps_nothing_of_what_it_was_made_ready_for_in_vain(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(9)
+    gpu = OnGpu(network, monkeypatch)
+    with pytest.raises(KeyboardInterrupt), gpu.grader.prepared(3, 256):
+        raise KeyboardInterrupt
+    assert (network.asked, gpu.recorded) == ([3, 3], [3]), "it has ended"
+    gpu.grader.grade(tiles[:3])
+    assert network.asked == [3, 3, 3], "not from what was recorded"
 
 
 def test_a_cpu_is_ready(tiles: list[np.ndarray]) -> None:
     network = Hungry(9)
     grader = TileGrader(network, CARD, CPU)
-    grader.prepare(3, 256)
-    grader.grade(tiles)
+    with grader.prepared(3, 256):
+        grader.grade(tiles)
     assert network.asked == [7]
 
 
@@ -282,8 +294,8 @@ def test_a_gpu_grades_as_the_cpu_does_at_every_call(
     batches = [list(rng.integers(0, 256, (n, 512, 512, 3), np.uint8)) for n in (4, 4, 2, 4, 2, 2)]
     on_cpu = [grade_tiles(demo.network, demo.card, batch, CPU) for batch in batches]
     grader = TileGrader(demo.network, demo.card, device, precision)
-    if ready:
-        grader.prepare(4, 512)
+    with grader.prepared(4, 512) if ready else nullcontext():
+        pass
     for batch, wanted in zip(batches, on_cpu, strict=True):
         found = grader.grade(batch)
         np.testing.assert_allclose(found.probabilities, wanted.probabilities, atol=close)

@@ -264,13 +264,9 @@ def start_grading(
     device = choose_device(settings.device)
     choose_precision(device, settings.precision)  # a wrong name is told before the work begins
     grader = TileGrader(model.network, model.card, device, settings.precision)
-    grader.prepare(settings.batch_size, model.card.tile_px)
-    try:
+    with grader.prepared(settings.batch_size, model.card.tile_px):
         plan = plan_grading(slide, model.card, settings, tissue, regions)
         key = result_key(slide, plan.grid, model, settings)
-    except BaseException:
-        grader.rest()  # else it would work on beside the next slide's, with the same network
-        raise
     grading = SlideGrading(plan, model, grader, Heatmap(plan), key)
     if kept_in is not None:
         grading.take_up(ResultStore(kept_in, slide.name, key))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Thread
@@ -201,15 +202,22 @@ class SparingNetwork(ABC, Generic[Part]):
                 done += len(part)
         return answers
 
-    def prepare(self, count: int, tile_px: int) -> None:
+    @contextmanager
+    def prepared(self, count: int, tile_px: int) -> Iterator[None]:
         """Begin to make a GPU ready for batches of so many tiles; those that come wait until it is.
 
         A thread loads libraries, compiles kernels, and has the work recorded, for all of which the first
-        two batches would have to wait; meanwhile the slide can be looked at.
+        two batches would have to wait. Meanwhile a slide can be looked at within this; if that fails, none
+        of it stays, as it would go on beside the next slide's, with the same network.
         """
         if self.device.type == "cuda":
             self._preparing = Thread(target=self._rehearse, args=(count, tile_px))
             self._preparing.start()
+        try:
+            yield
+        except BaseException:
+            self.rest()
+            raise
 
     def rest(self) -> None:
         """Give back what memory of a GPU only speed takes; the work may go on."""

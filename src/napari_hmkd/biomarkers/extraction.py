@@ -286,13 +286,9 @@ def start_extraction(
     device = choose_device(settings.device)
     choose_precision(device, settings.precision)  # a wrong name is told before the work begins
     runner = TileEncoder(encoder, device, settings.precision)
-    runner.prepare(settings.batch_size, encoder.patch_px)
-    try:
+    with runner.prepared(settings.batch_size, encoder.patch_px):
         plan = plan_grading(slide, encoder.model.card, settings, tissue)
         key = result_key(slide, plan.grid, encoder.model, settings)
-    except BaseException:
-        runner.rest()  # else it would work on beside the next slide's, with the same network
-        raise
     extraction = BagExtraction(plan, encoder, runner, key)
     if kept_in is not None:
         extraction.take_up(FeatureStore(kept_in, f".{slide.name}", key))
