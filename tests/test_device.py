@@ -49,6 +49,10 @@ def test_a_device_can_be_named() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 
+def test_tests_compute_on_the_cpu_whatever_else_there_is() -> None:
+    assert available_devices() == ("cpu",)
+
+
 @pytest.mark.parametrize("machine", [(1, False)], indirect=True)
 @pytest.mark.parametrize("name", ["cuda:1", "mps", "xpu", "", "a potato"])
 @pytest.mark.usefixtures("machine")
