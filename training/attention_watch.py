@@ -108,7 +108,7 @@ def _write_agreement(run: Path, rows: Mapping[int, Sequence[float]]) -> None:
     levels = range(len(next(iter(rows.values()))))
     header = ("epoch", *(f"agreement_{level}" for level in levels))
     lines = ((epoch, *(f"{value:.6f}" for value in row)) for epoch, row in rows.items())
-    write_whole(run / TABLE_FILE, csv_bytes(header, lines, line_end="\r\n"))
+    write_whole(run / TABLE_FILE, csv_bytes(header, lines))
 
 
 def choose_tiles(grades: NDArray[np.integer]) -> NDArray[np.intp]:

@@ -122,7 +122,7 @@ class EpochTable(Callback):
     def _write(self) -> None:
         names = list(self.rows[-1])
         rows = ([row.get(name, "") for name in names] for row in self.rows)
-        write_whole(self.folder / METRICS_FILE, csv_bytes(names, rows, line_end="\r\n"))
+        write_whole(self.folder / METRICS_FILE, csv_bytes(names, rows))
 
     def totals(self) -> tuple[float, float, float]:
         """Steps per second, share of waiting, and seconds of all epochs."""

@@ -40,10 +40,10 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         ) from error
 
 
-def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]], line_end: str = "\n") -> bytes:
+def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     """A table as a CSV file holds it, in UTF-8."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator=line_end)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode()

@@ -69,7 +69,7 @@ class Split:
             (*cells, *(found.hex() if found else "" for found in digests[i]))
             for i, cells in self.cells(tiles)
         )
-        write_whole(path, csv_bytes((*TILE_COLUMNS, *DIGEST_COLUMNS), rows, line_end="\r\n"))
+        write_whole(path, csv_bytes((*TILE_COLUMNS, *DIGEST_COLUMNS), rows))
 
     def cells(self, tiles: Sequence[Tile]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Index of each tile, part by part, and what the file's `TILE_COLUMNS` say of it."""

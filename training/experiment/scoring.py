@@ -145,6 +145,4 @@ def _write_grades(
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
     rows = zip(names, truth, *columns.values(), strict=True)
-    write_whole(
-        place.folder / GRADES, csv_bytes(("tile", "truth", *columns), rows, line_end="\r\n")
-    )
+    write_whole(place.folder / GRADES, csv_bytes(("tile", "truth", *columns), rows))

@@ -109,7 +109,7 @@ def _text_table(
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             frame = pd.read_csv(
-                io.BytesIO("\n".join(lines).encode()),
+                io.StringIO("\n".join(lines)),
                 sep=separator,
                 header=0,
                 names=header,
