@@ -1,4 +1,4 @@
-"""Whole files or none: what is being replaced survives a full disk and a kill. And tables for them."""
+"""Folders, and whole files or none: what is being replaced survives a full disk and a kill."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         raise OutputError(
             f"{path} cannot be written: {error}. Make room or choose another folder; what was "
             "there before is kept"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be made: {error}. Choose another one"
         ) from error
 
 

@@ -19,7 +19,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
 from napari_hmkd.training.mkd.approaches import Shape, build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
@@ -145,10 +145,7 @@ class FoldRun:
         settings, data = self.settings, self.open_data()
         task = self.new_task(data.tokens)
         compute = ParallelComputeSettings(settings.compute.batch_size, str(self.device))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {self.folder} cannot be made: {error}") from error
+        make_folder(self.folder)
         engine = Engine(
             settings.engine, compute, self.device, self.folder, deadline, monitor=MONITOR
         )

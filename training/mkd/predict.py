@@ -18,7 +18,7 @@ from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import AdamWSettings
@@ -80,7 +80,7 @@ def predict_bags(
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)
     for path in (path for case in cases for path in case.bags):
         require_bag(path.name, bag_shape(path)[1], read_attributes(path), model.card)
-    _make_folder_of(out)  # before the cases are judged
+    make_folder(out.parent)  # before the cases are judged
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]
     if source is not None and (
@@ -96,15 +96,6 @@ def predict_bags(
     say(f"{len(with_genes)} by M, {len(without)} by P")
     rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
     write_whole(out, csv_bytes(COLUMNS, rows))
-
-
-def _make_folder_of(out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"asked to write {out}, but its folder cannot be made: {error}; name another file with --out"
-        ) from error
 
 
 def _predicted(
