@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import nn, optim
+from torch import optim
 from torch.nn import functional
 
 from napari_hmkd.errors import ModelError
@@ -183,11 +182,6 @@ class MkdTask(CaseTask):
         """The weighted sum of the terms."""
         terms = [getattr(self.weights, name) * part for name, part in parts.items()]
         return torch.stack(terms).sum()
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Those that there are."""
-        found = {P: self.pathology, M: self.multimodal, G: self.genomic}
-        return {name: network for name, network in found.items() if network is not None}
 
 
 class BaselineTask(CaseTask):

@@ -37,11 +37,10 @@ class Baseline(nn.Module, ABC):
 
     Attributes
     ----------
-    needs_bags, needs_genes : bool
-        What it looks at.
+    needs_genes : bool
+        Whether it looks at genes.
     """
 
-    needs_bags: ClassVar[bool] = True
     needs_genes: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes) -> None:
