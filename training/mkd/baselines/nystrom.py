@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from napari_hmkd.bags.packing import PackedBags, mean_within
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, widened
 
 HEADS = 8
 LANDMARKS = 256
@@ -71,8 +71,7 @@ def _heads(x: torch.Tensor) -> torch.Tensor:
 
 def _weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     """Attention (1, heads, m, m), at least float32."""
-    dtype = torch.promote_types(query.dtype, torch.float32)
-    scores = query.to(dtype) @ key.to(dtype).mT
+    scores = widened(query) @ widened(key).mT
     return (scores / query.shape[-1] ** 0.5).softmax(dim=-1)
 
 
