@@ -73,17 +73,18 @@ def test_p_begins_with_the_same_weights_in_both_ways_to_train_it(batch: CaseBatc
     assert task(ALONE, cross_entropy=0.0).parts(batch).keys() == {"cross_entropy"}
 
 
+@pytest.mark.parametrize("sure", [0.0, 20.0])
 def test_answers_of_all_batches_are_ranked_together(
-    batch: CaseBatch, monkeypatch: pytest.MonkeyPatch
+    batch: CaseBatch, monkeypatch: pytest.MonkeyPatch, sure: float
 ) -> None:
-    """Each batch alone is ranked right, both together are not."""
+    """Each batch alone is ranked right, both together are not; float32 calls all sure ones 1."""
     judge, logged = task(ALONE), {}
     monkeypatch.setattr(judge, "log", lambda name, value: logged.update({name: value}))
     answers = iter([[0.0, 1.0, 0.0, 1.0], [2.0, 3.0, 2.0, 3.0]])
     monkeypatch.setattr(
         judge,
         "logits",
-        lambda batch: {P: torch.tensor([[0.0, z] for z in next(answers)])},
+        lambda batch: {P: torch.tensor([[0.0, sure + z] for z in next(answers)])},
     )
     for number in range(2):
         judge.validation_step(batch, number)
