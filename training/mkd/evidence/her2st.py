@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         missing = [piece for piece in PIECES if not run_of(piece, place).finished]
         say(f"{len(PIECES) - len(missing)} of {len(PIECES)} runs are done")
         work = partial(train_piece, place=place, stop_at=stop_at)
-        if not run_pieces(missing, work, jobs, _name):
+        if not run_pieces(missing, work, jobs, lambda piece: piece.name):
             return False
         write_results(place, {**provenance(place.device), "program": program})
         return True
@@ -167,7 +167,7 @@ def run_of(piece: Piece, place: Place) -> FoldRun:
     fold = divide(cases, test, piece.seed)
     settings = MkdRunSettings(
         genes=GeneSettings(top_genes=TOP_GENES),
-        engine=CaseTrainerSettings(epochs=SETTINGS.epochs, seed=piece.seed),
+        engine=replace(SETTINGS, seed=piece.seed),
         compute=CaseComputeSettings(device=place.device, workers=1),
     )
     folder, device = place.folder / "runs" / piece.name, torch.device(place.device)
@@ -222,7 +222,3 @@ def _usable(data: Path) -> tuple[list[Spot], GeneTable]:
     found = [spot for spot in read_spots(data) if spot.counts >= LEAST_COUNTS]
     spots = sorted(found, key=lambda spot: list(SLIDES).index(spot.section))
     return spots, read_expression(data, spots)
-
-
-def _name(piece: Piece) -> str:
-    return piece.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,18 +76,19 @@ def run_of(piece: Piece, size: Size, place: Place) -> FoldRun:
         engine=CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed),
         compute=CaseComputeSettings(device=place.device, workers=1),
     )
-    fold = divide(cases, test_indices(cases, size), piece.seed)
+    tested = set(test_names(size))
+    test = [index for index, case in enumerate(cases) if case.name in tested]
+    fold = divide(cases, test, piece.seed)
     folder = place.embeddings(piece).parent
     return make_run(
         folder, piece.approach, cases, fold, genes, settings, torch.device(place.device)
     )
 
 
-def test_indices(cases: Sequence[Case], size: Size) -> list[int]:
-    """Where the test patients stand among the cases."""
+def test_names(size: Size) -> list[str]:
+    """The test patients in their order."""
     count = size.design.patients
-    names = {case_name(number) for number in range(count - size.test_patients, count)}
-    return [index for index, case in enumerate(cases) if case.name in names]
+    return [case_name(number) for number in range(count - size.test_patients, count)]
 
 
 def embed(run: FoldRun) -> Embeddings:
