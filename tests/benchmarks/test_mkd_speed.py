@@ -89,9 +89,9 @@ def training_loader(cases: list[Case]) -> CaseLoader:
         cases,
         nested_folds(cases)[0].train,
         genes,
+        BagStore(FORM.memory_gb),
         batch_size=FORM.batch_size,
         balanced=True,
-        store=BagStore(FORM.memory_gb),
     )
 
 

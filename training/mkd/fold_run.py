@@ -92,11 +92,11 @@ class CaseData(lightning.LightningDataModule):
             self.cases,
             indices,
             self._genes,
+            self._store,
             batch_size=compute.batch_size,
             balanced=balanced,
             seed=self._settings.engine.seed,
             workers=compute.workers,
-            store=self._store,
         )
 
 

@@ -20,6 +20,7 @@ from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
 from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
+from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import AdamWSettings
 from napari_hmkd.training.mkd.export import MODEL_FILE
@@ -88,10 +89,11 @@ def predict_bags(
     ):
         say(f"warning: {warning}")
     rows: list[tuple[str, ...]] = []
+    store = BagStore()
     for target in model.card.targets:
         for network, group, its_source in ((M, with_genes, source), (P, without, None)):
             if group:
-                found = _predicted(target, group, model, its_source, chosen_device)
+                found = _predicted(target, group, model, its_source, store, chosen_device)
                 rows += _rows(target, network, group, found)
     say(f"{len(with_genes)} by M, {len(without)} by P")
     rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
@@ -103,6 +105,7 @@ def _predicted(
     cases: Sequence[Case],
     model: BiomarkerModel,
     source: GeneSource | None,
+    store: BagStore,
     device: torch.device,
 ) -> Floats:
     """(n, classes) probabilities of one target, by M with a source of all cases' genes, else by P."""
@@ -116,7 +119,7 @@ def _predicted(
     task = MkdTask(
         model.networks[target.name], multimodal, None, CROSS_ENTROPY_ALONE, AdamWSettings()
     )
-    logits, _ = predict(task, case_loader(cases, np.arange(len(cases)), tokens), device)
+    logits, _ = predict(task, case_loader(cases, np.arange(len(cases)), tokens, store), device)
     return probabilities(logits[network], temperature)
 
 
