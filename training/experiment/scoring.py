@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_hmkd.training.config import Labels, Method
 from napari_hmkd.training.console import say
@@ -26,17 +25,16 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.run import write_json
-from napari_hmkd.training.scores.paired import paired
+from napari_hmkd.training.scores.paired import Grades, paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
 
 RESULTS = "results.json"
 TABLE = "table.md"
-GRADES = "test_grades.csv"
+GRADES_FILE = "test_grades.csv"
 ORACLE = "oracle"
 BEST_RIVAL = f"best of {len(RIVALS)} rivals"
 TITLES = {Method.NONE: "student alone", Method.HINTON: "Hinton KD", Method.HMKD: "HM-KD"}
 REFERENCES = (TITLES[Method.NONE], TITLES[Method.HINTON])
-Grades = NDArray[np.integer]
 Rows = dict[str, list[Piece]]
 
 
@@ -145,4 +143,4 @@ def _write_grades(
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
     rows = zip(names, truth, *columns.values(), strict=True)
-    write_whole(place.folder / GRADES, csv_bytes(("tile", "truth", *columns), rows))
+    write_whole(place.folder / GRADES_FILE, csv_bytes(("tile", "truth", *columns), rows))

@@ -25,7 +25,7 @@ from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold
-from napari_hmkd.training.mkd.loader import CaseLoader, case_loader
+from napari_hmkd.training.mkd.loader import CaseLoader, Genes, case_loader
 from napari_hmkd.training.mkd.metrics import class_auc
 from napari_hmkd.training.mkd.scoring import FoldAnswers
 from napari_hmkd.training.mkd.task import MONITOR, CaseTask, joined
@@ -39,7 +39,6 @@ from napari_hmkd.training.scores.calibration import (
 OUTCOME_FILE = "outcome.json"
 ANSWERS_FILE = "predictions.csv"
 ABOUT = ("network", "case", "patient", "label")
-Genes = NDArray[np.float32]
 
 
 class CaseData(lightning.LightningDataModule):

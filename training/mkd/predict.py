@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_hmkd.bags.bag import bag_shape, find_bags, read_attributes
 from napari_hmkd.biomarkers.case_genes import GeneSource, open_genes
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, open_biomarkers, require_bag
+from napari_hmkd.bootstrap import Floats
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model.mkd.card import Target
@@ -32,7 +32,6 @@ from napari_hmkd.training.mkd.unlabelled import unlabelled_cases
 from napari_hmkd.training.scores.calibration import probabilities
 
 COLUMNS = ("bag", "target", "class", "probability", "network", "genes", "case")
-Floats = NDArray[np.float64]
 
 
 def predict_bags(
