@@ -45,10 +45,6 @@ class CaseBatch:
         label = self.label.to(device, non_blocking=True)
         return CaseBatch(PackedBags(bags.features.float(), bags.offsets), genes, label, self.cases)
 
-    def pinned(self) -> CaseBatch:
-        """Itself: bags are read into memory that a GPU copies from by itself."""
-        return self
-
 
 CaseLoader = BatchLoader[CaseBatch]
 
