@@ -1,4 +1,4 @@
-"""Folders, and whole files or none: what is being replaced survives a full disk and a kill."""
+"""Folders and new files, and whole files or none: what is replaced survives a full disk and a kill."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.output_folder import is_there
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
@@ -54,6 +55,22 @@ def make_folder(folder: Path) -> None:
         raise OutputError(
             f"the folder {folder} cannot be made: {error}. Choose another one"
         ) from error
+
+
+def require_new_file(path: Path) -> None:
+    """Refuse a file that is there, or of which it cannot be known.
+
+    Raises
+    ------
+    OutputError
+        Saying what to do.
+    """
+    try:
+        taken = is_there(path)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written: {error}. Name another with --out") from error
+    if taken:
+        raise OutputError(f"{path} exists: name a new file with --out")
 
 
 def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:

@@ -14,11 +14,11 @@ from napari_hmkd.biomarkers.case_genes import GeneSource, open_genes
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, open_biomarkers, require_bag
 from napari_hmkd.bootstrap import Floats
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.errors import DataError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, require_new_file, write_whole
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
@@ -68,8 +68,7 @@ def predict_bags(
     HmkdError
         If the run is not finished, bags, genes or cases do not fit it, or `out` cannot be there.
     """
-    if out.exists():
-        raise OutputError(f"{out} exists: name a new file with --out")
+    require_new_file(out)
     if not os.path.isfile(run / MODEL_FILE):
         raise DataError(
             f"asked for the finished run of `mkd` in {run}, but it has no {MODEL_FILE}: name the folder "
