@@ -20,8 +20,9 @@ from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
 from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
-from napari_hmkd.training.mkd.approaches import Shape, build_task
+from napari_hmkd.training.mkd.approaches import build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold
@@ -105,7 +106,7 @@ class FoldRun:
 
     folder: Path
     approach: str
-    shape: Shape
+    sizes: Sizes
     settings: MkdRunSettings
     device: torch.device
     open_data: Callable[[], CaseData]
@@ -118,8 +119,8 @@ class FoldRun:
     def new_task(self, tokens: int | None = None) -> CaseTask:
         """The task with the weights of the run's seed; a baseline of genes asks for `tokens`."""
         lightning.seed_everything(self.settings.engine.seed, verbose=False)
-        shape = self.shape if tokens is None else replace(self.shape, tokens=tokens)
-        return build_task(self.approach, shape, self.settings)
+        sizes = self.sizes if tokens is None else replace(self.sizes, tokens=tokens)
+        return build_task(self.approach, sizes, self.settings)
 
     def trained_task(self) -> CaseTask:
         """The task with the weights of the best epoch.
@@ -222,7 +223,7 @@ class FoldRun:
         self, cases: Sequence[Case], answers: Mapping[str, NDArray[np.floating]]
     ) -> None:
         """One line for each network and test case; logits are uncalibrated."""
-        header = (*ABOUT, *(f"logit_{k}" for k in range(self.shape.classes)))
+        header = (*ABOUT, *(f"logit_{k}" for k in range(self.sizes.classes)))
         lines = (
             (network, case.name, case.patient, case.label, *(f"{z:.9g}" for z in row))
             for network, logits in answers.items()
