@@ -29,7 +29,7 @@ from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.labels import read_labels
 from napari_hmkd.training.mkd.task import MkdTask
-from napari_hmkd.training.piecework import own_words
+from napari_hmkd.training.piecework import deadline_of, own_words
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 Embeddings = dict[str, NDArray[np.float32]]
@@ -60,7 +60,7 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
         return False
     with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
         run = run_of(piece, size, place)
-        if not run.finished and not run.train(time.monotonic() + stop_at - time.time()):
+        if not run.finished and not run.train(deadline_of(stop_at)):
             return False
         content = save(embed(run) if piece.approach in EMBEDDED else {})
     write_whole(place.embeddings(piece), content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +16,7 @@ from napari_hmkd.training.mkd.cohort.writing import write_cohort
 from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
 from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, pieces
 from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
-from napari_hmkd.training.piecework import run_pieces
+from napari_hmkd.training.piecework import run_pieces, threads_each
 
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
@@ -61,8 +60,9 @@ def run_evidence(
         process is at work in one, or a network cannot be trained.
     """
     size = QUICK if quick else FULL
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), threads)
+    place = Place(
+        folder, cohort or folder / "cohort", str(choose_device(device)), threads_each(jobs)
+    )
     program = training_digest()
     with claimed(folder, PLAN, {"size": asdict(size), "program": program}, "evidence"):
         if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
