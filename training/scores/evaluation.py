@@ -145,14 +145,8 @@ def evaluate(
     oracle = {}
     if isinstance(source, ProceduralSource):
         oracle["oracle"] = source.oracle()[chosen.indices]
-    about: dict[str, Any] = {
-        "data": source.training_data,
-        "labels": kind_of_labels(resolve_labels(data, pixels.labels), tiles),
-        "split": _kind_of_split(tiles, chosen, part),
-        "tiles_of_other_parts": chosen.left_out,
-    }
-    if part == "test" and not chosen.checked:
-        about["part_note"] = NOT_CHECKED
+    labels = kind_of_labels(resolve_labels(data, pixels.labels), tiles)
+    about = {"data": source.training_data, "labels": labels, **_about_split(tiles, chosen, part)}
     return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
 
 
@@ -187,8 +181,10 @@ def _answers(
     }
 
 
-def _kind_of_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> str:
-    """What a reader has to know about the patients of these tiles."""
+def _about_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> dict[str, Any]:
+    """What a reader has to know about the chosen tiles, and about their patients."""
+    kind = HELD_OUT if part == "test" and chosen.checked else "by patient"
     if any(tile.patient is None for tile in tiles):
-        return NOT_BY_PATIENT
-    return HELD_OUT if part == "test" and chosen.checked else "by patient"
+        kind = NOT_BY_PATIENT
+    unchecked = {"part_note": NOT_CHECKED} if part == "test" and not chosen.checked else {}
+    return {"split": kind, "tiles_of_other_parts": chosen.left_out, **unchecked}
