@@ -107,13 +107,13 @@ def _predicted(
     device: torch.device,
 ) -> Floats:
     """(n, classes) probabilities of one target, by M with a source of all cases' genes, else by P."""
-    multimodal, tokens = None, None
-    network, temperature = P, target.temperature
-    if source is not None and target.temperature_with_genes is not None:
+    network, temperature, multimodal, tokens = P, target.temperature, None, None
+    if source is not None:
+        assert target.temperature_with_genes is not None  # `open_genes` refuses a model without M
         network, temperature = M, target.temperature_with_genes
-        multimodal = source.models[target.name].network
-        genes = source.models[target.name].genes
-        tokens = genes.tokens(source.table, [case.genes for case in cases])
+        chosen = source.models[target.name]
+        multimodal = chosen.network
+        tokens = chosen.genes.tokens(source.table, [case.genes for case in cases])
     task = MkdTask(
         model.networks[target.name], multimodal, None, CROSS_ENTROPY_ALONE, AdamWSettings()
     )
