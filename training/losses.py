@@ -50,7 +50,7 @@ def similarity_loss(p: torch.Tensor, m: torch.Tensor, g: torch.Tensor) -> torch.
 
 
 def collaborative_loss(
-    z_p: torch.Tensor, z_m: torch.Tensor, z_g: torch.Tensor, temperature: float
+    z_p: torch.Tensor, z_m: torch.Tensor, z_g: torch.Tensor, temperature: float = 4.0
 ) -> torch.Tensor:
     """Student and each teacher learn from each other's softened answers.
 
@@ -62,7 +62,7 @@ def collaborative_loss(
     z_p, z_m, z_g : torch.Tensor
         Logits (b, classes) of the pathology, the multimodal and the genomic network.
     temperature : float
-        T.
+        T; the published one by default.
     """
     both_ways = ((z_p, z_m), (z_m, z_p), (z_p, z_g), (z_g, z_p))
     return torch.stack(
