@@ -96,7 +96,7 @@ def test_collaborative_by_hand() -> None:
     assert found.item() == pytest.approx(4 * (to_even + from_even))
 
 
-@pytest.mark.parametrize("loss", [coral_loss, similarity_loss, softened])
+@pytest.mark.parametrize("loss", [coral_loss, similarity_loss, collaborative_loss])
 def test_networks_that_agree_lose_nothing(loss: Loss) -> None:
     x = three(6, 4)[0]
     assert loss(x, x, x).item() == pytest.approx(0, abs=1e-12)
@@ -116,7 +116,7 @@ def test_gradients_are_those_of_the_value(loss: Loss) -> None:
 
 def test_each_network_follows_the_others_answers_as_if_they_were_fixed() -> None:
     z_p, z_m, z_g = (z.requires_grad_() for z in three(5, 2))
-    softened(z_p, z_m, z_g).backward()
+    collaborative_loss(z_p, z_m, z_g).backward()
     p, m, g = ((z.detach() / 4).softmax(dim=1) for z in (z_p, z_m, z_g))
     # d/dz of T^2 KL(q || softmax(z / T)) / b is T (softmax(z / T) - q) / b.
     torch.testing.assert_close(z_p.grad, 4 * ((p - m) + (p - g)) / 5)
