@@ -18,7 +18,7 @@ from napari_hmkd.planning import tile_grid
 from napari_hmkd.slide import Slide
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets.ihc_reading import aligned_ihc
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import require_slide
 
 
 class ModelFile(NamedTuple):
@@ -133,9 +133,7 @@ def subject_of(
     SlideError
         See `aligned_ihc`.
     """
-    he = slide_of(he_layer)
-    if he is None:
-        raise ValueError(f"{he_layer.name} shows no slide")
+    he = require_slide(he_layer)
     of_student = model_file(student)
     grid = tile_grid(he, card_of(of_student))
     if ihc_layer is None:

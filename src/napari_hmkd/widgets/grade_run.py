@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from threading import Event
+from typing import Any
 
 import napari.layers
 import napari.viewer
@@ -216,7 +217,7 @@ class GradeRun(BackgroundRun):
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; old results of the same slide give way to a new one."""
-        if self._stop.is_set() or self._begun is None:
+        if self.stopping or self._begun is None:
             return
         request, self.slide_layer = self._begun
         self._has_plan = True
@@ -298,10 +299,10 @@ class GradeRun(BackgroundRun):
         self._failed |= self.grading is None or not self._has_plan or self.unfinished
         super()._on_finished()
 
-    def _on_layer_removed(self, event: object) -> None:
+    def _on_layer_removed(self, event: Any) -> None:
         """The shown grading may be another slide's than that which a run is opening."""
-        removed = getattr(event, "value", None)
-        if removed is None or self._hiding.keeps(removed):
+        removed = event.value
+        if self._hiding.keeps(removed):
             return
         if removed is self.target:
             self.stop()
