@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -83,24 +82,27 @@ def attention(
         if ihc is None and value is not None:
             raise typer.BadParameter(f"--{name} needs an --ihc: without it the student is alone")
     from napari_hmkd.attention_report import AttentionRequest, plan_report
-    from napari_hmkd.export.attention import ATTENTION
+    from napari_hmkd.export.attention import ATTENTION, ENDING
+    from napari_hmkd.export.folder import result_folders
     from napari_hmkd.inference import FailedTile
     from napari_hmkd.regions import read_regions
 
-    folder = out / f"{Path(os.path.abspath(slide)).name}.attention"
-    failed = 0
+    failed, notes = 0, list[str]()
     try:
-        ATTENTION.check_replaceable(folder)
+        (folder,) = result_folders(out, [Path(slide)], ATTENTION, ENDING)
         marked = () if regions is None else read_regions(regions)
         with ExitStack() as files:
-            he = files.enter_context(_opened(slide, backend, mpp))
-            other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
+            he = files.enter_context(_opened(slide, backend, mpp, notes))
+            other = None
+            if ihc is not None:
+                other = files.enter_context(_opened(ihc, backend, ihc_mpp, notes))
             models = student, other, teacher or "demo-teacher"
             report = plan_report(
                 AttentionRequest(
                     he, *models, alignment, refine, device, check, force, marked, only_regions
                 )
             )
+            report.about["warnings"] += notes
             for line in report.about["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
             total = len(report.plan.tiles)
@@ -119,8 +121,11 @@ def attention(
 
 
 @contextmanager
-def _opened(path: str, backend: str | None, mpp: float | None) -> Iterator[Slide]:
+def _opened(path: str, backend: str | None, mpp: float | None, notes: list[str]) -> Iterator[Slide]:
+    """A slide with its pixel size as it is stated; where the file says another, that is noted."""
+    from napari_hmkd.planning import contradicted_mpp
     from napari_hmkd.slide import open_slide
 
     with open_slide(path, backend=backend) as slide:
+        notes += [f"{slide.name}: {one}" for one in contradicted_mpp(slide, mpp)]
         yield slide if mpp is None else slide.with_mpp(mpp)
