@@ -44,7 +44,8 @@ def biomarker_rows(
     -------
     list of dict
         `p_CLASS` are probabilities, None for the classes of other targets; `most_probable` is the class
-        with the highest. `network` is "P" or "M", `genes` the row that M saw. `provenance` is the rest of `about` as JSON text.
+        with the highest. `network` is "P" or "M", `genes` the row that M saw. `provenance` is the rest of
+        `about` as JSON text.
     """
     found = {one["name"]: one for one in about.get("targets", ())}
     of_none = dict.fromkeys(f"p_{name}" for target in targets for name in target.classes)

@@ -11,14 +11,14 @@ from pathlib import Path
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import tidy_up
 from napari_hmkd.output_folder import FolderKind, is_there
+from napari_hmkd.result_files import SUMMARY_FILE, TABLE_FILE
 
-_MARK = "summary.json"
 RESULTS = FolderKind(
     "results",
-    frozenset({_MARK}),
+    frozenset({SUMMARY_FILE}),
     frozenset(
         {
-            _MARK, "tiles.csv", "tiles.parquet", "tiles.geojson", "heatmap.png", "heatmap.ome.zarr",
+            SUMMARY_FILE, TABLE_FILE, "tiles.parquet", "tiles.geojson", "heatmap.png", "heatmap.ome.zarr",
             "tissue.png", "report.html",
         }
     ),

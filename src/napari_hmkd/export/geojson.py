@@ -38,8 +38,9 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     """The graded and the unreadable tiles so far, as a GeoJSON FeatureCollection.
 
     Where tiles overlap, "tile" stands here for the square between their corners, which has the mean of
-    their probabilities, and the measurements are called "Squares" and "Undecided squares". Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
-    QuPath, in the order of their first tiles, row by row. Its measurements:
+    their probabilities, and the measurements are called "Squares" and "Undecided squares". Tiles of the
+    same most probable grade that share a side are one polygon, a locked annotation of QuPath, in the order
+    of their first tiles, row by row. Its measurements:
 
     - "Area mm^2": of the polygon, the part of its tiles that lies on the slide.
     - "Tissue mm^2": tile area times tissue fraction, summed; as `Heatmap.summary` counts.

@@ -12,15 +12,15 @@ from napari_hmkd.export.regions import region_entries, slide_grade, summary_entr
 from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
-
-SUMMARY_FILE = "summary.json"
+from napari_hmkd.result_files import SUMMARY_FILE
 
 
 def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[str, object]:
     """Everything a reader of the results needs, `provenance` among it, as plain values for JSON.
 
     Numbers of tiles are of tiles. Areas count the tissue of each square, which is a tile unless tiles
-    overlap, wholly for its most probable grade; see `Heatmap.summary`. `geojson_origin` is where `tiles.geojson` counts from.
+    overlap, wholly for its most probable grade; see `Heatmap.summary`. `geojson_origin` is where
+    `tiles.geojson` counts from.
     """
     plan, card, summary = grading.plan, grading.plan.card, grading.heatmap.summary()
     left = len(grading.heatmap.remaining)
