@@ -119,7 +119,7 @@ def subject_of(
     ihc_layer: napari.layers.Image | None,
     student: str,
     teacher: str,
-    refine: bool = True,
+    refine: bool,
     device: str = "auto",
 ) -> Subject:
     """The tiles of an H&E layer, with the IHC where its layer lies now; see `AlignedIhc` of `refine`.

@@ -30,7 +30,7 @@ class LandmarkLayers:
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = viewer
 
-    def mark(self, pair: LayerPair, hide_other: bool = True) -> napari.layers.Image:
+    def mark(self, pair: LayerPair, hide_other: bool) -> napari.layers.Image:
         """Turn to the slide with fewer landmarks, to set some by clicks.
 
         Parameters
