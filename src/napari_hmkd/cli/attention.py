@@ -14,6 +14,7 @@ from napari_hmkd.cli.progress import tile_progress
 from napari_hmkd.errors import ExitCode, HmkdError
 
 if TYPE_CHECKING:  # --help must not wait for what computes
+    from napari_hmkd.attention_report import AttentionReport
     from napari_hmkd.slide import Slide
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -84,10 +85,9 @@ def attention(
     from napari_hmkd.attention_report import AttentionRequest, plan_report
     from napari_hmkd.export.attention import ATTENTION, ENDING
     from napari_hmkd.export.folder import result_folders
-    from napari_hmkd.inference import FailedTile
     from napari_hmkd.regions import read_regions
 
-    failed, notes = 0, list[str]()
+    notes: list[str] = []
     try:
         (folder,) = result_folders(out, [Path(slide)], ATTENTION, ENDING)
         marked = () if regions is None else read_regions(regions)
@@ -96,28 +96,46 @@ def attention(
             other = None
             if ihc is not None:
                 other = files.enter_context(_opened(ihc, backend, ihc_mpp, notes))
-            models = student, other, teacher or "demo-teacher"
             report = plan_report(
                 AttentionRequest(
-                    he, *models, alignment, refine, device, check, force, marked, only_regions
+                    he=he,
+                    student=student,
+                    ihc=other,
+                    teacher=teacher or "demo-teacher",
+                    alignment=alignment,
+                    refine=refine,
+                    device=device,
+                    check=check,
+                    force=force,
+                    regions=marked,
+                    only_regions=only_regions,
                 )
             )
             report.about["warnings"] += notes
-            for line in report.about["warnings"]:
-                typer.echo(f"warning: {line}", err=True)
-            total = len(report.plan.tiles)
-            with tile_progress(he.name, total + min(check, total)) as advance:
-                for step in report.write(folder):
-                    failed += isinstance(step, FailedTile)
-                    advance(1)
+            failed = _write(report, folder)
     except HmkdError as error:
         complain(error)
         raise typer.Exit(ExitCode.FAILED) from error
+    total = len(report.plan.tiles)
     typer.echo(f"{folder}: {total - failed} of {total} tiles; research use only")
     if notice := report.about["notice"]:
         typer.echo(f"notice: {notice}", err=True)
     if failed:
         raise typer.Exit(ExitCode.UNREADABLE_TILES)
+
+
+def _write(report: AttentionReport, folder: Path) -> int:
+    """Write a report, and show how far it is; how many tiles have failed."""
+    from napari_hmkd.inference import FailedTile
+
+    for line in report.about["warnings"]:
+        typer.echo(f"warning: {line}", err=True)
+    tiles, failed = len(report.plan.tiles), 0
+    with tile_progress(report.pair.he.name, tiles + min(report.check.tiles, tiles)) as advance:
+        for step in report.write(folder):
+            failed += isinstance(step, FailedTile)
+            advance(1)
+    return failed
 
 
 @contextmanager

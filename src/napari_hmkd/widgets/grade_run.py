@@ -189,12 +189,16 @@ class GradeRun(BackgroundRun):
             self._failed = True
             if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
                 self.doubted.emit(str(step))
-            return
-        if isinstance(step, OpenModel):
+        elif isinstance(step, OpenModel):
             self._forewarn(step.card.notice)
-            return
-        if isinstance(step, SlideGrading):
+        elif isinstance(step, SlideGrading):
             self._take_up(step)
+            self._tell()
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say how far the grading is, and have its results painted: the first at once, others in a while."""
         if self.grading is None:
             return
         planned = len(self.grading.plan.tiles)
