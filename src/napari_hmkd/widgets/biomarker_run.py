@@ -138,7 +138,7 @@ class BiomarkerRun(BackgroundRun):
             return
         self._begun, self._stop, self._queue = layer, Event(), TileQueue(view)
         what = f"predicting biomarkers of {request.slide.name}"
-        self._begin(what, predict_slide, request, self._queue, self._stop)
+        self._begin(what, _predict, request, self._queue, self._stop)
 
     @property
     def target(self) -> napari.layers.Image | None:
@@ -219,7 +219,7 @@ class BiomarkerRun(BackgroundRun):
             self.forget()
 
 
-def predict_slide(
+def _predict(
     request: BiomarkerRequest, queue: TileQueue, stop: Event
 ) -> Generator[Step, None, None]:
     """Open the models, plan, encode and judge: the plan, then its batches, then the patches of each target.

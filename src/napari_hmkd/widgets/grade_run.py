@@ -56,6 +56,17 @@ class GradeRun(BackgroundRun):
     A stopped grading is taken up where it stopped when the same request is started again, with
     the tissue that it found. The result of another slide stays in the viewer.
 
+    Attributes
+    ----------
+    grading : SlideGrading or None
+        The shown one.
+    layers : list of napari.layers.Image
+        Its heatmap first.
+    slide_layer : napari.layers.Image or None
+        The one that it lies over.
+    mode : MapMode
+        What the heatmap shows.
+
     Signals
     -------
     planned(SlideGrading, slide layer)
@@ -100,7 +111,7 @@ class GradeRun(BackgroundRun):
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
-        """The layer of the expected grades, None before the first."""
+        """The layer of the shown grading's map, None where there is none."""
         return self.layers[0] if self.layers else None
 
     def start(

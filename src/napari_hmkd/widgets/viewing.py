@@ -137,7 +137,7 @@ def visible_region(viewer: napari.viewer.Viewer, layer: napari.layers.Image) -> 
     """
     view = camera(viewer)
     center = np.array(view.center[-2:])
-    half = np.array(canvas_px(viewer)) / view.zoom / 2
+    half = np.array(_canvas_px(viewer)) / view.zoom / 2
     corners = [to_level0(layer, tuple(center + half * side)) for side in product((-1, 1), repeat=2)]
     top, left = np.floor(np.min(corners, axis=0)).astype(int).tolist()
     bottom, right = np.ceil(np.max(corners, axis=0)).astype(int).tolist()
@@ -165,10 +165,10 @@ def go_to(
     """
     view, middle = camera(viewer), layer.data_to_world(np.subtract(place_px, 0.5))
     view.center = (*view.center[:-2], *middle[-2:])
-    view.zoom = max(view.zoom, _SHARE * min(canvas_px(viewer)) / side_um)
+    view.zoom = max(view.zoom, _SHARE * min(_canvas_px(viewer)) / side_um)
 
 
-def canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:
+def _canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:
     """Height and width of the canvas, or of its parts where it is a grid; napari 0.9 moved it."""
     canvas = getattr(viewer, "canvas", None)
     return viewer._canvas_size if canvas is None else canvas.viewbox_size(viewer.layers)
