@@ -212,10 +212,10 @@ class GradeRun(BackgroundRun):
         """Say how far the grading is, and have its results painted: the first at once, others in a while."""
         if self.grading is None:
             return
-        planned = len(self.grading.plan.tiles)
+        planned, seconds = len(self.grading.plan.tiles), self.grading.seconds
         tried = planned - len(self.grading.heatmap.remaining)
-        speed = tried / self.grading.seconds if self.grading.seconds else 0.0
-        self.progressed.emit(tried, planned, speed)
+        own = tried - self.grading.resumed_tiles
+        self.progressed.emit(tried, planned, own / seconds if seconds else 0.0)
         if self._awaited and tried:
             self._awaited = False
             self._paint()
