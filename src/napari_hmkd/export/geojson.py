@@ -63,8 +63,7 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     """
     plan, classes = grading.plan, _classes(grading)
     patches = label(classes, background=NOT_GRADED, connectivity=1) - 1
-    merged = merge_tiles(patches, plan.grid)
-    polygons = np.array([polygon for whole in merged.values() for polygon in whole.geoms], object)
+    polygons = shapely.get_parts(list(merge_tiles(patches, plan.grid).values()))
     found, first = np.unique(patches, return_index=True)
     kinds = classes.ravel()[first[found >= 0]].tolist()
     placed = from_origin(polygons, plan.slide, origin)
