@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from heapq import nlargest
@@ -23,6 +22,7 @@ from napari_hmkd.export.attention_check import (
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.export.attention_tables import FAILED_FILE, TABLE_FILE, TileTables
 from napari_hmkd.export.ome_image import CHANNEL_COLOURS, LEVEL, create_image
+from napari_hmkd.export.summary import write_json
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, look_of, tokens_of
 from napari_hmkd.inspection.pair import StainPair
@@ -139,9 +139,7 @@ def write_attention(
         if alignment is not None:
             save_alignment(part / ALIGNMENT_FILE, alignment)
         found: dict[str, object] = {"importance": importance_entry(checked)} if checked else {}
-        said_of_all = about | tables.counts() | found
-        text = json.dumps(said_of_all, indent=2, ensure_ascii=False, allow_nan=False)
-        (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_json(part / SUMMARY_FILE, about | tables.counts() | found)
 
 
 class _MapWriter:

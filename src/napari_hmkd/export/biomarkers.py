@@ -22,6 +22,7 @@ from napari_hmkd.export.provenance import (
     tiles_entry,
 )
 from napari_hmkd.export.qupath import write_collection
+from napari_hmkd.export.summary import write_json
 from napari_hmkd.geometry import Origin
 from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
@@ -77,8 +78,7 @@ def write_biomarkers(
         write_collection(patch_collection(run, about, geojson_origin), part / GEOJSON_FILE)
         _write_attention(run, part / ATTENTION_STORE, about)
         write_gallery(run, about, part / GALLERY_FILE)
-        text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
-        (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_json(part / SUMMARY_FILE, about)
         _write_page(run, about, (part / GALLERY_FILE).read_bytes(), part / PAGE_FILE)
     return about
 

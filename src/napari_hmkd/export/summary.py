@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,14 @@ def write_summary(
         What the file says.
     """
     said = summarise(grading, geojson_origin) | {LISTED_AS: list_files(path.parent)}
-    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_json(path, said)
     return said
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values as UTF-8 JSON for people, too; a number that is not finite is an error."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_summary(folder: Path, name: str = SUMMARY_FILE) -> dict[str, Any] | None:
