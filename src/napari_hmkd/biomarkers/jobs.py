@@ -27,7 +27,7 @@ from napari_hmkd.grading import result_key
 from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.finding import find_slides
-from napari_hmkd.study.names import same_name
+from napari_hmkd.wording import same_name
 
 _LOG = logging.getLogger(__name__)
 Watch = Callable[[BagExtraction], Iterable[EncodedBatch]]

@@ -11,7 +11,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import tidy_up
 from napari_hmkd.output_folder import FolderKind, is_there
 from napari_hmkd.result_files import SUMMARY_FILE, TABLE_FILE
-from napari_hmkd.study.names import same_name
+from napari_hmkd.wording import same_name
 
 RESULTS = FolderKind(
     "results",
