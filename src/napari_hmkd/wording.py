@@ -1,6 +1,8 @@
-"""Sentences that every result carries."""
+"""Sentences that every result carries, and names as they are told and compared."""
 
 from __future__ import annotations
+
+import unicodedata
 
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
@@ -25,3 +27,8 @@ def counted(count: int, what: str) -> str:
 def printable(name: str) -> str:
     """A file's name as UTF-8 can hold it: bytes that are none become escapes, "f\\udcfcr.tif"."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def same_name(name: str) -> str:
+    """Equal for names that differ in case or in how their letters are composed, if in anything."""
+    return unicodedata.normalize("NFC", name).casefold()

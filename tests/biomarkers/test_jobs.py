@@ -37,6 +37,17 @@ def test_where_nothing_can_be_written_whole_bags_are_skipped_and_others_are_told
         bag_files([slide], tmp_path)
 
 
+@pytest.mark.parametrize(
+    "other",
+    ["B/schnitt \u00e4.svs", "B/Schnitt a\u0308.ndpi", "https://host/B/Schnitt \u00e4.ome.zarr/"],
+)
+def test_slides_whose_bags_a_file_system_holds_for_one_are_refused(
+    other: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match="would both be"):
+        bag_files(["A/Schnitt \u00e4.tif", other], tmp_path)
+
+
 @pytest.mark.parametrize("theirs", ["uni", None])
 def test_bags_of_another_encoder_are_replaced_only_if_that_is_asked_for(
     slide_file: Path, encoder: Encoder, tmp_path: Path, theirs: str | None

@@ -246,6 +246,25 @@ def test_where_all_tiles_lie_beyond_the_ihc_nothing_is_written(
     assert not list((tmp_path / "out").iterdir())
 
 
+@undrawn
+def test_a_stated_pixel_size_that_is_not_the_files_is_noted(
+    he_file: Path, student_file: Path, tmp_path: Path, capsys
+) -> None:
+    assert run(he_file, "--student", student_file, "--mpp", 4.5, "--out", tmp_path / "out") == 0
+    note = "4.5 um/px was stated and used, though the file says 4 um/px"
+    assert note in capsys.readouterr().err
+    folder = tmp_path / "out" / f"{he_file.name}.attention"
+    assert note in (folder / "attention.json").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "out").touch()
+    assert run(tmp_path / "missing.tif", "--out", tmp_path / "out") == 2
+    assert "is a file; choose a folder" in capsys.readouterr().err
+
+
 def test_a_check_without_captum_is_refused_before_anything_is_read(
     he_file: Path, student_file: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:

@@ -130,14 +130,6 @@ def test_a_ring_that_closes_at_a_corner_only_is_one_valid_polygon() -> None:
     assert ring.area == 10 * 256**2
 
 
-def test_of_a_bool_array_only_true_is_a_label() -> None:
-    labels = np.zeros((3, 4), dtype=bool)
-    labels[2] = True
-    merged = merge_tiles(labels, SQUARES)
-    assert list(merged) == [True]
-    assert merged[True].equals(shapely.box(0, 512, 1024, 768))
-
-
 def test_without_labels_there_is_nothing() -> None:
     assert merge_tiles(np.full((3, 4), -1), SQUARES) == {}
 

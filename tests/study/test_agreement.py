@@ -141,17 +141,13 @@ def test_slides_of_a_patient_are_drawn_together() -> None:
     assert agreement(alone, {}).unit == "slide"
     assert agreement(alone, {}).pairs[0].grades.kappa.interval_95 != (-1, 1)
     mixed = Origins.of(["a", "x", "y"], ["", "a", "a"])
-    assert (mixed.bootstrap(0).clusters, mixed.unit) == (2, "patient")
+    assert (mixed.bootstrap().clusters, mixed.unit) == (2, "patient")
 
 
-def test_equal_seeds_make_equal_studies_whatever_the_order_of_the_rows() -> None:
+def test_a_study_is_the_same_whatever_the_order_of_the_rows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 30)
     drawn = {r: (truth + rng.integers(-1, 2, 30)).clip(0, 3).tolist() for r in ("a", "b", "c")}
     values = model(*[(float(k), int(k)) for k in truth])
     rows = scores(**drawn)
-    found = agreement(rows, values, seed=3)
-    assert agreement(rows[::-1], values, seed=3) == found
-    other = agreement(rows, values, seed=4)
-    assert other.mean_kappa.value == found.mean_kappa.value
-    assert other.mean_kappa.interval_95 != found.mean_kappa.interval_95
+    assert agreement(rows[::-1], values) == agreement(rows, values)

@@ -144,7 +144,10 @@ def test_the_logits_of_both_are_shown_of_the_tile_that_was_chosen_or_pointed_at(
     rows = {(row.row, row.column): row for row in panel.table.rows}
 
     def shown() -> list[list[float]]:
-        return [[float(number) for number in row] for row in panel.logits.numbers()]
+        table = panel.logits
+        shown_rows = [row for row in range(table.rowCount()) if not table.isRowHidden(row)]
+        columns = range(table.columnCount())
+        return [[float(table.item(row, column).text()) for column in columns] for row in shown_rows]
 
     def expected(tile: tuple[int, int]) -> list:
         both = rows[tile].student_logits, rows[tile].teacher_logits

@@ -43,8 +43,14 @@ def test_the_x_ends_the_run_and_leaves_its_results(
     np.testing.assert_array_equal(run.heatmap_layer.data, heatmap.expected_grade)
 
     _, again = viewer.window.add_plugin_dock_widget("napari-hmkd", "Grade HER2")
+    told: list[tuple[int, int, float]] = []
+    again.run.progressed.connect(lambda *far: told.append(far))
     assert press_and_wait(again, qtbot)
-    assert again.run.grading.resumed_tiles == int(heatmap.graded_tiles.sum())
+    grading, (tried, planned, tiles_per_second) = again.run.grading, told[-1]
+    assert grading.resumed_tiles == int(heatmap.graded_tiles.sum())
+    assert tried == planned
+    own = tried - grading.resumed_tiles
+    assert tiles_per_second == pytest.approx(own / grading.seconds), "those of before took no time"
 
 
 def test_a_panel_that_is_hidden_goes_on_and_works_when_it_is_shown_again(

@@ -112,3 +112,10 @@ def test_from_the_sample_to_its_saved_results(
 def test_a_button_is_pressed_by_the_space_bar(widget: GradeWidget, qtbot) -> None:
     qtbot.keyClick(widget.region.mark.native, Qt.Key.Key_Space)
     assert widget.status.value.startswith("Draw round the region")
+
+
+def test_keys_mark_a_region_and_turn_to_the_next_map(widget: GradeWidget, press_key) -> None:
+    press_key("R")
+    assert widget.status.value.startswith("Draw round the region")
+    press_key("M")
+    assert widget.map.mode.value == widget.map.mode.choices[1]

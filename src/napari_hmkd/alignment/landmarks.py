@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,46 +12,34 @@ from napari_hmkd.alignment.alignment import Alignment, Method, align_by_matrix
 from napari_hmkd.errors import AlignmentError
 from napari_hmkd.slide import Slide
 
-Model = Literal["translation", "similarity", "affine"]
-
-FEWEST_PAIRS: dict[Model, int] = {"translation": 1, "similarity": 2, "affine": 3}
-"""Pairs of landmarks that determine each model."""
-
+_EXACT = 3  # pairs that an affine map fits, whatever they are: nothing is left over
 _LEAST_SPREAD_UM = 50.0  # a click is off by 5 um or so: closer together, and the angle is a guess
 
 
 def align_by_landmarks(
-    he_slide: Slide,
-    ihc_slide: Slide,
-    he_um: npt.ArrayLike,
-    ihc_um: npt.ArrayLike,
-    model: Model | None = None,
+    he_slide: Slide, ihc_slide: Slide, he_um: npt.ArrayLike, ihc_um: npt.ArrayLike
 ) -> Alignment:
-    """Least squares over pairs of landmarks.
+    """The affine map of least squares over pairs of landmarks; of two pairs a similarity, of one a shift.
 
     Parameters
     ----------
     he_slide, ihc_slide : Slide
     he_um, ihc_um : array_like
         The same places on both slides in the same order, (n, 2), (y, x) in um as `Alignment` has them.
-    model : {"translation", "similarity", "affine"}, optional
-        Default: the most general that the number of pairs determines.
 
     Raises
     ------
     AlignmentError
-        Landmarks are missing, unpaired or not finite, lie in one place or, for an affine map, on one
-        line; or the map is none of tissue, see `Alignment`.
+        Landmarks are missing, unpaired or not finite, lie in one place or, three or
+        more, on one line; or the map is none of tissue, see `Alignment`.
     SlideReadError
         A slide does not answer.
     """
     he, ihc = (np.asarray(points, dtype=float) for points in (he_um, ihc_um))
     _check_pairs(he, ihc)
-    model = model or [name for name, fewest in FEWEST_PAIRS.items() if fewest <= len(he)][-1]
-    _check_enough(he, ihc, model)
-    affine = _fitted(he, ihc, model)
-    alignment = align_by_matrix(he_slide, ihc_slide, affine, Method.LANDMARKS)
-    if len(he) == FEWEST_PAIRS[model]:
+    _check_spread(he, ihc)
+    alignment = align_by_matrix(he_slide, ihc_slide, _fitted(he, ihc), Method.LANDMARKS)
+    if len(he) <= _EXACT:
         return alignment
     residual = np.sqrt(np.mean(residuals_um(alignment, he, ihc) ** 2))
     return replace(alignment, residual_um=float(residual))
@@ -71,12 +58,12 @@ def residuals_um(alignment: Alignment, he_um: npt.ArrayLike, ihc_um: npt.ArrayLi
     return off
 
 
-def _fitted(he: np.ndarray, ihc: np.ndarray, model: Model) -> np.ndarray:
+def _fitted(he: np.ndarray, ihc: np.ndarray) -> np.ndarray:
     """The matrix (2, 3) that leaves the least squares on the IHC."""
-    if model == "translation":
-        return np.column_stack([np.eye(2), (ihc - he).mean(axis=0)])
-    if model == "similarity":
-        return np.asarray(estimate_transform(model, he, ihc).params[:2])
+    if len(he) == 1:
+        return np.column_stack([np.eye(2), (ihc - he)[0]])
+    if len(he) == 2:
+        return np.asarray(estimate_transform("similarity", he, ihc).params[:2])
     # Not estimate_transform: its affine maps are least squares of another, homogeneous error.
     middle = he.mean(axis=0)
     solution = np.linalg.lstsq(np.column_stack([he - middle, np.ones(len(he))]), ihc)[0].T
@@ -100,14 +87,9 @@ def _check_pairs(he: np.ndarray, ihc: np.ndarray) -> None:
         raise AlignmentError("asked to align by landmarks, but some are not finite: set them anew")
 
 
-def _check_enough(he: np.ndarray, ihc: np.ndarray, model: Model) -> None:
-    """That the landmarks are as many, and as far apart on both slides, as the model needs."""
-    if len(he) < FEWEST_PAIRS[model]:
-        raise AlignmentError(
-            f"asked for a map of the kind {model} from {len(he)} pairs of landmarks: it needs "
-            f"{FEWEST_PAIRS[model]}"
-        )
-    if model == "translation":
+def _check_spread(he: np.ndarray, ihc: np.ndarray) -> None:
+    """That several landmarks lie as far apart on both slides as their map needs."""
+    if len(he) == 1:
         return
     for stain, points in (("H&E", he), ("IHC", ihc)):
         along, across = (
@@ -118,9 +100,9 @@ def _check_enough(he: np.ndarray, ihc: np.ndarray, model: Model) -> None:
                 f"the {len(he)} landmarks on the {stain} lie within {along:.3g} um (root mean square) of one "
                 f"place, and {_LEAST_SPREAD_UM:g} um are needed to tell an angle: set them farther apart"
             )
-        if model == "affine" and across < _LEAST_SPREAD_UM:
+        if len(he) > 2 and across < _LEAST_SPREAD_UM:
             raise AlignmentError(
                 f"the {len(he)} landmarks on the {stain} lie within {across:.3g} um (root mean square) of one "
-                f"line, and {_LEAST_SPREAD_UM:g} um are needed for an affine map: set one beside the line, or "
-                "ask for a similarity"
+                f"line, and {_LEAST_SPREAD_UM:g} um are needed for an affine map: set one beside the line, "
+                "or two in all"
             )

@@ -56,7 +56,7 @@ class EncodedBatch:
 class TileEncoder(SparingNetwork[np.ndarray]):
     """An encoder at work, sparing memory as `SparingNetwork` does."""
 
-    def __init__(self, encoder: Encoder, device: torch.device, precision: str = "auto") -> None:
+    def __init__(self, encoder: Encoder, device: torch.device, precision: str) -> None:
         super().__init__(encoder.model.network, partial(encoder.look, precision), device, precision)
         self._encoder = encoder
 
@@ -234,13 +234,16 @@ class BagExtraction:
         return EncodedBatch(tiles[answered], features[answered], tuple(failed))
 
     def _enter(self, tiles: np.ndarray, features: np.ndarray) -> None:
-        where = [self._at[row, column] for row, column in tiles.tolist()]
-        if where and features.shape[1] != self.encoder.feature_dim:
+        if not len(tiles):
+            return
+        if features.shape[1] != self.encoder.feature_dim:
             raise ModelError(
                 f"{self.encoder.name} gives {features.shape[1]} features instead of {self.encoder.feature_dim}; its "
                 "weights belong to another network"
             )
-        self._features[where], self._done[where] = features if where else 0, True
+        where = [self._at[row, column] for row, column in tiles.tolist()]
+        self._features[where] = features
+        self._done[where] = True
 
     def _keep(self, encoded: EncodedBatch) -> None:
         store = self.store
@@ -256,7 +259,7 @@ class BagExtraction:
 def start_extraction(
     slide: Slide,
     encoder: Encoder,
-    settings: GradeSettings | None = None,
+    settings: GradeSettings,
     tissue: TissueMask | None = None,
     kept_in: Path | None = None,
 ) -> BagExtraction:
@@ -267,8 +270,8 @@ def start_extraction(
     slide : Slide
         An open slide.
     encoder : Encoder
-    settings : GradeSettings, optional
-        The defaults, if left out.
+    settings : GradeSettings
+        Which tiles, in what batches and where.
     tissue : TissueMask, optional
         Where the slide's tissue was found or painted already: it is obeyed.
     kept_in : pathlib.Path, optional
@@ -282,7 +285,6 @@ def start_extraction(
     PixelSizeError, UnsuitableSlideError, SlideError
         If the slide has no tissue or cannot be used; see `plan_grading`.
     """
-    settings = settings or GradeSettings()
     device = choose_device(settings.device)
     choose_precision(device, settings.precision)  # a wrong name is told before the work begins
     runner = TileEncoder(encoder, device, settings.precision)

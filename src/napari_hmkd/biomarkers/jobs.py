@@ -27,6 +27,7 @@ from napari_hmkd.grading import result_key
 from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.finding import find_slides
+from napari_hmkd.wording import same_name
 
 _LOG = logging.getLogger(__name__)
 Watch = Callable[[BagExtraction], Iterable[EncodedBatch]]
@@ -108,10 +109,8 @@ def bag_files(slides: Sequence[str], out: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     owners: dict[str, str] = {}
     for slide in find_slides(slides):
-        name = bag_name(
-            slide.rstrip("/").rpartition("/")[2] if "://" in slide else Path(slide).name
-        )
-        other = owners.setdefault(name.casefold(), slide)
+        name = bag_name(Path(slide).name)
+        other = owners.setdefault(same_name(name), slide)
         if other != slide:
             raise OutputError(
                 f"asked for the bags of {other} and {slide}, which would both be {name}.h5 in {out}; make them in "

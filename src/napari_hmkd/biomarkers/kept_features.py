@@ -6,8 +6,9 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
+
+from filelock import ReadWriteLock, Timeout
 
 from napari_hmkd.biomarkers.feature_store import FeatureStore, remove_store
 from napari_hmkd.result_store import WAIT_S
@@ -15,7 +16,6 @@ from napari_hmkd.result_store import WAIT_S
 MOST_KEPT_BYTES = 10 * 10**9
 """What a folder may hold when another slide is begun."""
 
-_SHARED, _EXCLUSIVE = "DEFERRED", "EXCLUSIVE"
 _FOLDER = ".lock"
 _IN_USE = ".use"
 
@@ -24,8 +24,8 @@ class KeptFeatures(FeatureStore):
     """The features of one slide among those of others.
 
     They are in use from `begin` to `end`, or until nothing refers to them any more, and are not removed
-    meanwhile. The lock that says so is one of SQLite on an empty file beside them: several runs may
-    share it, and the system frees that of a process that was killed.
+    meanwhile. The lock that says so is on a file beside them: several runs may share it, and the system
+    frees that of a process that was killed.
     """
 
     def __init__(self, folder: Path, name: str, key: Mapping[str, object]) -> None:
@@ -48,8 +48,10 @@ class KeptFeatures(FeatureStore):
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with closing(_locked(folder / _FOLDER, _EXCLUSIVE)):
-                self._use = weakref.finalize(self, _locked(_use_of(self.path), _SHARED).close)
+            with _lock_on(folder / _FOLDER).write_lock(WAIT_S):
+                use = _lock_on(_use_of(self.path))
+                use.acquire_read(WAIT_S)
+                self._use = weakref.finalize(self, use.close)
                 if self.path.exists():
                     os.utime(self.path)  # used now, though nothing may be written
                 _make_room(folder, most_bytes)
@@ -78,13 +80,10 @@ def _remove_unused(path: Path) -> bool:
     """Remove the features of a slide, unless a run uses them."""
     use = _use_of(path)
     try:
-        lock = _locked(use, _EXCLUSIVE, wait_s=0)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return False
-        raise
-    with closing(lock):
-        remove_store(path)
+        with _lock_on(use).write_lock(timeout=0):
+            remove_store(path)
+    except Timeout:
+        return False
     use.unlink()
     return True
 
@@ -93,14 +92,6 @@ def _use_of(path: Path) -> Path:
     return path.with_name(path.name + _IN_USE)
 
 
-def _locked(path: Path, kind: str, wait_s: float = WAIT_S) -> sqlite3.Connection:
-    """A transaction on an empty database: it holds a lock on the file until it is closed."""
-    # It is closed by whichever thread lets the features go.
-    lock = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
-    try:
-        lock.execute(f"BEGIN {kind}")
-        lock.execute("SELECT * FROM sqlite_master").fetchall()  # a shared lock comes with reading
-    except sqlite3.Error:
-        lock.close()
-        raise
-    return lock
+def _lock_on(path: Path) -> ReadWriteLock:
+    """Of its own for each of this process's runs, too, whichever thread lets go of it."""
+    return ReadWriteLock(path, is_singleton=False)

@@ -134,7 +134,7 @@ def encoder_of(
 
 
 def predict(
-    bag: Bag, model: BiomarkerModel, device: str = "auto", genes: CaseGenes | None = None
+    bag: Bag, model: BiomarkerModel, device: str, genes: CaseGenes | None = None
 ) -> tuple[Prediction, ...]:
     """Judge a bag, in float32: by M where there are genes, else by P.
 

@@ -107,7 +107,7 @@ def start_biomarkers(
     slide: Slide,
     model: BiomarkerModel,
     encoder: Encoder,
-    settings: GradeSettings | None = None,
+    settings: GradeSettings,
     tissue: TissueMask | None = None,
     kept_in: Path | None = None,
     genes: CaseGenes | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from napari_hmkd.cli.progress import tile_progress
 from napari_hmkd.errors import ExitCode, HmkdError
 
 if TYPE_CHECKING:  # --help must not wait for what computes
+    from napari_hmkd.attention_report import AttentionReport
     from napari_hmkd.slide import Slide
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -83,34 +83,40 @@ def attention(
         if ihc is None and value is not None:
             raise typer.BadParameter(f"--{name} needs an --ihc: without it the student is alone")
     from napari_hmkd.attention_report import AttentionRequest, plan_report
-    from napari_hmkd.export.attention import ATTENTION
-    from napari_hmkd.inference import FailedTile
+    from napari_hmkd.export.attention import ATTENTION, ENDING
+    from napari_hmkd.export.folder import result_folders
     from napari_hmkd.regions import read_regions
 
-    folder = out / f"{Path(os.path.abspath(slide)).name}.attention"
-    failed = 0
+    notes: list[str] = []
     try:
-        ATTENTION.check_replaceable(folder)
+        (folder,) = result_folders(out, [Path(slide)], ATTENTION, ENDING)
         marked = () if regions is None else read_regions(regions)
         with ExitStack() as files:
-            he = files.enter_context(_opened(slide, backend, mpp))
-            other = None if ihc is None else files.enter_context(_opened(ihc, backend, ihc_mpp))
-            models = student, other, teacher or "demo-teacher"
+            he = files.enter_context(_opened(slide, backend, mpp, notes))
+            other = None
+            if ihc is not None:
+                other = files.enter_context(_opened(ihc, backend, ihc_mpp, notes))
             report = plan_report(
                 AttentionRequest(
-                    he, *models, alignment, refine, device, check, force, marked, only_regions
+                    he=he,
+                    student=student,
+                    ihc=other,
+                    teacher=teacher or "demo-teacher",
+                    alignment=alignment,
+                    refine=refine,
+                    device=device,
+                    check=check,
+                    force=force,
+                    regions=marked,
+                    only_regions=only_regions,
                 )
             )
-            for line in report.about["warnings"]:
-                typer.echo(f"warning: {line}", err=True)
-            total = len(report.plan.tiles)
-            with tile_progress(he.name, total + min(check, total)) as advance:
-                for step in report.write(folder):
-                    failed += isinstance(step, FailedTile)
-                    advance(1)
+            report.about["warnings"] += notes
+            failed = _write(report, folder)
     except HmkdError as error:
         complain(error)
         raise typer.Exit(ExitCode.FAILED) from error
+    total = len(report.plan.tiles)
     typer.echo(f"{folder}: {total - failed} of {total} tiles; research use only")
     if notice := report.about["notice"]:
         typer.echo(f"notice: {notice}", err=True)
@@ -118,9 +124,26 @@ def attention(
         raise typer.Exit(ExitCode.UNREADABLE_TILES)
 
 
+def _write(report: AttentionReport, folder: Path) -> int:
+    """Write a report, and show how far it is; how many tiles have failed."""
+    from napari_hmkd.inference import FailedTile
+
+    for line in report.about["warnings"]:
+        typer.echo(f"warning: {line}", err=True)
+    tiles, failed = len(report.plan.tiles), 0
+    with tile_progress(report.pair.he.name, tiles + min(report.check.tiles, tiles)) as advance:
+        for step in report.write(folder):
+            failed += isinstance(step, FailedTile)
+            advance(1)
+    return failed
+
+
 @contextmanager
-def _opened(path: str, backend: str | None, mpp: float | None) -> Iterator[Slide]:
+def _opened(path: str, backend: str | None, mpp: float | None, notes: list[str]) -> Iterator[Slide]:
+    """A slide with its pixel size as it is stated; where the file says another, that is noted."""
+    from napari_hmkd.planning import contradicted_mpp
     from napari_hmkd.slide import open_slide
 
     with open_slide(path, backend=backend) as slide:
+        notes += [f"{slide.name}: {one}" for one in contradicted_mpp(slide, mpp)]
         yield slide if mpp is None else slide.with_mpp(mpp)

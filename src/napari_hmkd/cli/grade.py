@@ -126,15 +126,15 @@ def grade(
     try:
         jobs = make_jobs(
             named,
-            sample,
             out,
-            model,
-            settings,
-            mpp,
-            backend,
-            regions,
-            kept_in,
-            geojson_origin,
+            sample=sample,
+            model=model,
+            settings=settings,
+            mpp=mpp,
+            backend=backend,
+            regions=regions,
+            kept_in=kept_in,
+            geojson_origin=geojson_origin,
         )
         code = grade_jobs(jobs, out, workers, scheduler)
     except HmkdError as error:

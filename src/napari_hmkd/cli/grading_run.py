@@ -29,25 +29,28 @@ from napari_hmkd.workers import grade_with_workers
 
 def make_jobs(
     slides: Sequence[str],
-    sample: bool,
     out: Path,
+    *,
+    sample: bool,
     model: str,
     settings: GradeSettings,
-    mpp: float | None = None,
-    backend: str | None = None,
-    regions: Path | None = None,
-    kept_in: Path | None = None,
-    geojson_origin: Origin = "slide",
+    mpp: float | None,
+    backend: str | None,
+    regions: Path | None,
+    kept_in: Path | None,
+    geojson_origin: Origin,
 ) -> list[SlideJob]:
     """What is to be done, checked as far as it can be before a slide is opened.
 
     Parameters
     ----------
-    slides, sample
+    slides : sequence of str
         As `slides_meant` takes them.
     out : Path
         Folder for the results, one subfolder per slide.
-    regions : Path, optional
+    sample : bool
+        Grade the sample slide, too.
+    regions : Path or None
         A file for `read_regions`.
     model, settings, mpp, backend, kept_in, geojson_origin
         As in `SlideJob`.
@@ -70,22 +73,15 @@ def make_jobs(
     student = os.path.abspath(model) if os.path.isfile(model) else model  # else a name
     return [
         SlideJob(
-            path,
-            folder.absolute(),
-            student,
-            settings,
-            mpp,
-            backend,
-            marked,
-            kept_in,
+            path, folder.absolute(), student, settings, mpp, backend, marked, kept_in,
             geojson_origin,
         )
         for path, folder in zip(paths, folders, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def grade_jobs(
-    jobs: Sequence[SlideJob], out: Path, workers: int = 1, scheduler: str | None = None
+    jobs: Sequence[SlideJob], out: Path, workers: int, scheduler: str | None
 ) -> ExitCode:
     """Do jobs and tell what comes of each; of several slides write a table and a page, too.
 

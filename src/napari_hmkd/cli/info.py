@@ -26,7 +26,7 @@ def info(
     Exit code 0: all were opened. 2: one was not; the others are shown all the same.
     """
     codes = [_show(slide, backend) for slide in slides]
-    raise typer.Exit(max(codes))
+    raise typer.Exit(ExitCode.worst(codes))
 
 
 def _show(path: str, backend: str | None) -> ExitCode:

@@ -12,12 +12,13 @@ from napari_hmkd.export.parquet import write_parquet
 from napari_hmkd.export.picture import write_picture
 from napari_hmkd.export.provenance import png_text
 from napari_hmkd.export.report import write_report
-from napari_hmkd.export.summary import SUMMARY_FILE, write_summary
+from napari_hmkd.export.summary import write_summary
 from napari_hmkd.export.table import write_table
 from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.output_folder import replaced_folder
+from napari_hmkd.result_files import SUMMARY_FILE, TABLE_FILE
 
 __all__ = ["result_folders", "write_results"]
 
@@ -41,7 +42,7 @@ def write_results(
         If the folder cannot be written, or what is there is no result folder.
     """
     with replaced_folder(folder, RESULTS) as part:
-        write_table(grading, part / "tiles.csv")
+        write_table(grading, part / TABLE_FILE)
         write_parquet(grading, part / "tiles.parquet")
         write_geojson(grading, part / "tiles.geojson", geojson_origin)
         write_picture(grading, part / "heatmap.png")

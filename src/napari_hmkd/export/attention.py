@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
-import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
-from itertools import count
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import zarr
-from ome_zarr_models.v05.image import ImageAttrs
 
 from napari_hmkd.alignment import Alignment, save_alignment
 from napari_hmkd.export.attention_check import (
@@ -23,7 +21,8 @@ from napari_hmkd.export.attention_check import (
 )
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.export.attention_tables import FAILED_FILE, TABLE_FILE, TileTables
-from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
+from napari_hmkd.export.ome_image import CHANNEL_COLOURS, LEVEL, create_image
+from napari_hmkd.export.summary import write_json
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, look_of, tokens_of
 from napari_hmkd.inspection.pair import StainPair
@@ -47,12 +46,12 @@ ATTENTION = FolderKind(
         }
     ),
 )  # fmt: skip
+ENDING = ".attention"
+"""Of a slide's folder, after its name."""
 
 _SHOWN = 3  # tiles in the figure
 _CHUNK = 2048
-_COLOURS = ("#ff7f0e", "#1f77b4", "#2ca02c", "#d62728", "#9467bd")
 Step = InspectedTile | FailedTile | CheckedTile
-_Kept = TypeVar("_Kept")
 
 
 def write_attention(
@@ -110,8 +109,9 @@ def write_attention(
         At the end, if not one tile could be looked into.
     """
     kinds = ALONE if pair.ihc is None else tuple(MapKind)
-    shown = _Worst[InspectedTile](_SHOWN)
-    to_check = _Worst[Tile](0 if check is None else check.tiles)
+    shown: list[tuple[float, InspectedTile]] = []
+    to_check: list[tuple[float, Tile]] = []
+    first = itemgetter(0)
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
         maps = _MapWriter(part, pair.grid, kinds, about)
         tables = TileTables(part, files, about["notice"], regions)
@@ -123,41 +123,23 @@ def write_attention(
                 tables.put(row)
                 maps.put(one, row)
                 worst = row.student_expected if row.attention_loss is None else row.attention_loss
-                shown.put(worst, one)
-                to_check.put(worst, one.tile)
+                shown = nlargest(_SHOWN, [*shown, (worst, one)], first)
+                if check is not None:
+                    to_check = nlargest(check.tiles, [*to_check, (worst, one.tile)], first)
             yield one
         tables.require_any(pair)
         maps.close()
         files.close()
         checked: list[CheckedTile] = []
-        for step in () if check is None else check.run(pair, to_check.found()):
+        for step in () if check is None else check.run(pair, [tile for _, tile in to_check]):
             checked.append(step)
             yield step
-        said = importance_words(checked)
-        write_figure(pair, maps.agreement(), shown.found(), about, part / FIGURE_FILE, said)
+        said, worst_tiles = importance_words(checked), [one for _, one in shown]
+        write_figure(pair, maps.agreement(), worst_tiles, about, part / FIGURE_FILE, said)
         if alignment is not None:
             save_alignment(part / ALIGNMENT_FILE, alignment)
         found: dict[str, object] = {"importance": importance_entry(checked)} if checked else {}
-        text = json.dumps(about | tables.counts() | found, indent=2, ensure_ascii=False)
-        (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-class _Worst(Generic[_Kept]):
-    """Keeps what has the greatest numbers."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: list[tuple[float, int, _Kept]] = []  # a heap, the least on top
-        self._order = count(0, -1)  # of equal numbers the first stays
-
-    def put(self, number: float, one: _Kept) -> None:
-        heapq.heappush(self._kept, (number, next(self._order), one))
-        if len(self._kept) > self._most:
-            heapq.heappop(self._kept)
-
-    def found(self) -> list[_Kept]:
-        """The greatest first."""
-        return [one for _, _, one in sorted(self._kept, reverse=True)]
+        write_json(part / SUMMARY_FILE, about | tables.counts() | found)
 
 
 class _MapWriter:
@@ -166,18 +148,16 @@ class _MapWriter:
     def __init__(
         self, folder: Path, grid: TileGrid, kinds: tuple[MapKind, ...], about: dict[str, Any]
     ) -> None:
-        self._grid, self._kinds = grid, kinds
+        self._grid, self._kinds, self._about = grid, kinds, about
         self._sides = [grid.tile_px // token_side_px(level) for level in LEVELS]
         self._stores = [
-            self._make(
-                folder / name, side, [(kind, *look_of(kind, side).limits) for kind in kinds], about
-            )
+            self._make(folder / name, side, [(kind, look_of(kind, side).limits) for kind in kinds])
             for name, side in zip(MAP_STORES, self._sides, strict=True)
         ]
         self._agreement: zarr.Array | None = None
         if len(kinds) > 1:
-            channels = [(f"agreement, level {level}", 0.0, 1.0) for level in LEVELS]
-            self._agreement = self._make(folder / AGREEMENT_STORE, 1, channels, about)
+            channels = [(f"agreement, level {level}", (0.0, 1.0)) for level in LEVELS]
+            self._agreement = self._make(folder / AGREEMENT_STORE, 1, channels)
         self._row: int | None = None
         self._bands: list[list[Mosaic]] = []
         self._agreed = np.empty(0)
@@ -216,21 +196,14 @@ class _MapWriter:
         self._agreed = np.full((len(LEVELS), columns), np.nan, np.float32)
 
     def _make(
-        self, path: Path, side: int, channels: list[tuple[str, float, float]], about: dict[str, Any]
+        self, path: Path, side: int, channels: list[tuple[str, tuple[float, float]]]
     ) -> zarr.Array:
         step_px = (self._grid.step_px[0] / side, self._grid.step_px[1] / side)
         shown = [
-            (name, colour, (low, high))
-            for (name, low, high), colour in zip(channels, _COLOURS, strict=False)
+            (name, colour, limits)
+            for (name, limits), colour in zip(channels, CHANNEL_COLOURS, strict=False)
         ]
-        image = ImageAttrs.model_validate(
-            {
-                "version": VERSION,
-                "multiscales": [multiscale(step_px, self._grid.slide_mpp, "cyx", path.stem)],
-                "omero": omero(shown),
-            }
-        )
-        group = zarr.create_group(path, zarr_format=3, attributes=attributes(image, about))
+        group = create_image(path, step_px, self._grid.slide_mpp, path.stem, shown, self._about)
         width = self._grid.columns * side
         return group.create_array(
             LEVEL,

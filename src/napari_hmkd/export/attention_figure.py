@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from napari_hmkd.export.overview import draw_overview
 from napari_hmkd.export.provenance import KEY
 from napari_hmkd.inspection.maps import MapKind, kinds_of, look_of, tokens_of
 from napari_hmkd.inspection.pair import StainPair
@@ -67,7 +68,11 @@ def write_figure(
         height_ratios=[_OVERVIEW_INCHES, *[_CELL_INCHES] * len(chosen)],
         squeeze=False,
     )[:, 0]
-    _overview(parts[0], pair, agreement, chosen)
+    axes = parts[0].subplots()
+    below = pair.he.thumbnail(_OVERVIEW_PX)
+    label = "agreement of student and teacher, mean of the levels"
+    draw_overview(axes, below, pair.grid, _middles_px(pair, chosen), agreement, label, most=1.0)
+    axes.set_title(f"{pair.he.name}, H&E")
     for number, (part, one) in enumerate(zip(parts[1:], chosen, strict=True), start=1):
         _tile(part, number, part.subplots(1, columns), pair, one)
     notice = about["notice"]
@@ -76,36 +81,12 @@ def write_figure(
     figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
 
 
-def _overview(
-    figure: SubFigure,
-    pair: StainPair,
-    agreement: np.ndarray | None,
-    chosen: Sequence[InspectedTile],
-) -> None:
-    axes = figure.subplots()
-    size, mm = pair.he.size, np.array(pair.grid.slide_mpp) / 1000
-    extent = (0, size.width * mm[1], size.height * mm[0], 0)
-    axes.imshow(pair.he.thumbnail(_OVERVIEW_PX), extent=extent)
-    if agreement is not None:
-        bottom, right = np.multiply(agreement.shape, pair.grid.step_px) * mm
-        shown = axes.imshow(
-            agreement, extent=(0, right, bottom, 0), cmap="viridis", vmin=0, vmax=1, alpha=0.6
-        )
-        # Beside the slide, whatever its shape; matplotlib's own place is the border of the figure.
-        bar = axes.inset_axes((1.03, 0, 0.04, 1))
-        figure.colorbar(
-            shown, cax=bar, label="agreement of student and teacher, mean of the levels"
-        )
-    for number, one in enumerate(chosen, start=1):
-        corner = pair.grid.origins(one.tile)[0]
-        # It may reach beyond the slide.
-        far = np.minimum(corner + pair.grid.step_px, (size.height, size.width))
-        y, x = (corner + far) / 2 * mm
-        box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": "black"}
-        axes.text(x, y, str(number), ha="center", va="center", fontsize=8, bbox=box)
-    axes.set(
-        xlim=extent[:2], ylim=extent[2:], xlabel="mm", ylabel="mm", title=f"{pair.he.name}, H&E"
-    )
+def _middles_px(pair: StainPair, chosen: Sequence[InspectedTile]) -> np.ndarray:
+    """Middles of what of each tile lies on the slide, (y, x) in level-0 px: (n, 2)."""
+    grid = pair.grid
+    corners = grid.origins([one.tile for one in chosen])
+    size = grid.slide_size
+    return (corners + np.minimum(corners + grid.step_px, (size.height, size.width))) / 2
 
 
 def _tile(

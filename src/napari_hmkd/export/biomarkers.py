@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from ome_zarr_models.v05.image import ImageAttrs
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.biomarkers_gallery import write_gallery
 from napari_hmkd.export.biomarkers_geojson import patch_collection
 from napari_hmkd.export.biomarkers_patches import patch_table, write_patches
-from napari_hmkd.export.ome_metadata import VERSION, attributes, multiscale, omero
-from napari_hmkd.export.ome_zarr import write_level
+from napari_hmkd.export.ome_image import CHANNEL_COLOURS, create_image, write_level
 from napari_hmkd.export.pages import data_url, flat, jpeg_url, render
 from napari_hmkd.export.provenance import (
     model_entry,
@@ -25,6 +22,7 @@ from napari_hmkd.export.provenance import (
     tiles_entry,
 )
 from napari_hmkd.export.qupath import write_collection
+from napari_hmkd.export.summary import write_json
 from napari_hmkd.geometry import Origin
 from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
@@ -46,7 +44,6 @@ ENDING = ".biomarkers"
 """Of a slide's folder, after its name."""
 
 _THUMBNAIL_PX = 900
-_COLOURS = ("#ff7f0e", "#1f77b4", "#2ca02c", "#d62728", "#9467bd")
 _LISTED = 20  # patches of each target in the summary
 _ATTENTION = "weight of the patch in the answer, the weights of a slide's patches sum to 1"
 _RELATIVE = "attention times the number of patches: 1 where all patches weigh alike"
@@ -81,8 +78,7 @@ def write_biomarkers(
         write_collection(patch_collection(run, about, geojson_origin), part / GEOJSON_FILE)
         _write_attention(run, part / ATTENTION_STORE, about)
         write_gallery(run, about, part / GALLERY_FILE)
-        text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
-        (part / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_json(part / SUMMARY_FILE, about)
         _write_page(run, about, (part / GALLERY_FILE).read_bytes(), part / PAGE_FILE)
     return about
 
@@ -168,17 +164,10 @@ def _write_attention(run: SlideBiomarkers, path: Path, about: dict[str, Any]) ->
     grid = run.extraction.plan.grid
     channels = [
         (f"attention, {one.target.name}", colour, (0.0, float(one.relative_attention.max())))
-        for one, colour in zip(run.predictions, cycle(_COLOURS), strict=False)
+        for one, colour in zip(run.predictions, cycle(CHANNEL_COLOURS), strict=False)
     ]
     name = f"relative attention ({run.extraction.plan.slide.name})"
-    image = ImageAttrs.model_validate(
-        {
-            "version": VERSION,
-            "multiscales": [multiscale(grid.step_px, grid.slide_mpp, "cyx", name)],
-            "omero": omero(channels),
-        }
-    )
-    group = zarr.create_group(path, zarr_format=3, attributes=attributes(image, about))
+    group = create_image(path, grid.step_px, grid.slide_mpp, name, channels, about)
     write_level(group, np.stack([run.attention_map(one) for one in run.predictions]), "cyx", np.nan)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.export.biomarkers import ENDING, SUMMARY_FILE
-from napari_hmkd.export.cohort import table_lines, write_beside
+from napari_hmkd.export.cohort import table_text, write_beside
 from napari_hmkd.export.earlier_rows import Lines, TableKind
 from napari_hmkd.export.summary import read_summary
 from napari_hmkd.model.mkd.card import Target
@@ -44,7 +44,8 @@ def biomarker_rows(
     -------
     list of dict
         `p_CLASS` are probabilities, None for the classes of other targets; `most_probable` is the class
-        with the highest. `network` is "P" or "M", `genes` the row that M saw. `provenance` is the rest of `about` as JSON text.
+        with the highest. `network` is "P" or "M", `genes` the row that M saw. `provenance` is the rest of
+        `about` as JSON text.
     """
     found = {one["name"]: one for one in about.get("targets", ())}
     of_none = dict.fromkeys(f"p_{name}" for target in targets for name in target.classes)
@@ -97,7 +98,7 @@ def _earlier(lines: Lines, name: str, out: Path) -> list[dict[str, Any]]:
 
 
 def _write(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    write_beside(out, {COHORT_FILE: table_lines(rows)})
+    write_beside(out, {COHORT_FILE: table_text(rows)})
 
 
 BIOMARKER_COHORT = TableKind(COHORT_FILE, "outcome", _earlier, _write)

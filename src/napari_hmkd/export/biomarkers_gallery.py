@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from napari_hmkd.biomarkers.prediction import Prediction
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
+from napari_hmkd.export.overview import draw_overview
 from napari_hmkd.export.provenance import KEY
 from napari_hmkd.planning import read_tile
 from napari_hmkd.wording import RESEARCH_ONLY
@@ -44,11 +44,16 @@ def write_gallery(run: SlideBiomarkers, about: Mapping[str, Any], path: Path) ->
     height = _ROW_INCHES * len(run.predictions)
     figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=_DPI, layout="constrained")
     rows = figure.subfigures(len(run.predictions), 1, squeeze=False)[:, 0]
-    below = run.extraction.plan.slide.thumbnail(_OVERVIEW_PX)
+    slide, grid = run.extraction.plan.slide, run.extraction.plan.grid
+    below = slide.thumbnail(_OVERVIEW_PX)
     for row, prediction in zip(rows, run.predictions, strict=True):
         left, right = row.subfigures(1, 2, width_ratios=(1, 1.3))
         top = prediction.top(_SHOWN)
-        _overview(left.subplots(), run, prediction, top, below)
+        axes = left.subplots()
+        places_px = grid.centers(run.extraction.encoded_tiles()[top])
+        attention = run.attention_map(prediction)
+        draw_overview(axes, below, grid, places_px, attention, "attention, 1 = an even share")
+        axes.set_title(slide.name, fontsize=8)
         _patches(right, run, prediction, top)
         said = zip(prediction.target.classes, prediction.probabilities, strict=True)
         words = ", ".join(f"{name} {p:.2f}" for name, p in said)
@@ -59,26 +64,6 @@ def write_gallery(run: SlideBiomarkers, about: Mapping[str, Any], path: Path) ->
         caption += f"; {RESEARCH_ONLY}"
     figure.supxlabel(textwrap.fill(caption, _LINE), fontsize=7)
     figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
-
-
-def _overview(
-    axes: Axes, run: SlideBiomarkers, prediction: Prediction, top: np.ndarray, below: np.ndarray
-) -> None:
-    plan = run.extraction.plan
-    mm = np.array(plan.grid.slide_mpp) / 1000
-    extent = (0, plan.slide.size.width * mm[1], plan.slide.size.height * mm[0], 0)
-    axes.imshow(below, extent=extent)
-    attention = run.attention_map(prediction)
-    bottom, right = np.multiply(attention.shape, plan.grid.step_px) * mm
-    shown = axes.imshow(attention, extent=(0, right, bottom, 0), cmap="viridis", vmin=0, alpha=0.6)
-    bar = axes.inset_axes((1.03, 0, 0.04, 1))
-    axes.figure.colorbar(shown, cax=bar, label="attention, 1 = an even share")
-    middles = plan.grid.centers(run.extraction.encoded_tiles()[top]) * mm
-    for number, (y, x) in enumerate(middles.tolist(), start=1):
-        box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": "black", "alpha": 0.8}
-        axes.text(x, y, str(number), ha="center", va="center", fontsize=6, bbox=box)
-    axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="mm", ylabel="mm")
-    axes.set_title(plan.slide.name, fontsize=8)
 
 
 def _patches(

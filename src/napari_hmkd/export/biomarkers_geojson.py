@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import shapely
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.polygons import merge_tiles
@@ -87,8 +88,7 @@ def _polygons(
     plan = run.extraction.plan
     labelled = np.full((plan.grid.rows, plan.grid.columns), -1)
     labelled[tuple(tiles.T)] = labels
-    merged = merge_tiles(labelled, plan.grid).values()
-    polygons = np.array([polygon for whole in merged for polygon in whole.geoms], object)
+    polygons = shapely.get_parts(list(merge_tiles(labelled, plan.grid).values()))
     return from_origin(polygons, plan.slide, origin)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,7 +80,7 @@ def write_cohort(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     OutputError
         If they cannot be written; older ones stay.
     """
-    write_beside(out, {TABLE_FILE: table_lines(rows), PAGE_FILE: _page(rows)})
+    write_beside(out, {TABLE_FILE: table_text(rows), PAGE_FILE: _page(rows)})
 
 
 def _earlier(lines: Lines, name: str, out: Path) -> list[dict[str, Any]]:
@@ -97,15 +98,15 @@ def _earlier(lines: Lines, name: str, out: Path) -> list[dict[str, Any]]:
 COHORT = TableKind(TABLE_FILE, "status", _earlier, write_cohort)
 
 
-def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
-    """Write lines of UTF-8 text beside the slides' folders, each file whole or not at all.
+def write_beside(out: Path, files: Mapping[str, str]) -> None:
+    """Write UTF-8 texts beside the slides' folders, each file whole or not at all.
 
     Parameters
     ----------
     out : Path
         The folder that holds the slides' folders.
-    files : mapping of str to iterable of str
-        The files' lines by their names.
+    files : mapping of str to str
+        The files' texts by their names.
 
     Raises
     ------
@@ -113,8 +114,9 @@ def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
         If one cannot be written; an older one stays.
     """
     try:
-        for name, lines in files.items():
-            _replace(out / name, lines)
+        for name, text in files.items():
+            with replaced_file(out / name) as part:
+                part.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise OutputError(
             f"asked to write {' and '.join(files)} to {out}, but: {error}; close programs that show what "
@@ -122,25 +124,14 @@ def write_beside(out: Path, files: Mapping[str, Iterable[str]]) -> None:
         ) from error
 
 
-def _replace(path: Path, lines: Iterable[str]) -> None:
-    with replaced_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(lines)
-
-
-class _Lines(list[str]):
-    """What a csv writer writes to."""
-
-    write = list.append
-
-
-def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as lines of CSV with a header of all their names; what a row lacks, or is None, is empty."""
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header of all their names; what a row lacks, or is None, is empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = _Lines()
-    writer = csv.DictWriter(lines, names, lineterminator="\n")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return lines
+    return text.getvalue()
 
 
 def _without_folder(message: str, slide: str) -> str:
@@ -148,7 +139,7 @@ def _without_folder(message: str, slide: str) -> str:
     return message.replace(slide.removesuffix(slide_name(slide)), "")
 
 
-def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _page(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = [
         {
             **row,
@@ -167,13 +158,11 @@ def _page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     statuses = [row["status"] for row in rows]
     counts = {status: statuses.count(status) for status in dict.fromkeys(statuses)}
     notices = list(dict.fromkeys(row["notice"] for row in rows if row["notice"]))
-    return [
-        render(
-            "cohort.html",
-            rows=shown,
-            counts=counts,
-            notices=notices,
-            use=RESEARCH_ONLY,
-            meaning=NO_SCORE,
-        )
-    ]
+    return render(
+        "cohort.html",
+        rows=shown,
+        counts=counts,
+        notices=notices,
+        use=RESEARCH_ONLY,
+        meaning=NO_SCORE,
+    )

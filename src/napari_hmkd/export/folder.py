@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +10,15 @@ from pathlib import Path
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import tidy_up
 from napari_hmkd.output_folder import FolderKind, is_there
+from napari_hmkd.result_files import SUMMARY_FILE, TABLE_FILE
+from napari_hmkd.wording import same_name
 
-_MARK = "summary.json"
 RESULTS = FolderKind(
     "results",
-    frozenset({_MARK}),
+    frozenset({SUMMARY_FILE}),
     frozenset(
         {
-            _MARK, "tiles.csv", "tiles.parquet", "tiles.geojson", "heatmap.png", "heatmap.ome.zarr",
+            SUMMARY_FILE, TABLE_FILE, "tiles.parquet", "tiles.geojson", "heatmap.png", "heatmap.ome.zarr",
             "tissue.png", "report.html",
         }
     ),
@@ -52,8 +52,8 @@ def result_folders(
     except (OSError, ValueError) as error:
         raise kind.unwritable(out, error) from error
     # File systems of Windows and macOS hold "A.svs" and "a.svs" for one name.
-    seen = Counter(map(_same_name, names))
-    twice = sorted({name for name in names if seen[_same_name(name)] > 1})
+    seen = Counter(map(same_name, names))
+    twice = sorted({name for name in names if seen[same_name(name)] > 1})
     if twice:
         raise OutputError(
             f"asked for the results of several slides named {', '.join(twice)} in {out}, where they "
@@ -67,10 +67,6 @@ def result_folders(
     for folder in folders:
         kind.check_replaceable(folder)
     return folders
-
-
-def _same_name(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _check_writable(out: Path) -> None:

@@ -38,8 +38,9 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     """The graded and the unreadable tiles so far, as a GeoJSON FeatureCollection.
 
     Where tiles overlap, "tile" stands here for the square between their corners, which has the mean of
-    their probabilities, and the measurements are called "Squares" and "Undecided squares". Tiles of the same most probable grade that share a side are one polygon, a locked annotation of
-    QuPath, in the order of their first tiles, row by row. Its measurements:
+    their probabilities, and the measurements are called "Squares" and "Undecided squares". Tiles of the
+    same most probable grade that share a side are one polygon, a locked annotation of QuPath, in the order
+    of their first tiles, row by row. Its measurements:
 
     - "Area mm^2": of the polygon, the part of its tiles that lies on the slide.
     - "Tissue mm^2": tile area times tissue fraction, summed; as `Heatmap.summary` counts.
@@ -62,8 +63,7 @@ def feature_collection(grading: SlideGrading, origin: Origin = "slide") -> dict[
     """
     plan, classes = grading.plan, _classes(grading)
     patches = label(classes, background=NOT_GRADED, connectivity=1) - 1
-    merged = merge_tiles(patches, plan.grid)
-    polygons = np.array([polygon for whole in merged.values() for polygon in whole.geoms], object)
+    polygons = shapely.get_parts(list(merge_tiles(patches, plan.grid).values()))
     found, first = np.unique(patches, return_index=True)
     kinds = classes.ravel()[first[found >= 0]].tolist()
     placed = from_origin(polygons, plan.slide, origin)

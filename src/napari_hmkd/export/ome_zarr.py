@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import zarr
-from ome_zarr_models.common.omero import Omero
-from ome_zarr_models.v05.image import ImageAttrs
 from ome_zarr_models.v05.image_label import ImageLabelAttrs
 from ome_zarr_models.v05.image_label_types import Label
 from ome_zarr_models.v05.labels import LabelsAttrs
 
-from napari_hmkd.export.ome_metadata import LEVEL, VERSION, attributes, multiscale, omero
+from napari_hmkd.export.ome_image import (
+    VERSION,
+    Channel,
+    attributes,
+    create_image,
+    multiscale,
+    write_level,
+)
 from napari_hmkd.export.provenance import provenance
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import Heatmap
@@ -23,16 +27,16 @@ from napari_hmkd.palette import GRADE_COLOURS, colourise
 _NOT_GRADED, _NOT_READABLE = 0, GRADES + 1  # labels; between them grade k is label k + 1
 _NOT_READABLE_RGBA = (64, 64, 64, 255)
 _LABELS = "grade"
-_CHUNK_PX = 512
 
 
 def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
     """Write the heatmap as an image of six channels, and its grades as labels.
 
     One pixel is one square of the `TileGrid`, which is a tile unless tiles overlap. The image is
-    float32 (6, rows, columns), NaN where not graded; its channels are "expected grade" in [0, 3], "p " and the name of each grade in [0, 1], and
-    "entropy", `-sum p ln p / ln 4` in [0, 1] (Shannon 1948). The labels `labels/grade` are uint8
-    (rows, columns): 0 not graded, 1 to 4 the most probable grade 0 to 3+, 5 not readable.
+    float32 (6, rows, columns), NaN where not graded; its channels are "expected grade" in [0, 3], "p "
+    and the name of each grade in [0, 1], and "entropy", `-sum p ln p / ln 4` in [0, 1] (Shannon 1948).
+    The labels `labels/grade` are uint8 (rows, columns): 0 not graded, 1 to 4 the most probable grade 0
+    to 3+, 5 not readable.
 
     Both are placed in um such that the middle of the slide's first pixel is at 0, as OME-Zarr places
     the slide. Both groups carry, as attribute "napari_hmkd", their `provenance`.
@@ -46,13 +50,6 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
     """
     plan, heatmap = grading.plan, grading.heatmap
     place = plan.grid.step_px, plan.grid.slide_mpp
-    image = ImageAttrs.model_validate(
-        {
-            "version": VERSION,
-            "multiscales": [multiscale(*place, "cyx", f"HER2 grade ({plan.slide.name})")],
-            "omero": _omero(plan.card),
-        }
-    )
     labels = ImageLabelAttrs.model_validate(
         {
             "version": VERSION,
@@ -61,8 +58,9 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
         }
     )
     source = provenance(grading)
-    root = zarr.create_group(folder, zarr_format=3, attributes=attributes(image, source))
-    write_level(root, _channels(heatmap), "cyx", np.nan)
+    name = f"HER2 grade ({plan.slide.name})"
+    root = create_image(folder, *place, name, _channels(plan.card), source)
+    write_level(root, _planes(heatmap), "cyx", np.nan)
     listed = root.create_group(
         "labels", attributes=attributes(LabelsAttrs(version=VERSION, labels=[_LABELS]))
     )
@@ -70,7 +68,7 @@ def write_ome_zarr(grading: SlideGrading, folder: Path) -> None:
     write_level(group, _labels(heatmap), "yx", _NOT_GRADED)
 
 
-def _channels(heatmap: Heatmap) -> np.ndarray:
+def _planes(heatmap: Heatmap) -> np.ndarray:
     """Expected grade, probabilities and entropy: float32 (6, rows, columns), NaN if not graded."""
     probabilities = np.moveaxis(heatmap.probabilities, -1, 0)
     return np.stack([heatmap.expected_grade, *probabilities, heatmap.entropy])
@@ -83,13 +81,12 @@ def _labels(heatmap: Heatmap) -> np.ndarray:
     return labels
 
 
-def _omero(card: ModelCard) -> Omero:
-    """How viewers show the channels: the expected grade first, the others when asked for."""
+def _channels(card: ModelCard) -> list[Channel]:
+    """How viewers show the image."""
     channels = [("expected grade", GRADE_COLOURS[-1], (0.0, GRADES - 1.0))]
     grades = zip(card.class_names, GRADE_COLOURS, strict=True)
     channels += [(f"p {name}", colour, (0.0, 1.0)) for name, colour in grades]
-    channels += [("entropy", "#ffffff", (0.0, 1.0))]
-    return omero(channels)
+    return [*channels, ("entropy", "#ffffff", (0.0, 1.0))]
 
 
 def _image_label(card: ModelCard) -> Label:
@@ -103,18 +100,3 @@ def _image_label(card: ModelCard) -> Label:
             "source": {"image": "../../"},
         }
     )
-
-
-def write_level(group: zarr.Group, data: np.ndarray, axes: str, fill: float) -> None:
-    """Write the pixels of a `multiscale`; `fill` is what stands for none."""
-    *rest, height, width = data.shape
-    chunks = (*(1 for _ in rest), min(height, _CHUNK_PX), min(width, _CHUNK_PX))
-    array = group.create_array(
-        LEVEL,
-        shape=data.shape,
-        dtype=data.dtype,
-        chunks=chunks,
-        fill_value=fill,
-        dimension_names=axes,
-    )
-    array[...] = data

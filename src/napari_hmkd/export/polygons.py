@@ -24,8 +24,7 @@ def merge_tiles(labels: np.ndarray, grid: TileGrid) -> dict[int, MultiPolygon]:
     Parameters
     ----------
     labels : numpy.ndarray
-        (rows, columns) of the grid: integers, where a negative one is no label; or bool, where only
-        True is one.
+        (rows, columns) of the grid: integers, where a negative one is no label.
     grid : TileGrid
         Where the tiles lie.
 
@@ -45,10 +44,9 @@ def merge_tiles(labels: np.ndarray, grid: TileGrid) -> dict[int, MultiPolygon]:
         raise ValueError(
             f"labels must be one per tile, ({grid.rows}, {grid.columns}), got {labels.shape}"
         )
-    labelled = labels if labels.dtype == bool else labels >= 0
-    if not labelled.any():
+    if not (labels >= 0).any():
         return {}
-    patches = label(np.where(labelled, labels, _NONE), background=_NONE, connectivity=1) - 1
+    patches = label(np.maximum(labels, _NONE), background=_NONE, connectivity=1) - 1
     outlines, first = _outlines(patches)
     placed = shapely.orient_polygons(shapely.transform(outlines, partial(_to_px, grid)))
     found, owner = np.unique(labels[tuple(first.T)], return_inverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from napari_hmkd.export.regions import region_entries, slide_grade, summary_entr
 from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
-
-SUMMARY_FILE = "summary.json"
+from napari_hmkd.result_files import SUMMARY_FILE
 
 
 def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[str, object]:
     """Everything a reader of the results needs, `provenance` among it, as plain values for JSON.
 
     Numbers of tiles are of tiles. Areas count the tissue of each square, which is a tile unless tiles
-    overlap, wholly for its most probable grade; see `Heatmap.summary`. `geojson_origin` is where `tiles.geojson` counts from.
+    overlap, wholly for its most probable grade; see `Heatmap.summary`. `geojson_origin` is where
+    `tiles.geojson` counts from.
     """
     plan, card, summary = grading.plan, grading.plan.card, grading.heatmap.summary()
     left = len(grading.heatmap.remaining)
@@ -69,9 +70,14 @@ def write_summary(
         What the file says.
     """
     said = summarise(grading, geojson_origin) | {LISTED_AS: list_files(path.parent)}
-    text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_json(path, said)
     return said
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values as UTF-8 JSON for people, too; a number that is not finite is an error."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_summary(folder: Path, name: str = SUMMARY_FILE) -> dict[str, Any] | None:

@@ -6,11 +6,11 @@ Oncology 8:9, doi 10.1038/s41698-024-00499-9).
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 
 from napari_hmkd.errors import ModelError
+from napari_hmkd.export.summary import write_json
 from napari_hmkd.export.torchscript import write_torchscript
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.model import ModelCard
@@ -55,9 +55,8 @@ def export_wsinfer(model: OpenModel, folder: Path) -> None:
         )
     with replaced_folder(folder, _MODEL) as part:
         write_torchscript(model.network, card, part / SCRIPT_FILE)
-        config = json.dumps(_config(card), indent=2, ensure_ascii=False, allow_nan=False)
-        for name, text in ((CONFIG_FILE, config + "\n"), (README_FILE, _readme(model))):
-            (part / name).write_text(text, encoding="utf-8", newline="\n")
+        write_json(part / CONFIG_FILE, _config(card))
+        (part / README_FILE).write_text(_readme(model), encoding="utf-8", newline="\n")
 
 
 def _config(card: ModelCard) -> dict[str, object]:

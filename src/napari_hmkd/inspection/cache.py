@@ -24,7 +24,7 @@ class InspectionCache:
 
     def __init__(self, most_bytes: int = DEFAULT_BYTES) -> None:
         self.most_bytes = most_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._kept: OrderedDict[Hashable, InspectedTile] = OrderedDict()
 
     @property
@@ -38,9 +38,8 @@ class InspectionCache:
         with self._lock:
             self._kept[key] = inspected
             self._kept.move_to_end(key)
-            kept = sum(one.inspection.nbytes for one in self._kept.values())
-            while kept > self.most_bytes and len(self._kept) > 1:
-                kept -= self._kept.popitem(last=False)[1].inspection.nbytes
+            while self.nbytes > self.most_bytes and len(self._kept) > 1:
+                self._kept.popitem(last=False)
 
     def find(self, key: Hashable) -> InspectedTile | None:
         """The tile of a key, if it is kept; it counts as used."""

@@ -70,7 +70,7 @@ class Faithfulness:
 
 
 def check_faithfulness(
-    student: OpenModel, he: np.ndarray, inspection: TileInspection, level: int = 2
+    student: OpenModel, he: np.ndarray, inspection: TileInspection, level: int
 ) -> Generator[PartialImportance | Faithfulness, None, None]:
     """Measure a tile's importance by every method and compare; close the iterator to stop.
 

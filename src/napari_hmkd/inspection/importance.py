@@ -68,7 +68,7 @@ class PartialImportance:
 
 
 def measure_importance(
-    student: OpenModel, he: np.ndarray, method: Method, level: int = 2
+    student: OpenModel, he: np.ndarray, method: Method, level: int
 ) -> Generator[PartialImportance, None, None]:
     """Measure a tile's importance token by token; close the iterator to stop.
 

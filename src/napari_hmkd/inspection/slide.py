@@ -139,29 +139,29 @@ def row_of(inspected: InspectedTile, grid: TileGrid) -> TileRow:
     grades = [int(p.argmax()) for p in one.probabilities]
     expected = [float(p @ np.arange(len(p))) for p in one.probabilities]
     with_teacher = one.has_teacher
-    agreed = [one.agreement(level) if with_teacher else None for level in LEVELS]
+    agreement = [one.agreement(level) if with_teacher else None for level in LEVELS]
     logits = [tuple(said.tolist()) for said in one.logits]
-    moved_um = inspected.moved_um or (None, None)
+    moved_y_um, moved_x_um = inspected.moved_um or (None, None)
     return TileRow(
-        inspected.tile[0],
-        inspected.tile[1],
-        y_px,
-        x_px,
-        grades[0],
-        grades[1] if with_teacher else None,
-        expected[0],
-        expected[1] if with_teacher else None,
-        abs(expected[0] - expected[1]) if with_teacher else None,
-        agreed[0],
-        agreed[1],
-        agreed[2],
-        one.losses.get("attention"),
-        one.losses.get("logits_kl"),
-        one.losses.get("cosine"),
-        moved_um[0],
-        moved_um[1],
-        logits[0],
-        logits[1] if with_teacher else None,
+        row=inspected.tile[0],
+        column=inspected.tile[1],
+        y_px=y_px,
+        x_px=x_px,
+        student_grade=grades[0],
+        teacher_grade=grades[1] if with_teacher else None,
+        student_expected=expected[0],
+        teacher_expected=expected[1] if with_teacher else None,
+        disagreement=abs(expected[0] - expected[1]) if with_teacher else None,
+        agreement_0=agreement[0],
+        agreement_1=agreement[1],
+        agreement_2=agreement[2],
+        attention_loss=one.losses.get("attention"),
+        logits_kl=one.losses.get("logits_kl"),
+        cosine=one.losses.get("cosine"),
+        moved_y_um=moved_y_um,
+        moved_x_um=moved_x_um,
+        student_logits=logits[0],
+        teacher_logits=logits[1] if with_teacher else None,
     )
 
 

@@ -105,9 +105,7 @@ class _Grid:
         return np.where(agreed, votes.argmax(0), _NONE)
 
 
-def agreement(
-    scores: Sequence[Score], model: Mapping[Case, ModelValue], seed: int = 0
-) -> Agreement:
+def agreement(scores: Sequence[Score], model: Mapping[Case, ModelValue]) -> Agreement:
     """Compare every two readers, and each reader and their consensus with the model.
 
     Parameters
@@ -116,8 +114,6 @@ def agreement(
         No reader scores a case twice; all of a slide have one patient, or none.
     model : mapping of (slide, region) to ModelValue
         Of some of the cases, or none.
-    seed : int
-        Of the bootstrap over patients or slides that gives the intervals.
     """
     grid = _Grid(scores)
     consensus = grid.consensus()
@@ -127,17 +123,15 @@ def agreement(
             ReaderPair(
                 grid.readers[i],
                 grid.readers[j],
-                _compare(grid.grades[i], grid.grades[j], grid.origins, seed),
+                _compare(grid.grades[i], grid.grades[j], grid.origins),
             )
             for i, j in combinations(range(len(grid.readers)), 2)
         ),
-        mean_kappa=_mean_kappa(grid, seed),
+        mean_kappa=_mean_kappa(grid),
         readers_with_model=tuple(
-            _with_model(reader, grades, grid, model, seed) for reader, grades in graders if model
+            _with_model(reader, grades, grid, model) for reader, grades in graders if model
         ),
-        consensus_with_model=(
-            _with_model(CONSENSUS, consensus, grid, model, seed) if model else None
-        ),
+        consensus_with_model=_with_model(CONSENSUS, consensus, grid, model) if model else None,
         cases_without_consensus=tuple(
             case for case, grade in zip(grid.cases, consensus, strict=True) if grade == _NONE
         ),
@@ -145,15 +139,15 @@ def agreement(
     )
 
 
-def _compare(first: Grades, second: Grades, origins: Origins, seed: int) -> GradeAgreement:
+def _compare(first: Grades, second: Grades, origins: Origins) -> GradeAgreement:
     """Two gradings (cases,) over the cases that both have."""
     both = (first != _NONE) & (second != _NONE)
-    return grade_agreement(first[both], second[both], origins[both], seed)
+    return grade_agreement(first[both], second[both], origins[both])
 
 
-def _mean_kappa(grid: _Grid, seed: int) -> Estimate:
+def _mean_kappa(grid: _Grid) -> Estimate:
     compared = (grid.grades != _NONE).sum(0) >= 2
-    bootstrap = grid.origins[compared].bootstrap(seed)
+    bootstrap = grid.origins[compared].bootstrap()
     kappas = []
     for first, second in combinations(grid.grades[:, compared], 2):
         both = (first != _NONE) & (second != _NONE)
@@ -167,7 +161,7 @@ def _mean_kappa(grid: _Grid, seed: int) -> Estimate:
 
 
 def _with_model(
-    reader: str, grades: Grades, grid: _Grid, model: Mapping[Case, ModelValue], seed: int
+    reader: str, grades: Grades, grid: _Grid, model: Mapping[Case, ModelValue]
 ) -> ReaderAndModel:
     values = [model.get(case) for case in grid.cases]
     most = [
@@ -178,6 +172,6 @@ def _with_model(
     both = (grades != _NONE) & np.isfinite(expected)
     return ReaderAndModel(
         reader,
-        _compare(grades, np.array(most), grid.origins, seed),
-        bland_altman((expected - grades)[both], grid.origins[both], seed),
+        _compare(grades, np.array(most), grid.origins),
+        bland_altman((expected - grades)[both], grid.origins[both]),
     )

@@ -30,15 +30,12 @@ class Comparison:
         The model's values of it; empty without result folders.
     agreement : Agreement
         The numbers.
-    seed : int
-        Of the bootstrap.
     """
 
     source: Path
     table: ScoreTable
     matches: Matches
     agreement: Agreement
-    seed: int
 
     @property
     def notice(self) -> str:
@@ -51,7 +48,7 @@ class Comparison:
         return list(_warnings(self.table, self.matches))
 
 
-def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Comparison:
+def compare(scores: Path, results: Sequence[Path] = ()) -> Comparison:
     """Compare readers with each other and with the model whose results are given.
 
     Parameters
@@ -60,8 +57,6 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
         CSV file, see `read_scores`.
     results : sequence of Path
         Result folders of `napari-hmkd-grade`, or folders that hold them.
-    seed : int
-        Of the bootstrap.
 
     Raises
     ------
@@ -85,7 +80,7 @@ def compare(scores: Path, results: Sequence[Path] = (), seed: int = 0) -> Compar
             "model's value of a case that was scored: add readers, or name results of "
             "these slides, graded to the end"
         )
-    return Comparison(scores, table, matches, agreement(table.scores, matches.values, seed), seed)
+    return Comparison(scores, table, matches, agreement(table.scores, matches.values))
 
 
 def _warnings(table: ScoreTable, matches: Matches) -> Iterator[str]:

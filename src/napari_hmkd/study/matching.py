@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from napari_hmkd.errors import DataError
 from napari_hmkd.study.identity import SHOWN, name_in_table
 from napari_hmkd.study.model_results import SlideResult
-from napari_hmkd.study.names import same_name, slide_names
+from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.scores import WHOLE_SLIDE, Case, Score
 from napari_hmkd.study.values import ModelValue
+from napari_hmkd.wording import same_name
 
 
 @dataclass(frozen=True, slots=True)

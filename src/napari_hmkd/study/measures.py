@@ -17,6 +17,8 @@ CONSTANT = "undefined: both are the same grade throughout"
 TOO_FEW = "undefined: fewer than two cases have both"
 LIMITS_SD = 1.96
 SLIDE = "slide"
+SEED = 0
+"""Of every bootstrap, so that one study has one result, and differences of two pairs are paired."""
 
 Grades = NDArray[np.integer]
 
@@ -50,9 +52,9 @@ class Origins:
         """Those of some cases."""
         return Origins(self.slides[which], self.clusters[which], self.unit)
 
-    def bootstrap(self, seed: int) -> ClusterBootstrap:
+    def bootstrap(self) -> ClusterBootstrap:
         """Draws of the cases."""
-        return ClusterBootstrap(self.clusters.tolist(), self.unit, seed=seed)
+        return ClusterBootstrap(self.clusters.tolist(), self.unit, seed=SEED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,9 @@ class BlandAltman:
     upper_limit: Estimate
 
 
-def grade_agreement(first: Grades, second: Grades, origins: Origins, seed: int) -> GradeAgreement:
+def grade_agreement(first: Grades, second: Grades, origins: Origins) -> GradeAgreement:
     """Compare two gradings, (n,) of 0 to 3 each, of cases from `origins` (n,)."""
-    bootstrap = origins.bootstrap(seed)
+    bootstrap = origins.bootstrap()
     sums = bootstrap.sums(cross_tables(first, second, GRADES))
     cases = len(first)
     return GradeAgreement(
@@ -114,7 +116,7 @@ def grade_agreement(first: Grades, second: Grades, origins: Origins, seed: int) 
     )
 
 
-def bland_altman(differences: Floats, origins: Origins, seed: int) -> BlandAltman:
+def bland_altman(differences: Floats, origins: Origins) -> BlandAltman:
     """Bias and limits of agreement (Bland & Altman 1986, Lancet i:307-310).
 
     Every case counts the same; that cases of one origin resemble each other is in the intervals.
@@ -125,10 +127,8 @@ def bland_altman(differences: Floats, origins: Origins, seed: int) -> BlandAltma
         First measurement less second, of each case.
     origins : Origins
         Of each case.
-    seed : int
-        Of the bootstrap.
     """
-    bootstrap = origins.bootstrap(seed)
+    bootstrap = origins.bootstrap()
     # About their mean, so that a small spread is not lost in large squares.
     centre = differences.mean() if len(differences) else 0.0
     off = differences - centre

@@ -20,9 +20,9 @@ from napari_hmkd.result_files import (
     TilesEntry,
     read_result_files,
 )
-from napari_hmkd.study.names import same_name
 from napari_hmkd.study.scores import GRADES, WHOLE_SLIDE
 from napari_hmkd.study.values import ModelValue
+from napari_hmkd.wording import same_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,13 @@
-"""When two names mean the same slide, region or reader."""
+"""What a slide may be called."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from napari_hmkd.wording import same_name
 
 # A letter first: ".1234" of an accession number is no suffix.
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,6}")
-
-
-def same_name(text: str) -> str:
-    """Equal for names that differ in case or in how their letters are composed, if in anything."""
-    return unicodedata.normalize("NFC", text).casefold()
 
 
 def slide_names(file_name: str) -> tuple[str, ...]:

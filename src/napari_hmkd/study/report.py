@@ -15,7 +15,7 @@ from napari_hmkd.output_folder import FolderKind, replaced_folder
 from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
-from napari_hmkd.study.measures import GradeAgreement
+from napari_hmkd.study.measures import SEED, GradeAgreement
 from napari_hmkd.study.scores import GRADE_NAMES, PATIENT, Case, ScoreTable
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
@@ -76,7 +76,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "notice": comparison.notice,
         "warnings": comparison.warnings,
         "intervals": intervals(comparison),
-        "seed": comparison.seed,
+        "seed": SEED,
         "methods": METHODS,
         "scores": _about_scores(comparison.source, comparison.table),
         "model": _about_model(matches),

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.study.identity import NamedSlide, identified
-from napari_hmkd.study.names import same_name, slide_names
+from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
+from napari_hmkd.wording import same_name
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_hmkd.alignment import Alignment
 from napari_hmkd.slide import Slide
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import px_to_world, require_slide
 
 _SAME = 1e-6  # in um, and so in 100 mm of a slide that is turned by it 0.1 um
 
@@ -26,10 +26,7 @@ class LayerPair(NamedTuple):
     @property
     def slides(self) -> tuple[Slide, Slide]:
         """The open slides of both."""
-        he, ihc = slide_of(self.he), slide_of(self.ihc)
-        if he is None or ihc is None:
-            raise ValueError(f"{self.he.name} and {self.ihc.name} must show slides")
-        return he, ihc
+        return require_slide(self.he), require_slide(self.ihc)
 
 
 def he_to_ihc(pair: LayerPair) -> np.ndarray:
@@ -117,15 +114,6 @@ def _um_to_world(layer: napari.layers.Image) -> np.ndarray:
 
     napari puts 0 at the middle of the first pixel: hence half a pixel.
     """
-    slide = slide_of(layer)
-    if slide is None:
-        raise ValueError(f"{layer.name} shows no slide")
-    mpp = np.array(slide.require_mpp())
-    corner, below, beside = (
-        np.asarray(layer.data_to_world(place))[-2:]
-        for place in ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5))
-    )
-    matrix = np.eye(3)
-    matrix[:2, :2] = np.column_stack([below - corner, beside - corner]) / mpp
-    matrix[:2, 2] = corner
-    return matrix
+    to_px = np.diag([*np.reciprocal(require_slide(layer).require_mpp()), 1])
+    to_px[:2, 2] = -0.5
+    return px_to_world(layer) @ to_px

@@ -18,7 +18,7 @@ from napari_hmkd.planning import tile_grid
 from napari_hmkd.slide import Slide
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets.ihc_reading import aligned_ihc
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import require_slide
 
 
 class ModelFile(NamedTuple):
@@ -119,7 +119,7 @@ def subject_of(
     ihc_layer: napari.layers.Image | None,
     student: str,
     teacher: str,
-    refine: bool = True,
+    refine: bool,
     device: str = "auto",
 ) -> Subject:
     """The tiles of an H&E layer, with the IHC where its layer lies now; see `AlignedIhc` of `refine`.
@@ -133,9 +133,7 @@ def subject_of(
     SlideError
         See `aligned_ihc`.
     """
-    he = slide_of(he_layer)
-    if he is None:
-        raise ValueError(f"{he_layer.name} shows no slide")
+    he = require_slide(he_layer)
     of_student = model_file(student)
     grid = tile_grid(he, card_of(of_student))
     if ihc_layer is None:

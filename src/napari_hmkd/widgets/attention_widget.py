@@ -142,6 +142,7 @@ class AttentionWidget(Container):
         findings.cover(chosen)
         self.scene.show(agreement=False)
         self._begin(len(chosen), extent_words(len(chosen), len(in_view)))
+        self._tell()
         tiles = [(row, column) for row, column in chosen.tolist()]
         self._start("inspecting tiles", inspect_tiles, subject, tiles, self.scene.cache)
 
@@ -200,16 +201,13 @@ class AttentionWidget(Container):
         return grid.nearest_first(tiles[wanted], focus)
 
     def _start(self, what: str, work: Work, subject: Subject, *arguments: object) -> None:
-        if self.scene.findings is None or self.scene.findings.judged:
-            self.run.start(what, work, subject, *arguments)
-        else:
-            self.run.start(what, partial(doubting, work), subject, *arguments)
+        judged = self.scene.findings is None or self.scene.findings.judged
+        self.run.start(what, work if judged else partial(doubting, work), subject, *arguments)
         self._set_enabled()
 
     def _begin(self, planned: int, extent: str = "") -> None:
         self._done, self._planned, self._extent = 0, planned, extent
         self._failed = {}
-        self._tell()
 
     def _on_step(
         self, key: Hashable, step: PlannedTiles | Doubts | UnsuitableSlideError | Step

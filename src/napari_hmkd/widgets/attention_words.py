@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from napari_hmkd.inspection.faithfulness import RECEIVED, Faithfulness
 from napari_hmkd.inspection.importance import Method
 from napari_hmkd.inspection.tile import Tile, Token
+from napari_hmkd.wording import counted
 
 
 def tile_words(tile: Tile) -> str:
@@ -35,7 +36,7 @@ def progress_words(done: int, planned: int, failed: Mapping[Tile, str]) -> str:
     """How far it is, and what could not be inspected."""
     if not planned:
         return "All of it was inspected before."
-    text = f"{done} of {planned} {_tiles(planned)} inspected."
+    text = f"{done} of {counted(planned, 'tile')} inspected."
     if failed:
         tile, reason = next(iter(failed.items()))
         be = "is" if len(failed) == 1 else "are"
@@ -69,7 +70,3 @@ def verdict(tile: Tile, checked: Faithfulness) -> str:
         f"gradient: {gradient}. Of the two with each other: {each_other}. Where the student looks is not "
         "what its answer hangs on unless these are high."
     )
-
-
-def _tiles(count: int) -> str:
-    return "tile" if count == 1 else "tiles"

@@ -55,9 +55,8 @@ class BiomarkerForm:
         self.case = LineEdit(label="Case in genes", visible=False)
         self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
         self.fields = [
-            *(self.slide, self.mpp, self.model, self.encoder),
-            *(self.genes, self.case, self.device),
-        ]
+            self.slide, self.mpp, self.model, self.encoder, self.genes, self.case, self.device,
+        ]  # fmt: skip
         self.missing = Label(value=_NO_DEMO)
         own = "demo biomarkers" if _demo_is_here() else "choose a file"
         for line, name in (
@@ -67,9 +66,18 @@ class BiomarkerForm:
             (self.case, "as the slide is named"),
         ):
             line.native.setPlaceholderText(name)
-        self.encoder.tooltip = "What the model's bags were made by: a student's file, or weights of the network of timm that it names."
-        self.genes.tooltip = "Cases x genes, or cBioPortal's table. Where it has the slide's case, the network that sees both answers, if the model has one."
-        self.case.tooltip = "Needed where the slide's name neither is nor begins with that of its row of genes, and is no TCGA barcode of its patient."
+        self.encoder.tooltip = (
+            "What the model's bags were made by: a student's file, or weights of the network of timm that it "
+            "names."
+        )
+        self.genes.tooltip = (
+            "Cases x genes, or cBioPortal's table. Where it has the slide's case, the network that sees both "
+            "answers, if the model has one."
+        )
+        self.case.tooltip = (
+            "Needed where the slide's name neither is nor begins with that of its row of genes, and is no TCGA "
+            "barcode of its patient."
+        )
         self.model.changed.connect(self._on_model_chosen)
         self.genes.changed.connect(self._on_genes_chosen)
         self.slide.changed.connect(self._on_slide_chosen)

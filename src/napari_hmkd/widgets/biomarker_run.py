@@ -6,6 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import napari.layers
 import napari.viewer
@@ -137,7 +138,7 @@ class BiomarkerRun(BackgroundRun):
             return
         self._begun, self._stop, self._queue = layer, Event(), TileQueue(view)
         what = f"predicting biomarkers of {request.slide.name}"
-        self._begin(what, predict_slide, request, self._queue, self._stop)
+        self._begin(what, _predict, request, self._queue, self._stop)
 
     @property
     def target(self) -> napari.layers.Image | None:
@@ -184,7 +185,7 @@ class BiomarkerRun(BackgroundRun):
 
     def _take_up(self, biomarkers: SlideBiomarkers) -> None:
         """The former result gives way to the one to come, unless that is not wanted any more."""
-        if self._stop.is_set():
+        if self.stopping:
             return
         self.forget()
         self._under_way, self.slide_layer = biomarkers, self._begun
@@ -211,17 +212,14 @@ class BiomarkerRun(BackgroundRun):
             self._failed = True
         super()._on_finished()
 
-    def _on_layer_removed(self, event: object) -> None:
-        removed = getattr(event, "value", None)
-        if removed is None:
-            return
-        if removed is self._begun:
+    def _on_layer_removed(self, event: Any) -> None:
+        if event.value is self._begun:
             self.stop()
-        if removed is self.slide_layer:
+        if event.value is self.slide_layer:
             self.forget()
 
 
-def predict_slide(
+def _predict(
     request: BiomarkerRequest, queue: TileQueue, stop: Event
 ) -> Generator[Step, None, None]:
     """Open the models, plan, encode and judge: the plan, then its batches, then the patches of each target.

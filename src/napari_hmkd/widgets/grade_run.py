@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from threading import Event
+from typing import Any
 
 import napari.layers
 import napari.viewer
@@ -55,6 +56,17 @@ class GradeRun(BackgroundRun):
     A stopped grading is taken up where it stopped when the same request is started again, with
     the tissue that it found. The result of another slide stays in the viewer.
 
+    Attributes
+    ----------
+    grading : SlideGrading or None
+        The shown one.
+    layers : list of napari.layers.Image
+        Its heatmap first.
+    slide_layer : napari.layers.Image or None
+        The one that it lies over.
+    mode : MapMode
+        What the heatmap shows.
+
     Signals
     -------
     planned(SlideGrading, slide layer)
@@ -99,7 +111,7 @@ class GradeRun(BackgroundRun):
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
-        """The layer of the expected grades, None before the first."""
+        """The layer of the shown grading's map, None where there is none."""
         return self.layers[0] if self.layers else None
 
     def start(
@@ -188,18 +200,22 @@ class GradeRun(BackgroundRun):
             self._failed = True
             if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
                 self.doubted.emit(str(step))
-            return
-        if isinstance(step, OpenModel):
+        elif isinstance(step, OpenModel):
             self._forewarn(step.card.notice)
-            return
-        if isinstance(step, SlideGrading):
+        elif isinstance(step, SlideGrading):
             self._take_up(step)
+            self._tell()
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say how far the grading is, and have its results painted: the first at once, others in a while."""
         if self.grading is None:
             return
-        planned = len(self.grading.plan.tiles)
+        planned, seconds = len(self.grading.plan.tiles), self.grading.seconds
         tried = planned - len(self.grading.heatmap.remaining)
-        speed = tried / self.grading.seconds if self.grading.seconds else 0.0
-        self.progressed.emit(tried, planned, speed)
+        own = tried - self.grading.resumed_tiles
+        self.progressed.emit(tried, planned, own / seconds if seconds else 0.0)
         if self._awaited and tried:
             self._awaited = False
             self._paint()
@@ -216,7 +232,7 @@ class GradeRun(BackgroundRun):
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; old results of the same slide give way to a new one."""
-        if self._stop.is_set() or self._begun is None:
+        if self.stopping or self._begun is None:
             return
         request, self.slide_layer = self._begun
         self._has_plan = True
@@ -298,10 +314,10 @@ class GradeRun(BackgroundRun):
         self._failed |= self.grading is None or not self._has_plan or self.unfinished
         super()._on_finished()
 
-    def _on_layer_removed(self, event: object) -> None:
+    def _on_layer_removed(self, event: Any) -> None:
         """The shown grading may be another slide's than that which a run is opening."""
-        removed = getattr(event, "value", None)
-        if removed is None or self._hiding.keeps(removed):
+        removed = event.value
+        if self._hiding.keeps(removed):
             return
         if removed is self.target:
             self.stop()

@@ -154,19 +154,16 @@ class GradeWidget(Container):
         WhenClosed(self.native, self._on_closed)
         bind_keys(
             self._viewer,
+            self,
             {
                 "Control-Alt-G": self.grade,
                 "Control-Alt-X": self.end,
                 "Control-Alt-F": self.show_tissue,
                 "Control-Alt-R": self.region.add,
-                "Control-Alt-M": self.show_next,
+                "Control-Alt-M": self.map.show_next,
                 "Control-Alt-S": self.choose_folder_and_save,
             },
         )
-
-    def show_next(self) -> None:
-        """Have the heatmap show the next of its numbers."""
-        self.map.show_next()
 
     def grade(self) -> None:
         """Start grading the chosen slide, as the button does; a run under way is left alone."""

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from weakref import WeakMethod
+from weakref import WeakMethod, ref
 
 import napari.viewer
+from magicgui.widgets import Container
 
 from napari_hmkd.widgets.closing import docked
 
 
-def bind_keys(viewer: napari.viewer.Viewer, actions: Mapping[str, Callable[[], None]]) -> None:
-    """Have keys call methods of a panel as long as it is docked; the latest panel has them.
+def bind_keys(
+    viewer: napari.viewer.Viewer, panel: Container, actions: Mapping[str, Callable[[], None]]
+) -> None:
+    """Have keys call methods as long as a panel is docked; the latest panel has them.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
+    panel : magicgui.widgets.Container
     actions : mapping of str to bound method
-        Of a magicgui widget, by key, in napari's words.
+        Of the panel or of a part of it, by key, in napari's words.
     """
+    its_panel = ref(panel)
     for key, action in actions.items():
-        alive = WeakMethod(action)
+        its_action = WeakMethod(action)
 
-        def press(_viewer: object, alive: WeakMethod[Callable[[], None]] = alive) -> None:
-            method = alive()
-            if method is not None and docked(method.__self__.native):  # type: ignore[attr-defined]
-                method()
+        def press(_viewer: object, its_action: WeakMethod[Callable[[], None]] = its_action) -> None:
+            here, act = its_panel(), its_action()
+            if here is not None and act is not None and docked(here.native):
+                act()
 
         viewer.bind_key(key, press, overwrite=True)

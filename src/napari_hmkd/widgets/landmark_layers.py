@@ -8,10 +8,9 @@ import napari.layers
 import napari.viewer
 import numpy as np
 
-from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.aligned_layers import LayerPair
 from napari_hmkd.widgets.overlay import lay_over
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import noted, require_slide
 
 _COLOUR = "#ffd400"
 _SIZE_UM, _SIZE_ON_SCREEN_PX = 40.0, (10, 24)
@@ -31,7 +30,7 @@ class LandmarkLayers:
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self._viewer = viewer
 
-    def mark(self, pair: LayerPair, hide_other: bool = True) -> napari.layers.Image:
+    def mark(self, pair: LayerPair, hide_other: bool) -> napari.layers.Image:
         """Turn to the slide with fewer landmarks, to set some by clicks.
 
         Parameters
@@ -62,13 +61,9 @@ class LandmarkLayers:
 
     def layer_of(self, slide_layer: napari.layers.Image) -> napari.layers.Points | None:
         """The landmarks' layer of a slide, None where there is none."""
-        path = _slide(slide_layer).path
-        ours = (
-            layer
-            for layer in self._viewer.layers
-            if layer.metadata.get("napari_hmkd", {}).get("landmarks_of") == path
-        )
-        return next(ours, None)
+        path = require_slide(slide_layer).path
+        layers = self._viewer.layers
+        return next((one for one in layers if noted(one).get("landmarks_of") == path), None)
 
     def positions_um(self, slide_layer: napari.layers.Image) -> np.ndarray:
         """A slide's landmarks (n, 2), (y, x) in um from its top left corner, in their order.
@@ -80,11 +75,11 @@ class LandmarkLayers:
         """
         layer = self.layer_of(slide_layer)
         points_px = np.zeros((0, 2)) if layer is None else np.asarray(layer.data)[:, -2:]
-        positions: np.ndarray = (points_px + 0.5) * _slide(slide_layer).require_mpp()
+        positions: np.ndarray = (points_px + 0.5) * require_slide(slide_layer).require_mpp()
         return positions
 
     def _add(self, slide_layer: napari.layers.Image) -> napari.layers.Points:
-        slide = _slide(slide_layer)
+        slide = require_slide(slide_layer)
         mpp = slide.require_mpp()
         layer = self._viewer.add_points(
             ndim=2,
@@ -101,13 +96,6 @@ class LandmarkLayers:
         )
         layer.events.data.connect(_number)
         return layer
-
-
-def _slide(layer: napari.layers.Image) -> Slide:
-    slide = slide_of(layer)
-    if slide is None:
-        raise ValueError(f"{layer.name} shows no slide")
-    return slide
 
 
 def _number(event: Any) -> None:

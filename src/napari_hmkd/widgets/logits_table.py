@@ -48,13 +48,6 @@ class LogitsTable(QTableWidget):
                 self.setItem(place, column, _cell(f"{logit:.2f}"))
         self._fit()
 
-    def numbers(self) -> list[list[str]]:
-        """What is shown: a list of each row that is."""
-        shown = [place for place in range(self.rowCount()) if not self.isRowHidden(place)]
-        return [
-            [self.item(p, column).text() for column in range(self.columnCount())] for p in shown
-        ]
-
     def _fit(self) -> None:
         shown = (self.rowHeight(p) for p in range(self.rowCount()) if not self.isRowHidden(p))
         self.setFixedHeight(

@@ -14,7 +14,7 @@ from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.identity import SHOWN
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.saved_slide import may_be_of
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import noted, slide_of
 
 
 def tell_of_namesakes(layers: Sequence[Layer], new: Layer) -> None:
@@ -33,7 +33,7 @@ def tell_of_namesakes(layers: Sequence[Layer], new: Layer) -> None:
     slides = [slide for layer in layers if (slide := slide_of(layer)) is not None]
     for about in _results_in(layers):
         of_name = [slide for slide in slides if slide.name == about["slide_name"]]
-        concerned = new.metadata.get("napari_hmkd") is about or slide_of(new) in of_name
+        concerned = noted(new) is about or slide_of(new) in of_name
         if not concerned or not of_name:
             continue
         alike = [slide for slide in of_name if may_be_of(about, slide)]
@@ -45,7 +45,7 @@ def tell_of_namesakes(layers: Sequence[Layer], new: Layer) -> None:
 
 def _results_in(layers: Sequence[Layer]) -> list[Mapping[str, Any]]:
     """What the layers of saved results know: of each folder its lowest, the first that came."""
-    told = [layer.metadata.get("napari_hmkd", {}) for layer in reversed(layers)]
+    told = [noted(layer) for layer in reversed(layers)]
     return list({about["folder"]: about for about in told if "folder" in about}.values())
 
 

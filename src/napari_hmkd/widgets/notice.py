@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from napari_hmkd.map_modes import IN_GRADE_COLOURS, MapMode
 from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.widgets.viewing import noted
 
 _LINE = 44  # letters that fit a narrow canvas
 BY_AREA = "By area of tiles, not by cells: not an ASCO/CAP score. Research use only."
@@ -27,7 +28,7 @@ def show_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
 
 def withdraw_notice(viewer: napari.viewer.Viewer, notice: str) -> None:
     """Take a notice off the canvas that came before results, where none came: of no layer is one."""
-    kept = any("notice" in layer.metadata.get("napari_hmkd", {}) for layer in viewer.layers)
+    kept = any("notice" in noted(layer) for layer in viewer.layers)
     if text_overlay(viewer).text == fill(notice, _LINE) and not kept:
         show_notice(viewer, "")
 

@@ -10,7 +10,7 @@ import napari.layers
 import numpy as np
 
 from napari_hmkd.widgets.saved_slide import may_be_of
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import noted, px_to_world, slide_of
 
 _MOVES = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -44,7 +44,7 @@ def lay_results_over(layers: Sequence[napari.layers.Layer]) -> None:
     """
     slides = [(layer, slide) for layer in layers if (slide := slide_of(layer)) is not None]
     for layer in layers:
-        about = layer.metadata.get("napari_hmkd", {})
+        about = noted(layer)
         own = [slide_layer for slide_layer, slide in slides if may_be_of(about, slide)]
         tied_to = _ties[layer].slide_layer if layer in _ties else None
         if len(own) == 1 and tied_to not in layers:
@@ -74,12 +74,7 @@ class _Tie:
         layer, slide_layer = self._layer(), self._slide_layer()
         if layer is None or slide_layer is None:
             return
-        origin, down, right = (
-            np.asarray(slide_layer.data_to_world(place))[-2:] for place in ((0, 0), (1, 0), (0, 1))
-        )
-        moved = np.eye(3)
-        moved[:2, :2] = np.column_stack([down - origin, right - origin]) / self._mpp
-        moved[:2, 2] = origin
+        moved = px_to_world(slide_layer) / (*self._mpp, 1)
         if not np.allclose(layer.affine.affine_matrix[-3:, -3:], moved):
             layer.affine = moved
 

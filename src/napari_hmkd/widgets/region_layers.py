@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_hmkd.regions import MarkedRegion, regions_of_shapes
 from napari_hmkd.widgets.overlay import lay_over
-from napari_hmkd.widgets.viewing import slide_of, to_level0
+from napari_hmkd.widgets.viewing import noted, require_slide, slide_of, to_level0
 
 _COLOUR = "#ffd400"
 _OUTLINE_UM = 20.0  # to be seen where a whole section is
@@ -18,15 +18,15 @@ def add_region_layer(
     viewer: napari.viewer.Viewer, slide_layer: napari.layers.Image, name: str
 ) -> napari.layers.Shapes:
     """A new layer over a slide to draw polygons in, called so until it is renamed."""
-    slide = slide_of(slide_layer)
-    scale = slide.mpp if slide is not None and slide.mpp is not None else (1.0, 1.0)
+    slide = require_slide(slide_layer)
+    scale = slide.mpp or (1.0, 1.0)
     layer = viewer.add_shapes(
         name=name,
         edge_color=_COLOUR,
         face_color="transparent",
         edge_width=_OUTLINE_UM / scale[0],
         scale=scale,
-        metadata={"napari_hmkd": {"region_of": None if slide is None else slide.path}},
+        metadata={"napari_hmkd": {"region_of": slide.path}},
         units=slide_layer.units[-2:],
     )
     lay_over(layer, slide_layer)
@@ -41,12 +41,12 @@ def marked_regions(
 
     A layer of shapes that `add_region_layer` has not made counts where the slide is the only one.
     """
-    slide = slide_of(slide_layer)
+    slide = require_slide(slide_layer)
     return regions_of_shapes(
         [
             (layer.name, _on_slide(layer, slide_layer))
             for layer in region_layers(viewer)
-            if slide is not None and _region_of(layer, viewer) == slide.path
+            if _region_of(layer, viewer) == slide.path
         ]
     )
 
@@ -61,7 +61,7 @@ def _region_of(layer: napari.layers.Shapes, viewer: napari.viewer.Viewer) -> obj
     """The path of the slide that a layer's shapes were drawn on."""
     slides = {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
     alone = slides.pop() if len(slides) == 1 else None
-    return layer.metadata.get("napari_hmkd", {}).get("region_of", alone)
+    return noted(layer).get("region_of", alone)
 
 
 def _on_slide(

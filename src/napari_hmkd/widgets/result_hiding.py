@@ -6,6 +6,7 @@ It is not enough that their layers are invisible: the list of layers has a small
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import napari.layers
@@ -17,7 +18,7 @@ from qtpy.QtWidgets import QMainWindow
 from napari_hmkd.layers import GRADING
 from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.blinding import blinding
-from napari_hmkd.widgets.viewing import slide_layers, slide_of
+from napari_hmkd.widgets.viewing import noted, slide_layers, slide_of
 
 _HIDDEN = (
     "The model's results are hidden until you have scored their slide: see the panel Reader study."
@@ -102,7 +103,7 @@ class ResultHiding:
         return hidden
 
     def _hides(self, layer: napari.layers.Layer, viewer: napari.viewer.Viewer) -> bool:
-        about = layer.metadata.get("napari_hmkd", {})
+        about = noted(layer)
         if "result_of" in about:
             return blinding.hides(about["result_of"])
         if "slide_name" not in about:
@@ -112,10 +113,10 @@ class ResultHiding:
         doubtful = any(blinding.hides(slide.path) for slide in slides if slide.name == name)
         return doubtful or blinding.hides_name(name)
 
-    def _on_inserted(self, event: object) -> None:
+    def _on_inserted(self, event: Any) -> None:
         """A layer that comes in is not seen, and is taken out once napari has done with adding it."""
-        layer, viewer = getattr(event, "value", None), self._viewer()
-        if layer is None or viewer is None:
+        layer, viewer = event.value, self._viewer()
+        if viewer is None:
             return
         if slide_of(layer) is not None:  # it may be the one that a folder was written for
             QTimer.singleShot(0, self.obey)
@@ -136,7 +137,7 @@ class ResultHiding:
 
 
 def _grades(layer: napari.layers.Layer, slide: Slide, fingerprint: str) -> bool:
-    about = layer.metadata.get("napari_hmkd", {})
+    about = noted(layer)
     if about.get("kind") != GRADING:
         return False
     if (saved := about.get("saved_slide")) is not None:

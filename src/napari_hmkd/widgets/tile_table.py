@@ -87,8 +87,12 @@ class _Rows(QAbstractTableModel):
         """A column's head, and its hint."""
         if orientation is not Qt.Orientation.Horizontal:
             return None
-        texts = {Qt.ItemDataRole.DisplayRole: 0, Qt.ItemDataRole.ToolTipRole: 2}
-        return COLUMNS[section][texts[role]] if role in texts else None
+        column = COLUMNS[section]
+        texts = {
+            Qt.ItemDataRole.DisplayRole: column.head,
+            Qt.ItemDataRole.ToolTipRole: column.hint,
+        }
+        return texts.get(role)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """What a cell shows, or is sorted by."""

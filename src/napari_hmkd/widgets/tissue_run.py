@@ -17,7 +17,7 @@ from napari_hmkd.layers import tissue_layer
 from napari_hmkd.slide import Slide, TissueMask, find_tissue
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.overlay import lay_over
-from napari_hmkd.widgets.viewing import add_above, slide_of
+from napari_hmkd.widgets.viewing import add_above, noted, require_slide
 
 
 class TissueRun(BackgroundRun):
@@ -43,15 +43,14 @@ class TissueRun(BackgroundRun):
 
     def find(self, slide_layer: napari.layers.Image) -> None:
         """Find the tissue of a slide layer anew; does nothing while a search runs."""
-        slide = slide_of(slide_layer)
-        if self.running or slide is None:
+        if self.running:
             return
-        self._slide_layer = slide_layer
+        self._slide_layer, slide = slide_layer, require_slide(slide_layer)
         self._begin(f"finding the tissue of {slide.name}", _find, slide)
 
     def layer_of(self, slide: Slide) -> napari.layers.Labels | None:
         """The tissue layer of a slide, None where there is none."""
-        of_slide = (one for one in self._viewer.layers if _ours(one).get("tissue_of") == slide.path)
+        of_slide = (one for one in self._viewer.layers if noted(one).get("tissue_of") == slide.path)
         return next(of_slide, None)
 
     def mask_of(self, slide: Slide) -> TissueMask | None:
@@ -59,7 +58,7 @@ class TissueRun(BackgroundRun):
         layer = self.layer_of(slide)
         if layer is None:
             return None
-        found: TissueMask = _ours(layer)["tissue"]
+        found: TissueMask = noted(layer)["tissue"]
         painted = np.asarray(layer.data) != 0
         if np.array_equal(painted, found.mask):
             return found
@@ -67,9 +66,7 @@ class TissueRun(BackgroundRun):
 
     def show(self, slide_layer: napari.layers.Image, tissue: TissueMask) -> napari.layers.Labels:
         """Draw a mask over its slide, in the place of an older one."""
-        slide = slide_of(slide_layer)
-        if slide is None:
-            raise ValueError(f"{slide_layer.name} shows no slide")
+        slide = require_slide(slide_layer)
         one = tissue_layer(slide, tissue)
         layer = self.layer_of(slide)
         if layer is None:
@@ -90,8 +87,8 @@ class TissueRun(BackgroundRun):
         if self._waiting is None:
             return
         (slide_layer, tissue), self._waiting = self._waiting, None
-        slide = slide_of(slide_layer)
-        if slide is not None and slide_layer in self._viewer.layers and not self.layer_of(slide):
+        shown = self.layer_of(require_slide(slide_layer)) is not None
+        if slide_layer in self._viewer.layers and not shown:
             self.show(slide_layer, tissue)
 
     def close(self) -> None:
@@ -101,11 +98,10 @@ class TissueRun(BackgroundRun):
 
     def follow_pixel_size(self, slide_layer: napari.layers.Image) -> None:
         """Bring a slide's tissue layer to the pixel size that the user has stated for the slide."""
-        slide = slide_of(slide_layer)
-        layer = None if slide is None else self.layer_of(slide)
-        if slide is None or layer is None:
+        slide = require_slide(slide_layer)
+        if (layer := self.layer_of(slide)) is None:
             return
-        found: TissueMask = _ours(layer)["tissue"]
+        found: TissueMask = noted(layer)["tissue"]
         own_y, own_x = slide.require_mpp()
         step_y, step_x = found.downsample
         _place(layer, tissue_layer(slide, replace(found, mpp=(own_y * step_y, own_x * step_x)))[1])
@@ -129,10 +125,6 @@ def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
 
 def _find(slide: Slide) -> Iterator[TissueMask]:
     yield find_tissue(slide)
-
-
-def _ours(layer: napari.layers.Layer) -> dict[str, Any]:
-    return layer.metadata.get("napari_hmkd", {})
 
 
 def _place(layer: napari.layers.Layer, kwargs: dict[str, Any]) -> None:

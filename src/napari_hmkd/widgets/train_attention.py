@@ -13,12 +13,17 @@ _MEANING = "H&E, and what each token receives of the teacher's and of the studen
 
 
 class AttentionPicture(QLabel):
-    """Shows the picture of the last epoch that a run has one of."""
+    """Shows the picture of the last epoch that a run has one of.
+
+    Attributes
+    ----------
+    path : pathlib.Path or None
+        The picture shown, None where there is none yet.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.path: Path | None = None
-        """The picture shown, None where there is none yet."""
         self._folder: Path | None = None
         self._pixels = QPixmap()
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)

@@ -30,9 +30,28 @@ def camera(viewer: napari.viewer.Viewer) -> Any:
     return viewer.camera if scene is None else scene.camera
 
 
+def noted(layer: napari.layers.Layer) -> dict[str, Any]:
+    """What this plugin has noted of a layer in its metadata; empty for any other layer."""
+    return layer.metadata.get("napari_hmkd", {})
+
+
 def slide_of(layer: napari.layers.Layer) -> Slide | None:
     """The open slide that a layer shows, None for any other layer."""
-    return layer.metadata.get("napari_hmkd", {}).get("slide")
+    return noted(layer).get("slide")
+
+
+def require_slide(layer: napari.layers.Image) -> Slide:
+    """The open slide that a layer shows.
+
+    Raises
+    ------
+    ValueError
+        If it shows none.
+    """
+    slide = slide_of(layer)
+    if slide is None:
+        raise ValueError(f"{layer.name} shows no slide")
+    return slide
 
 
 def slide_layers(viewer: napari.viewer.Viewer) -> list[napari.layers.Image]:
@@ -76,9 +95,7 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     PixelSizeError
         If the size is implausible.
     """
-    slide = slide_of(layer)
-    if slide is None:
-        raise ValueError(f"{layer.name} shows no slide")
+    slide = require_slide(layer)
     stated = slide.with_mpp(mpp)
     _, kwargs, _ = slide_layer(stated)
     growth = mpp / float(layer.scale[0])
@@ -89,7 +106,7 @@ def state_pixel_size(viewer: napari.viewer.Viewer, layer: napari.layers.Image, m
     view.center = tuple(growth * value for value in center)
     view.zoom = zoom / growth
     for drawn in viewer.layers:
-        if drawn.metadata.get("napari_hmkd", {}).get("region_of") == slide.path:
+        if noted(drawn).get("region_of") == slide.path:
             drawn.units = kwargs["units"]
     return stated
 
@@ -103,21 +120,28 @@ def to_level0(layer: napari.layers.Layer, world: tuple[float, ...]) -> tuple[flo
     return float(y), float(x)
 
 
+def px_to_world(layer: napari.layers.Image) -> np.ndarray:
+    """From (y, x, 1) in a slide's level-0 px, 0 at the middle of the first, to the world: float64 (3, 3)."""
+    origin, below, beside = (
+        np.asarray(layer.data_to_world(place))[-2:] for place in ((0, 0), (1, 0), (0, 1))
+    )
+    matrix = np.eye(3)
+    matrix[:2] = np.column_stack([below - origin, beside - origin, origin])
+    return matrix
+
+
 def visible_region(viewer: napari.viewer.Viewer, layer: napari.layers.Image) -> View:
     """Middle of the view (y, x) and what of a slide is on screen, both in its level-0 px.
 
     Of a slide that is turned, the upright rectangle around what is on screen; empty where nothing is.
     """
-    slide = slide_of(layer)
-    if slide is None:
-        raise ValueError(f"{layer.name} shows no slide")
     view = camera(viewer)
     center = np.array(view.center[-2:])
-    half = np.array(canvas_px(viewer)) / view.zoom / 2
+    half = np.array(_canvas_px(viewer)) / view.zoom / 2
     corners = [to_level0(layer, tuple(center + half * side)) for side in product((-1, 1), repeat=2)]
     top, left = np.floor(np.min(corners, axis=0)).astype(int).tolist()
     bottom, right = np.ceil(np.max(corners, axis=0)).astype(int).tolist()
-    region = Region(top, left, bottom - top, right - left).clip(slide.size)
+    region = Region(top, left, bottom - top, right - left).clip(require_slide(layer).size)
     return to_level0(layer, tuple(center)), region
 
 
@@ -141,10 +165,10 @@ def go_to(
     """
     view, middle = camera(viewer), layer.data_to_world(np.subtract(place_px, 0.5))
     view.center = (*view.center[:-2], *middle[-2:])
-    view.zoom = max(view.zoom, _SHARE * min(canvas_px(viewer)) / side_um)
+    view.zoom = max(view.zoom, _SHARE * min(_canvas_px(viewer)) / side_um)
 
 
-def canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:
+def _canvas_px(viewer: napari.viewer.Viewer) -> tuple[float, float]:
     """Height and width of the canvas, or of its parts where it is a grid; napari 0.9 moved it."""
     canvas = getattr(viewer, "canvas", None)
     return viewer._canvas_size if canvas is None else canvas.viewbox_size(viewer.layers)
