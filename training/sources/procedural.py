@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.sample.cohort import Cohort, Records
-from napari_hmkd.sample.patient import oracle_grades
+from napari_hmkd.sample.cohort import Cohort, Records, oracle_grades
 from napari_hmkd.training.config import CohortSettings, Labels
 from napari_hmkd.training.parallel import processes
 from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile

@@ -40,6 +40,12 @@ class SamplePair:
     ihc: Path
 
 
+def sample_tissue() -> ProceduralTissue:
+    """The section that the sample slide shows, with its truth."""
+    extent = (SAMPLE_SIZE.height * SAMPLE_MPP, SAMPLE_SIZE.width * SAMPLE_MPP)
+    return ProceduralTissue(SAMPLE_SEED, extent)
+
+
 def sample_slide(progress: Progress | None = None) -> SamplePair:
     """The sample slide, drawn on first use and kept in the user's cache folder.
 
@@ -57,8 +63,6 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     pair = SamplePair(
         *(folder / f"sample-{stain}-v{_SAMPLE_VERSION}.ome.tif" for stain in ("he", "ihc"))
     )
-    extent_um = (SAMPLE_SIZE.height * SAMPLE_MPP, SAMPLE_SIZE.width * SAMPLE_MPP)
-    tissue = ProceduralTissue(SAMPLE_SEED, extent_um)
     stains: tuple[Stain, Stain] = ("he", "ihc")
     for half, (stain, path) in enumerate(zip(stains, (pair.he, pair.ihc), strict=True)):
         if path.exists():
@@ -70,7 +74,7 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_slide(path, tissue, stain, SAMPLE_MPP, report)
+            write_slide(path, sample_tissue(), stain, SAMPLE_MPP, report)
         except OSError as error:
             raise OutputError(
                 f"asked for the sample slide, which is drawn once to {folder}, but: {error}; look at "
