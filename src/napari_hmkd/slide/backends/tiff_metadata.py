@@ -25,9 +25,8 @@ def without_raw_messages() -> Iterator[None]:
     """Keep from the user what tifffile logs about damage, "<tifffile.TiffPages @16> ...": errors say it in words."""
     log = logging.getLogger("tifffile")
 
-    def mute(
-        _record: logging.LogRecord,
-    ) -> bool:  # each time another, as files are opened in threads
+    # Each time another function, as files are opened in threads.
+    def mute(_record: logging.LogRecord) -> bool:
         return False
 
     log.addFilter(mute)
