@@ -127,6 +127,13 @@ def ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
         return ElementTree.Element("OME")
 
 
+def ome_pixels(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[ElementTree.Element]:
+    """What an OME header says of the pixels of each image of a page's size."""
+    size = {"SizeY": str(page.imagelength), "SizeX": str(page.imagewidth)}
+    found = ome_root(tiff).iterfind("{*}Image/{*}Pixels")
+    return [pixels for pixels in found if size.items() <= pixels.attrib.items()]
+
+
 def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:
     """Readable tags under OpenSlide's names (`tiff.Software`), and the scan's figures."""
     tags = series.keyframe.tags
