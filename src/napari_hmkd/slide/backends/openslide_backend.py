@@ -99,9 +99,8 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             self._replace(handle, self._reopen())
             raise SlideReadError(
-                f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-                f'{region.x} to {region.right} cannot be read: OpenSlide says "{error}". '
-                "That part of the file is damaged; other parts may be sound."
+                f"'{self._path.name}', level {level}, {region} cannot be read: OpenSlide says "
+                f'"{error}". That part of the file is damaged; other parts may be sound.'
             ) from error
         self._replace(handle, fresh)
         return pixels

@@ -141,6 +141,22 @@ def piece_problem(piece: Size) -> str | None:
     )
 
 
+def require_bytes(path: Path, needed: int) -> None:
+    """Check that a file has as many bytes as its header needs.
+
+    Raises
+    ------
+    SlideError
+        It was cut off, as by an interrupted copy, or its header is damaged.
+    """
+    present = path.stat().st_size
+    if needed > present:
+        raise SlideError(
+            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
+            "Copy it again from its source."
+        )
+
+
 def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:
     """Put uint8 (h, w, 4) on a white ground and drop its alpha: uint8 (h, w, 3)."""
     alpha = rgba[..., 3:]

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.protocol import require_bytes
 
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
@@ -80,7 +81,6 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     SlideError
         The file was cut off, as by an interrupted copy, or its header is damaged.
     """
-    present = path.stat().st_size
     needed = _next_page(tiff)
     for level in series.levels:
         for page in level.pages:
@@ -95,11 +95,7 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
                     "Copy it again from its source."
                 )
             needed = max(needed, int((offsets + counts).max()))
-    if needed > present:
-        raise SlideError(
-            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
-            "Copy it again from its source."
-        )
+    require_bytes(path, needed)
 
 
 def _next_page(tiff: tifffile.TiffFile) -> int:

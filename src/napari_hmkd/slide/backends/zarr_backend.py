@@ -130,8 +130,8 @@ class ZarrBackend:
         if is_remote(self._path) and self._arrays[level].shards and not stalled:
             advice = _SHARDS_NEED_RANGES
         return (SlideStalledError if stalled else SlideReadError)(
-            f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-            f"{region.x} to {region.right} cannot be read: {reason_of(error).rstrip('.')}. {advice}"
+            f"'{self._path.name}', level {level}, {region} cannot be read: "
+            f"{reason_of(error).rstrip('.')}. {advice}"
         )
 
     def close(self) -> None:
