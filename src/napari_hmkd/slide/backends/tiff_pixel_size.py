@@ -93,11 +93,12 @@ def _from_densities(
     page: tifffile.TiffPage, y_um: float | None, x_um: float | None, source: str
 ) -> PixelSize | None:
     """From YResolution and XResolution, which count pixels per so many micrometres."""
-    sides = []
-    for um, code in ((y_um, 283), (x_um, 282)):
-        density = _positive_number(page.tags.valueof(code))
-        sides.append(None if um is None or density is None else um / density)
-    return from_sides(*sides, source)
+    return from_sides(_side(page, 283, y_um), _side(page, 282, x_um), source)
+
+
+def _side(page: tifffile.TiffPage, code: int, um: float | None) -> float | None:
+    density = _positive_number(page.tags.valueof(code))
+    return None if um is None or density is None else um / density
 
 
 def _positive_number(value: object) -> float | None:
