@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_hmkd.model.mkd import (
-    build_genomic_network,
-    build_multimodal_network,
-    build_pathology_network,
+    GenomicNetwork,
+    MultimodalNetwork,
+    PathologyNetwork,
 )
 from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.baselines import BASELINES, PUBLISHED_TOKENS, build_baseline
@@ -75,11 +75,9 @@ def build_task(approach: str, shape: Shape, settings: MkdRunSettings) -> CaseTas
             tokens=shape.tokens,
         )
         return BaselineTask(approach, baseline, settings.optimiser)
-    pathology = build_pathology_network(feature_dim=size, classes=classes)
+    pathology = PathologyNetwork(feature_dim=size, classes=classes)
     if approach == ALONE:
         return MkdTask(pathology, None, None, CROSS_ENTROPY_ALONE, settings.optimiser)
-    multimodal = build_multimodal_network(
-        feature_dim=size, token_genes=shape.token_genes, classes=classes
-    )
-    genomic = build_genomic_network(token_genes=shape.token_genes, classes=classes)
+    multimodal = MultimodalNetwork(feature_dim=size, token_genes=shape.token_genes, classes=classes)
+    genomic = GenomicNetwork(token_genes=shape.token_genes, classes=classes)
     return MkdTask(pathology, multimodal, genomic, settings.mkd, settings.optimiser)
