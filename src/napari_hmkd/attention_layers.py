@@ -113,7 +113,7 @@ def query_layers(
 
 
 def tile_layer(grid: TileGrid, tile: tuple[int, int], about: Mapping[str, object]) -> LayerData:
-    """The outline of a tile."""
+    """The outline of a tile (row, column)."""
     step_px = np.array(grid.step_px)
     edge_px = float(step_px.max()) / 64
     return _outline(TILE, "#ffd400", edge_px, grid.origins(tile)[0], step_px, grid, about)
@@ -140,7 +140,7 @@ def importance_layers(
 
 
 def token_at(grid: TileGrid, tile: tuple[int, int], side: int, y_px: float, x_px: float) -> Token:
-    """The token of a tile over a position in level-0 px, of `side` tokens along the tile."""
+    """The token (row, column) of a tile over a position in level-0 px, of `side` tokens along the tile."""
     row, column = (np.array((y_px, x_px)) - grid.origins(tile)[0]) / grid.step_px * side
     return min(max(int(row), 0), side - 1), min(max(int(column), 0), side - 1)
 

@@ -211,11 +211,10 @@ class Heatmap:
         whole = tissue_fraction is None
         fraction = self._tissue_fraction if tissue_fraction is None else tissue_fraction
         tissue_mm2 = self._grid.area_mm2(fraction)
-        graded = self.graded & (whole | (fraction > 0))
         grade = self.grade
         area = [float(tissue_mm2[grade == k].sum()) for k in range(GRADES)]
         total = sum(area)
-        weighted = float((tissue_mm2 * self.expected_grade)[graded].sum())
+        weighted = float((tissue_mm2 * self.expected_grade)[self.graded].sum())
         counted = whole | (mean_of_squares(fraction, self._grid.overlap) > 0)
         undecided = self._undecided(self.answers)
         return SlideSummary(

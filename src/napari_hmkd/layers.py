@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_hmkd.map_modes import MapMode, tile_map
-from napari_hmkd.palette import GRADE_COLOURS, HATCH, colourise
+from napari_hmkd.map_modes import GRADE_LIMITS, MapMode, grade_colormap, tile_map
+from napari_hmkd.palette import HATCH
 from napari_hmkd.slide import Slide, TissueMask, pyramid
 
 if TYPE_CHECKING:  # opening a slide must not wait for torch to load
@@ -79,11 +79,8 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
         },
     )
     shown = tile_map(heatmap, mode)
-    colours = shown.colours
     look = {
-        "colormap": colours
-        if isinstance(colours, str)
-        else {"name": "HER2 grade", "colors": colours},
+        "colormap": shown.colormap,
         "contrast_limits": shown.limits,
         **placed(np.divide(step_px, shown.cells), mpp),
     }
@@ -132,8 +129,8 @@ def grade_layers(
     }
     grades = {
         "name": f"HER2 grade ({slide_name})",
-        "colormap": {"name": "HER2 grade", "colors": colourise(np.arange(len(GRADE_COLOURS)))},
-        "contrast_limits": (0.0, len(GRADE_COLOURS) - 1.0),
+        "colormap": grade_colormap(),
+        "contrast_limits": GRADE_LIMITS,
         "opacity": 0.5,
         **common,
     }

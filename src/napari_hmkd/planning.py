@@ -146,7 +146,7 @@ def tile_grid(slide: Slide, card: ModelCard, overlap: int = 1) -> TileGrid:
 
 
 def read_tile(slide: Slide, grid: TileGrid, tile: tuple[int, int]) -> np.ndarray:
-    """Pixels of one tile at the model's pixel size: uint8 (tile_px, tile_px, 3).
+    """Pixels of one tile (row, column) at the model's pixel size: uint8 (tile_px, tile_px, 3).
 
     Raises
     ------
