@@ -227,19 +227,19 @@ def plan_grading(
             "button for it in napari, or use --force or GradeSettings(force=True)"
         )
     plan = GradePlan(
-        slide,
-        card,
-        settings,
-        grid,
-        stain,
-        tissue,
-        tissue_fraction(grid, tissue),
-        enlargement,
-        (
+        slide=slide,
+        card=card,
+        settings=settings,
+        grid=grid,
+        stain=stain,
+        tissue=tissue,
+        tissue_fraction=tissue_fraction(grid, tissue),
+        enlargement=enlargement,
+        warnings=(
             *_warnings(slide, card, enlargement, stain, tissue),
             *_region_warnings(slide.size, regions, settings.only_regions),
         ),
-        tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
+        regions=tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
     )
     if not len(plan.tiles):
         raise SlideError(f"asked to analyse {slide.name}, but {_why_no_tile(plan)}")
