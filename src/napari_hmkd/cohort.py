@@ -134,7 +134,7 @@ def grade_here(
 
 
 @lru_cache(maxsize=2)
-def _opened(name: str, changed_ns: int) -> OpenModel:
+def _opened(name: str, _changed_ns: int) -> OpenModel:
     return open_model(name)
 
 

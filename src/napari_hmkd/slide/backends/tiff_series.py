@@ -169,12 +169,10 @@ def _missed_levels(
     if series.kind == "ome":  # its header says what belongs together
         return []
     others = [level for one in tiff.series if one is not series for level in one.levels]
-    return [level for level in others if _is_copy(level, series, tiff)]
+    return [level for level in others if _is_copy(level, series)]
 
 
-def _is_copy(
-    level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile
-) -> bool:
+def _is_copy(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) -> bool:
     """Whether tiled pages are a smaller copy of an image: said so, and of its form and proportions."""
     page, whole = level.keyframe, series.keyframe
     said = page.is_reduced or page.is_subifd
