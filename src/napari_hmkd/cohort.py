@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,13 +124,6 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
         _LOG.exception("grading %s", job.slide)
         return SlideOutcome(job, Status.FAILED, f"{job.slide}: {error!r}", {})
     return SlideOutcome(job, Status.GRADED, "", summary)
-
-
-def grade_here(
-    jobs: Sequence[SlideJob], watch: Watch | None = None
-) -> Generator[SlideOutcome, None, None]:
-    """Do jobs one after the other."""
-    return (grade_to_folder(job, watch) for job in jobs)
 
 
 @lru_cache(maxsize=2)

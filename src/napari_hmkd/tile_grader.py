@@ -109,7 +109,7 @@ class SparingNetwork(ABC, Generic[Part]):
         network: nn.Module,
         ask: Callable[[torch.Tensor], Any],
         device: torch.device,
-        precision: str = "auto",
+        precision: str,
     ) -> None:
         self.notes: list[str] = []
         self.network, self._asked = network, precision
