@@ -185,16 +185,13 @@ class Heatmap:
 
     def describe(self, square: tuple[int, int]) -> str:
         """What is known about a square (row, column), in words."""
-        if self.unreadable[square]:
-            return "not readable"
-        if not self.graded[square]:
-            return "not graded"
+        p = self.probabilities[square]
+        if np.isnan(p[0]):
+            return "not readable" if self.unreadable[square] else "not graded"
         names = self._card.class_names
-        each = ", ".join(
-            f"{name} {p:.0%}" for name, p in zip(names, self.probabilities[square], strict=True)
-        )
-        doubt = ", undecided" if self.undecided is not None and self.undecided[square] else ""
-        return f"grade {names[self.grade[square]]}{doubt}, expected {self.expected_grade[square]:.2f} ({each})"
+        each = ", ".join(f"{name} {one:.0%}" for name, one in zip(names, p, strict=True))
+        doubt = ", undecided" if self._undecided(p) else ""
+        return f"grade {names[most_probable(p)]}{doubt}, expected {expected(p):.2f} ({each})"
 
     def summary(self, tissue_fraction: np.ndarray | None = None) -> SlideSummary:
         """Tissue per grade so far.
