@@ -85,7 +85,7 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
         **placed(np.divide(step_px, shown.cells), mpp),
     }
     layers: list[LayerData] = [(shown.values, kwargs | look, kind)]
-    if heatmap.undecided is not None:
+    if (undecided := heatmap.undecided) is not None:
         hatched = {
             **kwargs,
             "name": f"undecided ({plan.slide.name})",
@@ -93,7 +93,7 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
             "contrast_limits": (0.0, 1.0),
             **placed(np.divide(step_px, len(HATCH)), mpp),
         }
-        layers.append((np.kron(heatmap.undecided.astype(np.uint8), HATCH), hatched, "image"))
+        layers.append((np.kron(undecided.astype(np.uint8), HATCH), hatched, "image"))
     return layers + unreadable
 
 

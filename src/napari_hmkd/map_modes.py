@@ -75,10 +75,9 @@ def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
     if mode is MapMode.ENTROPY:
         return TileMap(heatmap.entropy, 1, (0.0, 1.0), "viridis")
     values, cells = heatmap.expected_grade, 1
-    finer = heatmap.finer_probabilities
     if mode is MapMode.GRADE:
         values = np.where(heatmap.graded, heatmap.grade, np.nan).astype(np.float32)
-    elif mode is MapMode.FINER and finer is not None:
+    elif mode is MapMode.FINER and (finer := heatmap.finer_probabilities) is not None:
         values = finer @ np.arange(GRADES, dtype=np.float32)
         cells = len(finer) // len(heatmap.probabilities)
     return TileMap(values, cells, GRADE_LIMITS, grade_colormap())
