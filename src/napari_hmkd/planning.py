@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class PlannedRegion:
     tissue_fraction: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class GradePlan:
     """A slide, ready to be graded by a model.
 
@@ -119,7 +120,7 @@ class GradePlan:
     warnings: tuple[str, ...]
     regions: tuple[PlannedRegion, ...] = ()
 
-    @property
+    @cached_property  # asked for with every batch; of overlapping tiles it takes up to 50 ms
     def tiles(self) -> np.ndarray:
         """The tiles to grade, row by row: int64 (n, 2); without a tissue mask every one may be."""
         tissue = self.of_tiles(self.tissue_fraction)
