@@ -20,7 +20,7 @@ from napari_hmkd.model.attention_rows import as_matrix
 from napari_hmkd.model.outputs import Matrices
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.data import Batch, TileData
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
 from napari_hmkd.training.tasks import StudentTask
 
 WATCHED_TILES = 4
@@ -66,10 +66,7 @@ class AttentionWatch(Callback):
             seen = [_look(task, lesson) for lesson in self._lessons]
         epoch = trainer.current_epoch + 1
         picture = picture_path(self._folder, epoch)
-        try:
-            picture.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {picture.parent} cannot be made: {error}") from error
+        make_folder(picture.parent)
         write_whole(picture, draw_tiles(seen, f"epoch {epoch}", task.card.notice))
         # A resumed run repeats the epoch in which it was cut short.
         before = {e: row for e, row in read_agreement(self._folder).items() if e < epoch}

@@ -15,8 +15,8 @@ from lightning import LightningModule
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from napari_hmkd.errors import ModelError, OutputError
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.errors import ModelError
+from napari_hmkd.training.files import make_folder, write_whole
 
 FOLDER = "checkpoints"
 STATE = "hmkd_training"
@@ -89,7 +89,7 @@ class EpochCheckpoints(Checkpoint):
         self.finished = trainer.should_stop or epoch + 1 >= trainer.max_epochs
         last = self._folder / "last.ckpt"
         if trainer.is_global_zero:
-            _make_folder(self._folder)
+            make_folder(self._folder)
         trainer.save_checkpoint(last)
         if trainer.is_global_zero and self.best_epoch == epoch:
             copy_whole(last, self._folder / "best.ckpt")
@@ -193,10 +193,3 @@ def copy_whole(source: Path, path: Path) -> None:
         If it cannot be written.
     """
     write_whole(path, source.read_bytes())
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error}") from error

@@ -194,7 +194,7 @@ def compare(
     """Put runs side by side, with paired differences over the same patients.
 
     Runs of a group that graded the same tiles are averaged, those that share none are put together
-    as folds; groups are compared with the first one.
+    as folds; groups are compared with the first one. All graded one part of the data.
     """
     from napari_hmkd.training.scores import compare as side_by_side
     from napari_hmkd.training.scores.pooled import compare_groups, read_groups

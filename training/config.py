@@ -183,12 +183,9 @@ class DistillationSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse weights that train nothing."""
-        weights = ("cross_entropy", "logits_kl", "cosine", "attention")
-        for name in (*weights, "rival_weight"):
+        """Refuse weights and a temperature out of range; the method refuses a loss without a term."""
+        for name in ("cross_entropy", "logits_kl", "cosine", "attention", "rival_weight"):
             require(name, getattr(self, name), 0, LARGEST_WEIGHT)
-        if not any(getattr(self, name) for name in weights):
-            raise DataError("all loss weights are 0: one must be above 0")
         require("temperature", self.temperature, 0.01, 1000)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_hmkd.errors import OutputError
 from napari_hmkd.model import ModelCard, import_published, save
-from napari_hmkd.output_folder import is_there
+from napari_hmkd.training.files import require_new_file
 from napari_hmkd.training.sources.bci import BCI_MPP
 from napari_hmkd.training.tiles import RESEARCH_NOTICE
 
@@ -23,12 +22,7 @@ def convert_published(checkpoint: Path, role: str, out: Path) -> ModelCard:
     OutputError
         If `out` exists, or cannot be looked for.
     """
-    try:
-        taken = is_there(out)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{out} cannot be written: {error}. Name another with --out") from error
-    if taken:
-        raise OutputError(f"{out} exists: name a new file with --out")
+    require_new_file(out)
     network = import_published(checkpoint, role)
     card = ModelCard(
         name=checkpoint.stem,

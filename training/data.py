@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from functools import partial
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import lightning
 import numpy as np
@@ -99,7 +100,7 @@ class PairDataset(Dataset[Batch]):
         return self.load(self.epoch, positions)
 
     def load(self, epoch: int, positions: list[int]) -> Batch:
-        """The batch of the tiles at these positions in an epoch."""
+        """The batch of the tiles at these positions in an epoch, pinned where there is a GPU."""
         chosen = self.indices[positions]
         pairs = self._store.read(chosen)
         stains_first = np.empty_like(pairs.swapaxes(0, 1), order="C")
@@ -114,7 +115,7 @@ class PairDataset(Dataset[Batch]):
             if self._augment.stain_jitter:
                 stains = torch.from_numpy(np.stack([change.stains for change in changes]))
         he, ihc = torch.from_numpy(stains_first)
-        return Batch(he, ihc, torch.from_numpy(self.grades[positions]), stains)
+        return Batch(he, ihc, torch.from_numpy(self.grades[positions]), stains).pinned()
 
     def _change(self, augment: AugmentSettings, epoch: int, tile: int) -> Change:
         return draw_change(augment, np.random.default_rng((self._seed, epoch, tile)))
@@ -145,20 +146,12 @@ class EpochSampler(Sampler[int]):
         return iter(order[: len(self)].tolist())
 
 
-class Pinnable(Protocol):
-    """A batch."""
-
-    def pinned(self) -> Self:
-        """The batch in memory that a GPU copies from by itself, where there is one."""
-        ...
-
-
-Prepared = TypeVar("Prepared", bound=Pinnable)
-PreparedOnly = TypeVar("PreparedOnly", bound=Pinnable, covariant=True)
+Prepared = TypeVar("Prepared")
+PreparedOnly = TypeVar("PreparedOnly", covariant=True)
 
 
 class EpochDataset(Protocol[PreparedOnly]):
-    """Gives whole batches of an epoch."""
+    """Gives whole batches of an epoch; where there is a GPU, in memory that it copies from by itself."""
 
     epoch: int
 
@@ -196,17 +189,8 @@ class BatchLoader(Generic[Prepared]):
 
     def __iter__(self) -> Iterator[Prepared]:
         """The batches in the sampler's order; closing the iterator ends its thread."""
-        epoch, plan = self.dataset.epoch, list(self.batch_sampler)
-
-        def load(positions: list[int]) -> Prepared:
-            return self.dataset.load(epoch, positions).pinned()
-
+        load, plan = partial(self.dataset.load, self.dataset.epoch), list(self.batch_sampler)
         yield from in_order(ThreadPoolExecutor(1, "batches"), load, plan, BATCHES_AHEAD)
-
-
-def batches(dataset: PairDataset, size: int) -> BatchLoader[Batch]:
-    """The batches of a dataset in its order, each tile once."""
-    return BatchLoader(dataset, size)
 
 
 def batch_of_process(training_tiles: int, batch_size: int, ranks: int) -> int:
@@ -273,7 +257,7 @@ class TileData(lightning.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader[Batch]:
         """The validation part in order."""
-        return batches(self.part(self.split.validation), self.batch_size)
+        return BatchLoader(self.part(self.split.validation), self.batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Change the colours on the device (Lightning's hook)."""

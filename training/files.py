@@ -1,4 +1,4 @@
-"""Whole files or none: what is being replaced survives a full disk and a kill. And tables for them."""
+"""Folders and new files, and whole files or none: what is replaced survives a full disk and a kill."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.output_folder import is_there
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
@@ -40,6 +41,38 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         ) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is missing.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be made: {error}. Choose another one"
+        ) from error
+
+
+def require_new_file(path: Path) -> None:
+    """Refuse a file that is there, or of which it cannot be known.
+
+    Raises
+    ------
+    OutputError
+        Saying what to do.
+    """
+    try:
+        taken = is_there(path)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written: {error}. Name another with --out") from error
+    if taken:
+        raise OutputError(f"{path} exists: name a new file with --out")
+
+
 def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     """A table as a CSV file holds it, in UTF-8."""
     text = io.StringIO(newline="")
@@ -47,3 +80,8 @@ def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    return [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows)]

@@ -15,7 +15,7 @@ from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model import ModelCard, find_model, load
 from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.training.console import tracked
-from napari_hmkd.training.data import PairDataset, batches
+from napari_hmkd.training.data import BatchLoader, PairDataset
 from napari_hmkd.training.tiles import TileSource
 
 MPP_TOLERANCE = 0.01
@@ -78,7 +78,7 @@ def predict_logits(
     ModelError
         If the network answers a tile with values that are not finite.
     """
-    loader = batches(dataset, batch_size)
+    loader = BatchLoader(dataset, batch_size)
     found = []
     with torch.inference_mode(), device_errors(device):
         network = grader.network.to(device).eval()

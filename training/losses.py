@@ -11,9 +11,8 @@ import torch
 from torch.nn import functional
 
 from napari_hmkd.model.closeness import logits_kl
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, widened
 
-TEMPERATURE = 4.0
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -35,7 +34,7 @@ def orthogonality_loss(p: torch.Tensor, m: torch.Tensor, g: torch.Tensor) -> tor
 
     It keeps the three embeddings of a case from saying the same.
     """
-    inner = [(_wide(x) * _wide(y)).sum(dim=1).mean().abs() for x, y in _pairs(p, m, g)]
+    inner = [(widened(x) * widened(y)).sum(dim=1).mean().abs() for x, y in _pairs(p, m, g)]
     return torch.stack(inner).sum() / 6
 
 
@@ -51,7 +50,7 @@ def similarity_loss(p: torch.Tensor, m: torch.Tensor, g: torch.Tensor) -> torch.
 
 
 def collaborative_loss(
-    z_p: torch.Tensor, z_m: torch.Tensor, z_g: torch.Tensor, temperature: float = TEMPERATURE
+    z_p: torch.Tensor, z_m: torch.Tensor, z_g: torch.Tensor, temperature: float
 ) -> torch.Tensor:
     """Student and each teacher learn from each other's softened answers.
 
@@ -75,14 +74,9 @@ def _pairs(p: torch.Tensor, m: torch.Tensor, g: torch.Tensor) -> tuple[Pair, Pai
     return (m, p), (g, p), (g, m)
 
 
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    """At least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def _moments(x: torch.Tensor) -> Pair:
     """Mean (d,) and covariance (d, d) of embeddings (b, d); 0 for a single one."""
-    x = _wide(x)
+    x = widened(x)
     mean = x.mean(dim=0)
     with float32_island(x):
         return mean, (x - mean).T @ (x - mean) / max(len(x) - 1, 1)
@@ -90,6 +84,6 @@ def _moments(x: torch.Tensor) -> Pair:
 
 def _similarities(x: torch.Tensor) -> torch.Tensor:
     """(b, d) -> (b, b), inner products, each row of norm 1."""
-    x = _wide(x)
+    x = widened(x)
     with float32_island(x):
         return functional.normalize(x @ x.T)

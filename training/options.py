@@ -12,7 +12,7 @@ import typer
 
 def _option(group: type, item: Field[Any], hint: Any) -> inspect.Parameter:
     """One field as a keyword parameter that typer turns into an option."""
-    flag = "--" + (item.metadata["name"] or item.name).replace("_", "-")
+    flag = "--" + _parameter_name(item).replace("_", "-")
     names = (f"{flag}/--no-{flag[2:]}",) if hint is bool else (flag,)
     option = typer.Option(*names, help=item.metadata["help"], rich_help_panel=_panel(group))
     return inspect.Parameter(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -17,6 +19,16 @@ from napari_hmkd.training.console import say
 from napari_hmkd.training.parallel import processes
 
 Piece = TypeVar("Piece")
+
+
+def threads_each(jobs: int) -> int:
+    """The share of the CPU of each of so many processes at once."""
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
+def deadline_of(stop_at: float) -> float:
+    """`time.monotonic()` in this process when `time.time()`, which all processes share, is `stop_at`."""
+    return time.monotonic() + stop_at - time.time()
 
 
 @contextlib.contextmanager

@@ -219,15 +219,19 @@ def _share(
     """
     grades, least = _grades(tiles, pool), LEAST_GRADES[part]
 
-    def cost(held: Indices) -> tuple[int, bool, int, float]:
+    def kinds(held: Indices) -> tuple[int, int]:
+        """How many grades training keeps, and how many the part gets."""
         inside = np.isin(pool, held)
-        found = _kinds(grades[inside]) if least else 0
+        return _kinds(grades[~inside]), _kinds(grades[inside])
+
+    def cost(held: Indices) -> tuple[int, bool, int, float]:
+        left, found = kinds(held)
         off = abs(len(held) / len(pool) - share)
-        return -_kinds(grades[~inside]), off > share, -found, off
+        return -left, off > share, -found if least else 0, off
 
     most = max(round(1 / share), 2)
     candidates: list[Indices] = []
-    for count in range(most, 1 if least > 1 else most - 1, -1):
+    for count in range(most, 1, -1) if least > 1 else (most,):
         folds = _folds(tiles, pool, count, seed)
         if len(folds) < 2:
             raise DataError(
@@ -235,11 +239,14 @@ def _share(
                 "training are of one patient, or one of each grade, and cannot be divided. Give more "
                 f"patients or tiles{advice}"
             )
-        candidates.append(min(folds, key=cost))
-        left, _, found, _ = cost(candidates[-1])
-        if -left == _kinds(grades) and -found >= min(least, -left):
-            return np.setdiff1d(pool, candidates[-1]), candidates[-1]
-    return np.setdiff1d(pool, candidates[0]), candidates[0]
+        held = min(folds, key=cost)
+        candidates.append(held)
+        left, found = kinds(held)
+        if left == _kinds(grades) and found >= min(least, left):
+            break
+    else:
+        held = candidates[0]
+    return np.setdiff1d(pool, held), held
 
 
 def _kinds(grades: NDArray[np.int64]) -> int:

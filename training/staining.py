@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from napari_hmkd.bootstrap import ClusterBootstrap, Estimate
+from napari_hmkd.bootstrap import Estimate
 from napari_hmkd.device import choose_device, device_errors
 from napari_hmkd.model import received_attention
 from napari_hmkd.sample.cohort import Cohort, TileRecord
@@ -21,10 +21,10 @@ from napari_hmkd.sample.her2 import Staining
 from napari_hmkd.training.config import CohortSettings, Labels
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.graders import Grader, load_grader
+from napari_hmkd.training.scores.bootstrap import PatientBootstrap
 from napari_hmkd.training.sources.procedural import ProceduralSource
 
 GAZES = ("teacher on IHC", "teacher on H&E", "student")
-LEVELS = 3
 _LEAST_TOKENS = 0.05  # of a tile, of either kind: fewer rank nothing
 
 Ranking = NDArray[np.float64]
@@ -42,12 +42,10 @@ def stained_tokens(cohort: Cohort, record: TileRecord, side: int) -> NDArray[np.
     cells = cohort.tissue(record.patient).cells((record.y_um, record.x_um), (side_um, side_um))
     y, x = cells.y_um - record.y_um, cells.x_um - record.x_um
     inside = (y >= 0) & (y < side_um) & (x >= 0) & (x < side_um)
-    token = (y[inside] * side / side_um).astype(int) * side + (x[inside] * side / side_um).astype(
-        int
-    )
+    row, column = ((one[inside] * side / side_um).astype(int) for one in (y, x))
     staining = np.where(cells.is_tumour, cells.staining, Staining.NONE)[inside]
     count, complete, any_staining = (
-        np.bincount(token, one, side**2)
+        np.bincount(row * side + column, one, side**2)
         for one in (None, staining >= Staining.MODERATE_COMPLETE, staining > Staining.NONE)
     )
     kind = np.full(side**2, -1, np.int8)
@@ -116,23 +114,21 @@ def print_ranking(settings: CohortSettings, teacher: Path, student: Path, device
 def _words(mean: Estimate) -> str:
     if mean.value is None:
         return mean.reason
-    low, high = mean.interval_95 or (math.nan, math.nan)
-    return (
-        f"{mean.value:.3f} ({low:.3f} to {high:.3f})" if mean.interval_95 else f"{mean.value:.3f}"
-    )
+    if mean.interval_95 is None:
+        return f"{mean.value:.3f}"
+    low, high = mean.interval_95
+    return f"{mean.value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def summarise(cohort: Cohort, rankings: list[Ranking]) -> list[tuple[str, int, int, Estimate]]:
     """Gaze, level, number of tiles, and the mean AUC of those with an interval over patients."""
     values = np.array(rankings)  # (tiles, gazes, levels)
     patients = [record.patient for record in cohort.records]
-    draws = ClusterBootstrap(patients, "patient")
+    bootstrap = PatientBootstrap(patients)
     rows = []
     for gaze, level in np.ndindex(values.shape[1:]):
         one = values[:, gaze, level]
         known = np.isfinite(one)
-        total, count = draws.sums(np.where(known, one, 0.0)), draws.sums(known.astype(float))
-        with np.errstate(invalid="ignore"):
-            mean = draws.estimate(total / count, "no tile has both kinds of tissue")
+        mean = bootstrap.estimate(bootstrap.mean(one, known), "no tile has both kinds of tissue")
         rows.append((GAZES[gaze], level, int(known.sum()), mean))
     return rows

@@ -69,4 +69,4 @@ def open_store(source: TileSource, settings: StoredDataSettings) -> PairStore:
             f"the rendered tiles need {count * pair_gb:.1f} GB and --memory-gb allows "
             f"{settings.memory_gb:g}: raise it, ask for fewer tiles, or name a folder with --cache"
         )
-    return MemoryStore(source, max(room, 0))
+    return MemoryStore(source, room)

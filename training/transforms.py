@@ -49,6 +49,7 @@ class Change:
         source = self._source(pair.shape[1])
         for before, after in zip(pair, out, strict=True):
             # "clip" spares numpy a buffer; all indices are inside.
+            # (side^2, 3) -> (side, side, 3)
             np.take(before.reshape(-1, 3), source, axis=0, out=after, mode="clip")
 
     def _source(self, side: int) -> NDArray[np.intp]:
@@ -121,11 +122,11 @@ def jitter_stains(tiles: torch.Tensor, stains: torch.Tensor) -> torch.Tensor:
     """
     contributions, colours = _stain_matrices(tiles.device)
     # Sums, no matrix products: autocast and TF32 would round those by a few grey levels.
-    mix = (stains[..., 0, None, None] * contributions).sum(1)
-    shift = (stains[..., 1, None] * colours).sum(1)
+    mix = (stains[..., 0, None, None] * contributions).sum(1)  # (B, 3, 3), from colour to colour
+    shift = (stains[..., 1, None] * colours).sum(1)  # (B, 3)
 
     # One plane per colour: with three values side by side a CPU's vectors stay nearly empty.
-    planes = tiles.permute(0, 3, 1, 2).contiguous().float()
+    planes = tiles.permute(0, 3, 1, 2).contiguous().float()  # (B, 3, side, side)
     density = planes.clamp_(min=0.25).div_(255).log_().neg_()
     tissue = density.mean(1, keepdim=True).div_(TISSUE_DENSITY).clamp_(max=1)
     changed = tissue * shift[:, :, None, None]

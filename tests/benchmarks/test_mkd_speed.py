@@ -28,8 +28,9 @@ pytest.importorskip("pandas", reason="needs the extra `train`")
 
 from tests.benchmarks.timing import FULL, MB, PeakMemory, print_table
 
-from napari_hmkd.training.mkd.approaches import MKD, Shape, build_task
+from napari_hmkd.training.mkd.approaches import MKD, build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.folds import nested_folds
@@ -89,9 +90,9 @@ def training_loader(cases: list[Case]) -> CaseLoader:
         cases,
         nested_folds(cases)[0].train,
         genes,
+        BagStore(FORM.memory_gb),
         batch_size=FORM.batch_size,
         balanced=True,
-        store=BagStore(FORM.memory_gb),
     )
 
 
@@ -108,7 +109,7 @@ def loading_s(loader: CaseLoader) -> tuple[float, float]:
 
 def trained(loader: CaseLoader) -> Epoch:
     """One epoch of steps."""
-    task = build_task(MKD, Shape(FEATURES, TOKEN_GENES, 2), MkdRunSettings()).to(DEVICE).train()
+    task = build_task(MKD, Sizes(FEATURES, TOKEN_GENES, 2), MkdRunSettings()).to(DEVICE).train()
     optimiser = task.configure_optimizers()["optimizer"]
     epoch, batches = Epoch(), iter(loader)
     began = asked = time.perf_counter()

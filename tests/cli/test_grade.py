@@ -15,7 +15,7 @@ import tifffile
 from tests.cli.conftest import GRADES, PaintSlide, names
 from typer.testing import Result
 
-from napari_hmkd.cli import grading_run
+from napari_hmkd.cli import slides
 from napari_hmkd.export.folder import RESULTS
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
@@ -280,7 +280,7 @@ def test_a_slide_on_a_server(
 def test_the_sample_slide(
     tmp_path: Path, slide: Path, grade: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grading_run, "sample_slide", lambda progress: SamplePair(slide, slide))
+    monkeypatch.setattr(slides, "sample_slide", lambda progress: SamplePair(slide, slide))
     assert grade("--sample", "--out", tmp_path / "out").exit_code == 0
     assert names(tmp_path / "out") == [slide.name]
 

@@ -92,7 +92,7 @@ def ran(pairs: Path) -> Ran:
     given = [json.dumps(list(jobs.values())), *arguments("teacher", pairs, "teacher")]
     done = subprocess.run(
         [sys.executable, program, *given],
-        env=environment(), capture_output=True, text=True, timeout=280,
+        env=environment(), capture_output=True, text=True, timeout=560,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     print(done.stderr)

@@ -41,6 +41,7 @@ TRAIN = ("teacher", "DATA", "--device", "cpu", "--width", "0.25", "--epochs", "1
         ("compare", f"a={TOO_LONG}", "b=run"),
         ("convert", TOO_LONG, "--role", "student", "--out", "run"),
         ("convert", "checkpoint.pth", "--role", "student", "--out", TOO_LONG),
+        ("mkd-predict", "--run", "DATA", "--bags", "DATA", "--out", TOO_LONG),
     ],
     ids=lambda command: f"{command[0]} {command[-2]}"[:40],
 )

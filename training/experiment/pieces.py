@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from napari_hmkd.training.config import (
     TrainSettings,
 )
 from napari_hmkd.training.experiment.plan import Piece, Size
-from napari_hmkd.training.piecework import own_words
+from napari_hmkd.training.piecework import deadline_of, own_words
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.files import EVALUATION_FILE
 from napari_hmkd.training.sources.opening import PROCEDURAL
@@ -71,7 +71,7 @@ def settings_of(piece: Piece, size: Size, place: Place) -> TrainSettings:
     rate = size.teacher_rate if is_teacher else size.student_rate * piece.rate_factor
     return TrainSettings(
         cohort=size.train_cohort,
-        data=StoredDataSettings(labels=piece.labels, cache=place.tiles().cache),
+        data=replace(place.tiles(), labels=piece.labels),
         split=SplitSettings(
             validation_share=size.validation_share,
             calibration_share=size.calibration_share,
@@ -111,7 +111,7 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
                 role=piece.role,
                 teacher=place.weights(guide) if guide else None,
                 resume=True,
-                deadline=time.monotonic() + stop_at - time.time(),
+                deadline=deadline_of(stop_at),
             )
         except ModelError as error:
             write_json(

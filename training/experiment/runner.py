@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -31,7 +30,7 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.experiment.provenance import program_digest, provenance
 from napari_hmkd.training.experiment.scoring import RESULTS, TABLE, rows_of, score
-from napari_hmkd.training.piecework import run_pieces
+from napari_hmkd.training.piecework import run_pieces, threads_each
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 
@@ -63,8 +62,7 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
     """
     stop_at = time.time() + 60 * minutes
     size = QUICK if quick else FULL
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    place = Place(folder, str(choose_device(device)), threads)
+    place = Place(folder, str(choose_device(device)), threads_each(jobs))
     wanted = {"size": asdict(size), "program": program_digest()}
     with claimed(folder, PLAN, wanted, "experiment"):
         if (folder / RESULTS).is_file():

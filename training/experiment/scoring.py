@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_hmkd.training.config import Labels, Method
 from napari_hmkd.training.console import say
@@ -24,19 +23,29 @@ from napari_hmkd.training.experiment.plan import (
     Size,
     with_each_seed,
 )
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, markdown_table, write_whole
 from napari_hmkd.training.run import write_json
-from napari_hmkd.training.scores.paired import paired
+from napari_hmkd.training.scores.paired import Grades, paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
 
 RESULTS = "results.json"
 TABLE = "table.md"
-GRADES = "test_grades.csv"
+GRADES_FILE = "test_grades.csv"
 ORACLE = "oracle"
 BEST_RIVAL = f"best of {len(RIVALS)} rivals"
 TITLES = {Method.NONE: "student alone", Method.HINTON: "Hinton KD", Method.HMKD: "HM-KD"}
+COLUMNS = (
+    "labels",
+    "approach",
+    "settings",
+    "validation kappa",
+    "test kappa of each seed",
+    "test kappa",
+    "accuracy",
+    "kappa less student alone",
+    "kappa less Hinton KD",
+)
 REFERENCES = (TITLES[Method.NONE], TITLES[Method.HINTON])
-Grades = NDArray[np.integer]
 Rows = dict[str, list[Piece]]
 
 
@@ -98,15 +107,12 @@ def score(size: Size, place: Place, rows: Mapping[Labels, Rows], about: Mapping[
 def table(results: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Both halves of the experiment as one Markdown table."""
     seeds = ", ".join(map(str, SEEDS))
-    lines = [
+    said = (
         f"`{about['command']}`, {about['date']}, {about['hardware']}, program {about['program']}; "
         f"{about['tiles']} test tiles of {about['patients']} patients; mean over the seeds {seeds} "
-        "with 95 % intervals over patients and seeds, each for itself.",
-        "",
-        "| labels | approach | settings | validation kappa | test kappa of each seed | test kappa "
-        "| accuracy | kappa less student alone | kappa less Hinton KD |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+        "with 95 % intervals over patients and seeds, each for itself."
+    )
+    rows = []
     for labels, found in results.items():
         sides = [found["test"].get(reference) for reference in REFERENCES]
         scores: dict[str, Any] = next((side["scores"] for side in sides if side), {})
@@ -119,8 +125,8 @@ def table(results: Mapping[str, Any], about: Mapping[str, Any]) -> str:
                 cells += [_listed(scored["kappa"].get("per_seed", []))]
                 cells += [cell(scored[key]) for key in ("kappa", "accuracy")]
                 cells += [cell(_difference(side, title)) for side in sides]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            rows.append(cells)
+    return "\n".join([said, "", *markdown_table(COLUMNS, rows)]) + "\n"
 
 
 def _difference(side: Mapping[str, Any] | None, title: str) -> Mapping[str, Any] | None:
@@ -145,4 +151,4 @@ def _write_grades(
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
     rows = zip(names, truth, *columns.values(), strict=True)
-    write_whole(place.folder / GRADES, csv_bytes(("tile", "truth", *columns), rows))
+    write_whole(place.folder / GRADES_FILE, csv_bytes(("tile", "truth", *columns), rows))

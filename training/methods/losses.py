@@ -12,18 +12,11 @@ from torch.nn import functional
 
 from napari_hmkd.model import discrepancy
 from napari_hmkd.model.attention_rows import AttentionRows, Level, as_matrix
-from napari_hmkd.model.closeness import TEMPERATURE, cosine_loss, logits_kl
+from napari_hmkd.model.closeness import cosine_loss, logits_kl
 from napari_hmkd.model.outputs import Levels
 from napari_hmkd.model.row_distance import row_distance
 
-__all__ = [
-    "TEMPERATURE",
-    "attention_loss",
-    "attention_losses",
-    "cosine_loss",
-    "cross_entropy",
-    "logits_kl",
-]
+__all__ = ["attention_loss", "attention_losses", "cosine_loss", "cross_entropy", "logits_kl"]
 
 
 def cross_entropy(logits: torch.Tensor, grade: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from napari_hmkd.model.mkd import (
     GenomicNetwork,
@@ -11,7 +10,7 @@ from napari_hmkd.model.mkd import (
     PathologyNetwork,
 )
 from napari_hmkd.model.mkd.outputs import G, M, P
-from napari_hmkd.training.mkd.baselines import BASELINES, PUBLISHED_TOKENS, build_baseline
+from napari_hmkd.training.mkd.baselines import BASELINES, Sizes
 from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
 from napari_hmkd.training.mkd.task import BaselineTask, CaseTask, MkdTask
 
@@ -25,16 +24,6 @@ TITLES = {
 """What a table calls an approach's networks; a baseline's name is its title."""
 REFERENCE = TITLES[ALONE, P]
 CROSS_ENTROPY_ALONE = MkdSettings(coral=0, orthogonality=0, similarity=0, collaborative=0)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What goes into the networks and comes out; `tokens` of genes in a case, for baselines."""
-
-    feature_dim: int
-    token_genes: int
-    classes: int
-    tokens: int = PUBLISHED_TOKENS
 
 
 def approaches(*, genes: bool, baselines: bool) -> tuple[str, ...]:
@@ -63,21 +52,16 @@ def titles(names: Sequence[str]) -> list[tuple[str, str, str]]:
     return [row for row in (*own, *others) if row[0] in names]
 
 
-def build_task(approach: str, shape: Shape, settings: MkdRunSettings) -> CaseTask:
+def build_task(approach: str, sizes: Sizes, settings: MkdRunSettings) -> CaseTask:
     """The task of an approach; P begins with the same weights in both ways to train it."""
-    size, classes = shape.feature_dim, shape.classes
     if approach not in (MKD, ALONE):
-        baseline = build_baseline(
-            approach,
-            feature_dim=size,
-            token_genes=shape.token_genes,
-            classes=classes,
-            tokens=shape.tokens,
-        )
-        return BaselineTask(approach, baseline, settings.optimiser)
-    pathology = PathologyNetwork(feature_dim=size, classes=classes)
+        return BaselineTask(approach, BASELINES[approach](sizes), settings.optimiser)
+    feature_dim, token_genes, classes = sizes.feature_dim, sizes.token_genes, sizes.classes
+    pathology = PathologyNetwork(feature_dim=feature_dim, classes=classes)
     if approach == ALONE:
         return MkdTask(pathology, None, None, CROSS_ENTROPY_ALONE, settings.optimiser)
-    multimodal = MultimodalNetwork(feature_dim=size, token_genes=shape.token_genes, classes=classes)
-    genomic = GenomicNetwork(token_genes=shape.token_genes, classes=classes)
+    multimodal = MultimodalNetwork(
+        feature_dim=feature_dim, token_genes=token_genes, classes=classes
+    )
+    genomic = GenomicNetwork(token_genes=token_genes, classes=classes)
     return MkdTask(pathology, multimodal, genomic, settings.mkd, settings.optimiser)

@@ -19,13 +19,14 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
-from napari_hmkd.training.files import csv_bytes, write_whole
-from napari_hmkd.training.mkd.approaches import Shape, build_task
+from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
+from napari_hmkd.training.mkd.approaches import build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.folds import Fold
-from napari_hmkd.training.mkd.loader import CaseLoader, case_loader
+from napari_hmkd.training.mkd.loader import CaseLoader, Genes, case_loader
 from napari_hmkd.training.mkd.metrics import class_auc
 from napari_hmkd.training.mkd.scoring import FoldAnswers
 from napari_hmkd.training.mkd.task import MONITOR, CaseTask, joined
@@ -39,7 +40,6 @@ from napari_hmkd.training.scores.calibration import (
 OUTCOME_FILE = "outcome.json"
 ANSWERS_FILE = "predictions.csv"
 ABOUT = ("network", "case", "patient", "label")
-Genes = NDArray[np.float32]
 
 
 class CaseData(lightning.LightningDataModule):
@@ -92,11 +92,11 @@ class CaseData(lightning.LightningDataModule):
             self.cases,
             indices,
             self._genes,
+            self._store,
             batch_size=compute.batch_size,
             balanced=balanced,
             seed=self._settings.engine.seed,
             workers=compute.workers,
-            store=self._store,
         )
 
 
@@ -106,7 +106,7 @@ class FoldRun:
 
     folder: Path
     approach: str
-    shape: Shape
+    sizes: Sizes
     settings: MkdRunSettings
     device: torch.device
     open_data: Callable[[], CaseData]
@@ -119,8 +119,8 @@ class FoldRun:
     def new_task(self, tokens: int | None = None) -> CaseTask:
         """The task with the weights of the run's seed; a baseline of genes asks for `tokens`."""
         lightning.seed_everything(self.settings.engine.seed, verbose=False)
-        shape = self.shape if tokens is None else replace(self.shape, tokens=tokens)
-        return build_task(self.approach, shape, self.settings)
+        sizes = self.sizes if tokens is None else replace(self.sizes, tokens=tokens)
+        return build_task(self.approach, sizes, self.settings)
 
     def trained_task(self) -> CaseTask:
         """The task with the weights of the best epoch.
@@ -145,10 +145,7 @@ class FoldRun:
         settings, data = self.settings, self.open_data()
         task = self.new_task(data.tokens)
         compute = ParallelComputeSettings(settings.compute.batch_size, str(self.device))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {self.folder} cannot be made: {error}") from error
+        make_folder(self.folder)
         engine = Engine(
             settings.engine, compute, self.device, self.folder, deadline, monitor=MONITOR
         )
@@ -226,7 +223,7 @@ class FoldRun:
         self, cases: Sequence[Case], answers: Mapping[str, NDArray[np.floating]]
     ) -> None:
         """One line for each network and test case; logits are uncalibrated."""
-        header = (*ABOUT, *(f"logit_{k}" for k in range(self.shape.classes)))
+        header = (*ABOUT, *(f"logit_{k}" for k in range(self.sizes.classes)))
         lines = (
             (network, case.name, case.patient, case.label, *(f"{z:.9g}" for z in row))
             for network, logits in answers.items()

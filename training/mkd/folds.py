@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.mkd.cases import Case
-from napari_hmkd.training.mkd.config import FEWEST_FOLDS, FoldSettings
+from napari_hmkd.training.mkd.config import FoldSettings
 from napari_hmkd.training.splits import ATTEMPTS, SEED_STEP, Indices
 
 DEFAULTS = FoldSettings()
@@ -47,7 +47,7 @@ def nested_folds(
     ----------
     cases : sequence of Case
     folds : int
-        At least 3.
+        At least 3, as `FoldSettings` asks for.
     seed : int
         Every run with this seed and these cases has the same folds.
 
@@ -56,11 +56,6 @@ def nested_folds(
     DataError
         If there are too few patients, or a part has one class alone however it is drawn.
     """
-    if folds < FEWEST_FOLDS:
-        raise DataError(
-            f"asked for {folds} folds: {FEWEST_FOLDS} are the least, one to test on, one to validate "
-            "on and one to train on"
-        )
     labels = np.array([case.label for case in cases], np.int64)
     _, owners = np.unique([case.patient for case in cases], return_inverse=True)
     _require_enough(labels, owners, folds)

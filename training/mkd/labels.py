@@ -95,7 +95,8 @@ def read_labels(path: Path, target: str, classes: Sequence[str] = ()) -> LabelTa
     ordered = tuple(classes or found)
     _require_classes(path, target, ordered, found)
     number = {name: label for label, name in enumerate(ordered)}
-    merged = _merged(path, frame.assign(**{target: values}), target)
+    frame[target] = values
+    merged = _merged(path, frame, target)
     cases = tuple(
         LabelledCase(name, patient, slides, value, number.get(value))
         for name, patient, slides, value in merged

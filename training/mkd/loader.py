@@ -45,10 +45,6 @@ class CaseBatch:
         label = self.label.to(device, non_blocking=True)
         return CaseBatch(PackedBags(bags.features.float(), bags.offsets), genes, label, self.cases)
 
-    def pinned(self) -> CaseBatch:
-        """Itself: bags are read into memory that a GPU copies from by itself."""
-        return self
-
 
 CaseLoader = BatchLoader[CaseBatch]
 
@@ -116,12 +112,12 @@ def case_loader(
     cases: Sequence[Case],
     indices: NDArray[np.integer],
     genes: Genes | None,
+    store: BagStore,
     *,
     batch_size: int = DEFAULTS.batch_size,
     balanced: bool = False,
     seed: int = 0,
     workers: int = DEFAULTS.workers,
-    store: BagStore | None = None,
 ) -> CaseLoader:
     """Batches of some cases, which a thread prepares while the networks compute.
 
@@ -129,6 +125,8 @@ def case_loader(
     ----------
     cases, indices, genes, workers
         As `CaseDataset` has them.
+    store : BagStore
+        Shared by loaders of the same bags, so that these are read once.
     batch_size : int
         Cases in a batch; fewer where there are fewer cases.
     balanced : bool
@@ -137,10 +135,7 @@ def case_loader(
         in order.
     seed : int
         Of the draws.
-    store : BagStore, optional
-        Shared by loaders of the same bags, so that these are read once; left out, one of its own.
     """
-    found = BagStore() if store is None else store
-    dataset = CaseDataset(cases, indices, genes, found, workers)
+    dataset = CaseDataset(cases, indices, genes, store, workers)
     sampler = BalancedSampler(dataset, seed) if balanced else None
     return BatchLoader(dataset, min(batch_size, len(dataset)), sampler, drop_last=balanced)

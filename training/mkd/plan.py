@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import torch
 
-from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.errors import DataError
 from napari_hmkd.genes.selection import GeneSelection
-from napari_hmkd.training.mkd.approaches import Shape, approaches
+from napari_hmkd.training.files import make_folder
+from napari_hmkd.training.mkd.approaches import approaches
 from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.fold_run import CaseData, FoldRun
 from napari_hmkd.training.mkd.inputs import Inputs, TargetData
@@ -69,11 +71,11 @@ class RunPlan:
 
     def _piece(self, data: TargetData, number: int, approach: str) -> FoldRun:
         token_genes, classes = self._settings.genes.token_genes, len(data.labels.classes)
-        shape = Shape(data.feature_dim, token_genes, classes)
+        sizes = Sizes(data.feature_dim, token_genes, classes)
         return FoldRun(
             fold_folder(self._folder, data.name, number) / approach,
             approach,
-            shape,
+            sizes,
             self._settings,
             self._device,
             partial(self._open, data, number),
@@ -87,10 +89,7 @@ class RunPlan:
             chosen = inputs.select_genes(data, fold, self._settings)
             tokens = chosen.tokens(inputs.genes, [case.genes for case in data.cases])
             folder = fold_folder(self._folder, data.name, number)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+            make_folder(folder)
             write_json(folder / GENES_FILE, chosen.to_json())
         return CaseData(data.cases, fold, tokens, self._settings, self._store)
 

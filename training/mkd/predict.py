@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_hmkd.bags.bag import bag_shape, find_bags, read_attributes
 from napari_hmkd.biomarkers.case_genes import GeneSource, open_genes
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, open_biomarkers, require_bag
+from napari_hmkd.bootstrap import Floats
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.errors import DataError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, require_new_file, write_whole
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
+from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import AdamWSettings
 from napari_hmkd.training.mkd.export import MODEL_FILE
@@ -31,7 +32,6 @@ from napari_hmkd.training.mkd.unlabelled import unlabelled_cases
 from napari_hmkd.training.scores.calibration import probabilities
 
 COLUMNS = ("bag", "target", "class", "probability", "network", "genes", "case")
-Floats = NDArray[np.float64]
 
 
 def predict_bags(
@@ -68,8 +68,7 @@ def predict_bags(
     HmkdError
         If the run is not finished, bags, genes or cases do not fit it, or `out` cannot be there.
     """
-    if out.exists():
-        raise OutputError(f"{out} exists: name a new file with --out")
+    require_new_file(out)
     if not os.path.isfile(run / MODEL_FILE):
         raise DataError(
             f"asked for the finished run of `mkd` in {run}, but it has no {MODEL_FILE}: name the folder "
@@ -80,7 +79,7 @@ def predict_bags(
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)
     for path in (path for case in cases for path in case.bags):
         require_bag(path.name, bag_shape(path)[1], read_attributes(path), model.card)
-    _make_folder_of(out)  # before the cases are judged
+    make_folder(out.parent)  # before the cases are judged
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]
     if source is not None and (
@@ -88,23 +87,15 @@ def predict_bags(
     ):
         say(f"warning: {warning}")
     rows: list[tuple[str, ...]] = []
+    store = BagStore()
     for target in model.card.targets:
         for network, group, its_source in ((M, with_genes, source), (P, without, None)):
             if group:
-                found = _predicted(target, group, model, its_source, chosen_device)
+                found = _predicted(target, group, model, its_source, store, chosen_device)
                 rows += _rows(target, network, group, found)
     say(f"{len(with_genes)} by M, {len(without)} by P")
     rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
     write_whole(out, csv_bytes(COLUMNS, rows))
-
-
-def _make_folder_of(out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"asked to write {out}, but its folder cannot be made: {error}; name another file with --out"
-        ) from error
 
 
 def _predicted(
@@ -112,20 +103,21 @@ def _predicted(
     cases: Sequence[Case],
     model: BiomarkerModel,
     source: GeneSource | None,
+    store: BagStore,
     device: torch.device,
 ) -> Floats:
     """(n, classes) probabilities of one target, by M with a source of all cases' genes, else by P."""
-    multimodal, tokens = None, None
-    network, temperature = P, target.temperature
-    if source is not None and target.temperature_with_genes is not None:
+    network, temperature, multimodal, tokens = P, target.temperature, None, None
+    if source is not None:
+        assert target.temperature_with_genes is not None  # `open_genes` refuses a model without M
         network, temperature = M, target.temperature_with_genes
-        multimodal = source.models[target.name].network
-        genes = source.models[target.name].genes
-        tokens = genes.tokens(source.table, [case.genes for case in cases])
+        chosen = source.models[target.name]
+        multimodal = chosen.network
+        tokens = chosen.genes.tokens(source.table, [case.genes for case in cases])
     task = MkdTask(
         model.networks[target.name], multimodal, None, CROSS_ENTROPY_ALONE, AdamWSettings()
     )
-    logits, _ = predict(task, case_loader(cases, np.arange(len(cases)), tokens), device)
+    logits, _ = predict(task, case_loader(cases, np.arange(len(cases)), tokens, store), device)
     return probabilities(logits[network], temperature)
 
 

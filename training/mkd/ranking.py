@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
@@ -24,9 +25,7 @@ def read_ranking(path: Path) -> list[str]:
     DataError
         If the file cannot be read, has no gene, or one twice.
     """
-    names = [
-        line.partition(",")[0].partition(";")[0].partition("\t")[0] for line in read_lines(path)
-    ]
+    names = [re.split("[,;\t]", line, maxsplit=1)[0] for line in read_lines(path)]
     genes = [name.strip().strip('"') for name in names]
     if genes and genes[0].lower() in HEADINGS:
         del genes[0]

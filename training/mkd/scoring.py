@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import sem
 from scipy.stats import t as student_t
 
 from napari_hmkd.bootstrap import DRAWS, Floats
@@ -92,8 +93,8 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
     Returns
     -------
     dict
-        By title and score (`mae` of ordered classes alone): `value`, `interval_95`, where a score is a mean over folds also
-        `per_fold` and `interval_over_folds`, and where there is none `reason`.
+        By title and score (`mae` of ordered classes alone): `value`, `interval_95`, where a score is
+        a mean over folds also `per_fold` and `interval_over_folds`, and where there is none `reason`.
     """
     first = next(iter(rows.values()))
     draws = [PatientBootstrap(fold.patients, seed=k, items="cases") for k, fold in enumerate(first)]
@@ -113,7 +114,7 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
 
 def _drawn(folds: Sequence[FoldAnswers], draws: Sequence[PatientBootstrap]) -> dict[str, Floats]:
     """Each score of the folds (of all together one), of the sample and the draws: (folds, 1 + draws)."""
-    weights = [bootstrap.weights[:, bootstrap.cluster] for bootstrap in draws]
+    weights = [bootstrap.item_weights for bootstrap in draws]
     scores = {
         name: np.array(
             [
@@ -133,7 +134,7 @@ def _drawn(folds: Sequence[FoldAnswers], draws: Sequence[PatientBootstrap]) -> d
 def _over_folds(values: Floats) -> dict[str, Any]:
     """The folds' own scores, and the interval that they span as if they were a sample."""
     own = values[:, 0]
-    half = student_t.ppf(0.975, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own))
+    half = student_t.ppf(0.975, len(own) - 1) * sem(own)
     ends = np.array([own.mean() - half, own.mean() + half])
     return {
         "per_fold": np.round(own, DECIMALS).tolist(),

@@ -49,10 +49,8 @@ def fit_selection(
     Raises
     ------
     DataError
-        If no gene is left, a training case is not in the table, or `top` is below 1.
+        If no gene is left, or a training case is not in the table.
     """
-    if top < 1 or token_genes < 1:
-        raise DataError(f"asked for {top} genes in tokens of {token_genes}: ask for 1 or more")
     usable = usable_genes(table.genes, ranking, exclude)
     scaler = StandardScaler().fit(table.rows(cases).astype(np.float64))
     if ranking is None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, markdown_table, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.report import footnotes, with_interval
 
@@ -75,11 +75,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     """The tables and their notes."""
     lines: list[str] = []
     for about in found["targets"].values():
-        columns = _columns(about)
-        lines += [f"### {about['summary']}", "", f"| {' | '.join(columns)} |"]
-        lines.append("|---" * len(columns) + "|")
-        lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in _cells(about)]
-        lines += ["", *(f"- {note}" for note in _notes(about)), ""]
+        rows = [[title, *cells] for title, cells in _cells(about)]
+        lines += [f"### {about['summary']}", "", *markdown_table(_columns(about), rows), ""]
+        lines += [*(f"- {note}" for note in _notes(about)), ""]
     return "\n".join([*lines, *(f"- {note}" for note in found["notes"])]) + "\n"
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from scipy.special import softmax
-from torch import nn, optim
+from torch import optim
 from torch.nn import functional
 
 from napari_hmkd.errors import ModelError
@@ -27,6 +25,7 @@ from napari_hmkd.training.mkd.baselines import Baseline
 from napari_hmkd.training.mkd.config import AdamWSettings, MkdSettings
 from napari_hmkd.training.mkd.loader import CaseBatch
 from napari_hmkd.training.mkd.metrics import class_auc
+from napari_hmkd.training.scores.calibration import probabilities
 
 MONITOR = "validation_auc"
 Logits = dict[str, torch.Tensor]
@@ -93,7 +92,7 @@ class CaseTask(lightning.LightningModule, ABC):
                     "--learning-rate, a --gradient-clip of 1, or --precision 32-true"
                 )
             called = MONITOR if name == self.monitored else f"{MONITOR}_{name}"
-            self.log(called, class_auc(softmax(logits, axis=1), labels))
+            self.log(called, class_auc(probabilities(logits, 1.0), labels))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, and the cosine, which goes on epoch by epoch."""
@@ -183,11 +182,6 @@ class MkdTask(CaseTask):
         """The weighted sum of the terms."""
         terms = [getattr(self.weights, name) * part for name, part in parts.items()]
         return torch.stack(terms).sum()
-
-    def networks(self) -> Mapping[str, nn.Module]:
-        """Those that there are."""
-        found = {P: self.pathology, M: self.multimodal, G: self.genomic}
-        return {name: network for name, network in found.items() if network is not None}
 
 
 class BaselineTask(CaseTask):

@@ -40,6 +40,11 @@ class PatientBootstrap(ClusterBootstrap):
         super().__init__(groups, "patient", draws, seed)
         self._items = items
 
+    @property
+    def item_weights(self) -> Floats:
+        """(1 + draws, n): how often the sample, then each draw, holds each item."""
+        return self.weights[:, self.cluster]
+
     def mean(self, values: NDArray[Any], chosen: NDArray[np.bool_] | None = None) -> Floats:
         """(1 + draws,): means of (n,) over the chosen tiles of each draw; NaN where none is."""
         chosen = np.ones(len(values), bool) if chosen is None else chosen

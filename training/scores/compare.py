@@ -31,8 +31,7 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     -------
     dict
         `graders` with every score by name, `remarks` about the runs' splits, and `differences`: for
-        each pair `a`, `b`, and `kappa`
-        and `accuracy` of a less those of b.
+        each pair `a`, `b`, and `kappa` and `accuracy` of a less those of b.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     chosen = [tile for tile in tiles if tile.grade is not None]
     truth = np.array([tile.grade for tile in chosen], np.intp)
     clusters = clusters_of(chosen)
-    graders = {name: found.of(labelled) for name, found in _named(folders, read).items()}  # fmt: skip
+    graders = {name: found.of(labelled) for name, found in _named(folders, read).items()}
     return {
         **about_runs(folders, tiles[0].part),
         "tiles": len(chosen),

@@ -15,7 +15,7 @@ from napari_hmkd.model import ModelCard, find_model
 from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.config import CohortSettings, ComputeSettings, StoredDataSettings
 from napari_hmkd.training.data import PairDataset
-from napari_hmkd.training.files import write_whole
+from napari_hmkd.training.files import make_folder, write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PAGE_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.page import render_page
@@ -82,7 +82,7 @@ def write_evaluation(
     predictions = _answers(logits, cards, grades or {})
     found = report(tiles, predictions, cards, part=part, **about)
     if folder is not None:
-        _make(folder)
+        make_folder(folder)
         write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
         write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions, attention).encode())
         write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
@@ -136,7 +136,7 @@ def evaluate(
         raise DataError(f"none of the {len(tiles)} {part} tiles of {data} has a grade to score by")
     dataset = _dataset(source, chosen, pixels)
     if out is not None:
-        _make(out)  # grading can take hours, which a disk that refuses would lose
+        make_folder(out)  # grading can take hours, which a disk that refuses would lose
     logits = {
         role: predict_logits(grader, dataset, compute.batch_size, device)
         for role, grader in loaded.items()
@@ -145,22 +145,9 @@ def evaluate(
     oracle = {}
     if isinstance(source, ProceduralSource):
         oracle["oracle"] = source.oracle()[chosen.indices]
-    about: dict[str, Any] = {
-        "data": source.training_data,
-        "labels": kind_of_labels(resolve_labels(data, pixels.labels), tiles),
-        "split": _kind_of_split(tiles, chosen, part),
-        "tiles_of_other_parts": chosen.left_out,
-    }
-    if part == "test" and not chosen.checked:
-        about["part_note"] = NOT_CHECKED
+    labels = kind_of_labels(resolve_labels(data, pixels.labels), tiles)
+    about = {"data": source.training_data, "labels": labels, **_about_split(tiles, chosen, part)}
     return write_evaluation(out, tiles, logits, cards, part=part, grades=oracle, **about)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error}") from error
 
 
 def _require_new(out: Path) -> None:
@@ -194,8 +181,10 @@ def _answers(
     }
 
 
-def _kind_of_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> str:
-    """What a reader has to know about the patients of these tiles."""
+def _about_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> dict[str, Any]:
+    """What a reader has to know about the chosen tiles, and about their patients."""
+    kind = HELD_OUT if part == "test" and chosen.checked else "by patient"
     if any(tile.patient is None for tile in tiles):
-        return NOT_BY_PATIENT
-    return HELD_OUT if part == "test" and chosen.checked else "by patient"
+        kind = NOT_BY_PATIENT
+    unchecked = {"part_note": NOT_CHECKED} if part == "test" and not chosen.checked else {}
+    return {"split": kind, "tiles_of_other_parts": chosen.left_out, **unchecked}

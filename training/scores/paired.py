@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.bootstrap import DRAWS, Floats
+from napari_hmkd.bootstrap import Floats
 from napari_hmkd.grade_tables import cross_tables, quadratic_kappa
 from napari_hmkd.training.scores.bootstrap import DECIMALS, PatientBootstrap
 from napari_hmkd.training.scores.metrics import accuracy
@@ -24,7 +24,6 @@ def paired(
     truth: Grades,
     groups: Sequence[Hashable],
     reference: str | None = None,
-    draws: int = DRAWS,
 ) -> dict[str, Any]:
     """Kappa and accuracy of several approaches, and their differences to one of them.
 
@@ -60,7 +59,7 @@ def paired(
     """
     if reference is not None and reference not in predicted:
         raise ValueError(f"the reference {reference!r} is none of {', '.join(predicted)}")
-    bootstrap = PatientBootstrap(groups, draws)
+    bootstrap = PatientBootstrap(groups)
     seeds = {name: of_seeds(found, truth, bootstrap) for name, found in predicted.items()}
     drawn = {name: means(values) for name, values in seeds.items()}
     return {

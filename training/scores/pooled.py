@@ -69,8 +69,9 @@ def compare_groups(groups: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If predictions cannot be read, a group has a run twice, runs of a group overlap in part, folds
-        have unequal numbers of seeds, or groups differ in tiles, labels or patients.
+        If predictions cannot be read, a group has a run twice, runs of a group overlap in part or are
+        over several parts of the data, folds have unequal numbers of seeds, or runs differ in the
+        labels or patients of a tile, groups also in their tiles.
     """
     seeds = {name: _seeds(name, runs) for name, runs in groups.items()}
     first, *others = (
@@ -118,21 +119,39 @@ def _seeds(name: str, runs: Sequence[Path]) -> list[Graded]:
         raise DataError(
             f"the group {name} has {twice[0]} more than once, and a run is one seed: name it once"
         )
-    for run in runs:
-        found = _graded(run)
+    graded = [_graded(run) for run in runs]
+    _require_one_truth(name, [tile for found in graded for tile, _ in found.values()])
+    for found in graded:
         folds.setdefault(frozenset(found), []).append(found)
-    sizes = {len(found) for found in folds.values()}
     union = frozenset().union(*folds)
     if len(union) < sum(map(len, folds)):
         raise DataError(
             f"runs of the group {name} graded some tiles in common and others not: seeds of one test "
             "part, or folds that share no tile, belong into a group"
         )
+    sizes = {len(found) for found in folds.values()}
     if len(sizes) > 1:
         raise DataError(f"the group {name} needs equally many runs of each fold, got {sizes}")
     joined = [{key: answer for fold in seed for key, answer in fold.items()}
               for seed in zip(*folds.values(), strict=True)]  # fmt: skip
     return [{key: found[key] for key in sorted(union)} for found in joined]
+
+
+def _require_one_truth(name: str, tiles: Sequence[Tile]) -> None:
+    """Refuse training tiles beside test tiles, and tiles that runs have different labels for."""
+    parts = sorted({str(tile.part) for tile in tiles})
+    if len(parts) > 1:
+        raise DataError(
+            f"runs of the group {name} graded tiles of several parts, {', '.join(parts)}: a group takes "
+            "runs over one, see `evaluate --split`"
+        )
+    known: dict[str, Tile] = {}
+    for tile in tiles:
+        if known.setdefault(tile.name, tile) != tile:
+            raise DataError(
+                f"runs of the group {name} know the tile {tile.name} with other labels or patients: "
+                "evaluate all with the same --labels and data"
+            )
 
 
 def _graded(run: Path) -> Graded:

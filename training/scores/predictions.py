@@ -107,14 +107,7 @@ def read_predictions(path: Path) -> tuple[list[Tile], dict[str, Predictions]]:
     DataError
         If the file is missing, cut or no table of predictions; the message names the line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(f"{path}: line 1 must read {','.join(COLUMNS)}")
-            rows = [_checked(row, f"{path}, line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}): name a finished run") from error
+    rows = _rows(path)
     by_grader: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
         if by_grader.setdefault(row["grader"], {}).setdefault(row["tile"], row) is not row:
@@ -129,6 +122,18 @@ def read_predictions(path: Path) -> tuple[list[Tile], dict[str, Predictions]]:
     first = next(iter(chosen.values()))
     tiles = [Tile(r["tile"], r["label"], r["patient"] or None, r["part"]) for r in first]
     return tiles, {grader: _stacked(found) for grader, found in chosen.items()}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of the file, with their numbers as numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise DataError(f"{path}: line 1 must read {','.join(COLUMNS)}")
+            return [_checked(row, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}): name a finished run") from error
 
 
 def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:

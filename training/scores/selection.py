@@ -142,11 +142,12 @@ def select_tiles(source: TileSource, weights: Sequence[Path], part: str) -> Sele
         [_most_used(split.part(tile, known) for split in splits) for splits, _ in behind]
         for tile, known in zip(tiles, digests, strict=True)
     ]
-    listed = [
-        {part or tile.part or "test" for part in parts}
-        for tile, parts in zip(tiles, used, strict=True)
+    parts = [
+        {one or tile.part or "test" for one in known}
+        for tile, known in zip(tiles, used, strict=True)
     ]
-    counted = [min(parts - {part}, key=PARTS.index, default=part) for parts in listed]
+    # Another part wins: a tile counts as of the one asked for only where all models agree on it.
+    counted = [min(several - {part}, key=PARTS.index, default=part) for several in parts]
     indices = np.flatnonzero([one == part for one in counted])
     others = Counter(one for one in counted if one != part)
     if not len(indices):

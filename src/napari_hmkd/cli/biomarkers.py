@@ -13,7 +13,10 @@ from napari_hmkd.cli.options import (
     DeviceOption,
     MppOption,
     PrecisionOption,
+    SampleOption,
+    SlidesArgument,
     complain,
+    require_slides,
 )
 from napari_hmkd.errors import DataError, ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
@@ -23,13 +26,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def biomarkers(
-    slides: Annotated[
-        list[str],
-        typer.Argument(metavar="SLIDE", help="Slides of H&E, folders of them, or their addresses."),
-    ],
     out: Annotated[
         Path, typer.Option(help="Folder for the results, in DIR/<slide's name>.biomarkers.")
     ],
+    slides: SlidesArgument = None,
+    sample: SampleOption = False,
     model: Annotated[str, typer.Option(help="Name or file of a biomarker model.")] = "demo",
     encoder: Annotated[
         str | None,
@@ -82,16 +83,16 @@ def biomarkers(
     Exit code 0: all written. 3: written, but some tiles could not be read; biomarkers.json lists them.
     2: nothing was written for a slide; the others have theirs.
     """
+    named = require_slides(slides, sample)
     from napari_hmkd.biomarkers.case_genes import open_genes
     from napari_hmkd.biomarkers.feature_store import default_folder
     from napari_hmkd.biomarkers.prediction import encoder_of, open_biomarkers
     from napari_hmkd.cli.biomarkers_run import BiomarkerJob, predict_jobs
-    from napari_hmkd.cli.grading_run import absolute
+    from napari_hmkd.cli.slides import slides_meant
     from napari_hmkd.device import choose_device, choose_precision
     from napari_hmkd.export.biomarkers import BIOMARKERS, ENDING
     from napari_hmkd.export.folder import result_folders
     from napari_hmkd.planning import GradeSettings
-    from napari_hmkd.slide.finding import find_slides
 
     settings = GradeSettings(batch_size=batch_size, device=device, precision=precision, force=force)
     kept_in = None if fresh else default_folder()
@@ -99,13 +100,13 @@ def biomarkers(
         choose_precision(choose_device(device), precision)
         judge = open_biomarkers(model)
         eyes = encoder_of(judge, encoder, weights)
-        paths = find_slides(slides)
+        paths = slides_meant(named, sample)
         _require_one_case(case, genes, paths)
         source = None if genes is None else open_genes(genes, judge.path, judge.card, case)
         folders = result_folders(out, [Path(path) for path in paths], BIOMARKERS, ENDING)
         jobs = [
             BiomarkerJob(
-                absolute(path), folder, judge, eyes, settings, source, mpp, backend, kept_in,
+                path, folder, judge, eyes, settings, source, mpp, backend, kept_in,
                 geojson_origin,
             )
             for path, folder in zip(paths, folders, strict=True)

@@ -16,7 +16,10 @@ from napari_hmkd.cli.options import (
     DeviceOption,
     MppOption,
     PrecisionOption,
+    SampleOption,
+    SlidesArgument,
     complain,
+    require_slides,
 )
 from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
@@ -44,13 +47,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 )
 def grade(
     out: Annotated[Path, typer.Option(help="Folder for the results, one subfolder per slide.")],
-    slides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SLIDE", help="Whole-slide images of H&E, folders of them, or their addresses."
-        ),
-    ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Grade the sample slide.")] = False,
+    slides: SlidesArgument = None,
+    sample: SampleOption = False,
     mpp: MppOption = None,
     model: Annotated[str, typer.Option(help="Name or file of a student.")] = "demo",
     device: DeviceOption = "auto",
@@ -108,8 +106,7 @@ def grade(
     Exit code 0: all graded. 3: graded, but some tiles could not be read; summary.json lists them.
     2: a slide was not graded, and nothing was written for it.
     """
-    if not slides and not sample:
-        raise typer.BadParameter("give at least one SLIDE, or --sample")
+    named = require_slides(slides, sample)
     from napari_hmkd.cli.grading_run import grade_jobs, make_jobs
     from napari_hmkd.planning import GradeSettings
     from napari_hmkd.result_store import default_folder
@@ -128,7 +125,7 @@ def grade(
     kept_in = None if fresh else default_folder()
     try:
         jobs = make_jobs(
-            slides or (),
+            named,
             sample,
             out,
             model,

@@ -11,7 +11,8 @@ from typing import Any
 import typer
 
 from napari_hmkd.cli.options import complain
-from napari_hmkd.cli.progress import share_progress, tile_progress, told_when_stopped
+from napari_hmkd.cli.progress import tile_progress, told_when_stopped
+from napari_hmkd.cli.slides import slides_meant
 from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import ExitCode, SlideError
@@ -22,8 +23,6 @@ from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading, open_model
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import read_regions
-from napari_hmkd.sample import sample_slide
-from napari_hmkd.slide.finding import find_slides
 from napari_hmkd.wording import counted
 from napari_hmkd.workers import grade_with_workers
 
@@ -44,10 +43,8 @@ def make_jobs(
 
     Parameters
     ----------
-    slides : sequence of str
-        Paths and addresses; a folder stands for the slides in it.
-    sample : bool
-        Grade the sample slide, too.
+    slides, sample
+        As `slides_meant` takes them.
     out : Path
         Folder for the results, one subfolder per slide.
     regions : Path, optional
@@ -62,7 +59,7 @@ def make_jobs(
     """
     choose_device(settings.device)
     open_model(model)
-    paths = [*find_slides(slides), *([_sample()] if sample else ())]
+    paths = slides_meant(slides, sample)
     if regions is not None and len(paths) > 1:
         raise SlideError(
             f"asked to grade several slides with the regions of {regions}, which are those of one; grade "
@@ -73,7 +70,7 @@ def make_jobs(
     student = os.path.abspath(model) if os.path.isfile(model) else model  # else a name
     return [
         SlideJob(
-            absolute(path),
+            path,
             folder.absolute(),
             student,
             settings,
@@ -135,16 +132,6 @@ def _told_when_stopped(jobs: Sequence[SlideJob], done: Sequence[SlideJob]) -> It
         share = f"{len(done)} of {counted(len(jobs), 'slide')}"
         typer.echo(f"stopped; {share} done{after}", err=True)
         raise
-
-
-def absolute(path: str) -> str:
-    """As it is found from any folder, a worker's too."""
-    return path if "://" in path else os.path.abspath(path)
-
-
-def _sample() -> str:
-    with share_progress("drawing the sample slide") as report:
-        return str(sample_slide(report).he)
 
 
 @contextmanager

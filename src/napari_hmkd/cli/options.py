@@ -8,6 +8,13 @@ import typer
 
 from napari_hmkd.errors import HmkdError
 
+SlidesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SLIDE", help="Whole-slide images of H&E, folders of them, or their addresses."
+    ),
+]
+SampleOption = Annotated[bool, typer.Option("--sample", help="The sample slide, too.")]
 BackendOption = Annotated[
     str | None,
     typer.Option(
@@ -24,6 +31,19 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.
 PrecisionOption = Annotated[
     str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
 ]
+
+
+def require_slides(slides: list[str] | None, sample: bool) -> list[str]:
+    """The slides that are named, if any is, or the sample is asked for.
+
+    Raises
+    ------
+    typer.BadParameter
+        If not.
+    """
+    if not slides and not sample:
+        raise typer.BadParameter("give at least one SLIDE, or --sample")
+    return slides or []
 
 
 def complain(error: HmkdError | str) -> None:

@@ -111,7 +111,7 @@ def test_both_kinds_of_labels_are_scored_on_the_tiles_truth(scored: Path) -> Non
     assert side["scores"]["Hinton KD"]["accuracy"]["value"] == 0
     assert side["differences"]["HM-KD"]["accuracy"]["value"] == pytest.approx(0.5)
     assert found["tile"]["test"].keys() == {"student alone"}
-    with (scored / scoring.GRADES).open(newline="", encoding="utf-8") as file:
+    with (scored / scoring.GRADES_FILE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
     assert all(row["truth"] == row["tile-hmkd-seed1"] for row in rows)

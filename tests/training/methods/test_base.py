@@ -58,10 +58,11 @@ def test_a_rival_of_weight_0_is_the_student_alone() -> None:
     }
 
 
-@pytest.mark.parametrize("rival", [Alone, Hinton])
-def test_a_method_without_a_term_is_refused(rival: type[Rival]) -> None:
+@pytest.mark.parametrize("method", [Alone, Hinton, Hmkd])
+def test_a_method_without_a_term_is_refused(method: type[Rival | Hmkd]) -> None:
+    off = dict.fromkeys(("cross_entropy", "rival_weight", "logits_kl", "cosine", "attention"), 0.0)
     with pytest.raises(DataError, match="cross_entropy"):
-        rival(DistillationSettings(cross_entropy=0, rival_weight=0))
+        method(DistillationSettings(**off))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_one_class_in_a_fold_is_named(
     [
         (["--target", "PR"], "has no column PR"),
         (["--target", "HER2", "--folds", "2"], "--folds must be at least 3, got 2"),
+        (["--target", "HER2", "--top-genes", "0"], "--top-genes must be at least 1, got 0"),
         (["--target", "HER2", "--coral", "-1"], "--coral must be 0 to"),
         (["--target", "HER2", "--batch-size", "1"], "--batch-size must be at least 2"),
         (["--target", "HER2", "--classes", "HER2"], "--classes takes TARGET=..."),

@@ -81,7 +81,6 @@ def test_a_class_of_few_cases_is_put_where_all_folds_can_be_used() -> None:
 @pytest.mark.parametrize(
     ("patients", "folds", "message"),
     [
-        ([[n % 2] for n in range(40)], 2, "asked for 2 folds: 3 are the least"),
         ([[0, 1] * 5] * 6, 5, "5 folds with validation need 7 patients .* are of 6 patients"),
         ([[n % 4] for n in range(16)], 5, "and 4 at most are of one class"),
         (

@@ -82,7 +82,7 @@ def test_in_evaluation_each_case_comes_once_whole_and_in_order(
 ) -> None:
     genes = np.arange(7 * 2 * 3, dtype=np.float32).reshape(7, 2, 3)
     chosen = np.array(order[:count])
-    loader = case_loader(cases, chosen, genes, batch_size=size, workers=workers)
+    loader = case_loader(cases, chosen, genes, BagStore(), batch_size=size, workers=workers)
     found = list(loader)
     assert len(found) == len(loader) == -(-count // min(size, count))
     assert [name for batch in found for name in batch.cases] == [f"c{n}" for n in chosen]
@@ -94,7 +94,7 @@ def test_in_evaluation_each_case_comes_once_whole_and_in_order(
 
 
 def test_without_genes_there_are_none(cases: list[Case]) -> None:
-    (batch,) = case_loader(cases, np.arange(3), None)
+    (batch,) = case_loader(cases, np.arange(3), None, BagStore())
     assert batch.genes is None
     assert batch.to("cpu").genes is None
 
@@ -119,7 +119,7 @@ def test_a_batch_has_the_type_of_its_files_and_float32_on_the_device(
         cases.append(Case(str(number), str(number), (tmp_path / f"{number}.h5",), number))
     store = BagStore()
     for _ in range(2):  # from the files, and from memory
-        (batch,) = case_loader(cases, np.arange(2), None, store=store)
+        (batch,) = case_loader(cases, np.arange(2), None, store)
         assert batch.bags.features.dtype == loaded
         assert batch.to("cpu").bags.features.dtype == torch.float32
         for number, bag in enumerate(bags_of(batch.to("cpu"))):
@@ -143,7 +143,7 @@ def test_every_float16_is_widened_to_the_same_number_in_a_mixed_batch(
     cases = [bag_of(tmp_path, n, features) for n, features in enumerate((every, single))]
     store = BagStore()
     for _ in range(2):  # from the files, and from memory
-        (batch,) = case_loader(cases, np.arange(2), None, store=store)
+        (batch,) = case_loader(cases, np.arange(2), None, store)
         for bag, features in zip(bags_of(batch), (every, single), strict=True):
             wide = features.astype(np.float32)
             np.testing.assert_array_equal(bag.numpy().view(np.uint32), wide.view(np.uint32))
@@ -160,7 +160,7 @@ def test_memory_is_counted_as_the_bytes_that_are_kept(
     kept_bytes = 64_000 * (2 + 4 + 4)  # no batch has float64
     for memory_bytes, again in ((kept_bytes, 0), (kept_bytes - 1, 1)):
         store = BagStore(memory_gb=memory_bytes / 1e9)
-        loader = case_loader(cases, np.arange(3), None, batch_size=3, workers=1, store=store)
+        loader = case_loader(cases, np.arange(3), None, store, batch_size=3, workers=1)
         tracemalloc.start()
         assert len(list(loader)) == 1
         grown_bytes, _ = tracemalloc.get_traced_memory()
@@ -172,7 +172,9 @@ def test_memory_is_counted_as_the_bytes_that_are_kept(
 
 
 def drawn(cases: list[Case], seed: int, epochs: Sequence[int], count: int = 7) -> list[list[str]]:
-    loader = case_loader(cases, np.arange(count), None, batch_size=1, balanced=True, seed=seed)
+    loader = case_loader(
+        cases, np.arange(count), None, BagStore(), batch_size=1, balanced=True, seed=seed
+    )
     found = []
     for epoch in epochs:
         loader.sampler.set_epoch(epoch)
@@ -203,10 +205,10 @@ def test_classes_are_drawn_equally_often_and_cases_of_a_class_too(cases: list[Ca
 def test_in_training_the_incomplete_last_batch_is_dropped(cases: list[Case]) -> None:
     sizes = [
         len(batch.cases)
-        for batch in case_loader(cases, np.arange(7), None, batch_size=3, balanced=True)
+        for batch in case_loader(cases, np.arange(7), None, BagStore(), batch_size=3, balanced=True)
     ]
     assert sizes == [3, 3]
-    (batch,) = case_loader(cases, np.arange(5), None, batch_size=16, balanced=True)
+    (batch,) = case_loader(cases, np.arange(5), None, BagStore(), batch_size=16, balanced=True)
     assert len(batch.cases) == 5
 
 
@@ -220,7 +222,7 @@ def test_bags_that_fit_are_read_once_for_all_loaders(
         (np.arange(3, 7), False),
     ):
         for _ in range(2):
-            assert list(case_loader(cases, indices, None, balanced=balanced, store=store))
+            assert list(case_loader(cases, indices, None, store, balanced=balanced))
     assert sorted(readings) == sorted(path for case in cases for path in case.bags)
 
 
@@ -229,7 +231,7 @@ def test_bags_beyond_the_memory_allowed_are_read_again_and_are_the_same(
 ) -> None:
     patch_gb = FEATURES * 4 / 1e9
     store = BagStore(memory_gb=13.5 * patch_gb)  # 4 + 1 + 7 patches, not 2 more
-    loader = case_loader(cases, np.arange(7), None, batch_size=2, workers=1, store=store)
+    loader = case_loader(cases, np.arange(7), None, store, batch_size=2, workers=1)
     first, second = (torch.cat([b.bags.features for b in loader]) for _ in range(2))
     assert torch.equal(first, second)
     counts = Counter(int(path.stem) for path in readings)
@@ -246,10 +248,10 @@ def test_features_that_are_not_finite_are_refused_by_file(value: float, tmp_path
     with pytest.raises(
         DataError, match=r"bad\.h5 has 2 of 4 patches whose features are not finite"
     ):
-        list(case_loader([case], np.arange(1), None))
+        list(case_loader([case], np.arange(1), None, BagStore()))
 
 
 def test_a_bag_that_is_gone_is_named(tmp_path: Path) -> None:
     case = Case("c", "p", (tmp_path / "gone.h5",), 0)
     with pytest.raises(DataError, match=r"gone\.h5"):
-        list(case_loader([case], np.arange(1), None))
+        list(case_loader([case], np.arange(1), None, BagStore()))

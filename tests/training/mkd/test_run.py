@@ -34,6 +34,7 @@ from napari_hmkd.biomarkers.prediction import open_biomarkers, predict
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.model.mkd.files import load_biomarkers, load_multimodal, save_biomarkers
+from napari_hmkd.training.mkd import bag_store
 from napari_hmkd.training.mkd.baselines import BASELINES
 from napari_hmkd.training.mkd.config import AdamWSettings, CaseTrainerSettings
 from napari_hmkd.training.mkd.inputs import read_inputs
@@ -195,7 +196,7 @@ def test_without_genes_tissue_alone_is_learned_and_spoken_of(
 
 
 def test_ordinal_targets_are_learned_beside_binary_ones(
-    cohort_files: CohortFiles, tmp_path: Path
+    cohort_files: CohortFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, classes = tmp_path / "zwei Ziele", {"grade": ("low", "middle", "high")}
     asked = request(
@@ -223,6 +224,15 @@ def test_ordinal_targets_are_learned_beside_binary_ones(
     assert "F1 and average precision are of the class 1" in binary
     assert "F1 is the mean of all classes" in ordinal
     assert "of the class" not in ordinal.partition("- Means over")[0]
+    read, read_features = [], bag_store.read_features
+
+    def counted(path: Path, into: np.ndarray) -> None:
+        read.append(path)
+        read_features(path, into)
+
+    monkeypatch.setattr(bag_store, "read_features", counted)
+    predict_bags(out, cohort_files.bags, None, tmp_path / "P.csv", "cpu")
+    assert sorted(read) == sorted(cohort_files.bags.iterdir()), "once for both targets"
 
 
 def test_genes_are_chosen_for_each_fold_and_those_left_out_for_none(
@@ -290,7 +300,7 @@ def test_predictions_make_their_folder_or_are_refused_before_a_case_is_judged(
     predict_bags(whole, cohort_files.bags, None, tmp_path / "new/er/P.csv", "cpu")
     assert len(lines(tmp_path / "new/er/P.csv")) == 2 * len(list(cohort_files.bags.iterdir()))
     monkeypatch.delattr("napari_hmkd.training.mkd.predict.predict")
-    with pytest.raises(OutputError, match="its folder cannot be made"):
+    with pytest.raises(OutputError, match=r"the folder .* cannot be made"):
         predict_bags(whole, cohort_files.bags, None, tmp_path / "new/er/P.csv/P.csv", "cpu")
 
 

@@ -13,12 +13,13 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from napari_hmkd.bags.packing import pack
 from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.model.mkd.outputs import G, M, P
-from napari_hmkd.training.mkd.approaches import ALONE, MKD, Shape, build_task
+from napari_hmkd.training.mkd.approaches import ALONE, MKD, build_task
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.config import TERMS, AdamWSettings, MkdRunSettings, MkdSettings
 from napari_hmkd.training.mkd.loader import CaseBatch
 from napari_hmkd.training.mkd.task import MONITOR, CaseTask
 
-SHAPE = Shape(feature_dim=16, token_genes=8, classes=2)
+SIZES = Sizes(feature_dim=16, token_genes=8, classes=2)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def batch() -> CaseBatch:
 
 def task(approach: str = MKD, **weights: float) -> CaseTask:
     torch.manual_seed(0)
-    return build_task(approach, SHAPE, MkdRunSettings(mkd=MkdSettings(**weights))).eval()
+    return build_task(approach, SIZES, MkdRunSettings(mkd=MkdSettings(**weights))).eval()
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(batch: CaseBatch) -> None:
@@ -73,17 +74,18 @@ def test_p_begins_with_the_same_weights_in_both_ways_to_train_it(batch: CaseBatc
     assert task(ALONE, cross_entropy=0.0).parts(batch).keys() == {"cross_entropy"}
 
 
+@pytest.mark.parametrize("sure", [0.0, 20.0])
 def test_answers_of_all_batches_are_ranked_together(
-    batch: CaseBatch, monkeypatch: pytest.MonkeyPatch
+    batch: CaseBatch, monkeypatch: pytest.MonkeyPatch, sure: float
 ) -> None:
-    """Each batch alone is ranked right, both together are not."""
+    """Each batch alone is ranked right, both together are not; float32 calls all sure ones 1."""
     judge, logged = task(ALONE), {}
     monkeypatch.setattr(judge, "log", lambda name, value: logged.update({name: value}))
     answers = iter([[0.0, 1.0, 0.0, 1.0], [2.0, 3.0, 2.0, 3.0]])
     monkeypatch.setattr(
         judge,
         "logits",
-        lambda batch: {P: torch.tensor([[0.0, z] for z in next(answers)])},
+        lambda batch: {P: torch.tensor([[0.0, sure + z] for z in next(answers)])},
     )
     for number in range(2):
         judge.validation_step(batch, number)
@@ -102,7 +104,7 @@ def test_an_answer_that_is_not_finite_ends_the_training(batch: CaseBatch) -> Non
 
 def test_the_rate_is_at_0_after_t_max_epochs_and_rises_again() -> None:
     settings = MkdRunSettings(optimiser=AdamWSettings(learning_rate=0.1, cosine_epochs=4))
-    found = build_task(ALONE, SHAPE, settings).configure_optimizers()
+    found = build_task(ALONE, SIZES, settings).configure_optimizers()
     rates = []
     for _ in range(9):
         rates.append(found["optimizer"].param_groups[0]["lr"])

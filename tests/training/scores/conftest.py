@@ -54,13 +54,13 @@ def write_run(card: ModelCard) -> WriteRun:
     from napari_hmkd.training.scores.report import report
     from napari_hmkd.training.scores.strict_json import strict_json
 
-    def write(folder: Path, tiles, logits, oracle: bool = False) -> Path:
+    def write(folder: Path, tiles, logits, oracle: bool = False, part: str = "test") -> Path:
         folder.mkdir(parents=True)
         answers = {"student": Predictions.of_network(logits, card)}
         if oracle:
             answers["oracle"] = Predictions(np.array([tile.grade for tile in tiles]))
-        found = report(tiles, answers, {"student": card}, part="test", split="drawn")
-        write_predictions(folder / "predictions.csv", tiles, answers, "test")
+        found = report(tiles, answers, {"student": card}, part=part, split="drawn")
+        write_predictions(folder / "predictions.csv", tiles, answers, part)
         (folder / "evaluation.json").write_text(strict_json(found), encoding="utf-8")
         return folder
 

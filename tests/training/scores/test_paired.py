@@ -32,7 +32,7 @@ def test_intervals_carry_the_spread_over_seeds() -> None:
     truth, groups = rng.integers(0, 4, 400), (np.arange(400) % 40).tolist()
     even = [wrong_at(rng, truth, 0.3) for _ in range(3)]
     uneven = [wrong_at(rng, truth, share) for share in (0.1, 0.3, 0.5)]
-    found = paired({"even": even, "uneven": uneven}, truth, groups, draws=500)["scores"]
+    found = paired({"even": even, "uneven": uneven}, truth, groups)["scores"]
     narrow, wide = (np.ptp(found[name]["accuracy"]["interval_95"]) for name in ("even", "uneven"))
     assert wide > 2.5 * narrow
     assert found["uneven"]["accuracy"]["interval_95"][1] > 0.8
@@ -44,7 +44,7 @@ def test_approaches_share_the_seeds_of_a_draw() -> None:
     first = [wrong_at(rng, truth, share) for share in (0.1, 0.3, 0.5)]
     second = [np.where(rng.random(400) < 0.02, (g + 1) % 4, g) for g in first]
     predicted = {"a": first, "b": second, "one seed less": second[:2], "oracle": [truth]}
-    found = paired(predicted, truth, groups, "a", draws=500)["differences"]
+    found = paired(predicted, truth, groups, "a")["differences"]
     same, fewer = (np.ptp(found[n]["accuracy"]["interval_95"]) for n in ("b", "one seed less"))
     assert same < fewer / 4
     assert found["oracle"]["accuracy"]["value"] == pytest.approx(0.3, abs=0.05)

@@ -96,6 +96,32 @@ def test_other_labels_and_several_graders_are_refused(answers, write_run, tmp_pa
         compare_groups({"a": [several]})
 
 
+@pytest.mark.parametrize("change", [{"grade": 3}, {"patient": "another"}])
+def test_seeds_of_a_group_with_other_labels_or_patients_are_refused(
+    answers, write_run, tmp_path: Path, change: dict[str, object]
+) -> None:
+    tiles, good, _ = answers
+    runs = [
+        write_run(tmp_path / "a", tiles, good[0]),
+        write_run(tmp_path / "b", [replace(tiles[0], **change), *tiles[1:]], good[1]),
+    ]
+    with pytest.raises(
+        DataError, match="runs of the group b know the tile Gewebe 000 with other labels"
+    ):
+        compare_groups({"b": runs})
+
+
+@pytest.mark.parametrize("second", [slice(0, 30), slice(30, 60)], ids=["seeds", "folds"])
+def test_a_group_of_test_and_training_parts_is_refused(
+    answers, write_run, tmp_path: Path, second: slice
+) -> None:
+    tiles, good, _ = answers
+    tested = write_run(tmp_path / "a", tiles[:30], good[0][:30])
+    learned = write_run(tmp_path / "b", tiles[second], good[1][second], part="train")
+    with pytest.raises(DataError, match="test, train"):
+        compare_groups({"b": [tested, learned]})
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [

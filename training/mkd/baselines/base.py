@@ -15,16 +15,20 @@ from napari_hmkd.bags.packing import PackedBags
 WIDTH = 512
 """Of embedded patches, in the published programs of ABMIL's followers."""
 DROPOUT = 0.25
+PUBLISHED_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What goes into a baseline and comes out: `tokens` x `token_genes` genes, `classes` logits."""
+    """What goes into networks and comes out: `tokens` x `token_genes` genes, `classes` logits.
+
+    The number of tokens matters to baselines that see genes; MKD's networks take any.
+    """
 
     feature_dim: int
-    tokens: int
     token_genes: int
     classes: int
+    tokens: int = PUBLISHED_TOKENS
 
 
 class Baseline(nn.Module, ABC):
@@ -37,11 +41,10 @@ class Baseline(nn.Module, ABC):
 
     Attributes
     ----------
-    needs_bags, needs_genes : bool
-        What it looks at.
+    needs_genes : bool
+        Whether it looks at genes.
     """
 
-    needs_bags: ClassVar[bool] = True
     needs_genes: ClassVar[bool] = False
 
     def __init__(self, sizes: Sizes) -> None:

@@ -51,14 +51,17 @@ class ClamSb(Baseline):
         bags: PackedBags,
         labels: torch.Tensor,
     ) -> torch.Tensor:
-        """Of the slide's class the top patches are evidence and the bottom ones none; of the other
+        """From embedded patches (sum n, width) with their attention (sum n,), and labels (b,).
+
+        Of the slide's class the top patches are evidence and the bottom ones none; of the other
         classes the top ones are none either. The mean over patches, then over classes and bags.
         """
         top, bottom, counts = extremes(attention.detach(), bags, INSTANCES)
-        chosen = torch.cat([top, bottom])
+        chosen = torch.cat([top, bottom])  # (m,)
         case, is_top = bags.case[chosen], torch.arange(len(chosen), device=top.device) < len(top)
-        own = functional.one_hot(labels, self.sizes.classes)[case].bool()
+        own = functional.one_hot(labels, self.sizes.classes)[case].bool()  # (m, classes)
         evidence = own & is_top[:, None]
+        # (m, 2 classes) -> (m, classes, 2): of each class whether a patch is evidence for it
         scores = self.tell_apart(patches[chosen]).unflatten(1, (self.sizes.classes, 2))
         losses = smooth_svm(scores.flatten(0, 1), evidence.flatten().long()).view_as(own)
         weights = torch.where(own, 0.5, is_top[:, None].to(losses.dtype)) / counts[case, None]

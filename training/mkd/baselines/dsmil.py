@@ -43,13 +43,12 @@ class Dsmil(Baseline):
     def streams(self, bags: PackedBags) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (b, classes) of the highest patches, and of the bags' vectors."""
         features = bags.features_of(self.sizes.feature_dim)
-        scores = self.score(features)
+        scores, queries = self.score(features), self.query(features)
         vectors, highest = [], []
-        queries = self.query(features)
-        for own in scores.unbind(dim=1):
-            critical = own.detach().where(bags.membership, -torch.inf).argmax(dim=1)
+        for own in scores.unbind(dim=1):  # (sum n,), of one class
+            critical = own.detach().where(bags.membership, -torch.inf).argmax(dim=1)  # (b,)
             highest.append(own[critical])
-            likeness = queries @ queries[critical].T / QUERY**0.5  # to every bag's critical patch
-            own_likeness = likeness.gather(1, bags.case[:, None]).squeeze(1)
+            likeness = queries @ queries[critical].T / QUERY**0.5  # (sum n, b)
+            own_likeness = likeness.gather(1, bags.case[:, None]).squeeze(1)  # (sum n,)
             vectors.append(sum_within(features, bags, softmax_within(own_likeness, bags)))
         return torch.stack(highest, dim=1), self.classify(torch.cat(vectors, dim=1))

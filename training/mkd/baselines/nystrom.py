@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from napari_hmkd.bags.packing import PackedBags, mean_within
-from napari_hmkd.model.precision import float32_island
+from napari_hmkd.model.precision import float32_island, widened
 
 HEADS = 8
 LANDMARKS = 256
@@ -35,16 +35,19 @@ class NystromAttention(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(n, width) -> (n, width)."""
+        # (n, 2 width) and (n, width)
         query_key, value = self.query_key_value(tokens).tensor_split([2 * tokens.shape[1]], dim=1)
         runs = PackedBags(query_key, _runs(len(tokens), tokens.device))
+        # (1, heads, n, d) each, and of m landmarks (1, heads, m, d)
         query, key, value = map(_heads, (*query_key.chunk(2, dim=1), value))
         short_query, short_key = map(_heads, mean_within(query_key, runs).chunk(2, dim=1))
         attend = functional.scaled_dot_product_attention
-        gathered = attend(short_query, key, value)
+        gathered = attend(short_query, key, value)  # (1, heads, m, d)
         with float32_island(tokens):
             inverse = pseudo_inverse(_weights(short_query, short_key))
             spread = inverse @ gathered.to(inverse.dtype)
-        attended = attend(query, short_key, spread.to(query.dtype))
+        attended = attend(query, short_key, spread.to(query.dtype))  # (1, heads, n, d)
+        # The convolution runs along n, with d as its batch: (d, heads, n).
         along = self.residual(value[0].permute(2, 0, 1)).permute(1, 2, 0)
         return self.dropout(self.project((attended[0] + along).transpose(0, 1).flatten(1)))
 
@@ -71,8 +74,7 @@ def _heads(x: torch.Tensor) -> torch.Tensor:
 
 def _weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     """Attention (1, heads, m, m), at least float32."""
-    dtype = torch.promote_types(query.dtype, torch.float32)
-    scores = query.to(dtype) @ key.to(dtype).mT
+    scores = widened(query) @ widened(key).mT
     return (scores / query.shape[-1] ** 0.5).softmax(dim=-1)
 
 

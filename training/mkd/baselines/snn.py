@@ -47,7 +47,6 @@ class GeneLayers(nn.Module):
 class Snn(Baseline):
     """Genes alone."""
 
-    needs_bags = False
     needs_genes = True
 
     def __init__(self, sizes: Sizes) -> None:

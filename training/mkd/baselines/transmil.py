@@ -43,8 +43,8 @@ class TransMil(Baseline):
         return checkpoint(self._read, patches, use_reentrant=False)
 
     def _read(self, patches: torch.Tensor) -> torch.Tensor:
-        side = math.isqrt(len(patches) - 1) + 1
-        square = torch.cat([patches, patches[: side**2 - len(patches)]])
+        side = math.isqrt(len(patches) - 1) + 1  # the square root, rounded up
+        square = torch.cat([patches, patches[: side**2 - len(patches)]])  # (side^2, width)
         tokens = self.first(torch.cat([self.class_token.to(square.dtype), square]))
         tokens = torch.cat([tokens[:1], self.position(tokens[1:], side)])
         return self.norm(self.second(tokens)[0])
@@ -75,7 +75,7 @@ class PositionEncoding(nn.Module):
 
     def forward(self, tokens: torch.Tensor, side: int) -> torch.Tensor:
         """(side * side, width) -> the same shape."""
-        square = tokens.T.unflatten(1, (side, side))
+        square = tokens.T.unflatten(1, (side, side))  # (width, side, side)
         for added in [scale(square[None])[0] for scale in self.scales]:
             square = square + added
         return square.flatten(1).T

@@ -12,8 +12,9 @@ import torch
 from napari_hmkd.bags.bag import bag_shape
 from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.model.mkd.outputs import G, M, P
-from napari_hmkd.training.mkd.approaches import ALONE, MKD, Shape, needs_genes
+from napari_hmkd.training.mkd.approaches import ALONE, MKD, needs_genes
 from napari_hmkd.training.mkd.bag_store import BagStore
+from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
 from napari_hmkd.training.mkd.fold_run import CaseData, FoldRun
@@ -100,5 +101,5 @@ def make_run(
             tokens = chosen.tokens(genes, [case.genes for case in cases])
         return CaseData(cases, fold, tokens, settings, BagStore(settings.compute.memory_gb))
 
-    shape = Shape(bag_shape(cases[0].bags[0])[1], settings.genes.token_genes, CLASSES)
-    return FoldRun(folder, approach.name, shape, settings, device, open_data)
+    sizes = Sizes(bag_shape(cases[0].bags[0])[1], settings.genes.token_genes, CLASSES)
+    return FoldRun(folder, approach.name, sizes, settings, device, open_data)

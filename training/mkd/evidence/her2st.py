@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ from napari_hmkd.training.mkd.evidence.spots import (
 )
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.scoring import FoldAnswers
-from napari_hmkd.training.piecework import own_words, run_pieces
+from napari_hmkd.training.piecework import deadline_of, own_words, run_pieces, threads_each
 from napari_hmkd.training.run import file_digest, write_json
 
 WHAT_IT_IS = "same patient, neighbouring sections: a plumbing test on real tissue"
@@ -126,8 +125,7 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         is at work in it.
     """
     stop_at = time.time() + 60 * minutes
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    place = Place(data, out, str(choose_device(device)), threads)
+    place = Place(data, out, str(choose_device(device)), threads_each(jobs))
     spots, encoder, program = read_spots(data), find_encoder("demo"), training_digest(*OWN_SOURCE)
     tables = [
         data / "her2st" / name for name in ("spots.csv", *(f"{one}.tsv.gz" for one in SLIDES))
@@ -145,7 +143,7 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         missing = [piece for piece in PIECES if not run_of(piece, place).finished]
         say(f"{len(PIECES) - len(missing)} of {len(PIECES)} runs are done")
         work = partial(train_piece, place=place, stop_at=stop_at)
-        if not run_pieces(missing, work, jobs, _name):
+        if not run_pieces(missing, work, jobs, lambda piece: piece.name):
             return False
         write_results(place, {**provenance(place.device), "program": program})
         return True
@@ -156,7 +154,7 @@ def train_piece(piece: Piece, place: Place, stop_at: float) -> bool:
     if time.time() >= stop_at:
         return False
     with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
-        return run_of(piece, place).train(time.monotonic() + stop_at - time.time())
+        return run_of(piece, place).train(deadline_of(stop_at))
 
 
 def run_of(piece: Piece, place: Place) -> FoldRun:
@@ -167,7 +165,7 @@ def run_of(piece: Piece, place: Place) -> FoldRun:
     fold = divide(cases, test, piece.seed)
     settings = MkdRunSettings(
         genes=GeneSettings(top_genes=TOP_GENES),
-        engine=CaseTrainerSettings(epochs=SETTINGS.epochs, seed=piece.seed),
+        engine=replace(SETTINGS, seed=piece.seed),
         compute=CaseComputeSettings(device=place.device, workers=1),
     )
     folder, device = place.folder / "runs" / piece.name, torch.device(place.device)
@@ -222,7 +220,3 @@ def _usable(data: Path) -> tuple[list[Spot], GeneTable]:
     found = [spot for spot in read_spots(data) if spot.counts >= LEAST_COUNTS]
     spots = sorted(found, key=lambda spot: list(SLIDES).index(spot.section))
     return spots, read_expression(data, spots)
-
-
-def _name(piece: Piece) -> str:
-    return piece.name

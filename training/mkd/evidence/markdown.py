@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from napari_hmkd.training.experiment.scoring import cell
+from napari_hmkd.training.files import markdown_table
 from napari_hmkd.training.mkd.evidence.scoring import Scores
 
 
@@ -22,7 +23,7 @@ def auc_table(found: Mapping[str, Scores], what: str, reference: str) -> list[st
         for title, scored in scores.items()
     ]
     columns = (what, "approach", "test AUC of each seed", "test AUC", f"less {reference}")
-    return _markdown(columns, rows)
+    return markdown_table(columns, rows)
 
 
 def readout_table(found: Mapping[str, Scores]) -> list[str]:
@@ -33,9 +34,4 @@ def readout_table(found: Mapping[str, Scores]) -> list[str]:
         for group, scores in found.items()
         for title, scored in scores.items()
     ]
-    return _markdown(("target", "embedding", *factors), rows)
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    return markdown_table(("target", "embedding", *factors), rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +29,7 @@ from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.labels import read_labels
 from napari_hmkd.training.mkd.task import MkdTask
-from napari_hmkd.training.piecework import own_words
+from napari_hmkd.training.piecework import deadline_of, own_words
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 Embeddings = dict[str, NDArray[np.float32]]
@@ -61,7 +60,7 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
         return False
     with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
         run = run_of(piece, size, place)
-        if not run.finished and not run.train(time.monotonic() + stop_at - time.time()):
+        if not run.finished and not run.train(deadline_of(stop_at)):
             return False
         content = save(embed(run) if piece.approach in EMBEDDED else {})
     write_whole(place.embeddings(piece), content)
@@ -77,18 +76,19 @@ def run_of(piece: Piece, size: Size, place: Place) -> FoldRun:
         engine=CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed),
         compute=CaseComputeSettings(device=place.device, workers=1),
     )
-    fold = divide(cases, test_indices(cases, size), piece.seed)
+    tested = set(test_names(size))
+    test = [index for index, case in enumerate(cases) if case.name in tested]
+    fold = divide(cases, test, piece.seed)
     folder = place.embeddings(piece).parent
     return make_run(
         folder, piece.approach, cases, fold, genes, settings, torch.device(place.device)
     )
 
 
-def test_indices(cases: Sequence[Case], size: Size) -> list[int]:
-    """Where the test patients stand among the cases."""
+def test_names(size: Size) -> list[str]:
+    """The test patients in their order."""
     count = size.design.patients
-    names = {case_name(number) for number in range(count - size.test_patients, count)}
-    return [index for index, case in enumerate(cases) if case.name in names]
+    return [case_name(number) for number in range(count - size.test_patients, count)]
 
 
 def embed(run: FoldRun) -> Embeddings:

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 
-from napari_hmkd.grade_tables import ratio
+from napari_hmkd.grade_tables import Floats, ratio
 
-Floats = NDArray[np.float64]
 _FOLDS = 10
 _ALPHAS = np.logspace(-1, 5, 19)
 

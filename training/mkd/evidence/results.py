@@ -19,10 +19,9 @@ from napari_hmkd.training.mkd.cohort.factors import (
     draw_factors,
     oracle_scores,
 )
-from napari_hmkd.training.mkd.cohort.writing import case_name
 from napari_hmkd.training.mkd.evidence.approaches import FULL_MKD, P_ALONE, REFERENCE, WITHOUT
 from napari_hmkd.training.mkd.evidence.markdown import auc_table, readout_table
-from napari_hmkd.training.mkd.evidence.pieces import Place, read_embeddings, run_of
+from napari_hmkd.training.mkd.evidence.pieces import Place, read_embeddings, run_of, test_names
 from napari_hmkd.training.mkd.evidence.plan import APPROACHES, SEEDS, Piece, Size
 from napari_hmkd.training.mkd.evidence.scoring import Scores, score_answers, score_readouts
 from napari_hmkd.training.mkd.scoring import FoldAnswers
@@ -52,12 +51,6 @@ def write_results(size: Size, place: Place, about: Mapping[str, Any]) -> None:
     text = "\n".join(_page(size, about, aucs, readouts)) + "\n"
     write_whole(place.folder / TABLE, text.encode())
     say(f"{place.folder / TABLE}")
-
-
-def test_names(size: Size) -> list[str]:
-    """The test patients in their order."""
-    count = size.design.patients
-    return [case_name(number) for number in range(count - size.test_patients, count)]
 
 
 def test_factors(size: Size) -> Factors:

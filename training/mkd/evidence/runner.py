@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict
 from functools import partial
@@ -15,9 +14,9 @@ from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance, source_digest
 from napari_hmkd.training.mkd.cohort.writing import write_cohort
 from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
-from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, Piece, pieces
+from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, pieces
 from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
-from napari_hmkd.training.piecework import run_pieces
+from napari_hmkd.training.piecework import run_pieces, threads_each
 
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
@@ -61,8 +60,9 @@ def run_evidence(
         process is at work in one, or a network cannot be trained.
     """
     size = QUICK if quick else FULL
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), threads)
+    place = Place(
+        folder, cohort or folder / "cohort", str(choose_device(device)), threads_each(jobs)
+    )
     program = training_digest()
     with claimed(folder, PLAN, {"size": asdict(size), "program": program}, "evidence"):
         if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
@@ -74,7 +74,7 @@ def run_evidence(
         missing = [piece for piece in every if not place.embeddings(piece).is_file()]
         say(f"{len(every) - len(missing)} of {len(every)} runs are done")
         work = partial(train_piece, size=size, place=place, stop_at=stop_at)
-        if not run_pieces(missing, work, jobs, _name):
+        if not run_pieces(missing, work, jobs, lambda piece: piece.name):
             return False
         command = f"napari-hmkd-train mkd-evidence FOLDER{' --quick' if quick else ''}"
         about = {**provenance(place.device), "program": program, "command": command}
@@ -92,7 +92,3 @@ def training_digest(*also: str) -> str:
     """
     without = set(NOT_TRAINING) - set(also)
     return source_digest(bags, genes, model, sample, training, without=without)
-
-
-def _name(piece: Piece) -> str:
-    return piece.name

@@ -42,7 +42,7 @@ def score_answers(
     """
     first = answers[reference][0]
     bootstrap = PatientBootstrap(first.patients)
-    weights = bootstrap.weights[:, bootstrap.cluster]
+    weights = bootstrap.item_weights
     seeds = {
         title: np.stack([metrics.auc(one.probabilities, one.labels, weights) for one in found])
         for title, found in answers.items()
@@ -71,7 +71,7 @@ def score_readouts(
         By title and factor: R-squared as `PatientBootstrap.score` gives it.
     """
     bootstrap, truth = PatientBootstrap(patients), np.column_stack(list(factors.values()))
-    weights = bootstrap.weights[:, bootstrap.cluster]
+    weights = bootstrap.item_weights
     found: dict[str, dict[str, Any]] = {}
     for title, by_seed in embeddings.items():
         predicted = [read_out(embedding, truth) for embedding in by_seed]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from napari_hmkd.training.mkd.baselines import Baseline, build_baseline
+from napari_hmkd.training.mkd.baselines import BASELINES, Baseline, Sizes
 
 DIM, TOKENS, TOKEN_GENES, CLASSES = 10, 2, 6, 3
 Build = Callable[[str], Baseline]
@@ -19,10 +19,7 @@ def build() -> Build:
 
     def named(name: str) -> Baseline:
         torch.manual_seed(0)
-        baseline = build_baseline(
-            name, feature_dim=DIM, token_genes=TOKEN_GENES, tokens=TOKENS, classes=CLASSES
-        )
-        return baseline.double().eval()
+        return BASELINES[name](Sizes(DIM, TOKEN_GENES, CLASSES, TOKENS)).double().eval()
 
     return named
 
