@@ -50,6 +50,12 @@ def test_what_a_region_holds_beyond_the_slide_does_not_count() -> None:
     np.testing.assert_allclose(shares(region, None), shares(region, MASK), atol=0.005)
 
 
+def test_tiles_wholly_inside_count_wholly_and_what_touches_the_slide_not_at_all() -> None:
+    whole, beyond = shapely.box(0, 0, 1024, 512), shapely.box(1500, 0, 1600, 100)
+    region = MarkedRegion("tumour", shapely.union_all([whole, beyond]))
+    np.testing.assert_array_equal(shares(region, None), [[1, 1, 0], [0, 0, 0]])
+
+
 def test_tiles_are_inside_where_they_share_area_with_any_region() -> None:
     corner = [(0, 0), (0, 512), (512, 512), (512, 0)]  # the first tile, whose neighbours it touches
     speck = [(600, 1200), (600, 1201), (601, 1201), (601, 1200)]

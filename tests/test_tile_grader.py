@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from napari_hmkd import tile_grader
+from napari_hmkd.device import to_device
 from napari_hmkd.errors import DeviceError
 from napari_hmkd.grading import open_model
 from napari_hmkd.model import ModelCard, build_student, replay
-from napari_hmkd.tile_grader import Look, TileGrader, grade_tiles
+from napari_hmkd.tile_grader import Look, TileGrader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, GPU = torch.device("cpu"), torch.device("meta")  # "meta" stands for a device that is no CPU
@@ -50,7 +52,7 @@ def test_a_batch_too_large_is_halved_for_good(tiles: list[np.ndarray]) -> None:
     grader = TileGrader(network, CARD, CPU)
     answer = grader.grade(tiles)
     assert network.asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
-    alone = grade_tiles(Hungry(9), CARD, tiles, CPU)
+    alone = TileGrader(Hungry(9), CARD, CPU).grade(tiles)
     np.testing.assert_allclose(answer.probabilities, alone.probabilities, rtol=1e-6)
     assert [note.split(":")[0] for note in grader.notes] == [
         "cpu ran out of memory with 7 tiles at once",
@@ -97,13 +99,10 @@ class OnGpu:
             self.recorded.append(len(held))
             return lambda pixels: (pixels[:, 0, 0, 0, None].float().repeat(1, 4), None)
 
-        def grade(student, card, tiles, device, *more):
-            return grade_tiles(student, card, tiles, CPU, *more)
-
         monkeypatch.setattr(replay, "_record", record)
         monkeypatch.setattr(replay, "_alike", lambda *_: True)
         monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-        monkeypatch.setattr("napari_hmkd.tile_grader.grade_tiles", grade)
+        monkeypatch.setattr(tile_grader, "to_device", lambda tiles, _: to_device(tiles, CPU))
         self.grader = TileGrader(network, CARD, CPU)
         monkeypatch.setattr(self.grader, "device", torch.device("cuda"))
 
@@ -196,12 +195,12 @@ def test_the_cpu_takes_over_where_one_tile_is_too_many(
     grader = TileGrader(Hungry(9), CARD, CPU)
     monkeypatch.setattr(grader, "device", GPU)
 
-    def grade(student, card, tiles, device, *more):
+    def fill(tiles: list[np.ndarray], device: torch.device) -> torch.Tensor:
         if device == GPU:
-            raise DeviceError("the network failed") from OUT_OF_MEMORY
-        return grade_tiles(student, card, tiles, device, *more)
+            raise OUT_OF_MEMORY
+        return to_device(tiles, device)
 
-    monkeypatch.setattr("napari_hmkd.tile_grader.grade_tiles", grade)
+    monkeypatch.setattr(tile_grader, "to_device", fill)
     assert len(grader.grade(tiles[:2]).probabilities) == 2
     assert grader.device == CPU
     assert [note.split(" ")[0] for note in grader.notes] == ["meta", "meta"]
@@ -232,9 +231,10 @@ def test_threads_give_the_answers_of_one_in_the_tiles_order(
 ) -> None:
     torch.manual_seed(0)
     student = build_student(width=0.25).eval()
-    alone = grade_tiles(student, CARD, tiles[:count], CPU)
+    grader = TileGrader(student, CARD, CPU)
+    alone = grader.grade(tiles[:count])
     torch.set_num_threads(3)
-    shared = grade_tiles(student, CARD, tiles[:count], CPU)
+    shared = grader.grade(tiles[:count])
     np.testing.assert_allclose(shared.probabilities, alone.probabilities, atol=1e-6)
     np.testing.assert_allclose(shared.evidence, alone.evidence, atol=1e-5)
 
@@ -259,7 +259,7 @@ def test_the_cells_of_a_tile_say_on_average_what_the_tile_says(side: int) -> Non
     noise = np.random.default_rng(2).integers(0, 256, (3, side, side, 3), np.uint8)
     tiles = list((noise * np.linspace(0.2, 1, 3)[:, None, None, None]).astype(np.uint8))
     tiles[0][:100] = 255
-    answer = grade_tiles(demo.network, demo.card, tiles, CPU)
+    answer = TileGrader(demo.network, demo.card, CPU).grade(tiles)
     cells = side // 256
     assert answer.evidence.shape == (3, cells, cells, 4)
     logits = torch.from_numpy(answer.evidence.mean(axis=(1, 2)))
@@ -292,7 +292,8 @@ def test_a_gpu_grades_as_the_cpu_does_at_every_call(
     demo, device = open_model("demo"), torch.device("cuda:0")
     rng = np.random.default_rng(0)
     batches = [list(rng.integers(0, 256, (n, 512, 512, 3), np.uint8)) for n in (4, 4, 2, 4, 2, 2)]
-    on_cpu = [grade_tiles(demo.network, demo.card, batch, CPU) for batch in batches]
+    by_cpu = TileGrader(open_model("demo").network, demo.card, CPU)
+    on_cpu = [by_cpu.grade(batch) for batch in batches]
     grader = TileGrader(demo.network, demo.card, device, precision)
     with grader.prepared(4, 512) if ready else nullcontext():
         pass

@@ -47,31 +47,16 @@ def mosaic_layer(
     """
     look = look_of(kind, mosaic.side)
     return _image(
-        mosaic.data,
-        f"{kind}, level {level}",
-        look.colours,
-        look.limits,
-        np.array(grid.step_px) / mosaic.side,
-        grid.origins(mosaic.first)[0],
-        grid,
-        about,
-    )
+        mosaic.data, f"{kind}, level {level}", look.colours, look.limits, grid, about,
+        cells=mosaic.side, first=mosaic.first,
+    )  # fmt: skip
 
 
 def agreement_layer(
     agreement: np.ndarray, grid: TileGrid, about: Mapping[str, object]
 ) -> LayerData:
     """Mean agreement of each tile, 0 to 1, one pixel a tile: float32 (rows, columns), NaN where unknown."""
-    return _image(
-        agreement,
-        AGREEMENT,
-        "viridis",
-        (0.0, 1.0),
-        np.array(grid.step_px),
-        np.zeros(2),
-        grid,
-        about,
-    )
+    return _image(agreement, AGREEMENT, "viridis", (0.0, 1.0), grid, about)
 
 
 def bag_layer(
@@ -91,16 +76,7 @@ def bag_layer(
     about : mapping
         As of `mosaic_layer`.
     """
-    return _image(
-        attention,
-        f"attention for {target}",
-        "viridis",
-        BAG_LIMITS,
-        np.array(grid.step_px),
-        np.zeros(2),
-        grid,
-        about,
-    )
+    return _image(attention, f"attention for {target}", "viridis", BAG_LIMITS, grid, about)
 
 
 def query_layers(
@@ -123,21 +99,21 @@ def query_layers(
     }
     most = max(float(row.max()) for row in rows.values()) or 1.0
     side = len(rows[Gaze.STUDENT])
-    step_px, origin_px = np.array(grid.step_px) / side, grid.origins(tile)[0]
     images = [
         _image(
-            row, QUERY[gaze], _COLOURS[gaze], (0.0, most), step_px, origin_px, grid, about,
+            row, QUERY[gaze], _COLOURS[gaze], (0.0, most), grid, about, cells=side, first=tile,
             opacity=0.8, blending="translucent" if gaze is Gaze.STUDENT else "additive",
         )
         for gaze, row in rows.items()
     ]  # fmt: skip
-    corner_px = origin_px + np.array(query) * step_px
+    step_px = np.array(grid.step_px) / side
+    corner_px = grid.origins(tile)[0] + np.array(query) * step_px
     edge_px = float(step_px.max()) / 12
     return [*images, _outline(TOKEN, "#00e5ff", edge_px, corner_px, step_px, grid, about)]
 
 
 def tile_layer(grid: TileGrid, tile: tuple[int, int], about: Mapping[str, object]) -> LayerData:
-    """The outline of a tile."""
+    """The outline of a tile (row, column)."""
     step_px = np.array(grid.step_px)
     edge_px = float(step_px.max()) / 64
     return _outline(TILE, "#ffd400", edge_px, grid.origins(tile)[0], step_px, grid, about)
@@ -150,14 +126,13 @@ def importance_layers(
 
     The gradient's is there, hidden: two maps on each other show neither.
     """
-    origin_px, layers = grid.origins(tile)[0], []
+    layers = []
     for method, name in IMPORTANCE.items():
         tokens = checked.maps[method]
         limits = 0.0, float(tokens.max()) or 1.0
-        step_px = np.array(grid.step_px) / len(tokens)
         layers.append(
             _image(
-                tokens, name, "viridis", limits, step_px, origin_px, grid, about,
+                tokens, name, "viridis", limits, grid, about, cells=len(tokens), first=tile,
                 opacity=0.9, visible=method is Method.OCCLUSION,
             )
         )  # fmt: skip
@@ -165,7 +140,7 @@ def importance_layers(
 
 
 def token_at(grid: TileGrid, tile: tuple[int, int], side: int, y_px: float, x_px: float) -> Token:
-    """The token of a tile over a position in level-0 px, of `side` tokens along the tile."""
+    """The token (row, column) of a tile over a position in level-0 px, of `side` tokens along the tile."""
     row, column = (np.array((y_px, x_px)) - grid.origins(tile)[0]) / grid.step_px * side
     return min(max(int(row), 0), side - 1), min(max(int(column), 0), side - 1)
 
@@ -202,18 +177,20 @@ def _image(
     name: str,
     colours: str,
     limits: tuple[float, float],
-    step_px: np.ndarray,
-    origin_px: np.ndarray,
     grid: TileGrid,
     about: Mapping[str, object],
+    *,
+    cells: int = 1,
+    first: tuple[int, int] = (0, 0),
     **more: Any,
 ) -> LayerData:
+    """Of so many cells along each tile, from a tile on."""
     kwargs = {
         "name": name,
         "colormap": colours,
         "contrast_limits": limits,
         "opacity": 0.6,
-        **placed(step_px=step_px, origin_px=origin_px, mpp=np.array(grid.slide_mpp)),
+        **placed(np.divide(grid.step_px, cells), grid.slide_mpp, grid.origins(first)[0]),
         "metadata": {"napari_hmkd": dict(about)},
         **more,
     }

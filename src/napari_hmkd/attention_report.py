@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.alignment import (
-    Alignment,
     Method,
     align_automatically,
     doubt_alignment,
@@ -97,8 +96,6 @@ class AttentionReport:
         Where they are read.
     student : OpenModel
     teacher : OpenModel or None
-    alignment : Alignment or None
-        What the IHC is read through.
     check : ImportanceCheck
     about : dict
         What is written about it.
@@ -108,7 +105,6 @@ class AttentionReport:
     pair: StainPair
     student: OpenModel
     teacher: OpenModel | None
-    alignment: Alignment | None
     check: ImportanceCheck
     about: dict[str, Any]
 
@@ -122,8 +118,9 @@ class AttentionReport:
         """
         tiles = [(row, column) for row, column in self.plan.tiles.tolist()]
         steps = inspect_slide(self.pair, self.student, self.teacher, tiles)
+        alignment = None if self.pair.ihc is None else self.pair.ihc.alignment
         return write_attention(
-            self.pair, steps, folder, self.about, self.alignment, self.check, self.plan.regions
+            self.pair, steps, folder, self.about, alignment, self.check, self.plan.regions
         )
 
 
@@ -140,36 +137,34 @@ def plan_report(request: AttentionRequest) -> AttentionReport:
     if request.check:
         saliency()
     student = open_model(request.student, "student").move_to(request.device)
-    teacher = None
-    if request.ihc is not None:
-        teacher = open_model(request.teacher, "teacher").move_to(request.device)
     if not isinstance(student.network, Student):
         raise ModelError(
             f"asked where {student.card.name} looks, but a network of its kind has no such attention; choose a "
             "student of HM-KD"
         )
-    if teacher is not None:
+    teacher = None
+    if request.ihc is not None:
+        teacher = open_model(request.teacher, "teacher").move_to(request.device)
         require_pair(student, teacher)
     settings = GradeSettings(
         device=request.device, force=request.force, only_regions=request.only_regions
     )
     plan = plan_grading(request.he, student.card, settings, regions=request.regions)
-    alignment = _alignment(request)
-    ihc = None
-    if request.ihc is not None and alignment is not None:
-        ihc = AlignedIhc(request.ihc, alignment, request.refine)
+    ihc = _aligned_ihc(request)
     pair = StainPair(request.he, plan.grid, ihc)
     about = _about(request, plan, student, teacher, ihc)
     check = ImportanceCheck(student, request.check)
-    return AttentionReport(plan, pair, student, teacher, alignment, check, about)
+    return AttentionReport(plan, pair, student, teacher, check, about)
 
 
-def _alignment(request: AttentionRequest) -> Alignment | None:
+def _aligned_ihc(request: AttentionRequest) -> AlignedIhc | None:
     if request.ihc is None:
         return None
     if request.alignment is None:
-        return align_automatically(request.he, request.ihc)
-    return load_alignment(request.alignment, request.he, request.ihc)
+        alignment = align_automatically(request.he, request.ihc)
+    else:
+        alignment = load_alignment(request.alignment, request.he, request.ihc)
+    return AlignedIhc(request.ihc, alignment, request.refine)
 
 
 def doubts_of_ihc(he: Slide, ihc: AlignedIhc) -> list[str]:

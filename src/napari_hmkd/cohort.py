@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -126,15 +126,8 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
     return SlideOutcome(job, Status.GRADED, "", summary)
 
 
-def grade_here(
-    jobs: Sequence[SlideJob], watch: Watch | None = None
-) -> Generator[SlideOutcome, None, None]:
-    """Do jobs one after the other."""
-    return (grade_to_folder(job, watch) for job in jobs)
-
-
 @lru_cache(maxsize=2)
-def _opened(name: str, changed_ns: int) -> OpenModel:
+def _opened(name: str, _changed_ns: int) -> OpenModel:
     return open_model(name)
 
 

@@ -280,20 +280,20 @@ def _plan(
     grid = tile_grid(slide, card, said.tiles.overlap)
     tissue = None if said.tissue is None else _mask(folder / TISSUE_FILE, said.tissue.mpp, slide)
     return GradePlan(
-        slide,
-        card,
-        GradeSettings(
+        slide=slide,
+        card=card,
+        settings=GradeSettings(
             min_tissue_fraction=said.tiles.min_tissue_fraction,
             stride=1 / said.tiles.overlap,
             only_regions=said.tiles.only_in_regions and bool(regions),
         ),
-        grid,
-        check_stain(slide, tissue),
-        tissue,
-        tissue_fraction(grid, tissue),
-        slide.enlargement(card.mpp),
-        (),
-        tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
+        grid=grid,
+        stain=check_stain(slide, tissue),
+        tissue=tissue,
+        tissue_fraction=tissue_fraction(grid, tissue),
+        enlargement=slide.enlargement(card.mpp),
+        warnings=(),
+        regions=tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
     )
 
 

@@ -31,6 +31,10 @@ class Region:
     height: int
     width: int
 
+    def __str__(self) -> str:
+        """For messages."""
+        return f"rows {self.y} to {self.bottom}, columns {self.x} to {self.right}"
+
     @property
     def bottom(self) -> int:
         """First row below the region."""

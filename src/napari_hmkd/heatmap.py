@@ -185,16 +185,13 @@ class Heatmap:
 
     def describe(self, square: tuple[int, int]) -> str:
         """What is known about a square (row, column), in words."""
-        if self.unreadable[square]:
-            return "not readable"
-        if not self.graded[square]:
-            return "not graded"
+        p = self.probabilities[square]
+        if np.isnan(p[0]):
+            return "not readable" if self.unreadable[square] else "not graded"
         names = self._card.class_names
-        each = ", ".join(
-            f"{name} {p:.0%}" for name, p in zip(names, self.probabilities[square], strict=True)
-        )
-        doubt = ", undecided" if self.undecided is not None and self.undecided[square] else ""
-        return f"grade {names[self.grade[square]]}{doubt}, expected {self.expected_grade[square]:.2f} ({each})"
+        each = ", ".join(f"{name} {one:.0%}" for name, one in zip(names, p, strict=True))
+        doubt = ", undecided" if self._undecided(p) else ""
+        return f"grade {names[most_probable(p)]}{doubt}, expected {expected(p):.2f} ({each})"
 
     def summary(self, tissue_fraction: np.ndarray | None = None) -> SlideSummary:
         """Tissue per grade so far.
@@ -211,11 +208,10 @@ class Heatmap:
         whole = tissue_fraction is None
         fraction = self._tissue_fraction if tissue_fraction is None else tissue_fraction
         tissue_mm2 = self._grid.area_mm2(fraction)
-        graded = self.graded & (whole | (fraction > 0))
         grade = self.grade
         area = [float(tissue_mm2[grade == k].sum()) for k in range(GRADES)]
         total = sum(area)
-        weighted = float((tissue_mm2 * self.expected_grade)[graded].sum())
+        weighted = float((tissue_mm2 * self.expected_grade)[self.graded].sum())
         counted = whole | (mean_of_squares(fraction, self._grid.overlap) > 0)
         undecided = self._undecided(self.answers)
         return SlideSummary(

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_hmkd.map_modes import MapMode, tile_map
-from napari_hmkd.palette import GRADE_COLOURS, HATCH, colourise
+from napari_hmkd.map_modes import GRADE_LIMITS, MapMode, grade_colormap, tile_map
+from napari_hmkd.palette import HATCH
 from napari_hmkd.slide import Slide, TissueMask, pyramid
 
 if TYPE_CHECKING:  # opening a slide must not wait for torch to load
@@ -50,11 +51,7 @@ def tissue_layer(slide: Slide, tissue: TissueMask) -> LayerData:
         "name": f"tissue ({slide.name})",
         "colormap": {None: _TISSUE, 0: "transparent", 1: _TISSUE},
         "opacity": 0.7,
-        **placed(
-            step_px=np.array(tissue.downsample),
-            origin_px=np.zeros(2),
-            mpp=np.array(slide.require_mpp()),
-        ),
+        **placed(tissue.downsample, slide.require_mpp()),
         "metadata": {"napari_hmkd": {"tissue": tissue, "tissue_of": slide.path}},
     }
     return tissue.mask.astype(np.uint8), kwargs, "labels"
@@ -68,38 +65,35 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
     setting scale, translate, colormap and contrast limits, too.
     """
     plan, heatmap = grading.plan, grading.heatmap
+    step_px, mpp = plan.grid.step_px, plan.grid.slide_mpp
     (_, kwargs, kind), *unreadable = grade_layers(
         heatmap.expected_grade,
         heatmap.unreadable,
         plan.slide.name,
-        step_px=plan.grid.step_px,
-        mpp=plan.grid.slide_mpp,
+        step_px=step_px,
+        mpp=mpp,
         about={
             "model": plan.card.name,
             "notice": plan.card.notice,
             "result_of": plan.slide.path,
         },
     )
-    step_px, mpp = np.array(plan.grid.step_px), np.array(plan.grid.slide_mpp)
     shown = tile_map(heatmap, mode)
-    colours = shown.colours
     look = {
-        "colormap": colours
-        if isinstance(colours, str)
-        else {"name": "HER2 grade", "colors": colours},
+        "colormap": shown.colormap,
         "contrast_limits": shown.limits,
-        **placed(step_px / shown.cells, np.zeros(2), mpp),
+        **placed(np.divide(step_px, shown.cells), mpp),
     }
     layers: list[LayerData] = [(shown.values, kwargs | look, kind)]
-    if heatmap.undecided is not None:
+    if (undecided := heatmap.undecided) is not None:
         hatched = {
             **kwargs,
             "name": f"undecided ({plan.slide.name})",
             "colormap": {"name": "hatching", "colors": _HATCHING},
             "contrast_limits": (0.0, 1.0),
-            **placed(step_px / len(HATCH), np.zeros(2), mpp),
+            **placed(np.divide(step_px, len(HATCH)), mpp),
         }
-        layers.append((np.kron(heatmap.undecided.astype(np.uint8), HATCH), hatched, "image"))
+        layers.append((np.kron(undecided.astype(np.uint8), HATCH), hatched, "image"))
     return layers + unreadable
 
 
@@ -130,13 +124,13 @@ def grade_layers(
         What `metadata["napari_hmkd"]` is to hold beside its `kind`, the model's notice above all.
     """
     common = {
-        **placed(step_px=np.array(step_px), origin_px=np.zeros(2), mpp=np.array(mpp)),
+        **placed(step_px, mpp),
         "metadata": {"napari_hmkd": {"kind": GRADING, **about}},
     }
     grades = {
         "name": f"HER2 grade ({slide_name})",
-        "colormap": {"name": "HER2 grade", "colors": colourise(np.arange(len(GRADE_COLOURS)))},
-        "contrast_limits": (0.0, len(GRADE_COLOURS) - 1.0),
+        "colormap": grade_colormap(),
+        "contrast_limits": GRADE_LIMITS,
         "opacity": 0.5,
         **common,
     }
@@ -154,14 +148,17 @@ def grade_layers(
     return [*layers, (missing, look, "image")]
 
 
-def placed(step_px: np.ndarray, origin_px: np.ndarray, mpp: np.ndarray) -> dict[str, object]:
-    """Scale and translate, in um, of an image whose pixels are `step_px` level-0 px from `origin_px`.
+def placed(
+    step_px: npt.ArrayLike, mpp: npt.ArrayLike, origin_px: npt.ArrayLike = (0, 0)
+) -> dict[str, object]:
+    """Scale and translate, in um, of an image of pixels of `step_px` level-0 px from `origin_px` on; all (y, x).
 
     napari puts the middle of pixel 0 of a layer at its translate, and so the middle of the
     slide's first pixel at 0: hence half a step less half a level-0 pixel.
     """
+    step, origin, um = (np.asarray(each, float) for each in (step_px, origin_px, mpp))
     return {
-        "scale": tuple((step_px * mpp).tolist()),
-        "translate": tuple(((origin_px + (step_px - 1) / 2) * mpp).tolist()),
+        "scale": tuple((step * um).tolist()),
+        "translate": tuple(((origin + (step - 1) / 2) * um).tolist()),
         "units": ("micrometer", "micrometer"),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
     from napari_hmkd.heatmap import Heatmap
 
 GRADES = len(GRADE_COLOURS)
+GRADE_LIMITS = (0.0, GRADES - 1.0)
 
 
 class MapMode(StrEnum):
@@ -47,14 +48,19 @@ class TileMap:
         k, how many of them make up a square's side.
     limits : tuple of float
         The least and the greatest that can be.
-    colours : numpy.ndarray or str
-        RGBA of steps from the least to the greatest, float (n, 4); or a colormap's name.
+    colormap : dict or str
+        `grade_colormap`, or the name of one of napari's.
     """
 
     values: np.ndarray
     cells: int
     limits: tuple[float, float]
-    colours: np.ndarray | str
+    colormap: dict[str, Any] | str
+
+
+def grade_colormap() -> dict[str, Any]:
+    """Colours of grades, as napari takes them."""
+    return {"name": "HER2 grade", "colors": colourise(np.arange(GRADES))}
 
 
 def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
@@ -63,17 +69,15 @@ def tile_map(heatmap: Heatmap, mode: MapMode = MapMode.EXPECTED) -> TileMap:
     The finer map shows the squares' cells (`Heatmap.finer_probabilities`), or the squares where there
     are none.
     """
-    grades = colourise(np.arange(GRADES))
     if mode in _PROBABILITIES:
         values = heatmap.probabilities[..., _PROBABILITIES.index(mode)]
         return TileMap(values, 1, (0.0, 1.0), "viridis")
     if mode is MapMode.ENTROPY:
         return TileMap(heatmap.entropy, 1, (0.0, 1.0), "viridis")
     values, cells = heatmap.expected_grade, 1
-    finer = heatmap.finer_probabilities
     if mode is MapMode.GRADE:
         values = np.where(heatmap.graded, heatmap.grade, np.nan).astype(np.float32)
-    elif mode is MapMode.FINER and finer is not None:
+    elif mode is MapMode.FINER and (finer := heatmap.finer_probabilities) is not None:
         values = finer @ np.arange(GRADES, dtype=np.float32)
         cells = len(finer) // len(heatmap.probabilities)
-    return TileMap(values, cells, (0.0, GRADES - 1.0), grades)
+    return TileMap(values, cells, GRADE_LIMITS, grade_colormap())

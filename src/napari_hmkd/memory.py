@@ -32,4 +32,5 @@ def keep_freed_memory() -> bool:
         _TOP_PAD: _STEP_BYTES,
         _ARENA_MAX: 1,  # a thread's own would go with the thread
     }
+    # A list, as each is to be set whatever the others say.
     return all([mallopt(option, value) for option, value in options.items()])

@@ -14,9 +14,9 @@ from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
-from napari_hmkd.slide.suffixes import TIFF_SUFFIXES, VENDOR_SUFFIXES
+from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
 
-_OTHER_SUFFIXES = TIFF_SUFFIXES | {".dcm", ".zarr"}
+_OTHER_SUFFIXES = TIFF_SUFFIXES | {".dcm", STORE_SUFFIX}
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
 _LARGE_PX = 4096
 _LARGE_BYTES = 100_000_000
@@ -46,7 +46,7 @@ def get_reader(path: Paths) -> Reader | None:
         return None
     suffix = where.suffix.lower()
     if is_remote(where):
-        return read_slides if suffix == ".zarr" else None
+        return read_slides if suffix == STORE_SUFFIX else None
     if is_result_folder(where):  # it has its slide's name, suffix and all
         return _read_result_folder
     if suffix in VENDOR_SUFFIXES:

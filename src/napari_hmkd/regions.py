@@ -63,10 +63,18 @@ class MarkedRegion:
         if tissue is None:
             height, width = grid.step_px
             y, x = grid.origins(grid.tiles()).T
-            outline = self.on_slide(grid.slide_size)
-            shapely.prepare(outline)
-            inside = shapely.intersection(shapely.box(x, y, x + width, y + height), outline)
-            share = shapely.area(inside) / (height * width)
+            tiles, outline = (
+                shapely.box(x, y, x + width, y + height),
+                self.on_slide(grid.slide_size),
+            )
+            shapely.prepare(
+                outline
+            )  # which intersections do not use: only at the edge is one computed
+            share = shapely.contains(outline, tiles).astype(float)
+            edge = shapely.intersects(outline, tiles) & (share == 0)
+            share[edge] = shapely.area(shapely.intersection(tiles[edge], outline)) / (
+                height * width
+            )
         else:
             mask = tissue.mask & self._mask(tissue)
             share = TissueMask(mask, tissue.mpp, tissue.downsample).fraction(
@@ -164,9 +172,8 @@ def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
             for name in _names(one.get("properties") or {})
         )
     except _UNUSABLE as error:
-        reason = (
-            str(error) if isinstance(error, UnicodeError) else repr(error)
-        )  # that holds the file
+        # The representation of a UnicodeError holds the whole file.
+        reason = str(error) if isinstance(error, UnicodeError) else repr(error)
         raise SlideError(
             f"asked to read regions from {path}, but: {reason}; export the annotations from QuPath as "
             "GeoJSON, or draw them in napari"

@@ -59,58 +59,6 @@ class Answer:
     evidence: np.ndarray | None = None
 
 
-def grade_tiles(
-    student: nn.Module,
-    card: ModelCard,
-    tiles: Sequence[np.ndarray],
-    device: torch.device,
-    precision: str = "auto",
-    ask: Callable[[torch.Tensor], Look] | None = None,
-) -> Answer:
-    """Grade tiles, each uint8 (s, s, 3), in one run of the network, or one in each thread of a CPU.
-
-    Parameters
-    ----------
-    student : torch.nn.Module
-        On the device, in eval mode.
-    card : ModelCard
-        Its card.
-    tiles : sequence of numpy.ndarray
-    device : torch.device
-    precision : str
-        As `choose_precision` takes it.
-    ask : callable, optional
-        Asks the student as `look` does, of which it is a faster way.
-
-    Raises
-    ------
-    DeviceError
-        If torch fails, for want of memory or otherwise.
-    ModelError
-        If the network's answer is not four numbers a tile.
-    """
-    if not tiles:
-        return Answer(np.empty((0, GRADES), dtype=np.float32))
-
-    def answer(pixels: torch.Tensor) -> Look:
-        found = look(student, card, precision, pixels) if ask is None else ask(pixels)
-        return found[0].cpu(), None if found[1] is None else found[1].cpu()
-
-    with device_errors(device), torch.inference_mode():
-        answers = answer_in_parts(answer, to_device(tiles, device))
-    logits = torch.cat([one for one, _ in answers])
-    cells = [of_cells for _, of_cells in answers if of_cells is not None]
-    evidence = torch.cat(cells).numpy() if cells else None
-    if logits.shape != (len(tiles), GRADES):
-        raise ModelError(
-            f"asked {card.name} to grade {len(tiles)} tiles; its answer has shape {tuple(logits.shape)} "
-            f"instead of ({len(tiles)}, {GRADES}); the weights belong to another network"
-        )
-    answered = logits.isfinite().all(dim=1, keepdim=True)
-    probabilities = torch.softmax(logits.where(answered, torch.nan) / card.temperature, dim=1)
-    return Answer(probabilities.numpy(), evidence)
-
-
 def look(student: nn.Module, card: ModelCard, precision: str, pixels: torch.Tensor) -> Look:
     """What a student says about tiles, uint8 (n, s, s, 3), on their device."""
     with mixed_precision(pixels.device, precision):
@@ -161,7 +109,7 @@ class SparingNetwork(ABC, Generic[Part]):
         network: nn.Module,
         ask: Callable[[torch.Tensor], Any],
         device: torch.device,
-        precision: str = "auto",
+        precision: str,
     ) -> None:
         self.notes: list[str] = []
         self.network, self._asked = network, precision
@@ -300,8 +248,31 @@ class TileGrader(SparingNetwork[Answer]):
         return _joined(self.in_parts(tiles))
 
     def answer_part(self, tiles: Sequence[np.ndarray]) -> Answer:
-        """Grades of some tiles, in one run."""
-        return grade_tiles(self.network, self._card, tiles, self.device, self.precision, self._ask)
+        """Grades of some tiles, in one run of the network, or one in each thread of a CPU.
+
+        Raises
+        ------
+        DeviceError
+            If torch fails, for want of memory or otherwise.
+        ModelError
+            If the network's answer is not four numbers a tile.
+        """
+        if not tiles:
+            return Answer(np.empty((0, GRADES), dtype=np.float32))
+        with device_errors(self.device), torch.inference_mode():
+            looks = answer_in_parts(self._ask, to_device(tiles, self.device))
+            logits = torch.cat([one for one, _ in looks]).cpu()
+            cells = [of_cells for _, of_cells in looks if of_cells is not None]
+            evidence = torch.cat(cells).cpu().numpy() if cells else None
+        if logits.shape != (len(tiles), GRADES):
+            raise ModelError(
+                f"asked {self._card.name} to grade {len(tiles)} tiles; its answer has shape "
+                f"{tuple(logits.shape)} instead of ({len(tiles)}, {GRADES}); the weights belong to another "
+                "network"
+            )
+        answered = logits.isfinite().all(dim=1, keepdim=True)
+        probabilities = torch.softmax(logits.where(answered, torch.nan) / self._card.temperature, 1)
+        return Answer(probabilities.numpy(), evidence)
 
 
 def _joined(answers: list[Answer]) -> Answer:

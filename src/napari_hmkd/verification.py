@@ -34,6 +34,7 @@ from napari_hmkd.result_files import (
     read_result_files,
 )
 from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide.backends.pixel_size import USER
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.tile_grader import TileGrader
 
@@ -99,7 +100,6 @@ def verify_results(
     folder: Path,
     slide_path: str | None = None,
     model: str = "demo",
-    seed: int = 0,
     regions: Sequence[MarkedRegion] = (),
 ) -> Verification:
     """Check slide, model and up to 32 tiles, drawn at random, of what `write_results` wrote.
@@ -115,8 +115,6 @@ def verify_results(
         Where the slide is now; where it was, if left out.
     model : str
         Name or file of the student.
-    seed : int
-        Of the sample.
     regions : sequence of MarkedRegion
         Those that the results were made with, which do not hold their outlines; without them the
         regions' numbers are not recomputed.
@@ -132,12 +130,12 @@ def verify_results(
     summary, said = found.summary, found.summary.slide
     student = open_model(model)
     with open_slide(slide_path or said.path, backend=said.backend) as opened:
-        slide = opened.with_mpp(said.mpp[0]) if said.mpp_source == "user" else opened
+        slide = opened.with_mpp(said.mpp[0]) if said.mpp_source == USER else opened
         problems = _differences(summary, slide, student, regions)
         card = None if problems else student.card
         unknown = [_OTHERS] if card is None else not_recomputed(summary, regions)
         problems += _wrong_numbers(folder, found, slide, card, regions)
-        sample = np.random.default_rng(seed).permutation(len(found.tiles))[:SAMPLE_TILES]
+        sample = np.random.default_rng(0).permutation(len(found.tiles))[:SAMPLE_TILES]
         chosen = np.sort(sample)
         tiles = [(row, column) for row, column in found.tiles[chosen].tolist()]
         again = _grade(slide, student, tiles, summary.key)

@@ -12,7 +12,7 @@ BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"
 
 def one_notice(*notices: str) -> str:
     """What several notices say, each sentence once: those of a model repeat its encoder's."""
-    parts = [each for one in notices for each in one.split("; ")]
+    parts = "; ".join(notices).split("; ")
     said = [each.removesuffix(f", {RESEARCH_ONLY}") for each in parts]
     sentences = [each for each in dict.fromkeys(said) if each not in ("", RESEARCH_ONLY)]
     only = [RESEARCH_ONLY] if said != parts or RESEARCH_ONLY in parts else []

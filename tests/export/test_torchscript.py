@@ -19,7 +19,7 @@ from napari_hmkd.errors import ModelError
 from napari_hmkd.export.torchscript import write_torchscript
 from napari_hmkd.grading import open_model
 from napari_hmkd.model import ModelCard, build_student, build_timm_student
-from napari_hmkd.tile_grader import grade_tiles
+from napari_hmkd.tile_grader import TileGrader
 
 SIDE = 256
 BATCHES = (1, 3)
@@ -109,7 +109,7 @@ def test_softmax_of_it_is_the_probability_of_grading(
 ) -> None:
     network, card = students[name]
     tiles = np.random.default_rng(0).integers(0, 256, (2, card.tile_px, card.tile_px, 3), np.uint8)
-    graded = grade_tiles(network, card, list(tiles), torch.device("cpu"), "float32")
+    graded = TileGrader(network, card, torch.device("cpu"), "float32").grade(list(tiles))
     with torch.no_grad():
         found = load(folder / f"{name}.script")(card.normalise(tiles)).softmax(1)
     np.testing.assert_allclose(found, graded.probabilities, rtol=0, atol=1e-4)

@@ -21,7 +21,7 @@ from napari_hmkd.errors import ModelError, OutputError
 from napari_hmkd.export.wsinfer import export_wsinfer
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.model import build_teacher
-from napari_hmkd.tile_grader import grade_tiles
+from napari_hmkd.tile_grader import TileGrader
 
 FILES = ["README.md", "config.json", "torchscript_model.pt"]
 
@@ -103,7 +103,8 @@ def test_the_steps_of_wsinfer_lead_to_the_probabilities_of_grading(
         warnings.simplefilter("ignore", FutureWarning)
         module = torch.jit.load(folder / "torchscript_model.pt")
         found = module(steps(Image.fromarray(tile))[None]).softmax(1)
-    graded = grade_tiles(model.network, model.card, [tile], torch.device("cpu"), "float32")
+    grader = TileGrader(model.network, model.card, torch.device("cpu"), "float32")
+    graded = grader.grade([tile])
     np.testing.assert_allclose(found, graded.probabilities, rtol=0, atol=1e-4)
 
 

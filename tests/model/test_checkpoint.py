@@ -109,9 +109,10 @@ def test_only_safetensors_are_written(student: Student, card: ModelCard, tmp_pat
         save(tmp_path / "m.pth", student, card)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no model file .*nowhere\.safetensors"):
-        load(tmp_path / "nowhere.safetensors")
+@pytest.mark.parametrize("name", ["nowhere", "n" * 255])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=rf"no model file .*{name}\.safetensors"):
+        load(tmp_path / f"{name}.safetensors")
 
 
 def test_a_missing_card_is_named(saved: Path) -> None:

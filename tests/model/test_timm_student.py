@@ -17,7 +17,7 @@ from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.inspection.tile import inspect_tile
 from napari_hmkd.model import ModelCard, TimmStudent, build_timm_student, load, save
 from napari_hmkd.model.card import IMAGENET_MEAN, IMAGENET_STD
-from napari_hmkd.tile_grader import grade_tiles
+from napari_hmkd.tile_grader import TileGrader
 
 SIDE = 256
 CARD = ModelCard(
@@ -256,7 +256,7 @@ def opened(student: TimmStudent, tmp_path: Path) -> OpenModel:
 
 def test_it_grades_tiles(opened: OpenModel) -> None:
     tiles = list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8))
-    answer = grade_tiles(opened.network, opened.card, tiles, torch.device("cpu"))
+    answer = TileGrader(opened.network, opened.card, torch.device("cpu")).grade(tiles)
     assert answer.evidence is None
     assert answer.probabilities.shape == (3, 4)
     assert answer.probabilities.sum(axis=1) == pytest.approx(1)

@@ -206,6 +206,13 @@ def test_what_is_left_out_is_told(tmp_path: Path, found, slide: Path, caplog) ->
     assert caplog.messages == [f"left out of the slides in '{tmp_path}': 'more', 'notes.txt'"]
 
 
+def test_a_file_whose_name_takes_no_more_letters_hides_no_slide(
+    tmp_path: Path, found, slide: Path
+) -> None:
+    (tmp_path / ("n" * 255)).touch()
+    assert found() == ["z.tif"]
+
+
 def test_a_folder_that_may_not_be_read_is_told_with_the_reason_and_hides_no_slide(
     tmp_path: Path, found, slide: Path, closed_folder: Path, caplog
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -175,6 +176,33 @@ def test_after_closing_nothing_is_taken_and_no_thread_stays(threads: ReaderThrea
     with pytest.raises(SlideReadError, match="was closed"):
         threads.call(lambda: 1, 5)
     assert until(lambda: threading.active_count() <= before)
+
+
+def test_what_is_submitted_before_closing_is_done_also_by_a_thread_that_has_just_given_up_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = ReaderThreads("'slide.svs'", count=1)
+    get, put = threads._jobs.get, threads._jobs.put
+    given_up, closed = threading.Event(), threading.Event()
+
+    def give_up(timeout: float) -> object:
+        try:
+            return get(timeout=0.01)
+        except queue.Empty:
+            given_up.set()
+            assert closed.wait(5)
+            raise
+
+    def put_and_close(job: object) -> None:
+        put(job)
+        threads.close()
+        closed.set()
+
+    monkeypatch.setattr(threads._jobs, "get", give_up)
+    threads.call(lambda: None, 5)
+    assert given_up.wait(5)
+    monkeypatch.setattr(threads._jobs, "put", put_and_close)
+    assert threads.call(lambda: 42, 5) == 42
 
 
 def test_an_idle_thread_helps_with_parts_and_each_is_done_once(threads: ReaderThreads) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+import numpy as np
 import torch
 from tests.widgets.pressing import press_and_wait
 
-from napari_hmkd import tile_grader
 from napari_hmkd.errors import DeviceError
-from napari_hmkd.tile_grader import grade_tiles
+from napari_hmkd.tile_grader import Answer, TileGrader
 from napari_hmkd.widgets.grade_widget import GradeWidget
 
 pytestmark = pytest.mark.gui
@@ -21,14 +21,16 @@ pytestmark = pytest.mark.gui
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory for three tiles at once."""
 
-    def grade(student, card, tiles, *more):
+    answer_part = TileGrader.answer_part
+
+    def answer_few(self: TileGrader, tiles: list[np.ndarray]) -> Answer:
         if len(tiles) > 3:
             raise DeviceError("the network failed") from torch.OutOfMemoryError(
                 "CUDA out of memory"
             )
-        return grade_tiles(student, card, tiles, *more)
+        return answer_part(self, tiles)
 
-    monkeypatch.setattr(tile_grader, "grade_tiles", grade)
+    monkeypatch.setattr(TileGrader, "answer_part", answer_few)
 
 
 def test_a_lack_of_memory_is_said_at_once_and_stays_in_the_notice(

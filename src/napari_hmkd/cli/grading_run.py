@@ -13,7 +13,7 @@ import typer
 from napari_hmkd.cli.options import complain
 from napari_hmkd.cli.progress import tile_progress, told_when_stopped
 from napari_hmkd.cli.slides import slides_meant
-from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_here
+from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
 from napari_hmkd.device import choose_device
 from napari_hmkd.errors import ExitCode, SlideError
 from napari_hmkd.export import result_folders
@@ -99,7 +99,10 @@ def grade_jobs(
     table = SharedTable(out, COHORT, [job.slide for job in jobs])
     workers = min(workers, len(jobs))  # each has its share of the cores
     apart = workers > 1 or scheduler is not None
-    outcomes = grade_with_workers(jobs, workers, scheduler) if apart else grade_here(jobs, _watch)
+    if apart:
+        outcomes = grade_with_workers(jobs, workers, scheduler)
+    else:
+        outcomes = (grade_to_folder(job, _watch) for job in jobs)
     codes, unwritten = [ExitCode.GOOD], None
     done: list[SlideJob] = []
     told = _told_when_stopped(jobs, done) if apart or len(jobs) > 1 else nullcontext()

@@ -30,7 +30,7 @@ def export_wsinfer(model: OpenModel, folder: Path) -> None:
     """Write `torchscript_model.pt`, `config.json` and `README.md`: all of them, or none.
 
     Both programs apply softmax to what the module returns, which gives the probabilities of
-    `napari_hmkd.tile_grader.grade_tiles` in float32, for the same pixels. See `write_torchscript`.
+    `napari_hmkd.tile_grader.TileGrader` in float32, for the same pixels. See `write_torchscript`.
 
     Parameters
     ----------

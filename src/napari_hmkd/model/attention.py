@@ -70,7 +70,7 @@ def discrepancy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     ValueError
         If the shapes differ.
     """
-    _check_pair(student, teacher)
+    check_pair(student.shape, teacher.shape)
     return _on_grid((unit_squares(student) - unit_squares(teacher)).square().sum(dim=2))
 
 
@@ -92,7 +92,7 @@ def agreement(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     ValueError
         If the shapes differ.
     """
-    _check_pair(student, teacher)
+    check_pair(student.shape, teacher.shape)
     return (unit_squares(student) * unit_squares(teacher)).sum(dim=(1, 2)).clamp(max=1)
 
 
@@ -102,9 +102,16 @@ def _on_grid(tokens: torch.Tensor) -> torch.Tensor:
     return tokens.unflatten(1, (side, side))
 
 
-def _check_pair(student: torch.Tensor, teacher: torch.Tensor) -> None:
-    if student.shape != teacher.shape:
+def check_pair(student: torch.Size, teacher: torch.Size) -> None:
+    """Require matrices of one shape.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if student != teacher:
         raise ValueError(
             "attention of one level is compared: student and teacher must have one shape, "
-            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
+            f"got {tuple(student)} and {tuple(teacher)}"
         )

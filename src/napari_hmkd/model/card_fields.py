@@ -51,6 +51,7 @@ def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) 
 
     Parameters
     ----------
+    card : dataclass instance
     rules : mapping of str to Rule
         By the field's name; a field that has none must be text.
     what : str

@@ -26,7 +26,6 @@ def widened(tensor: torch.Tensor) -> torch.Tensor:
 def wide_range(tensor: torch.Tensor) -> AbstractContextManager[None]:
     """Switch autocast to float16 off, which ends at 65504; bfloat16 has float32's range."""
     kind = tensor.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        if torch.get_autocast_dtype(kind) is torch.float16:
-            return float32_island(tensor)
-    return nullcontext()
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    narrow = autocast and torch.get_autocast_dtype(kind) is torch.float16
+    return float32_island(tensor) if narrow else nullcontext()

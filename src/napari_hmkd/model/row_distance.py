@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from napari_hmkd.model.attention import check_pair
 from napari_hmkd.model.attention_rows import AttentionBlock, AttentionRows, Level
 from napari_hmkd.model.precision import float32_island
 from napari_hmkd.model.sharing import share_out
@@ -84,11 +85,7 @@ def row_distance(student: AttentionRows, teacher: Level) -> torch.Tensor:
     ValueError
         If the shapes differ, or the student was compared before.
     """
-    if student.shape != teacher.shape:
-        raise ValueError(
-            "attention of one level is compared: student and teacher must have one shape, "
-            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )
+    check_pair(student.shape, teacher.shape)
     found = Comparison(student, teacher)
     if student.mark is None:
         return found.distance

@@ -29,9 +29,7 @@ def score_moments(q: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch
     k_sums, k_products = _moved_sums(k.double())
     mean = torch.einsum("rbmc,sbmc->mrs", q_sums, k_sums).flatten() / pairs
     # A product of two scores is a product of four tokens: two queries', and two keys'.
-    products = q_products @ k_products.transpose(
-        1, 2
-    )  # (16 map pairs, 9 row pairs, 9 column pairs)
+    products = q_products @ k_products.mT  # (16 map pairs, 9 row pairs, 9 column pairs)
     products = products.unflatten(2, (3, 3)).unflatten(1, (3, 3)).unflatten(0, (MAPS, MAPS))
     square = products.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(0, 2) / pairs
     return mean, square - torch.outer(mean, mean)

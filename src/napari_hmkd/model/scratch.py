@@ -41,9 +41,7 @@ def scratch(like: torch.Tensor, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
 def _flat(place: int, dtype: torch.dtype, elements: int) -> torch.Tensor:
     kept = _kept.memory.get((place, dtype))
     if kept is None or len(kept) < elements:
-        with torch.inference_mode(
-            False
-        ):  # a tensor of that mode could not be written to outside it
+        with torch.inference_mode(False):  # one of that mode could not be written to outside it
             kept = torch.empty(elements, dtype=dtype, device="cpu")
         if kept.nbytes <= MOST_KEPT_BYTES:
             _kept.memory[place, dtype] = kept

@@ -75,7 +75,7 @@ def read_metadata(path: Path, advice: str) -> dict[str, str]:
 
 @contextmanager
 def _opening(path: Path, advice: str) -> Iterator[None]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises in a folder that may not be entered
         raise ModelError(f"there is no model file {path}")
     try:
         yield

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.slide.backends.location import is_remote
+from napari_hmkd.slide.backends.pixel_size import OBJECTIVE_KEYS
 from napari_hmkd.slide.pyramid import lacks_small_levels
 from napari_hmkd.slide.slide import Slide
 
-_OBJECTIVE = ("openslide.objective-power", "aperio.AppMag", "ome.NominalMagnification")
 _DATE = (
     "aperio.Date",
     "hamamatsu.Created",
@@ -44,7 +44,7 @@ def describe(slide: Slide) -> dict[str, str]:
         "tiles": f"{tile.height} x {tile.width} px",
         "pixel size": _pixel_size(slide),
         "physical size": _physical_size(slide),
-        "objective": _first(found, _OBJECTIVE, suffix="x"),
+        "objective": _first(found, OBJECTIVE_KEYS, suffix="x"),
         "scan date": _first(found, _DATE),
         "colours": slide.colour,
         "begins at": _origin(slide),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -123,7 +124,7 @@ def _is_store(folder: Path) -> bool:
 
 def _is_data(entry: Path) -> bool:
     """Whether a folder holds the pixels of an MRXS beside it."""
-    return entry.with_name(f"{entry.name}.mrxs").is_file()
+    return os.path.isfile(entry.with_name(f"{entry.name}.mrxs"))  # a name that is too long is none
 
 
 def _without_parts(slides: list[str]) -> list[str]:

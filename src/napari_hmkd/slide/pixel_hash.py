@@ -32,7 +32,7 @@ def hash_pixels(slide: Slide) -> bytes:
         The server refuses a part for now, or not one part can be read.
     """
     last = len(slide.levels) - 1
-    most_px = {0: FINEST_PX} | {last: COARSEST_PX}
+    most_px = {0: FINEST_PX, last: COARSEST_PX}
     parts = [
         (index, place)
         for index, most in most_px.items()

@@ -228,10 +228,11 @@ class ReaderThreads:
     def _next_job(self) -> _Job | None:
         """The most urgent job; None where there is none and will be none."""
         while True:
+            closed = self._closed  # asked before: what is submitted meanwhile is not left
             try:
                 return self._jobs.get(timeout=_LOOK_UP_S)
             except queue.Empty:
-                if self._closed:
+                if closed:
                     return None
 
 

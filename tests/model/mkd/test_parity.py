@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,17 @@ import torch
 
 from napari_hmkd.bags.packing import pack
 from napari_hmkd.model.mkd import (
+    GenomicNetwork,
     MkdOutput,
-    build_genomic_network,
-    build_multimodal_network,
-    build_pathology_network,
+    MultimodalNetwork,
+    PathologyNetwork,
 )
 
+# In the published sizes.
 BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
-    "pathology": build_pathology_network,
-    "multimodal": build_multimodal_network,
-    "genomic": build_genomic_network,
+    "pathology": partial(PathologyNetwork, feature_dim=1024, classes=2),
+    "multimodal": partial(MultimodalNetwork, feature_dim=1024, token_genes=512, classes=2),
+    "genomic": partial(GenomicNetwork, token_genes=512, classes=2),
 }
 # What parity/README.md says a correct float32 implementation stays under.
 TOLERANCE = 2e-6

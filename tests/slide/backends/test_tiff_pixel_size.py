@@ -155,6 +155,7 @@ def test_of_several_scenes_the_size_is_the_largest_one_s(tmp_path: Path, noise):
     [
         ("um", (2, 2), (0.5, 0.5)),
         ("micron", (4, 2), (0.5, 0.25)),
+        ("Micrometers", (2, 2), (0.5, 0.5)),
         (r"\u00B5m", (2, 2), (0.5, 0.5)),
         ("nm", (0.002, 0.002), (0.5, 0.5)),
         ("pixel", (2, 2), None),

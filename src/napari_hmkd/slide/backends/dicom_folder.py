@@ -68,11 +68,8 @@ def is_instance(file: Path) -> bool:
     """Whether a file is a part of a whole-slide DICOM; archives export them without a suffix."""
     ending = file.suffix[1:].lower()  # of a bare UID, its last number
     likely = ending in ("", "dcm", "dicom") or ending.isdigit()
-    if not likely or not os.path.isfile(
-        file
-    ):  # a link to where one may not look is no error for it
-        return False
-    return openslide.OpenSlide.detect_format(file) == "dicom"
+    # pathlib raises over a link to where one may not look.
+    return likely and os.path.isfile(file) and openslide.OpenSlide.detect_format(file) == "dicom"
 
 
 def file_of(path: Path) -> Path:
@@ -96,12 +93,12 @@ def file_of(path: Path) -> Path:
             f"'{path}' holds {len(slides.first_files)} DICOM slides. Give one file of the slide that is "
             f"meant: {names}."
         )
-    for file in (*slides.first_files, *slides.unusable):
-        return file
-    raise SlideError(
-        f"'{path}' is a folder, and neither an OME-Zarr store nor a whole-slide DICOM folder. "
-        "Give the slide's file."
-    )
+    if not slides.files:
+        raise SlideError(
+            f"'{path}' is a folder, and neither an OME-Zarr store nor a whole-slide DICOM folder. "
+            "Give the slide's file."
+        )
+    return (*slides.first_files, *slides.unusable)[0]
 
 
 def level_files(path: Path) -> list[Path]:

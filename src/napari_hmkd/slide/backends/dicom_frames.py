@@ -10,10 +10,9 @@ from typing import BinaryIO
 import numpy as np
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.dicom_body import DicomBody
 from napari_hmkd.slide.backends.dicom_header import DicomHeader
-from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, UndecodableError
+from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, UndecodableError, require_bytes
 from napari_hmkd.slide.backends.shared_file import SharedFile
 
 _ITEM = b"\xfe\xff\0\xe0"
@@ -60,7 +59,7 @@ class Frames:
         else:
             self._table = _plain(header, body.start, body.count)
         if self._table is not None:
-            _require_inside(int(self._table.ends.max()), header.path)
+            require_bytes(header.path, int(self._table.ends.max()))
 
     def read(self, file: SharedFile, number: int) -> bytes:
         """A frame as it is stored.
@@ -93,7 +92,7 @@ def _plain(header: DicomHeader, start: int, count: int) -> FrameTable:
     needed = header.frames * size
     if count - needed not in (0, 1):  # a zero makes it even
         raise UndecodableError(f"its pixels have {count:,} bytes in place of {needed:,}.")
-    _require_inside(start + needed, header.path)
+    require_bytes(header.path, start + needed)
     starts = start + np.arange(header.frames, dtype=np.int64) * size
     return FrameTable(starts, starts + size)
 
@@ -101,7 +100,7 @@ def _plain(header: DicomHeader, start: int, count: int) -> FrameTable:
 def _basic_offsets(file: BinaryIO, start: int, path: Path) -> np.ndarray:
     """The basic offset table, int64 (n,), perhaps empty; leaves the file at the first item behind it."""
     file.seek(start + 4)
-    _require_inside(start + _ITEM_BYTES + int.from_bytes(file.read(4), "little"), path)
+    require_bytes(path, start + _ITEM_BYTES + int.from_bytes(file.read(4), "little"))
     file.seek(start)
     return np.array(parse_basic_offsets(file), np.int64)
 
@@ -123,7 +122,7 @@ def _encapsulated(
     if not _in_order(offsets, header.frames):
         return None
     starts = first + offsets
-    _require_inside(int(starts[-1]) + _ITEM_BYTES, header.path)
+    require_bytes(header.path, int(starts[-1]) + _ITEM_BYTES)
     _, end = _items(file, int(starts[-1]))
     return FrameTable(starts, np.append(starts[1:], end))
 
@@ -139,7 +138,7 @@ def _extended(header: DicomHeader, body: DicomBody, first: int) -> FrameTable | 
             f"its offset table is that of {len(body.offsets):,} frames in place of {header.frames:,}."
         )
     for values in (body.offsets, body.lengths):
-        _require_inside(first + int(values.max()), header.path)
+        require_bytes(header.path, first + int(values.max()))
     if _uneven(body):
         return None
     starts = first + body.offsets.astype(np.int64)
@@ -172,19 +171,3 @@ def _search(header: DicomHeader, first: int) -> FrameTable:
 def _begins_frame(file: BinaryIO, item: int) -> bool:
     file.seek(item + _ITEM_BYTES)
     return file.read(2) in _STARTS
-
-
-def _require_inside(needed: int, path: Path) -> None:
-    """Check that a file has as many bytes as are needed.
-
-    Raises
-    ------
-    SlideError
-        It was cut off, as by an interrupted copy, or its header is damaged.
-    """
-    present = path.stat().st_size
-    if needed > present:
-        raise SlideError(
-            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
-            "Copy it again from its source."
-        )

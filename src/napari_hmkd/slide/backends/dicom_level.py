@@ -12,7 +12,7 @@ from napari_hmkd.slide.backends.dicom_header import DicomHeader
 from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
 from napari_hmkd.slide.backends.protocol import UndecodableError
 from napari_hmkd.slide.backends.shared_file import SharedFile
-from napari_hmkd.slide.backends.tile_files import TileGrid, cut
+from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _PLAIN = "1.2.840.10008.1.2.1"
 _JPEG = "1.2.840.10008.1.2.4.50"
@@ -47,7 +47,7 @@ class DicomLevel:
 
     def __init__(self, header: DicomHeader) -> None:
         self.path = str(header.path)
-        self.grid = TileGrid(header.size, header.tile)
+        self.grid = StoredGrid(header.size, header.tile)
         self.slow = header.syntax in _JPEG_2000
         if problem := _coding_problem(header):
             raise UndecodableError(f"{problem}.")
@@ -84,7 +84,7 @@ def _coding_problem(header: DicomHeader) -> str | None:
     return None
 
 
-def _numbers(header: DicomHeader, grid: TileGrid, body: DicomBody) -> dict[int, int] | None:
+def _numbers(header: DicomHeader, grid: StoredGrid, body: DicomBody) -> dict[int, int] | None:
     """Which frame each tile is; None where tile and frame have the same number."""
     if header.organization == "TILED_FULL":
         if header.frames != grid.rows * grid.columns:

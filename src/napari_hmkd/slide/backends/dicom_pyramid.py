@@ -53,9 +53,7 @@ def placed_levels(
         if base and image and base.spacing_mm and image.spacing_mm:
             longer = int(base.size.width > base.size.height)
             step = image.spacing_mm[longer] / base.spacing_mm[longer]
-            if (
-                abs(step - round(step)) <= 2 * _ROUNDED * step
-            ):  # steps are whole but for the rounding
+            if abs(step - round(step)) <= 2 * _ROUNDED * step:  # whole but for the rounding
                 step = float(round(step))
             level = _placed(level, base, step, name)
         placed.append(level)

@@ -77,9 +77,8 @@ class FastSlideBackend:
             raise
         except Exception as error:  # fastslide raises RuntimeError for whatever goes wrong
             raise SlideReadError(
-                f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-                f'{region.x} to {region.right} cannot be read: fastslide says "{error}". '
-                "That part of the file is damaged; other parts may be sound."
+                f"'{self._path.name}', level {level}, {region} cannot be read: fastslide says "
+                f'"{error}". That part of the file is damaged; other parts may be sound.'
             ) from error
         if pixels.shape != (region.height, region.width, 3) or pixels.dtype != np.uint8:
             raise SlideReadError(

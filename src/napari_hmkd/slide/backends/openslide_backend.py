@@ -13,7 +13,7 @@ from PIL import ImageCms
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.openslide_pixels import read_rgb
-from napari_hmkd.slide.backends.pixel_size import PixelSize
+from napari_hmkd.slide.backends.pixel_size import PixelSize, from_sides, stated_number
 from napari_hmkd.slide.backends.protocol import DEFAULT_TILE, Level, longer_ratio
 
 _SIDES = ("y", "x", "height", "width")
@@ -79,18 +79,11 @@ class OpenSlideBackend:
         return Size(height, width) if height > 0 and width > 0 else DEFAULT_TILE
 
     def _pixel_sizes(self) -> tuple[PixelSize, ...]:
-        stated = {}
-        for axis in "yx":
-            try:
-                stated[axis] = float(self.properties[f"openslide.mpp-{axis}"])
-            except (KeyError, ValueError):
-                continue
-        if not stated:
-            return ()
-        y = stated.get("y", stated.get("x", 0.0))  # one side alone speaks for both
+        y, x = (stated_number(self.properties, f"openslide.mpp-{axis}") for axis in "yx")
         # Of DICOM, OpenSlide takes it from the one place where the standard has it.
         source = "DICOM PixelSpacing" if self.vendor == "dicom" else "openslide.mpp-x"
-        return (PixelSize((y, stated.get("x", y)), source),)
+        known = from_sides(y, x, source)
+        return () if known is None else (known,)
 
     def read(self, level: int, region: Region) -> np.ndarray:
         """See `Backend.read`."""
@@ -106,9 +99,8 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             self._replace(handle, self._reopen())
             raise SlideReadError(
-                f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-                f'{region.x} to {region.right} cannot be read: OpenSlide says "{error}". '
-                "That part of the file is damaged; other parts may be sound."
+                f"'{self._path.name}', level {level}, {region} cannot be read: OpenSlide says "
+                f'"{error}". That part of the file is damaged; other parts may be sound.'
             ) from error
         self._replace(handle, fresh)
         return pixels

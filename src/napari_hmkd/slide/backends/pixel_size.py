@@ -16,12 +16,26 @@ USER = "user"
 _MOST_UNEQUAL = 1.1
 _MOST_OFF_OBJECTIVE = 1.5  # 10 / power is not exact: slides called 20x have been found to be 22.6x
 _MAKE_SURE = "make sure of it, and state the right one if it is wrong (--mpp)"
-_POWER_KEYS = (
+OBJECTIVE_KEYS = (
     "openslide.objective-power",
     "aperio.AppMag",
     "hamamatsu.SourceLens",
     "ome.NominalMagnification",
 )
+"""Properties that name the objective's power."""
+
+_UM_PER_UNIT = {
+    **dict.fromkeys(("meter", "metre", "m"), 1e6),
+    **dict.fromkeys(("centimeter", "centimetre", "cm"), 1e4),
+    **dict.fromkeys(("millimeter", "millimetre", "mm"), 1e3),
+    **dict.fromkeys(("micrometer", "micrometre", "micron", "um"), 1.0),
+    # Two letters look so, and ImageJ writes the first one's number.
+    **dict.fromkeys(("\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", r"\u00b5m"), 1.0),
+    **dict.fromkeys(("nanometer", "nanometre", "nm"), 1e-3),
+    **dict.fromkeys(("picometer", "picometre", "pm"), 1e-6),
+    **dict.fromkeys(("angstrom", "\N{LATIN SMALL LETTER A WITH RING ABOVE}"), 1e-4),
+    **dict.fromkeys(("inch", "in"), 25400.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,27 @@ class PixelSize:
         """Y x X with the source, for messages."""
         y, x = self.mpp
         return f"{y:.6g} x {x:.6g} um/px ({self.source})"
+
+
+def from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
+    """A file's statement in um/px; one side alone speaks for both, and none of them is no statement."""
+    first = y if y is not None else x
+    second = x if x is not None else y
+    return None if first is None or second is None else PixelSize((first, second), source)
+
+
+def stated_number(stated: Mapping[str, str], name: str) -> float | None:
+    """What is stated under a name; None where nothing is, or no number."""
+    try:
+        return float(stated[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def um_per_unit(unit: object) -> float | None:
+    """Micrometres of a unit of length in a usual spelling; None of any other."""
+    name = str(unit).strip().lower()
+    return _UM_PER_UNIT.get(name, _UM_PER_UNIT.get(name.removesuffix("s")))
 
 
 def first_plausible(candidates: Iterable[PixelSize]) -> PixelSize | None:
@@ -71,12 +106,9 @@ def guess_mpp(properties: Mapping[str, str]) -> float | None:
 
     Only ever a suggestion to the user: slides called 20x have been found to be 22.6x.
     """
-    for key in _POWER_KEYS:
-        try:
-            power = float(properties[key])
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(power) and 1 <= power <= 200:
+    for key in OBJECTIVE_KEYS:
+        power = stated_number(properties, key)
+        if power is not None and 1 <= power <= 200:
             return 10.0 / power
     return None
 

@@ -112,23 +112,12 @@ class Backend(Protocol):
         ...
 
 
-def make_levels(
-    sizes: list[Size], tiles: list[Size], whole_tiles: bool = False
-) -> tuple[Level, ...]:
-    """Levels whose downsample is the longer side's ratio to level 0.
+def longer_ratio(base: Size, size: Size) -> float:
+    """A level's downsample: how many pixels of `base` a pixel of `size` stands for, by the longer side.
 
     A level's sides are whole pixels, which bends the shorter side's ratio more; the mean of both, as
     OpenSlide has it, moves what lies at the end of a long slide by many pixels.
     """
-    base = sizes[0]
-    return tuple(
-        Level(size, longer_ratio(base, size), tile, whole_tiles)
-        for size, tile in zip(sizes, tiles, strict=True)
-    )
-
-
-def longer_ratio(base: Size, size: Size) -> float:
-    """How many pixels of `base` a pixel of `size` stands for, told by the longer side."""
     if base.height >= base.width:
         return base.height / size.height
     return base.width / size.width
@@ -150,6 +139,22 @@ def piece_problem(piece: Size) -> str | None:
         f"it is stored in pieces of {size / 1e6:,.0f} MB, each of which is read whole "
         f"({LARGEST_PIECE_BYTES / 1e6:,.0f} MB is the limit)"
     )
+
+
+def require_bytes(path: Path, needed: int) -> None:
+    """Check that a file has as many bytes as its header needs.
+
+    Raises
+    ------
+    SlideError
+        It was cut off, as by an interrupted copy, or its header is damaged.
+    """
+    present = path.stat().st_size
+    if needed > present:
+        raise SlideError(
+            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
+            "Copy it again from its source."
+        )
 
 
 def flatten_on_white(rgba: np.ndarray, premultiplied: bool = False) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import tifffile
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends import tiff_checks, tiff_metadata, tiff_series
-from napari_hmkd.slide.backends.protocol import flatten_on_white, make_levels
+from napari_hmkd.slide.backends.protocol import Level, flatten_on_white, longer_ratio
 from napari_hmkd.slide.backends.tiff_pixel_size import pixel_sizes
 from napari_hmkd.slide.backends.tiff_plane import planes_of
 from napari_hmkd.slide.backends.tile_files import TileFiles
@@ -42,11 +41,16 @@ class TiffBackend:
             files = {plane.path for parts in planes for plane in parts} - {tiff.filehandle.path}
             self._extra = [int(kind) for kind in series.keyframe.extrasamples]
         self.files_beside = tuple(map(Path, sorted(files)))
-        firsts = [parts[0] for parts in planes]
-        levels = make_levels([one.grid.size for one in firsts], [one.grid.tile for one in firsts])
+        base = planes[0][0].grid.size
         self.levels = tuple(
-            replace(level, whole_tiles=not one.has_rows, slow_tiles=one.slow)
-            for level, one in zip(levels, firsts, strict=True)
+            Level(
+                first.grid.size,
+                longer_ratio(base, first.grid.size),
+                first.grid.tile,
+                whole_tiles=not first.has_rows,
+                slow_tiles=first.slow,
+            )
+            for first, *_ in planes
         )
         self._tiles = TileFiles(path, planes)
 

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.errors import SlideError
+from napari_hmkd.slide.backends.protocol import require_bytes
 
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
@@ -25,9 +26,8 @@ def without_raw_messages() -> Iterator[None]:
     """Keep from the user what tifffile logs about damage, "<tifffile.TiffPages @16> ...": errors say it in words."""
     log = logging.getLogger("tifffile")
 
-    def mute(
-        _record: logging.LogRecord,
-    ) -> bool:  # each time another, as files are opened in threads
+    # Each time another function, as files are opened in threads.
+    def mute(_record: logging.LogRecord) -> bool:
         return False
 
     log.addFilter(mute)
@@ -81,7 +81,6 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     SlideError
         The file was cut off, as by an interrupted copy, or its header is damaged.
     """
-    present = path.stat().st_size
     needed = _next_page(tiff)
     for level in series.levels:
         for page in level.pages:
@@ -96,11 +95,7 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
                     "Copy it again from its source."
                 )
             needed = max(needed, int((offsets + counts).max()))
-    if needed > present:
-        raise SlideError(
-            f"'{path}' is truncated: it has {present:,} bytes and goes on at {needed:,}. "
-            "Copy it again from its source."
-        )
+    require_bytes(path, needed)
 
 
 def _next_page(tiff: tifffile.TiffFile) -> int:
@@ -126,6 +121,13 @@ def ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:
         return ElementTree.fromstring(tiff.ome_metadata or "<OME/>")
     except ElementTree.ParseError:
         return ElementTree.Element("OME")
+
+
+def ome_pixels(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[ElementTree.Element]:
+    """What an OME header says of the pixels of each image of a page's size."""
+    size = {"SizeY": str(page.imagelength), "SizeX": str(page.imagewidth)}
+    found = ome_root(tiff).iterfind("{*}Image/{*}Pixels")
+    return [pixels for pixels in found if size.items() <= pixels.attrib.items()]
 
 
 def properties(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, str]:

@@ -8,25 +8,14 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from napari_hmkd.slide.backends.pixel_size import PixelSize
-from napari_hmkd.slide.backends.tiff_metadata import aperio_header, ome_root
+from napari_hmkd.slide.backends.pixel_size import (
+    PixelSize,
+    from_sides,
+    stated_number,
+    um_per_unit,
+)
+from napari_hmkd.slide.backends.tiff_metadata import aperio_header, ome_pixels, ome_root
 
-_UM_PER_UNIT = {
-    "m": 1e6,
-    "cm": 1e4,
-    "mm": 1e3,
-    "\N{MICRO SIGN}m": 1.0,
-    "\N{GREEK SMALL LETTER MU}m": 1.0,
-    r"\u00B5m": 1.0,  # ImageJ writes the letter's number
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "nm": 1e-3,
-    "pm": 1e-6,
-    "Å": 1e-4,
-    "in": 25400.0,
-    "inch": 25400.0,
-}
 _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
 
 
@@ -47,14 +36,7 @@ def _ome_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSi
 
     The header's n-th image need not be tifffile's n-th: that leaves out those without data here.
     """
-    header = ome_root(tiff)
-    images = [
-        pixels
-        for pixels in header.iterfind("{*}Image/{*}Pixels")
-        if (pixels.get("SizeY"), pixels.get("SizeX"))
-        == (str(page.imagelength), str(page.imagewidth))
-    ]
-    own = header.get("UUID")
+    images, own = ome_pixels(tiff, page), ome_root(tiff).get("UUID")
     holders = [
         pixels
         for pixels in images
@@ -79,29 +61,25 @@ def _holds(
 
 
 def _ome_sides(pixels: Mapping[str, str]) -> PixelSize | None:
-    stated = {}
-    for axis in "YX":
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")
-        try:
-            stated[axis] = float(pixels[f"PhysicalSize{axis}"]) * _UM_PER_UNIT[unit]
-        except (KeyError, ValueError):
-            continue
-    return _from_sides(stated.get("Y"), stated.get("X"), "OME PhysicalSizeX")
+    return from_sides(_ome_side(pixels, "Y"), _ome_side(pixels, "X"), "OME PhysicalSizeX")
+
+
+def _ome_side(pixels: Mapping[str, str], axis: str) -> float | None:
+    side = stated_number(pixels, f"PhysicalSize{axis}")
+    um = um_per_unit(pixels.get(f"PhysicalSize{axis}Unit", "um"))
+    return None if side is None or um is None else side * um
 
 
 def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
-    try:
-        side = float(aperio_header(tiff)["aperio.MPP"])
-    except (KeyError, ValueError):
-        return None
-    return PixelSize((side, side), "aperio.MPP")
+    side = stated_number(aperio_header(tiff), "aperio.MPP")
+    return from_sides(side, side, "aperio.MPP")
 
 
 def _imagej_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize | None:
     """ImageJ has the tags count pixels per a unit of its own, which its header names."""
     header = tiff.imagej_metadata or {}
     unit = header.get("unit")
-    y, x = (_UM_PER_UNIT.get(str(one)) for one in (header.get("yunit", unit), unit))
+    y, x = (um_per_unit(one) for one in (header.get("yunit", unit), unit))
     return _from_densities(page, y, x, "ImageJ's unit")
 
 
@@ -115,11 +93,12 @@ def _from_densities(
     page: tifffile.TiffPage, y_um: float | None, x_um: float | None, source: str
 ) -> PixelSize | None:
     """From YResolution and XResolution, which count pixels per so many micrometres."""
-    sides = []
-    for um, code in ((y_um, 283), (x_um, 282)):
-        density = _positive_number(page.tags.valueof(code))
-        sides.append(None if um is None or density is None else um / density)
-    return _from_sides(sides[0], sides[1], source)
+    return from_sides(_side(page, 283, y_um), _side(page, 282, x_um), source)
+
+
+def _side(page: tifffile.TiffPage, code: int, um: float | None) -> float | None:
+    density = _positive_number(page.tags.valueof(code))
+    return None if um is None or density is None else um / density
 
 
 def _positive_number(value: object) -> float | None:
@@ -130,10 +109,3 @@ def _positive_number(value: object) -> float | None:
         return None
     number = float(numerator) / float(denominator)
     return number if 0 < number < math.inf else None
-
-
-def _from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
-    """One side alone speaks for both."""
-    first = y if y is not None else x
-    second = x if x is not None else y
-    return None if first is None or second is None else PixelSize((first, second), source)

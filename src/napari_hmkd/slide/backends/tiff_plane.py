@@ -10,7 +10,7 @@ import tifffile
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
 from napari_hmkd.slide.backends.shared_file import SharedFile
-from napari_hmkd.slide.backends.tile_files import TileGrid, cut
+from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _JPEG = tifffile.COMPRESSION.JPEG
 _YCBCR = tifffile.PHOTOMETRIC.YCBCR
@@ -26,7 +26,7 @@ class TiffPlane:
     ----------
     path : str
         The file that holds the page; an OME-TIFF can consist of several.
-    grid : TileGrid
+    grid : StoredGrid
         The tiles or strips that store the level; those of a further plane follow the others.
     channels : int
         Samples per pixel in this plane.
@@ -46,7 +46,7 @@ class TiffPlane:
             tile = Size(keyframe.tilelength, keyframe.tilewidth)
         else:
             tile = Size(min(keyframe.rowsperstrip, size.height), size.width)
-        grid = TileGrid(size, tile)
+        grid = StoredGrid(size, tile)
         self.grid = replace(grid, first=plane * grid.rows * grid.columns)
         self.channels: int = keyframe.samplesperpixel if keyframe.planarconfig == 1 else 1
         self.has_rows = stores_rows(keyframe)

@@ -13,7 +13,7 @@ from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.protocol import same_proportions
 from napari_hmkd.slide.backends.tiff_checks import require_gradable
-from napari_hmkd.slide.backends.tiff_metadata import ome_root
+from napari_hmkd.slide.backends.tiff_metadata import ome_pixels
 
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of "label_image", "MacroImage", "Label 1"
 BESIDE = re.compile("(slide)?(label|barcode|macro|overview|thumbnail)s?(image)?")
@@ -54,17 +54,12 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
 
 def _channels_problem(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str | None:
     """Why an OME-TIFF's channels are no colours, if its header says so of each image of this size."""
-    page = series.keyframe
     problems = []
-    for pixels in ome_root(tiff).iterfind("{*}Image/{*}Pixels"):
-        if (pixels.get("SizeY"), pixels.get("SizeX")) == (
-            str(page.imagelength),
-            str(page.imagewidth),
-        ):
-            channels = pixels.findall("{*}Channel")
-            labels = [str(one.get("Name") or "").strip() for one in channels]
-            colours = [_rgb(one.get("Color")) for one in channels]
-            problems.append(channels_problem(labels, colours))
+    for pixels in ome_pixels(tiff, series.keyframe):
+        channels = pixels.findall("{*}Channel")
+        labels = [str(one.get("Name") or "").strip() for one in channels]
+        colours = [_rgb(one.get("Color")) for one in channels]
+        problems.append(channels_problem(labels, colours))
     return problems[0] if problems and all(problems) else None
 
 
@@ -174,12 +169,10 @@ def _missed_levels(
     if series.kind == "ome":  # its header says what belongs together
         return []
     others = [level for one in tiff.series if one is not series for level in one.levels]
-    return [level for level in others if _is_copy(level, series, tiff)]
+    return [level for level in others if _is_copy(level, series)]
 
 
-def _is_copy(
-    level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile
-) -> bool:
+def _is_copy(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) -> bool:
     """Whether tiled pages are a smaller copy of an image: said so, and of its form and proportions."""
     page, whole = level.keyframe, series.keyframe
     said = page.is_reduced or page.is_subifd

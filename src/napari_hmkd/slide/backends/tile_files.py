@@ -16,7 +16,7 @@ from napari_hmkd.slide.backends.shared_file import FileClosedError, SharedFile
 
 
 @dataclass(frozen=True, slots=True)
-class TileGrid:
+class StoredGrid:
     """A level of `size` in tiles, numbered row by row from `first` on; those at the edge overhang."""
 
     size: Size
@@ -54,14 +54,14 @@ class StoredTiles(Protocol):
     ----------
     path : str
         The file.
-    grid : TileGrid
+    grid : StoredGrid
         How the level is cut.
     channels : int
         Samples per pixel.
     """
 
     path: str
-    grid: TileGrid
+    grid: StoredGrid
     channels: int
 
     def read_part(self, file: SharedFile, index: int, part: Region) -> np.ndarray | None:

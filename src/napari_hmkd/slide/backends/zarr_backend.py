@@ -13,13 +13,12 @@ from upath import UPath
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.location import is_remote, is_stall, reason_of, remote_store
-from napari_hmkd.slide.backends.pixel_size import PixelSize
-from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, Level, make_levels
+from napari_hmkd.slide.backends.pixel_size import PixelSize, um_per_unit
+from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, Level, longer_ratio
 from napari_hmkd.slide.backends.zarr_metadata import (
     checked_multiscale,
     colours_problem,
     slide_image,
-    um_per_unit,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -76,7 +75,10 @@ class ZarrBackend:
         sizes = [Size(array.shape[y], array.shape[x]) for array in self._arrays]
         sides = _many_chunks if is_remote(self._path) else int
         tiles = [Size(sides(array.chunks[y]), sides(array.chunks[x])) for array in self._arrays]
-        return make_levels(sizes, tiles, whole_tiles=True)
+        return tuple(
+            Level(size, longer_ratio(sizes[0], size), tile, whole_tiles=True)
+            for size, tile in zip(sizes, tiles, strict=True)
+        )
 
     def _pixel_sizes(self) -> tuple[PixelSize, ...]:
         scale = self._scale()
@@ -128,8 +130,8 @@ class ZarrBackend:
         if is_remote(self._path) and self._arrays[level].shards and not stalled:
             advice = _SHARDS_NEED_RANGES
         return (SlideStalledError if stalled else SlideReadError)(
-            f"'{self._path.name}', level {level}, rows {region.y} to {region.bottom}, columns "
-            f"{region.x} to {region.right} cannot be read: {reason_of(error).rstrip('.')}. {advice}"
+            f"'{self._path.name}', level {level}, {region} cannot be read: "
+            f"{reason_of(error).rstrip('.')}. {advice}"
         )
 
     def close(self) -> None:

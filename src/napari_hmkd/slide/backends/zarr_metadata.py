@@ -26,16 +26,6 @@ _LOG = logging.getLogger(__name__)
 
 Multiscale = Multiscale04 | Multiscale05
 
-_UM_PER_UNIT = {
-    **dict.fromkeys(("meter", "metre", "m"), 1e6),
-    **dict.fromkeys(("centimeter", "centimetre", "cm"), 1e4),
-    **dict.fromkeys(("millimeter", "millimetre", "mm"), 1e3),
-    **dict.fromkeys(("micrometer", "micrometre", "micron", "um", "\u00b5m", "\u03bcm"), 1.0),
-    **dict.fromkeys(("nanometer", "nanometre", "nm"), 1e-3),
-    **dict.fromkeys(("picometer", "picometre", "pm"), 1e-6),
-    "angstrom": 1e-4,
-    "inch": 25400.0,
-}
 _NEEDED = (
     "Needed is OME-Zarr 0.4 or 0.5: axes c, y, x in this order (t and z may stand around c, with one "
     "plane each), and a scale for each level. Convert it, for example with bioformats2raw."
@@ -170,12 +160,6 @@ def checked_multiscale(image: ZarrImage, path: Path | UPath) -> Multiscale:
         raise SlideError(
             f"'{path}' has OME-Zarr metadata that cannot be used ({where}: {words}). {_NEEDED}"
         ) from error
-
-
-def um_per_unit(unit: object) -> float | None:
-    """Micrometres of a unit of length in a usual spelling; None of any other."""
-    name = str(unit).strip().lower()
-    return _UM_PER_UNIT.get(name, _UM_PER_UNIT.get(name.removesuffix("s")))
 
 
 def colours_problem(group: zarr.Group) -> str | None:

@@ -11,9 +11,7 @@ _WINDOW_UM = 40.0
 _GLASS_RGB = (243.0, 243.0, 243.0)  # where a field shows none
 _GLASS_MIN = 140  # of every channel; some scanners show glass at 170
 _GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
-_GLASS_SEARCH = (
-    1_000_000  # pixels, in which glass is looked for: every second of each row and so on
-)
+_GLASS_SEARCH = 1_000_000  # pixels; of more, every second row and column, every third and so on
 _STRIP_PX = 64  # columns that are averaged at once
 
 

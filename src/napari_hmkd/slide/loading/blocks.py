@@ -77,5 +77,5 @@ def chunk_px(level: Level) -> int:
     height, width = level.tile.height, level.tile.width
     step = math.lcm(height, width)
     if step > 2 * CHUNK_PX:
-        step = height if height <= CHUNK_PX else CHUNK_PX
+        step = min(height, CHUNK_PX)
     return step * max(1, round(CHUNK_PX / step))

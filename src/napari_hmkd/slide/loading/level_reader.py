@@ -53,10 +53,10 @@ class LevelReader:
     def __init__(self, path: Path | UPath, backend: Backend, reason: str, cache: TileCache) -> None:
         self.backend, self.backend_reason, self.cache = backend, reason, cache
         self.colour = colour_path(backend.icc_profile)
-        self.grids = [grid_of(level) for level in backend.levels]
+        self._grids = [grid_of(level) for level in backend.levels]
         self.threads = ReaderThreads(f"'{path}'")
         # What threads and the cache hold must not keep the file open.
-        self.ahead = ReadAhead(self.grids, weakref.WeakMethod(self.load_block))
+        self.ahead = ReadAhead(self._grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
         self._turns = None if is_remote(path) else threading.Semaphore((os.cpu_count() or 1) + 1)
@@ -101,7 +101,13 @@ class LevelReader:
         return self._turns if by_tile and self._turns is not None else nullcontext()
 
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
-        grid = self.grids[level]
+        """Pixels of a region inside the level.
+
+        Where a read costs whole tiles, each block is read by itself, and `once` are those that lie inside
+        the region and are not to be kept. If no block is held, and no other thread had better help, these
+        are read in one piece.
+        """
+        grid = self._grids[level]
         blocks = list(grid.under(region))
         if keep and len(blocks) == 1 and grid.place(*blocks[0]) == region:
             return self.load_block(level, *blocks[0])
@@ -153,9 +159,10 @@ class LevelReader:
 
     def load_block(self, level: int, row: int, column: int) -> np.ndarray:
         """A whole block of the level's grid, from the cache or into it; read-only."""
-        return self._load_block(level, (row, column), self.grids[level].place(row, column))
+        return self._load_block(level, (row, column), self._grids[level].place(row, column))
 
     def _load_block(self, level: int, block: tuple[int, int], place: Region) -> np.ndarray:
+        """As `load_block`, where the block's place is known: to make it anew takes a tenth of a read."""
         return self._section.get((level, *block), functools.partial(self._load, level, place))
 
     @property
