@@ -116,8 +116,7 @@ def test_networks_answer_as_with_whole_planes(
 ) -> None:
     torch.manual_seed(0)
     fast = stirred(BUILD[role](width=width)).to(dtype)
-    plain = BUILD[role](width=width).to(dtype).eval()
-    set_attention_form(plain, "plain")
+    plain = BUILD[role](width=width, attention_form="plain").to(dtype).eval()
     plain.load_state_dict(fast.state_dict())
     tiles = torch.randn(batch, 3, side_px, side_px, dtype=dtype)
     tiles[-1] = 0.7  # nothing but glass
