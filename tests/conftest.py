@@ -218,7 +218,7 @@ def biomarkers_file(student_file: Path, tmp_path_factory: pytest.TempPathFactory
     from napari_hmkd.biomarkers.encoders import find_encoder
     from napari_hmkd.model.mkd.card import BiomarkerCard, Target
     from napari_hmkd.model.mkd.files import save_biomarkers
-    from napari_hmkd.model.mkd.pathology import PathologyNetwork
+    from napari_hmkd.model.mkd.pathology import build_pathology_network
 
     encoder = find_encoder(str(student_file))
     targets = (
@@ -248,7 +248,9 @@ def biomarkers_file(student_file: Path, tmp_path_factory: pytest.TempPathFactory
     )
     torch.manual_seed(3)
     networks = {
-        target.name: PathologyNetwork(feature_dim=encoder.feature_dim, classes=len(target.classes))
+        target.name: build_pathology_network(
+            feature_dim=encoder.feature_dim, classes=len(target.classes)
+        )
         for target in targets
     }
     path = tmp_path_factory.mktemp("biomarkers") / "model.safetensors"
@@ -263,14 +265,14 @@ def multimodal_file(biomarkers_file: Path, tmp_path_factory: pytest.TempPathFact
 
     from napari_hmkd.genes.selection import GeneSelection
     from napari_hmkd.model.mkd.files import MultimodalModel, load_biomarkers, save_biomarkers
-    from napari_hmkd.model.mkd.multimodal import MultimodalNetwork
+    from napari_hmkd.model.mkd.multimodal import build_multimodal_network
 
     networks, card = load_biomarkers(biomarkers_file)
     targets = tuple(replace(one, temperature_with_genes=0.5) for one in card.targets)
     torch.manual_seed(4)
     multimodal = {
         target.name: MultimodalModel(
-            MultimodalNetwork(
+            build_multimodal_network(
                 feature_dim=card.feature_dim, token_genes=2, classes=len(target.classes)
             ),
             GeneSelection(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_hmkd.model.mkd import (
-    GenomicNetwork,
-    MultimodalNetwork,
-    PathologyNetwork,
+    build_genomic_network,
+    build_multimodal_network,
+    build_pathology_network,
 )
 from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.baselines import BASELINES, Sizes
@@ -57,11 +57,11 @@ def build_task(approach: str, sizes: Sizes, settings: MkdRunSettings) -> CaseTas
     if approach not in (MKD, ALONE):
         return BaselineTask(approach, BASELINES[approach](sizes), settings.optimiser)
     feature_dim, token_genes, classes = sizes.feature_dim, sizes.token_genes, sizes.classes
-    pathology = PathologyNetwork(feature_dim=feature_dim, classes=classes)
+    pathology = build_pathology_network(feature_dim=feature_dim, classes=classes)
     if approach == ALONE:
         return MkdTask(pathology, None, None, CROSS_ENTROPY_ALONE, settings.optimiser)
-    multimodal = MultimodalNetwork(
+    multimodal = build_multimodal_network(
         feature_dim=feature_dim, token_genes=token_genes, classes=classes
     )
-    genomic = GenomicNetwork(token_genes=token_genes, classes=classes)
+    genomic = build_genomic_network(token_genes=token_genes, classes=classes)
     return MkdTask(pathology, multimodal, genomic, settings.mkd, settings.optimiser)

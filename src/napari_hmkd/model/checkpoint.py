@@ -21,7 +21,7 @@ from napari_hmkd.model.timm_student import PREFIX, TimmStudent, blank_timm_stude
 
 Network = Teacher | Student
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
-_NETWORKS: dict[str, type[Network]] = {"teacher": Teacher, "student": Student}
+CLASSES: dict[str, type[Network]] = {"teacher": Teacher, "student": Student}
 _IMPORT = (
     "Of a run of napari-hmkd-train, which has checkpoints to go on from, name student.safetensors or "
     "teacher.safetensors; a torch checkpoint (.pth, .pt, pickle) of the published program is imported "
@@ -121,10 +121,10 @@ def blank(role: str, width: float) -> Network:
     ModelError
         If there is no such network.
     """
-    if role not in _NETWORKS:
-        raise ModelError(f"a model is a {' or a '.join(_NETWORKS)}, asked for {role!r}")
+    if role not in CLASSES:
+        raise ModelError(f"a model is a {' or a '.join(CLASSES)}, asked for {role!r}")
     with torch.device("meta"):
-        return _NETWORKS[role](stage_channels(width))
+        return CLASSES[role](stage_channels(width))
 
 
 def blank_of(card: ModelCard) -> Network | TimmStudent:

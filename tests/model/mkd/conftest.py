@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_hmkd.model.mkd import BiomarkerCard, PathologyNetwork, Target
+from napari_hmkd.model.mkd import BiomarkerCard, PathologyNetwork, Target, build_pathology_network
 
 DIM = 12
 
@@ -45,6 +45,6 @@ def biomarker_networks(biomarker_card: BiomarkerCard) -> dict[str, PathologyNetw
     """A network with weights of its own for each target of that card."""
     torch.manual_seed(0)
     return {
-        target.name: PathologyNetwork(feature_dim=DIM, classes=len(target.classes))
+        target.name: build_pathology_network(feature_dim=DIM, classes=len(target.classes))
         for target in biomarker_card.targets
     }

@@ -19,8 +19,8 @@ from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.model.mkd import (
     BiomarkerCard,
     MultimodalModel,
-    MultimodalNetwork,
     PathologyNetwork,
+    build_multimodal_network,
     load_biomarkers,
     load_multimodal,
     save_biomarkers,
@@ -41,7 +41,7 @@ def models(card: BiomarkerCard) -> Models:
     torch.manual_seed(1)
     return {
         one.name: MultimodalModel(
-            MultimodalNetwork(
+            build_multimodal_network(
                 feature_dim=card.feature_dim, token_genes=2, classes=len(one.classes)
             ),
             GENES,

@@ -9,10 +9,10 @@ import torch
 
 from napari_hmkd.bags.packing import PackedBags, pack
 from napari_hmkd.model.mkd import (
-    GenomicNetwork,
     MkdOutput,
-    MultimodalNetwork,
-    PathologyNetwork,
+    build_genomic_network,
+    build_multimodal_network,
+    build_pathology_network,
 )
 
 SIZES = (7, 1, 30)
@@ -29,9 +29,11 @@ def _seed() -> None:
 def networks() -> dict[str, torch.nn.Module]:
     """All three, in eval mode and float64."""
     built = {
-        "pathology": PathologyNetwork(feature_dim=DIM, classes=CLASSES),
-        "genomic": GenomicNetwork(token_genes=TOKEN_GENES, classes=CLASSES),
-        "multimodal": MultimodalNetwork(feature_dim=DIM, token_genes=TOKEN_GENES, classes=CLASSES),
+        "pathology": build_pathology_network(feature_dim=DIM, classes=CLASSES),
+        "genomic": build_genomic_network(token_genes=TOKEN_GENES, classes=CLASSES),
+        "multimodal": build_multimodal_network(
+            feature_dim=DIM, token_genes=TOKEN_GENES, classes=CLASSES
+        ),
     }
     return {name: network.eval().double() for name, network in built.items()}
 
@@ -134,7 +136,7 @@ def test_features_are_left_as_they_were(
 
 
 def test_bfloat16_answers_as_float32(bags: list[torch.Tensor], genes: torch.Tensor) -> None:
-    network = MultimodalNetwork(DIM, TOKEN_GENES, CLASSES).eval()
+    network = build_multimodal_network(feature_dim=DIM, token_genes=TOKEN_GENES).eval()
     packed, genes = pack([bag.float() for bag in bags]), genes.float()
     with torch.autocast("cpu", torch.bfloat16):
         found = network(packed, genes)

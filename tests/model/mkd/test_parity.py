@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,16 @@ import torch
 
 from napari_hmkd.bags.packing import pack
 from napari_hmkd.model.mkd import (
-    GenomicNetwork,
     MkdOutput,
-    MultimodalNetwork,
-    PathologyNetwork,
+    build_genomic_network,
+    build_multimodal_network,
+    build_pathology_network,
 )
 
-# In the published sizes.
 BUILDERS: dict[str, Callable[[], torch.nn.Module]] = {
-    "pathology": partial(PathologyNetwork, feature_dim=1024, classes=2),
-    "multimodal": partial(MultimodalNetwork, feature_dim=1024, token_genes=512, classes=2),
-    "genomic": partial(GenomicNetwork, token_genes=512, classes=2),
+    "pathology": build_pathology_network,
+    "multimodal": build_multimodal_network,
+    "genomic": build_genomic_network,
 }
 # What parity/README.md says a correct float32 implementation stays under.
 TOLERANCE = 2e-6

@@ -9,10 +9,10 @@ from napari_hmkd.model.mkd.files import (
     load_multimodal,
     save_biomarkers,
 )
-from napari_hmkd.model.mkd.genomic import GenomicNetwork
-from napari_hmkd.model.mkd.multimodal import MultimodalNetwork
+from napari_hmkd.model.mkd.genomic import GenomicNetwork, build_genomic_network
+from napari_hmkd.model.mkd.multimodal import MultimodalNetwork, build_multimodal_network
 from napari_hmkd.model.mkd.outputs import MkdOutput
-from napari_hmkd.model.mkd.pathology import PathologyNetwork
+from napari_hmkd.model.mkd.pathology import PathologyNetwork, build_pathology_network
 
 __all__ = [
     "BiomarkerCard",
@@ -22,6 +22,9 @@ __all__ = [
     "MultimodalNetwork",
     "PathologyNetwork",
     "Target",
+    "build_genomic_network",
+    "build_multimodal_network",
+    "build_pathology_network",
     "load_biomarkers",
     "load_multimodal",
     "save_biomarkers",

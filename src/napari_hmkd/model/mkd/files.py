@@ -16,9 +16,9 @@ from napari_hmkd.errors import DataError, ModelError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.model.checkpoint import fill
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
-from napari_hmkd.model.mkd.multimodal import MultimodalNetwork
+from napari_hmkd.model.mkd.multimodal import MultimodalNetwork, build_multimodal_network
 from napari_hmkd.model.mkd.outputs import M, P
-from napari_hmkd.model.mkd.pathology import PathologyNetwork
+from napari_hmkd.model.mkd.pathology import PathologyNetwork, build_pathology_network
 from napari_hmkd.model.registry import find_biomarkers
 from napari_hmkd.model.storage import read_card_file, read_metadata, read_tensors, write_model
 from napari_hmkd.model.tensors import check_tensors
@@ -156,7 +156,9 @@ def _blank_pathology(card: BiomarkerCard) -> dict[str, PathologyNetwork]:
     """P of each target with shapes and no memory yet."""
     with torch.device("meta"):
         return {
-            target.name: PathologyNetwork(feature_dim=card.feature_dim, classes=len(target.classes))
+            target.name: build_pathology_network(
+                feature_dim=card.feature_dim, classes=len(target.classes)
+            )
             for target in card.targets
         }
 
@@ -170,7 +172,7 @@ def _blank_multimodal(
         raise ModelError(f"{what} does not say which genes its network for {lacking[0]} sees")
     with torch.device("meta"):
         return {
-            target.name: MultimodalNetwork(
+            target.name: build_multimodal_network(
                 feature_dim=card.feature_dim,
                 token_genes=genes[target.name].token_genes,
                 classes=len(target.classes),

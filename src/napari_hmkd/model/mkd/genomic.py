@@ -9,6 +9,7 @@ from napari_hmkd.model.mkd.gated_attention import GatedAttention
 from napari_hmkd.model.mkd.outputs import EMBEDDING, MkdOutput
 
 DROPOUT = 0.25
+TOKEN_GENES = 512
 
 
 class GeneBranch(nn.Module):
@@ -31,7 +32,7 @@ class GeneBranch(nn.Module):
 
 
 class GenomicNetwork(nn.Module):
-    """Genomics-specific network, for tokens of `token_genes` genes and `classes` logits."""
+    """Genomics-specific network."""
 
     def __init__(self, token_genes: int, classes: int) -> None:
         super().__init__()
@@ -42,3 +43,8 @@ class GenomicNetwork(nn.Module):
         """Judge cases by their genes, (b, tokens, token_genes)."""
         embedding, attention = self.branch(genes)
         return MkdOutput(self.classify(embedding), embedding, attention)
+
+
+def build_genomic_network(*, token_genes: int = TOKEN_GENES, classes: int = 2) -> GenomicNetwork:
+    """G with fresh weights, for tokens of `token_genes` genes and `classes` logits."""
+    return GenomicNetwork(token_genes, classes)

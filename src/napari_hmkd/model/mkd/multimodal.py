@@ -7,16 +7,13 @@ from torch import nn
 
 from napari_hmkd.bags.packing import PackedBags
 from napari_hmkd.model.mkd.fusion import GatedKroneckerFusion
-from napari_hmkd.model.mkd.genomic import GeneBranch
+from napari_hmkd.model.mkd.genomic import TOKEN_GENES, GeneBranch
 from napari_hmkd.model.mkd.outputs import EMBEDDING, MkdOutput
-from napari_hmkd.model.mkd.pathology import DROPOUT, PatchBranch
+from napari_hmkd.model.mkd.pathology import DROPOUT, FEATURES, PatchBranch
 
 
 class MultimodalNetwork(nn.Module):
-    """Modality-general network, with branches of its own for tissue and genes.
-
-    Its sizes are those of `PathologyNetwork` and `GenomicNetwork`.
-    """
+    """Modality-general network, with branches of its own for tissue and genes."""
 
     def __init__(self, feature_dim: int, token_genes: int, classes: int) -> None:
         super().__init__()
@@ -38,3 +35,10 @@ class MultimodalNetwork(nn.Module):
         tissue, attention = self.patches(bags)
         embedding = self.fusion(tissue, self.genes(genes)[0])
         return MkdOutput(self.classify(embedding), embedding, attention)
+
+
+def build_multimodal_network(
+    *, feature_dim: int = FEATURES, token_genes: int = TOKEN_GENES, classes: int = 2
+) -> MultimodalNetwork:
+    """M with fresh weights."""
+    return MultimodalNetwork(feature_dim, token_genes, classes)

@@ -10,6 +10,7 @@ from napari_hmkd.model.mkd.gated_attention import HIDDEN, GatedAttention
 from napari_hmkd.model.mkd.outputs import EMBEDDING, MkdOutput
 
 DROPOUT = 0.25
+FEATURES = 1024
 
 
 class PatchEmbedding(nn.Sequential):
@@ -59,10 +60,7 @@ class PatchBranch(nn.Module):
 
 
 class PathologyNetwork(nn.Module):
-    """Pathology-specific network, the one that works without genes.
-
-    For patches of `feature_dim` features and `classes` logits.
-    """
+    """Pathology-specific network, the one that works without genes."""
 
     def __init__(self, feature_dim: int, classes: int) -> None:
         super().__init__()
@@ -80,3 +78,8 @@ class PathologyNetwork(nn.Module):
         """
         embedding, attention = self.branch(bags)
         return MkdOutput(self.classify(self.dropout(embedding)), embedding, attention)
+
+
+def build_pathology_network(*, feature_dim: int = FEATURES, classes: int = 2) -> PathologyNetwork:
+    """P with fresh weights, for features of `feature_dim` and `classes` logits."""
+    return PathologyNetwork(feature_dim, classes)
