@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from napari_hmkd.durable import push_names_to_disk, push_to_disk
 from napari_hmkd.errors import OutputError
@@ -143,3 +145,9 @@ def _put_in_place(part: Path, folder: Path, kind: FolderKind) -> None:
     for old in moved_away:
         take_over(old, folder, kind.entries)
     push_names_to_disk(folder.parent)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values as UTF-8 JSON for people, too; a number that is not finite is an error."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -63,18 +63,14 @@ class MarkedRegion:
         if tissue is None:
             height, width = grid.step_px
             y, x = grid.origins(grid.tiles()).T
-            tiles, outline = (
-                shapely.box(x, y, x + width, y + height),
-                self.on_slide(grid.slide_size),
-            )
-            shapely.prepare(
-                outline
-            )  # which intersections do not use: only at the edge is one computed
+            tiles = shapely.box(x, y, x + width, y + height)
+            outline = self.on_slide(grid.slide_size)
+            # Intersections do not use what is prepared: only at the edge is one computed.
+            shapely.prepare(outline)
             share = shapely.contains(outline, tiles).astype(float)
             edge = shapely.intersects(outline, tiles) & (share == 0)
-            share[edge] = shapely.area(shapely.intersection(tiles[edge], outline)) / (
-                height * width
-            )
+            overlap = shapely.area(shapely.intersection(tiles[edge], outline))
+            share[edge] = overlap / (height * width)
         else:
             mask = tissue.mask & self._mask(tissue)
             share = TissueMask(mask, tissue.mpp, tissue.downsample).fraction(

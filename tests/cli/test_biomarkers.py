@@ -16,10 +16,8 @@ from ome_zarr_models.v05.image import Image as OmeImage
 from PIL import Image
 
 from napari_hmkd.biomarkers.feature_store import default_folder
-from napari_hmkd.cli import slides
 from napari_hmkd.cli.grade import main
 from napari_hmkd.export.biomarkers import BIOMARKERS
-from napari_hmkd.sample import SamplePair
 from napari_hmkd.slide import open_slide
 from napari_hmkd.wording import NO_GRADE
 
@@ -51,19 +49,6 @@ def summary(folder: Path) -> dict:
 def table(folder: Path, name: str = "patches.csv") -> list[dict[str, str]]:
     with (folder / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_the_sample_slide(
-    he_file: Path, models: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slides, "sample_slide", lambda progress: SamplePair(he_file, he_file))
-    assert run("--sample", *models, "--out", tmp_path / "out") == 0
-    assert summary(tmp_path / "out" / f"{he_file.name}.biomarkers")["slide"]["name"] == he_file.name
-
-
-def test_no_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--out", tmp_path / "out") == 2
-    assert "at least one SLIDE, or --sample" in capsys.readouterr().err
 
 
 def test_everything_is_written_and_agrees(

@@ -15,13 +15,11 @@ import tifffile
 from tests.cli.conftest import GRADES, PaintSlide, names
 from typer.testing import Result
 
-from napari_hmkd.cli import slides
 from napari_hmkd.export.folder import RESULTS
 from napari_hmkd.geometry import Region
 from napari_hmkd.grading import SlideGrading, open_model, start_grading
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.sample import SamplePair
 from napari_hmkd.slide import open_slide
 
 FILES = sorted(RESULTS.entries)
@@ -275,14 +273,6 @@ def test_a_slide_on_a_server(
     assert table(tmp_path / "out/Schnitt ä.ome.zarr") == table(tmp_path / "out" / slide.name)
     assert failed.exit_code == 2
     assert "missing.zarr" in failed.stderr
-
-
-def test_the_sample_slide(
-    tmp_path: Path, slide: Path, grade: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slides, "sample_slide", lambda progress: SamplePair(slide, slide))
-    assert grade("--sample", "--out", tmp_path / "out").exit_code == 0
-    assert names(tmp_path / "out") == [slide.name]
 
 
 def test_the_program_runs_without_a_screen_and_says_nothing_but_its_results(

@@ -23,8 +23,9 @@ from napari_hmkd.training.experiment.plan import (
     Size,
     with_each_seed,
 )
-from napari_hmkd.training.files import csv_bytes, markdown_table, write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.run import write_json
+from napari_hmkd.training.scores.markdown import markdown_table
 from napari_hmkd.training.scores.paired import Grades, paired
 from napari_hmkd.training.sources.procedural import ProceduralSource
 

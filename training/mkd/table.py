@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.files import csv_bytes, markdown_table, write_whole
+from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.run import write_json
+from napari_hmkd.training.scores.markdown import markdown_table
 from napari_hmkd.training.scores.report import footnotes, with_interval
 
 TITLES = {

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
@@ -48,10 +49,10 @@ class KeptFeatures(FeatureStore):
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _lock_on(folder / _FOLDER).write_lock(WAIT_S):
+            with closing(_lock_on(folder / _FOLDER)) as lock, lock.write_lock(WAIT_S):
                 use = _lock_on(_use_of(self.path))
-                use.acquire_read(WAIT_S)
                 self._use = weakref.finalize(self, use.close)
+                use.acquire_read(WAIT_S)
                 if self.path.exists():
                     os.utime(self.path)  # used now, though nothing may be written
                 _make_room(folder, most_bytes)
@@ -80,7 +81,7 @@ def _remove_unused(path: Path) -> bool:
     """Remove the features of a slide, unless a run uses them."""
     use = _use_of(path)
     try:
-        with _lock_on(use).write_lock(timeout=0):
+        with closing(_lock_on(use)) as lock, lock.write_lock(timeout=0):
             remove_store(path)
     except Timeout:
         return False

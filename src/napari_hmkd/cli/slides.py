@@ -33,5 +33,5 @@ def slides_meant(named: Sequence[str], sample: bool) -> list[str]:
     paths = [path if "://" in path else os.path.abspath(path) for path in find_slides(named)]
     if sample:
         with share_progress("drawing the sample slide") as report:
-            paths.append(str(sample_slide(report).he))
+            paths.append(os.path.abspath(sample_slide(report).he))
     return paths

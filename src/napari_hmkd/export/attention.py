@@ -22,13 +22,12 @@ from napari_hmkd.export.attention_check import (
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.export.attention_tables import FAILED_FILE, TABLE_FILE, TileTables
 from napari_hmkd.export.ome_image import CHANNEL_COLOURS, LEVEL, create_image
-from napari_hmkd.export.summary import write_json
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.inspection.maps import ALONE, MapKind, Mosaic, look_of, tokens_of
 from napari_hmkd.inspection.pair import StainPair
 from napari_hmkd.inspection.slide import InspectedTile, TileRow, row_of
 from napari_hmkd.inspection.tile import LEVELS, Tile, token_side_px
-from napari_hmkd.output_folder import FolderKind, replaced_folder
+from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.planning import PlannedRegion
 from napari_hmkd.tiling import TileGrid
 

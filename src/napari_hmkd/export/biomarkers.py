@@ -22,9 +22,8 @@ from napari_hmkd.export.provenance import (
     tiles_entry,
 )
 from napari_hmkd.export.qupath import write_collection
-from napari_hmkd.export.summary import write_json
 from napari_hmkd.geometry import Origin
-from napari_hmkd.output_folder import FolderKind, replaced_folder
+from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
 SUMMARY_FILE, TABLE_FILE, PAGE_FILE = "biomarkers.json", "patches.csv", "biomarkers.html"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from napari_hmkd.export.regions import region_entries, slide_grade, summary_entr
 from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
+from napari_hmkd.output_folder import write_json
 from napari_hmkd.result_files import SUMMARY_FILE
 
 
@@ -72,12 +72,6 @@ def write_summary(
     said = summarise(grading, geojson_origin) | {LISTED_AS: list_files(path.parent)}
     write_json(path, said)
     return said
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write plain values as UTF-8 JSON for people, too; a number that is not finite is an error."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_summary(folder: Path, name: str = SUMMARY_FILE) -> dict[str, Any] | None:

@@ -10,12 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from napari_hmkd.errors import ModelError
-from napari_hmkd.export.summary import write_json
 from napari_hmkd.export.torchscript import write_torchscript
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.timm_student import PREFIX
-from napari_hmkd.output_folder import FolderKind, replaced_folder
+from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
 
 SCRIPT_FILE, CONFIG_FILE, README_FILE = "torchscript_model.pt", "config.json", "README.md"

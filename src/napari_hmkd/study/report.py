@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.bootstrap import DRAWS
-from napari_hmkd.output_folder import FolderKind, replaced_folder
+from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
@@ -58,9 +57,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         If the folder cannot be written, or what is there is no study.
     """
     report = summarise(comparison)
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replaced_folder(folder, STUDY) as part:
-        (part / AGREEMENT_FILE).write_text(text, encoding="utf-8", newline="\n")
+        write_json(part / AGREEMENT_FILE, report)
         with (part / PAIRS_FILE).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)

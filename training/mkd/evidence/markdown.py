@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from napari_hmkd.training.experiment.scoring import cell
-from napari_hmkd.training.files import markdown_table
 from napari_hmkd.training.mkd.evidence.scoring import Scores
+from napari_hmkd.training.scores.markdown import markdown_table
 
 
 def auc_table(found: Mapping[str, Scores], what: str, reference: str) -> list[str]:

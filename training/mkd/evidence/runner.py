@@ -21,7 +21,8 @@ from napari_hmkd.training.piecework import run_pieces, threads_each
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
 _OF_SCORES = (
-    "attention compare evaluation page paired pictures pooled predictions report selection tables"
+    "attention compare evaluation markdown page paired pictures pooled predictions report selection "
+    "tables"
 )
 NOT_TRAINING = (
     *("cli.py", "features.py", "options.py", "sources"),
