@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 from skimage.transform import downscale_local_mean
 
-VERSION = b"01.02"
-SLIDE_ID = "0123456789ABCDEF0123456789ABCDEF"
+VERSION, SLIDE_ID = b"01.02", "0123456789ABCDEF0123456789ABCDEF"
 POSITIONS, PACKED_POSITIONS = "VIMSLIDE_POSITION_BUFFER", "StitchingIntensityLayer"
+_PAGE_ITEMS = 8
+_BESIDE = {"SlideThumbnail": "THUMBNAIL", "SlideBarcode": "BARCODE", "SlidePreview": "PREVIEW"}
 
 Place = tuple[int, int, int]
 """Offset, length and number of a data file."""
@@ -27,10 +28,8 @@ class Mirax:
 
     Attributes
     ----------
-    overlap : int
-        Of neighbouring photos, in pixels of level 0.
-    jitter : int
-        How far a photo may lie from its place in the grid, in pixels; no photo lies above or left of 0.
+    overlap, jitter : int
+        Of neighbouring photos, and how far one may lie from its place in the grid, in pixels of level 0.
     positions : str or None
         The record with each photo's place, or None: it follows from the overlap, without jitter.
     unscanned : collection of tuple of int
@@ -47,8 +46,6 @@ class Mirax:
     unscanned: Collection[tuple[int, int]] = ()
     levels: int = 4
     mpp: float = 0.5
-    magnification: int = 20
-    quality: int = 95
     general: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -57,125 +54,124 @@ class Mirax:
         return self.image_px * self.divisions
 
 
-def write_mirax(path: Path, pixels: np.ndarray, how: Mirax | None = None) -> dict[int, dict]:
+def write_mirax(path: Path, pixels: np.ndarray, how: Mirax | None = None) -> list[dict[int, Place]]:
     """Write a slide that shows `pixels`, white beyond them: `path`, and the folder of its name.
 
     Returns
     -------
-    Of each level the `Place` of each image by its index in Index.dat.
+    Of each level where each image lies, by its index in Index.dat; a level has a data file of its own.
     """
     how = how or Mirax()
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_jpeg(np.full((32, 32, 3), 255, np.uint8), 80))
+    path.write_bytes(_jpeg(np.full((32, 32, 3), 255, np.uint8)))
     data = [VERSION + SLIDE_ID.encode() + b"%03d" % k + bytes(256) for k in range(how.levels + 1)]
 
     def store(number: int, content: bytes) -> Place:
         data[number] += content
         return len(data[number]) - len(content), len(content), number
 
-    places = _photo_places(pixels, how)
-    rows, columns = (max(axis) + 1 for axis in zip(*places, strict=True))
+    corners = _corners(pixels, how)
+    taken = np.ones(corners.shape[:2], bool)
+    for place in how.unscanned:
+        taken[place] = False
+    corners[~taken] = 0
     images = [
-        {index: store(level + 1, image) for index, image in _images(pixels, places, level, how)}
+        {index: store(level + 1, image) for index, image in _images(pixels, corners, taken, level, how)}
         for level in range(how.levels)
-    ]
-    written = [one not in how.unscanned for one in places]
-    corners = [
-        corner if kept else (0, 0) for corner, kept in zip(places.values(), written, strict=True)
-    ]
-    buffer = b"".join(
-        struct.pack("<?ii", k, x, y) for k, (y, x) in zip(written, corners, strict=True)
-    )
-    red = _jpeg(np.full((40, 60, 3), (255, 0, 0), np.uint8), 90)
-    beside = [store(0, red) for _ in range(3)]
+    ]  # fmt: skip
+    label = _jpeg(np.full((40, 60, 3), (255, 0, 0), np.uint8))
+    beside = [store(0, label) for _ in _BESIDE]
     if how.positions is not None:
+        flags, places = taken.ravel().tolist(), corners.reshape(-1, 2).tolist()
+        buffer = b"".join(
+            struct.pack("<?ii", k, x, y) for k, (y, x) in zip(flags, places, strict=True)
+        )
         packed = zlib.compress(buffer) if how.positions == PACKED_POSITIONS else buffer
         beside.append(store(0, packed))
     for number, content in enumerate(data):
         (folder / f"Data{number:04}.dat").write_bytes(content)
     (folder / "Index.dat").write_bytes(_index(images, beside))
-    size = (rows * how.divisions, columns * how.divisions)
-    (folder / "Slidedat.ini").write_text(_slidedat(size, how), "utf-8-sig", newline="\r\n")
-    return dict(enumerate(images))
+    (folder / "Slidedat.ini").write_text(_slidedat(taken.shape, how), "utf-8-sig", newline="\r\n")
+    return images
 
 
-def _photo_places(pixels: np.ndarray, how: Mirax) -> dict[tuple[int, int], tuple[int, int]]:
-    """Top left corner (y, x) of each photo (row, column), by rows."""
+def _corners(pixels: np.ndarray, how: Mirax) -> np.ndarray:
+    """Top left corner (y, x) of each photo, int (rows, columns, 2), none of them outside."""
     step = how.photo_px - how.overlap
-    rows, columns = (-(-(side - how.overlap) // step) for side in pixels.shape[:2])
-    shift = np.random.default_rng(1).integers(-how.jitter, how.jitter + 1, (rows, columns, 2))
-    if how.positions is None:
-        shift[:] = 0
-    corner = np.stack(np.mgrid[:rows, :columns], axis=-1) * step + shift
-    return {place: tuple(map(int, corner[place].clip(0))) for place in np.ndindex(rows, columns)}
+    shape = [-(-(side - how.overlap) // step) for side in pixels.shape[:2]]
+    shift = np.random.default_rng(1).integers(-how.jitter, how.jitter + 1, (*shape, 2))
+    grid = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1) * step
+    return (grid + (0 if how.positions is None else shift)).clip(0)
 
 
 def _images(
-    pixels: np.ndarray, places: dict, level: int, how: Mirax
-) -> Iterable[tuple[int, bytes]]:
-    """Index and content of a level's images: those of level 0 side by side, whatever overlaps, reduced."""
-    rows, columns = (max(axis) + 1 for axis in zip(*places, strict=True))
+    pixels: np.ndarray, corners: np.ndarray, taken: np.ndarray, level: int, how: Mirax
+) -> Iterator[tuple[int, bytes]]:
+    """Index and content of a level's images: the photos side by side, whatever overlaps, reduced and cut."""
     photo, side, step = how.photo_px, how.image_px << level, 1 << level
-    shape = [-(-count * photo // side) * side for count in (rows, columns)]
-    joined, taken = np.full((*shape, 3), 255, np.uint8), np.zeros(shape, bool)
-    for (row, column), (y, x) in places.items():
-        if (row, column) not in how.unscanned:
-            part = pixels[y : y + photo, x : x + photo]
-            top, left = row * photo, column * photo
-            joined[top : top + part.shape[0], left : left + part.shape[1]] = part
-            taken[top : top + photo, left : left + photo] = True
+    shape = [-(-count * photo // side) * side for count in taken.shape]
+    joined, there = np.full((*shape, 3), 255, np.uint8), np.zeros(shape, bool)
+    for row, column in np.argwhere(taken):
+        y, x = corners[row, column]
+        part = pixels[y : y + photo, x : x + photo]
+        top, left = row * photo, column * photo
+        joined[top : top + part.shape[0], left : left + part.shape[1]] = part
+        there[top : top + photo, left : left + photo] = True
     for y, x in np.ndindex(shape[0] // side, shape[1] // side):
         here = np.s_[y * side : (y + 1) * side, x * side : (x + 1) * side]
-        if taken[here].any():
+        if there[here].any():
             image = downscale_local_mean(joined[here], (step, step, 1)).round().astype(np.uint8)
-            yield (y * columns * how.divisions + x) * step, _jpeg(image, how.quality)
+            yield (y * taken.shape[1] * how.divisions + x) * step, _jpeg(image)
 
 
-def _jpeg(pixels: np.ndarray, quality: int) -> bytes:
+def _jpeg(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, subsampling=0)
     return file.getvalue()
 
 
 def _index(images: list[dict[int, Place]], beside: list[Place]) -> bytes:
-    """Index.dat: roots, a table of records for each, and lists of pages, of which the first is empty."""
+    """Index.dat: two roots, a table of records for each, and the records' pages, the first of them empty."""
     records = [[(index, *place) for index, place in level.items()] for level in images]
     records += [[(0, 0, *place)] for place in beside]
     start = len(VERSION) + len(SLIDE_ID)
-    tables = [start + 8, start + 8 + 4 * len(images)]
     at = start + 8 + 4 * len(records)
-    heads, pages = b"", b""
-    for record in records:
-        head = at + len(pages)
-        heads += struct.pack("<i", head)
-        pages += struct.pack("<4i", 0, head + 8, len(record), 0)
-        pages += b"".join(struct.pack(f"<{len(item)}i", *item) for item in record)
-    return VERSION + SLIDE_ID.encode() + struct.pack("<2i", *tables) + heads + pages
+    table, pages = b"", b""
+    for items in records:
+        table += struct.pack("<i", at + len(pages))
+        pages += struct.pack("<2i", 0, at + len(pages) + 8)
+        for first in range(0, len(items), _PAGE_ITEMS):
+            content = b"".join(
+                struct.pack(f"<{len(item)}i", *item) for item in items[first : first + _PAGE_ITEMS]
+            )
+            is_last = first + _PAGE_ITEMS >= len(items)
+            following = 0 if is_last else at + len(pages) + 8 + len(content)
+            pages += (
+                struct.pack("<2i", len(items[first : first + _PAGE_ITEMS]), following) + content
+            )
+    roots = struct.pack("<2i", start + 8, start + 8 + 4 * len(images))
+    return VERSION + SLIDE_ID.encode() + roots + table + pages
 
 
-def _slidedat(size: tuple[int, int], how: Mirax) -> str:
-    layers = ["SlideThumbnail", "SlideBarcode", "SlidePreview"]
+def _slidedat(photos: tuple[int, ...], how: Mirax) -> str:
     hierarchical: dict[str, object] = {
         "HIER_COUNT": 1, "INDEXFILE": "Index.dat", "NONHIER_COUNT": 1 + (how.positions is not None),
         "HIER_0_NAME": "Slide zoom level", "HIER_0_COUNT": how.levels,
-        "NONHIER_0_NAME": "Scan data layer", "NONHIER_0_COUNT": len(layers),
+        "NONHIER_0_NAME": "Scan data layer", "NONHIER_0_COUNT": len(_BESIDE),
         "NONHIER_1_NAME": how.positions, "NONHIER_1_COUNT": 1, "NONHIER_1_VAL_0": "default",
     }  # fmt: skip
     sections: dict[str, Mapping[str, object]] = {
         "GENERAL": {
-            "SLIDE_VERSION": "01.02", "SLIDE_ID": SLIDE_ID,
-            "IMAGENUMBER_X": size[1], "IMAGENUMBER_Y": size[0],
-            "OBJECTIVE_MAGNIFICATION": how.magnification,
+            "SLIDE_VERSION": "01.02", "SLIDE_ID": SLIDE_ID, "OBJECTIVE_MAGNIFICATION": 20,
+            "IMAGENUMBER_X": photos[1] * how.divisions, "IMAGENUMBER_Y": photos[0] * how.divisions,
             "CameraImageDivisionsPerSide": how.divisions, **how.general,
         },
         "HIERARCHICAL": hierarchical,
         "DATAFILE": {"FILE_COUNT": how.levels + 1}
         | {f"FILE_{k}": f"Data{k:04}.dat" for k in range(how.levels + 1)},
     }  # fmt: skip
-    for k, (layer, kind) in enumerate(
-        zip(layers, ["THUMBNAIL", "BARCODE", "PREVIEW"], strict=True)
-    ):
+    for k, (layer, kind) in enumerate(_BESIDE.items()):
         hierarchical[f"NONHIER_0_VAL_{k}"] = f"ScanDataLayer_{layer}"
         hierarchical[f"NONHIER_0_VAL_{k}_SECTION"] = f"NONHIERLAYER_0_LEVEL_{k}_SECTION"
         sections[f"NONHIERLAYER_0_LEVEL_{k}_SECTION"] = {f"{kind}_IMAGE_TYPE": "JPEG"}
@@ -187,7 +183,7 @@ def _slidedat(size: tuple[int, int], how: Mirax) -> str:
             "MICROMETER_PER_PIXEL_X": how.mpp * 2**k, "MICROMETER_PER_PIXEL_Y": how.mpp * 2**k,
             "IMAGE_FORMAT": "JPEG", "IMAGE_FILL_COLOR_BGR": 0xFFFFFF,
             "DIGITIZER_WIDTH": how.image_px, "DIGITIZER_HEIGHT": how.image_px,
-            "IMAGE_CONCAT_FACTOR": int(k > 0), "IMAGE_COMPRESSION_FACTOR": how.quality,
+            "IMAGE_CONCAT_FACTOR": int(k > 0),
         }  # fmt: skip
     return "".join(
         f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in section.items())

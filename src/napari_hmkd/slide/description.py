@@ -21,6 +21,7 @@ _DATE = (
     "aperio.Date",
     "hamamatsu.Created",
     "leica.creation-date",
+    "mirax.GENERAL.SLIDE_CREATIONDATETIME",
     "dicom.AcquisitionDateTime",
     "ome.AcquisitionDate",
     "tiff.DateTime",

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tests.vendor_slides.mirax import PACKED_POSITIONS, POSITIONS, Mirax, write_mirax
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.reader import get_reader
 from napari_hmkd.slide import open_slide
@@ -91,6 +91,20 @@ def test_a_damaged_image_leaves_the_others_sound(tmp_path: Path, pixels):
         assert np.abs(sound - pixels[200:300, 200:300]).mean() < 2
 
 
+@pytest.mark.parametrize("part", [".", "Data0001.dat"])
+def test_a_folder_that_goes_is_a_disk_s_failure_and_no_damage(path: Path, part: str):
+    place = Region(0, 0, 32, 32)
+    with open_slide(path) as slide:
+        gone = (path.with_suffix("") / part).rename(path.with_name("gone"))
+        with pytest.raises(
+            SlideStalledError, match=r"'case 1\.mrxs' cannot be read any more"
+        ) as caught:
+            slide.read_level(0, place)
+        assert str(path.parent) not in str(caught.value)
+        gone.rename(path.with_suffix("") / part)
+        assert slide.read_level(0, place).any()
+
+
 def test_the_folder_s_content_is_what_a_slide_is_known_by(tmp_path: Path, path: Path, pixels):
     known = of(path)
     write_mirax(tmp_path / "b.mrxs", pixels[::-1], Mirax(levels=STORED_LEVELS))
@@ -155,12 +169,13 @@ def test_who_gives_the_folder_of_pixels_is_told_of_the_file(path: Path, whole: b
             use(folder)
 
 
-def test_neither_label_nor_name_is_shown(tmp_path: Path, pixels):
-    how = Mirax(levels=STORED_LEVELS, general={"SLIDE_NAME": "Erika Mustermann"})
+def test_what_is_told_of_a_slide_has_its_date_and_whole_size_and_no_name(tmp_path: Path, pixels):
+    said = {"SLIDE_NAME": "Erika Mustermann", "SLIDE_CREATIONDATETIME": "24/12/2025 11:22:33"}
+    how = Mirax(levels=STORED_LEVELS, general=said)
     write_mirax(tmp_path / "a.mrxs", pixels, how)
     with open_slide(tmp_path / "a.mrxs") as slide:
         assert "Erika Mustermann" in slide.properties.values()
         facts = describe(slide)
         assert "Erika" not in " ".join(facts.values())
+        assert facts["scan date"] == "24/12/2025 11:22:33"
         assert facts["file size"].endswith("kB in 4 files")
-        assert (slide.thumbnail(64) == (254, 0, 0)).all(axis=-1).sum() == 0

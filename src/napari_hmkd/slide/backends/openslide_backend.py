@@ -11,7 +11,7 @@ import numpy as np
 import openslide
 from PIL import ImageCms
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.openslide_pixels import read_rgb
 from napari_hmkd.slide.backends.parts_beside import parts_beside
@@ -25,7 +25,8 @@ class OpenSlideBackend:
     """Reads through OpenSlide, whose one handle serves all threads.
 
     OpenSlide takes positions in whole level-0 pixels: in a level whose downsample is no whole number
-    it interpolates, over at most an eighth of a pixel where the downsample is about 4.
+    it interpolates, over at most an eighth of a pixel where the downsample is about 4. So it does, over
+    at most half a pixel, in the coarser levels of an MRXS, whose photos lie where the camera stood.
 
     After a failed read an OpenSlide handle refuses every later read. A failed read is therefore
     tried once more on a fresh handle: if that succeeds, the failure belonged to another
@@ -106,11 +107,16 @@ class OpenSlideBackend:
         return pixels
 
     def _reopen(self) -> openslide.OpenSlide:
-        """A fresh handle; that the file cannot be opened any more is a failure of the read."""
+        """A fresh handle, of a file that could be opened: if it cannot any more, it is no damage."""
         try:
+            for file in self.files_beside:
+                file.stat()
             return self._open()
-        except SlideError as error:
-            raise SlideReadError(self._without_folder(error)) from error
+        except (OSError, SlideError) as error:
+            raise SlideStalledError(
+                f"'{self._path.name}' cannot be read any more ({self._without_folder(error)}). Its disk or "
+                "network may be down: look whether all of it can be copied, and try again."
+            ) from error
 
     def _without_folder(self, error: Exception) -> str:
         """An error's words: they are listed with the tile in results, which no folder belongs in."""
