@@ -14,6 +14,7 @@ from napari_hmkd.results import is_result_folder, read_results, result_layers
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
+from napari_hmkd.slide.backends.parts_beside import is_mirax_data
 from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
 
 _OTHER_SUFFIXES = TIFF_SUFFIXES | {".dcm", STORE_SUFFIX}
@@ -89,9 +90,9 @@ def _reader_of_opened(path: Path) -> Reader | None:
     except SlideStalledError as error:
         return partial(_refuse, error)
     except SlideError as error:
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not is_mirax_data(path):
             return _reader_of_several(_files_in(path))
-        return partial(_refuse, error) if _is_large_tiff(path) else None
+        return partial(_refuse, error) if os.path.isdir(path) or _is_large_tiff(path) else None
     large = max(slide.size.height, slide.size.width) >= _LARGE_PX
     if slide.vendor not in _TIFFS or len(slide.levels) > 1 or large:
         return lambda _: [_layer(slide)]

@@ -21,6 +21,7 @@ _DATE = (
     "aperio.Date",
     "hamamatsu.Created",
     "leica.creation-date",
+    "mirax.GENERAL.SLIDE_CREATIONDATETIME",
     "dicom.AcquisitionDateTime",
     "ome.AcquisitionDate",
     "tiff.DateTime",
@@ -66,7 +67,7 @@ def _file_size(slide: Slide) -> str:
     if is_remote(path):  # what its files add up to is not asked
         return "not known"
     try:
-        return slide.in_time(partial(_size_on_disk, Path(path)), _ASKING_LIMIT_S, urgent=True)
+        return slide.in_time(partial(_size_on_disk, slide), _ASKING_LIMIT_S, urgent=True)
     except FileNotFoundError:
         return "gone: it was removed since it was opened"
     except OSError as error:
@@ -75,7 +76,10 @@ def _file_size(slide: Slide) -> str:
         return "not known: its disk does not answer in time"
 
 
-def _size_on_disk(path: Path) -> str:
+def _size_on_disk(slide: Slide) -> str:
+    path, beside = Path(str(slide.path)), slide.reader.backend.files_beside
+    if beside:
+        return f"{_in_bytes(sum(one.stat().st_size for one in (path, *beside)))} in {len(beside) + 1} files"
     if not path.is_dir():
         return _in_bytes(path.stat().st_size)
     files = islice(

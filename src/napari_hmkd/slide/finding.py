@@ -16,6 +16,7 @@ from napari_hmkd.slide.backends.dicom_folder import (
     main_instances,
 )
 from napari_hmkd.slide.backends.ome_files import main_files
+from napari_hmkd.slide.backends.parts_beside import is_mirax_data, meant_by_data
 from napari_hmkd.slide.backends.zarr_backend import is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
 from napari_hmkd.wording import printable
@@ -44,6 +45,8 @@ def find_slides(paths: Sequence[str]) -> list[str]:
             if "://" in path or not folder.is_dir() or _is_store(folder):
                 found.append(path)
                 continue
+            if is_mirax_data(folder):
+                raise SlideError(meant_by_data(folder))
             inside = _slides_in(folder)
         except OSError as error:
             raise SlideError(f"asked for the slides in {path}, but: {error}") from error

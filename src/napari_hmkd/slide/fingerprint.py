@@ -32,8 +32,8 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
     """SHA-256, in hex, of a sample of a slide's bytes: gigabytes need not be read to know it again.
 
     Of a file: its size and 256 samples of 64 kB, evenly spaced, the first and the last bytes among
-    them; all of it up to 16 MB; and OpenSlide's own hash, which covers files that lie beside it. Of a
-    folder, and of an OME-TIFF in several files: names and sizes of the files, and up to 256 such samples
+    them; all of it up to 16 MB; and OpenSlide's own hash, of the coarsest level. Of a folder, and of an
+    OME-TIFF, MRXS, VMS or VMU in several files: names and sizes of the files, and up to 256 such samples
     in all; of more files one from each of up to 511, and of still more one from each of 256 to 384 of
     them, evenly spaced. What systems leave in folders, such as .DS_Store, is not looked at. Of DICOM: the
     series, and sizes and samples of its levels' files alone, of whichever file or folder was opened.

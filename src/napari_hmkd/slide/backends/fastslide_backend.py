@@ -37,7 +37,6 @@ class FastSlideBackend:
 
     name = "fastslide"
     warnings = ()
-    files_beside = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,6 +46,7 @@ class FastSlideBackend:
         reference = OpenSlideBackend(path)
         self.vendor = reference.vendor
         self.properties = reference.properties
+        self.files_beside = reference.files_beside
         self.pixel_sizes = reference.pixel_sizes
         self.icc_profile = reference.icc_profile
         self.origin_px = reference.origin_px

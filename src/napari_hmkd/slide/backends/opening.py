@@ -20,6 +20,7 @@ from napari_hmkd.slide.backends.dicom_volumes import require_sound, volumes_besi
 from napari_hmkd.slide.backends.fastslide_backend import FastSlideBackend
 from napari_hmkd.slide.backends.location import is_remote, reason_of
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
+from napari_hmkd.slide.backends.parts_beside import is_mirax_data, meant_by_data, mirax_problem
 from napari_hmkd.slide.backends.protocol import Backend, UndecodableError
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
@@ -89,6 +90,8 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
             f"'{path}' is a zarr store by its name, but has no metadata (zarr.json, .zattrs or .zgroup): it was "
             "not copied whole. Copy it again from its source."
         )
+    if is_mirax_data(path):
+        raise SlideError(meant_by_data(path))
     file = file_of(path)
     vendor = openslide.OpenSlide.detect_format(file)
     if vendor == "aperio":  # OpenSlide knows its oddities
@@ -123,13 +126,7 @@ def _open_own(
 
 def _no_slide(path: Path) -> str:
     """What to tell about a file that nothing reads."""
-    folder = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and not folder.is_dir():
-        return (
-            f"'{path}' is a part of a slide: its pixels lie in a folder '{folder.name}' beside it, "
-            "which is missing. Copy both."
-        )
-    return (
+    return mirax_problem(path) or (
         f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
         f"Opened are {_FORMATS}."
     )

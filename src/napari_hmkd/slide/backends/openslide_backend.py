@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import openslide
 from PIL import ImageCms
 
-from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.openslide_pixels import read_rgb
+from napari_hmkd.slide.backends.parts_beside import parts_beside
 from napari_hmkd.slide.backends.pixel_size import PixelSize, from_sides, stated_number
 from napari_hmkd.slide.backends.protocol import DEFAULT_TILE, Level, longer_ratio
 
@@ -23,7 +25,8 @@ class OpenSlideBackend:
     """Reads through OpenSlide, whose one handle serves all threads.
 
     OpenSlide takes positions in whole level-0 pixels: in a level whose downsample is no whole number
-    it interpolates, over at most an eighth of a pixel where the downsample is about 4.
+    it interpolates, over at most an eighth of a pixel where the downsample is about 4. So it does, over
+    at most half a pixel, in the coarser levels of an MRXS, whose photos lie where the camera stood.
 
     After a failed read an OpenSlide handle refuses every later read. A failed read is therefore
     tried once more on a fresh handle: if that succeeds, the failure belonged to another
@@ -32,12 +35,11 @@ class OpenSlideBackend:
     Attributes
     ----------
     steps : list of float
-        OpenSlide's own downsamples: the mean of both sides' ratios.
+        OpenSlide's own downsamples: the mean of both sides' ratios, or what the format says.
     """
 
     name = "openslide"
     warnings = ()
-    files_beside = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,17 +47,16 @@ class OpenSlideBackend:
         self._lock = threading.Lock()
         self.properties: dict[str, str] = dict(self._handle.properties)
         self.vendor = self.properties.get("openslide.vendor")
+        self.files_beside = parts_beside(path, self.properties)
         bounds = _bounds(self.properties, self._handle.dimensions)
         self.origin_px = (0, 0) if bounds is None else (bounds.y, bounds.x)
         sizes = [Size(height, width) for width, height in self._handle.level_dimensions]
         self.steps = [float(step) for step in self._handle.level_downsamples]
         self.levels = tuple(
-            Level(
-                size if bounds is None else _scaled(bounds, longer_ratio(sizes[0], size)),
-                longer_ratio(sizes[0], size),
-                self._tile(index),
+            Level(size if bounds is None else _scaled(bounds, step), step, self._tile(index))
+            for index, (size, step) in enumerate(
+                zip(sizes, _downsamples(sizes, self.steps), strict=True)
             )
-            for index, size in enumerate(sizes)
         )
         self.pixel_sizes = self._pixel_sizes()
         self.icc_profile = _icc_profile(self._handle)
@@ -66,7 +67,7 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"'{self._path}' cannot be opened: OpenSlide says \"{error}\". "
-                "The file may be damaged or of an unsupported kind; try to export it again."
+                "The file may be damaged or of an unsupported kind; try to copy or export it again."
             ) from error
 
     def _tile(self, level: int) -> Size:
@@ -100,19 +101,26 @@ class OpenSlideBackend:
             self._replace(handle, self._reopen())
             raise SlideReadError(
                 f"'{self._path.name}', level {level}, {region} cannot be read: OpenSlide says "
-                f'"{error}". That part of the file is damaged; other parts may be sound.'
+                f'"{self._without_folder(error)}". That part of the file is damaged; other parts may be sound.'
             ) from error
         self._replace(handle, fresh)
         return pixels
 
     def _reopen(self) -> openslide.OpenSlide:
-        """A fresh handle; that the file cannot be opened any more is a failure of the read."""
+        """A fresh handle, of a file that could be opened: if it cannot any more, it is no damage."""
         try:
+            for file in self.files_beside:
+                file.stat()
             return self._open()
-        except SlideError as error:
-            # It is listed with the tile in results, which no folder belongs in.
-            words = str(error).replace(str(self._path), self._path.name)
-            raise SlideReadError(words) from error
+        except (OSError, SlideError) as error:
+            raise SlideStalledError(
+                f"'{self._path.name}' cannot be read any more ({self._without_folder(error)}). Its disk or "
+                "network may be down: look whether all of it can be copied, and try again."
+            ) from error
+
+    def _without_folder(self, error: Exception) -> str:
+        """An error's words: they are listed with the tile in results, which no folder belongs in."""
+        return str(error).replace(f"{self._path.parent}{os.sep}", "")
 
     def _replace(self, broken: openslide.OpenSlide, sound: openslide.OpenSlide) -> None:
         """Swap the handle, unless another thread has done so or the slide was closed.
@@ -155,6 +163,14 @@ def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> Regio
         return None
     bounds = Region(y, x, tall, wide).clip(Size(height, width))
     return bounds if bounds.height and bounds.width else None
+
+
+def _downsamples(sizes: list[Size], steps: list[float]) -> list[float]:
+    """Each level's, which is a whole number where OpenSlide has one: an MRXS is halved, then its sides cut."""
+    return [
+        step if step.is_integer() else longer_ratio(sizes[0], size)
+        for size, step in zip(sizes, steps, strict=True)
+    ]
 
 
 def _scaled(bounds: Region, downsample: float) -> Size:

@@ -92,7 +92,7 @@ class Backend(Protocol):
 
     @property
     def files_beside(self) -> tuple[Path, ...]:
-        """Files beside the slide's own in which pixels lie, less those of which `properties` has a hash."""
+        """Files beside the slide's own in which pixels lie, less a coarsest level's that OpenSlide hashes."""
         ...
 
     def read(self, level: int, region: Region) -> np.ndarray:
