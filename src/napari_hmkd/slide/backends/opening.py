@@ -241,8 +241,8 @@ def _checked(path: Path | UPath) -> Path:
         with tifffile.TiffFile(file) as tiff:
             if vendor in _FOR_TIFFFILE:
                 require_no_label_as_level(tiff, file)
-            shown = first_image(tiff, file) if generic else tiff.series[0]
-            tiff_metadata.require_whole(tiff, shown, file)
+            shown = first_image(tiff, file) if generic else None
+            tiff_metadata.require_whole(tiff, file, shown)
     except Exception as error:
         if generic or isinstance(error, SlideError):
             raise
