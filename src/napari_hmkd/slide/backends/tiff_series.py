@@ -37,8 +37,13 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     ------
     SlideError
         It is not 8-bit colour, its channels are called otherwise, it has depth or time, its tiles are
-        too large, or there is only a label.
+        too large or overlap, or there is only a label.
     """
+    if tiff.is_bif:  # tifffile lays its tiles side by side
+        raise SlideError(
+            f"'{path}' is a Ventana BIF, whose tiles overlap; OpenSlide, which puts them together, does "
+            "not know it as one. Export the slide as DICOM or OME-TIFF."
+        )
     series = _largest(_slides(tiff, path))
     levels = [level for level in series.levels[1:] if not _is_label(level, series, tiff)]
     levels += _missed_levels(series, tiff)
