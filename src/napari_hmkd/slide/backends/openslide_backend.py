@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ class OpenSlideBackend:
     Attributes
     ----------
     steps : list of float
-        OpenSlide's own downsamples: the mean of both sides' ratios.
+        OpenSlide's own downsamples: the format's, or the mean of both sides' ratios.
     """
 
     name = "openslide"
@@ -49,13 +50,14 @@ class OpenSlideBackend:
         self.origin_px = (0, 0) if bounds is None else (bounds.y, bounds.x)
         sizes = [Size(height, width) for width, height in self._handle.level_dimensions]
         self.steps = [float(step) for step in self._handle.level_downsamples]
+        downsamples = [_downsample(sizes[0], *one) for one in zip(sizes, self.steps, strict=True)]
         self.levels = tuple(
             Level(
-                size if bounds is None else _scaled(bounds, longer_ratio(sizes[0], size)),
-                longer_ratio(sizes[0], size),
+                size if bounds is None else _scaled(bounds, downsample),
+                downsample,
                 self._tile(index),
             )
-            for index, size in enumerate(sizes)
+            for index, (size, downsample) in enumerate(zip(sizes, downsamples, strict=True))
         )
         self.pixel_sizes = self._pixel_sizes()
         self.icc_profile = _icc_profile(self._handle)
@@ -66,7 +68,8 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"'{self._path}' cannot be opened: OpenSlide says \"{error}\". "
-                "The file may be damaged or of an unsupported kind; try to export it again."
+                "The file may be damaged, or of a kind that OpenSlide does not know: copy it again, or "
+                "export it as DICOM or OME-TIFF."
             ) from error
 
     def _tile(self, level: int) -> Size:
@@ -155,6 +158,12 @@ def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> Regio
         return None
     bounds = Region(y, x, tall, wide).clip(Size(height, width))
     return bounds if bounds.height and bounds.width else None
+
+
+def _downsample(base: Size, size: Size, step: float) -> float:
+    """A level's: what the format states, as BIF and Philips TIFF do, or what the sizes make of it."""
+    from_sizes = (base.height / size.height + base.width / size.width) / 2  # as OpenSlide has it
+    return longer_ratio(base, size) if math.isclose(step, from_sizes) else step
 
 
 def _scaled(bounds: Region, downsample: float) -> Size:
