@@ -22,6 +22,8 @@ _DATE = (
     "hamamatsu.Created",
     "leica.creation-date",
     "dicom.AcquisitionDateTime",
+    "philips.DICOM_ACQUISITION_DATETIME",
+    "zeiss.Information.Image.AcquisitionDateAndTime",
     "ome.AcquisitionDate",
     "tiff.DateTime",
 )
