@@ -23,6 +23,7 @@ WITH_LABEL = re.compile("(slide)?(label|barcode|macro)s?(image)?")
 """Those of pictures that show the label."""
 
 _SHORT = 40  # characters
+_QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*<ImageType>(.*?)</ImageType>", re.DOTALL)
 
 
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
@@ -235,8 +236,13 @@ def _title(series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile) -> str:
 
 
 def _words(page: tifffile.TiffPage) -> str:
-    """What is written on a page, less what Aperio puts behind a bar: the scan's figures and names."""
+    """What is written on a page, less what Aperio puts behind a bar: the scan's figures and names.
+
+    Of the header that each page of a QPTIFF has, which may state a barcode, what kind of image it is.
+    """
     text = str(page.description)
+    if kind := _QPTIFF_KIND.search(text):
+        return kind[1]
     return text.partition("|")[0] if text.startswith("Aperio") else text
 
 
