@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from tests.vendor_slides.leica import write_scn
+from tests.vendor_slides.page_pyramids import write_argos, write_huron
 from tests.vendor_slides.philips import write_philips
 from tests.vendor_slides.reducing import reduced
 from tests.vendor_slides.trestle import write_trestle
@@ -66,21 +67,37 @@ def trestle(path: Path) -> np.ndarray:
     return shown
 
 
-VENDORS = [leica, philips, ventana, trestle]
+def argos(path: Path) -> np.ndarray:
+    """Three focal planes, of which the middle one is to be shown."""
+    shown = tissue(200, 300)
+    write_argos(path, [255 - shown, shown, shown[::-1]], LABEL)
+    return shown
+
+
+def huron(path: Path) -> np.ndarray:
+    """Levels with a thumbnail between them."""
+    shown = tissue(200, 300)
+    write_huron(path, shown, LABEL)
+    return shown
+
+
+VENDORS = [leica, philips, ventana, trestle, argos, huron]
 each_vendor = pytest.mark.parametrize("write", VENDORS)
 
 
 @pytest.mark.parametrize(
-    ("write", "origin", "downsamples", "date"),
+    ("write", "origin", "downsamples", "facts"),
     [
-        (leica, (300, 200), [1, 4], "2013-07-09T12:30:47.87Z"),
-        (philips, (0, 0), [1, 2], "20160718122300.000000"),
-        (ventana, (0, 0), [1, 2, 4], "not known"),
-        (trestle, (0, 0), [1, 2], "not known"),
+        (leica, (300, 200), [1, 4], ("20x", "2013-07-09T12:30:47.87Z")),
+        (philips, (0, 0), [1, 2], ("20x", "20160718122300.000000")),
+        (ventana, (0, 0), [1, 2, 4], ("20x", "not known")),
+        (trestle, (0, 0), [1, 2], ("20x", "not known")),
+        (argos, (0, 0), [1, 2], ("20x", "not known")),
+        (huron, (0, 0), [1, 2], ("not known", "not known")),
     ],
 )
 def test_a_scanner_s_tiff_is_put_together_whatever_it_is_called(
-    tmp_path: Path, write: Callable[[Path], np.ndarray], origin, downsamples, date: str
+    tmp_path: Path, write: Callable[[Path], np.ndarray], origin, downsamples, facts
 ):
     painted = write(tmp_path / "a.tif")
     with open_slide(tmp_path / "a.tif") as slide:
@@ -88,7 +105,9 @@ def test_a_scanner_s_tiff_is_put_together_whatever_it_is_called(
         assert (slide.mpp, slide.mpp_source) == ((0.5, 0.5), "openslide.mpp-x")
         assert (slide.origin_px, slide.size) == (origin, Size(*painted.shape[:2]))
         assert [level.downsample for level in slide.levels] == downsamples
-        assert (describe(slide)["objective"], describe(slide)["scan date"]) == ("20x", date)
+        assert (describe(slide)["objective"], describe(slide)["scan date"]) == facts
+        apart = write in (leica, ventana, trestle)  # tiles of no one grid
+        assert describe(slide)["tiles"].startswith("not known" if apart else "64 x 64 px")
         for index, step in enumerate(downsamples):
             expected = reduced(painted, step)
             whole = Region(0, 0, *expected.shape[:2])
@@ -131,7 +150,10 @@ def test_a_file_that_was_cut_off_is_refused_at_once(tmp_path: Path, write, share
         open_slide(tmp_path / "cut.tif")
 
 
-@pytest.mark.parametrize(("write", "page"), [(leica, 1), (philips, 0), (ventana, 2), (trestle, 0)])
+@pytest.mark.parametrize(
+    ("write", "page"),
+    [(leica, 1), (philips, 0), (ventana, 2), (trestle, 0), (argos, 2), (huron, 0)],
+)
 def test_a_damaged_tile_is_unreadable_alone(tmp_path: Path, write, page: int):
     painted = write(tmp_path / "a.tif")
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -147,7 +169,7 @@ def test_a_damaged_tile_is_unreadable_alone(tmp_path: Path, write, page: int):
 
 
 def test_a_bif_that_openslide_refuses_says_what_to_do(tmp_path: Path):
-    """As those of the scanners DP 200 and DP 600, whose joints OpenSlide 4.0.1 does not know."""
+    """As those of newer scanners, such as the DP 200, whose joints OpenSlide 4.0.1 does not know."""
     write_bif(tmp_path / "a.bif", [((0, 0), tissue(180, 226))], LABEL, rightwards="LEFT")
     with pytest.raises(SlideError, match=r"LEFT.*export it as DICOM or OME-TIFF"):
         open_slide(tmp_path / "a.bif")

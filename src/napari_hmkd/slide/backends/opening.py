@@ -29,7 +29,7 @@ from napari_hmkd.slide.suffixes import STORE_SUFFIX
 Placed = TypeVar("Placed", OpenSlideBackend, FastSlideBackend)
 
 _LOG = logging.getLogger(__name__)
-_FORMATS = "SVS, NDPI, MRXS, SCN, BIF, VMS, VMU, SVSLIDE, CZI, DICOM, TIFF, OME-TIFF, OME-Zarr"
+_FORMATS = "SVS, NDPI, MRXS, SCN, BIF, VMS, VMU, SVSLIDE, CZI, AVS, DICOM, TIFF, OME-TIFF, OME-Zarr"
 _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
