@@ -9,91 +9,80 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import tifffile
-from tests.vendor_slides.reducing import reduced
+from tests.vendor_slides.common import JPEG, MPP, TILE_PX, TILES, reduced
+
+_STEPS = (1, 2)
 
 
 def write_philips(
     path: Path,
     pixels: np.ndarray,
     label: np.ndarray,
-    mpp: float = 0.5,
-    levels: int = 3,
-    left_out: Collection[tuple[int, int]] = (),
-    barcode: str = "no barcode",
-    tile: int = 64,
+    left_out: Collection[tuple[int, int]],
+    barcode: str,
 ) -> None:
-    """Write levels that are each half of the one before it, in whole tiles, with black behind the image.
+    """Write levels in whole tiles, with black behind the image; the label as a page and in the header.
 
-    The label is stored as a page and, as the macro, in the header. `left_out` are rows and columns of
-    tiles of level 0, of whole multiples of `2**(levels - 1)` tiles, which no level stores.
+    `left_out` are rows and columns of level 0's tiles, two by two, which no level stores.
     """
-    settings = {
-        "photometric": "rgb",
-        "compression": "jpeg",
-        "subsampling": (1, 1),
-        "software": "Philips DP v1.0",
-        "metadata": None,
-    }
     with tifffile.TiffWriter(path) as tiff:
-        for level in range(levels):
-            step = 2**level
+        for step in _STEPS:
             small = reduced(pixels, step)
-            rows, columns = (-(-side // tile) for side in small.shape[:2])
-            stored = np.zeros((rows * tile, columns * tile, 3), np.uint8)
-            stored[: small.shape[0], : small.shape[1]] = small
+            rows, columns = (-(-side // TILE_PX) for side in small.shape[:2])
+            padding = [
+                (0, rows * TILE_PX - len(small)),
+                (0, columns * TILE_PX - small.shape[1]),
+                (0, 0),
+            ]
+            stored = np.pad(small, padding)
             gone = {(y // step, x // step) for y, x in left_out}
             tiles = (
                 None
-                if (y, x) in gone
-                else stored[y * tile : (y + 1) * tile, x * tile : (x + 1) * tile]
-                for y in range(rows)
-                for x in range(columns)
+                if place in gone
+                else stored[place[0] * TILE_PX :, place[1] * TILE_PX :][:TILE_PX, :TILE_PX]
+                for place in np.ndindex(rows, columns)
             )
             tiff.write(
-                tiles, shape=stored.shape, dtype=np.uint8, tile=(tile, tile), subfiletype=int(level > 0),
-                description=None if level else _header(label, mpp, levels, barcode),
-                compressionargs={"level": 95}, **settings,
+                tiles, shape=stored.shape, dtype=np.uint8, software="Philips DP v1.0",
+                description=_header(label, barcode) if step == 1 else None, subfiletype=int(step > 1), **TILES,
             )  # fmt: skip
-        tiff.write(label, description="Label", subfiletype=1, **settings)
+        tiff.write(label, description="Label", subfiletype=1, **JPEG)
 
 
-def _header(label: np.ndarray, mpp: float, levels: int, barcode: str) -> str:
-    def attribute(name: str, value: str, kind: str = "IString") -> str:
-        return f'<Attribute Name="{name}" Group="0x0008" Element="0x0000" PMSVR="{kind}">{value}</Attribute>'
-
-    def spacing(step: int) -> str:
-        side = mpp / 1000 * step
-        return attribute("DICOM_PIXEL_SPACING", f'"{side:.10g}" "{side:.10g}"', "IDoubleArray")
-
-    def several(name: str, kind: str, parts: list[str]) -> str:
-        found = "".join(f'<DataObject ObjectType="{kind}">{part}</DataObject>' for part in parts)
-        return attribute(name, f"<Array>{found}</Array>", "IDataObjectArray")
-
-    picture = _base64(imagecodecs.jpeg8_encode(label))
-    beside = [
-        attribute("PIM_DP_IMAGE_TYPE", kind) + attribute("PIM_DP_IMAGE_DATA", picture)
-        for kind in ("MACROIMAGE", "LABELIMAGE")
-    ]
-    pyramid = [
-        spacing(2**n) + attribute("PIIM_PIXEL_DATA_REPRESENTATION_NUMBER", str(n))
-        for n in range(levels)
-    ]
+def _header(label: np.ndarray, barcode: str) -> str:
+    picture = _attribute("PIM_DP_IMAGE_DATA", _base64(imagecodecs.jpeg8_encode(label)))
+    levels = [_spacing(step) for step in _STEPS]
     slide = (
-        attribute("PIM_DP_IMAGE_TYPE", "WSI")
-        + attribute(
-            "DICOM_DERIVATION_DESCRIPTION", "tiff-useBigTIFF=1-useRgb=0-levels=20,10,5-quality=80"
-        )
-        + spacing(1)
-        + several("PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE", "PixelDataRepresentation", pyramid)
+        _attribute("PIM_DP_IMAGE_TYPE", "WSI")
+        + _attribute("DICOM_DERIVATION_DESCRIPTION", "tiff-useBigTIFF=1-levels=20,10-quality=80")
+        + _spacing(1)
+        + _several("PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE", "PixelDataRepresentation", levels)
     )
+    images = [
+        slide,
+        *(_attribute("PIM_DP_IMAGE_TYPE", kind) + picture for kind in ("MACROIMAGE", "LABELIMAGE")),
+    ]
     return (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
-        + attribute("DICOM_ACQUISITION_DATETIME", "20160718122300.000000")
-        + attribute("DICOM_MANUFACTURER", "PHILIPS")
-        + attribute("PIM_DP_UFS_BARCODE", _base64(barcode.encode()))
-        + several("PIM_DP_SCANNED_IMAGES", "DPScannedImage", [slide, *beside])
+        + _attribute("DICOM_ACQUISITION_DATETIME", "20160718122300.000000")
+        + _attribute("PIM_DP_UFS_BARCODE", _base64(barcode.encode()))
+        + _several("PIM_DP_SCANNED_IMAGES", "DPScannedImage", images)
         + "</DataObject>"
     )
+
+
+def _attribute(name: str, value: str) -> str:
+    return f'<Attribute Name="{name}" Group="0x0008" Element="0x0000" PMSVR="IString">{value}</Attribute>'
+
+
+def _spacing(step: int) -> str:
+    side_mm = f'"{MPP * step / 1000:.10g}"'
+    return _attribute("DICOM_PIXEL_SPACING", f"{side_mm} {side_mm}")
+
+
+def _several(name: str, kind: str, parts: list[str]) -> str:
+    objects = "".join(f'<DataObject ObjectType="{kind}">{part}</DataObject>' for part in parts)
+    return _attribute(name, f"<Array>{objects}</Array>")
 
 
 def _base64(data: bytes) -> str:

@@ -6,39 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from tests.vendor_slides.reducing import reduced
+from tests.vendor_slides.common import MPP, TILE_PX, TILES, reduced
+
+_OVERLAPS = {1: 8, 2: 4}  # px, by the level's step
 
 
-def write_trestle(
-    path: Path,
-    pixels: np.ndarray,
-    overlap: int = 8,
-    mpp: float = 0.5,
-    levels: int = 2,
-    tile: int = 64,
-) -> None:
-    """Write levels that are each half of the one before it, in tiles that overlap by half as much."""
-    overlaps = [overlap // 2**level for level in range(levels)]
-    header = (
-        "Background Color=E6E6E6;Scan Speed=35;Objective Power=20;JPEG Quality=80;"
-        f"OverlapsXY= {' '.join(f'{one} {one}' for one in overlaps)} ;Number of Levels={levels}"
-    )
+def write_trestle(path: Path, pixels: np.ndarray) -> None:
+    """Write levels in tiles that overlap, the last of them cut."""
+    overlaps = " ".join(f"{one} {one}" for one in _OVERLAPS.values())
+    header = f"Background Color=E6E6E6;Objective Power=20;OverlapsXY= {overlaps} ;JPEG Quality=80"
     with tifffile.TiffWriter(path) as tiff:
-        for level, less in enumerate(overlaps):
-            small, step = reduced(pixels, 2**level), tile - less
-            rows, columns = (-(-(side - less) // step) for side in small.shape[:2])
-            stored = small[_repeated(rows, tile, less, len(small))]
-            stored = stored[:, _repeated(columns, tile, less, small.shape[1])]
+        for step, overlap in _OVERLAPS.items():
+            small = reduced(pixels, step)
+            rows, columns = (_repeated(side, overlap) for side in small.shape[:2])
             tiff.write(
-                stored, tile=(tile, tile),
-                photometric="rgb", compression="jpeg", compressionargs={"level": 95},
-                subsampling=(1, 1), metadata=None,
-                software="MedScan", description=None if level else header,
-                subfiletype=int(level > 0), resolution=(mpp, mpp), resolutionunit="INCH",
+                small[rows][:, columns], description=header if step == 1 else None, software="MedScan",
+                subfiletype=int(step > 1), resolution=(MPP, MPP), resolutionunit="INCH", **TILES,
             )  # fmt: skip
 
 
-def _repeated(count: int, tile: int, overlap: int, side: int) -> np.ndarray:
-    """Which rows or columns of an image lie in so many tiles, one after the other."""
-    found = np.arange(tile) + (tile - overlap) * np.arange(count)[:, None]
+def _repeated(side: int, overlap: int) -> np.ndarray:
+    """Which rows or columns of an image its tiles hold, one after the other."""
+    step = TILE_PX - overlap
+    found = np.arange(TILE_PX) + step * np.arange(-(-(side - overlap) // step))[:, None]
     return found[found < side]

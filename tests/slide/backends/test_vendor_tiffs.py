@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from tests.vendor_slides.common import reduced
 from tests.vendor_slides.leica import write_scn
 from tests.vendor_slides.page_pyramids import write_argos, write_huron
 from tests.vendor_slides.philips import write_philips
-from tests.vendor_slides.reducing import reduced
 from tests.vendor_slides.trestle import write_trestle
 from tests.vendor_slides.ventana import write_bif
 
@@ -46,7 +46,7 @@ def philips(path: Path) -> np.ndarray:
     """Tiles of glass between tissue that are not stored, and levels that do not fill their tiles."""
     shown = tissue(320, 448)
     gone = {(y, x) for y in range(2) for x in range(2, 4)}
-    write_philips(path, shown, LABEL, levels=2, left_out=gone, barcode=NAME)
+    write_philips(path, shown, LABEL, gone, barcode=NAME)
     shown[:128, 128:256] = 255
     return shown
 
