@@ -306,7 +306,7 @@ def paint_slide() -> Callable[..., Path]:
 
 @pytest.fixture
 def state_bounds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let OpenSlide state which part of a file was scanned, which no TIFF that a test can write does.
+    """Let OpenSlide state of a plain TIFF which part of it was scanned, as it does of an SCN.
 
     It takes y, x, height and width, level-0 px.
     """

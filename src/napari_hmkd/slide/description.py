@@ -23,9 +23,12 @@ _DATE = (
     "leica.creation-date",
     "mirax.GENERAL.SLIDE_CREATIONDATETIME",
     "dicom.AcquisitionDateTime",
+    "philips.DICOM_ACQUISITION_DATETIME",
+    "zeiss.Information.Image.AcquisitionDateAndTime",
     "ome.AcquisitionDate",
     "tiff.DateTime",
 )
+_TILE_STATED = "openslide.level[0].tile-width"  # not where they overlap or lie in several regions
 _ASKING_LIMIT_S = 5.0  # the window waits
 _MOST_FILES = 50_000  # a store of more is not added up
 
@@ -33,7 +36,7 @@ _MOST_FILES = 50_000  # a store of more is not added up
 def describe(slide: Slide) -> dict[str, str]:
     """Name and value of each fact, in the order to show them; what is not known says so."""
     found = slide.properties
-    size, tile = slide.size, slide.levels[0].tile
+    size = slide.size
     return {
         "file": slide.name,
         "folder": str(slide.path.absolute().parent),
@@ -42,7 +45,7 @@ def describe(slide: Slide) -> dict[str, str]:
         "back end": f"{slide.backend}: {slide.backend_reason}",
         "dimensions": f"{size.height:,} x {size.width:,} px (height x width)",
         "levels": _levels(slide),
-        "tiles": f"{tile.height} x {tile.width} px",
+        "tiles": _tiles(slide),
         "pixel size": _pixel_size(slide),
         "physical size": _physical_size(slide),
         "objective": _first(found, OBJECTIVE_KEYS, suffix="x"),
@@ -105,6 +108,13 @@ def _levels(slide: Slide) -> str:
     return (
         f"{len(slide.levels)}, of downsample {factors}{slow if lacks_small_levels(slide) else ''}"
     )
+
+
+def _tiles(slide: Slide) -> str:
+    if "openslide.vendor" in slide.properties and _TILE_STATED not in slide.properties:
+        return "not known: OpenSlide puts them together"
+    tile = slide.levels[0].tile
+    return f"{tile.height} x {tile.width} px"
 
 
 def _pixel_size(slide: Slide) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 VENDOR_SUFFIXES = frozenset(
-    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"}
+    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".avs"}
 )
 """Files that are slides or nothing: one that cannot be read is an error, not another's business."""
 

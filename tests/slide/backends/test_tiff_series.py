@@ -86,6 +86,32 @@ def test_an_svs_without_a_thumbnail_keeps_its_first_level(tmp_path: Path, noise)
     assert np.array_equal(found, pixels[::4, ::4])
 
 
+def test_a_qptiff_is_told_from_its_pictures_by_their_kind_alone(tmp_path: Path, noise):
+    """As PerkinElmer and Akoya write it: each page has a header, and each header a barcode."""
+    pixels = noise(512, 640)
+    kinds = {
+        "FullResolution": pixels,
+        "Thumbnail": pixels[::8, ::8],
+        "ReducedResolution": pixels[::2, ::2],
+        "Overview": pixels[:100, :50],
+        "Label": pixels[:90, :90],
+    }
+    with tifffile.TiffWriter(tmp_path / "a.qptiff") as tiff:
+        for kind, page in kinds.items():
+            header = f"<PerkinElmer-QPI-ImageDescription><ImageType>{kind}</ImageType><Barcode />"
+            tiff.write(
+                page,
+                description=f"{header}</PerkinElmer-QPI-ImageDescription>",
+                software="PerkinElmer-QPI",
+                subfiletype=int(kind != "FullResolution"),
+                **TILED | {"tile": (64, 64) if "Resolution" in kind else None},
+            )
+    with open_slide(tmp_path / "a.qptiff") as slide:
+        assert [level.size for level in slide.levels] == [Size(512, 640), Size(256, 320)]
+        assert np.array_equal(slide.read_level(1, Region(0, 0, 256, 320)), pixels[::2, ::2])
+        assert slide.warnings == ()
+
+
 @pytest.mark.parametrize(
     "page",
     [

@@ -30,7 +30,7 @@ from napari_hmkd.slide.suffixes import STORE_SUFFIX
 Placed = TypeVar("Placed", OpenSlideBackend, FastSlideBackend)
 
 _LOG = logging.getLogger(__name__)
-_FORMATS = "SVS, NDPI, MRXS, SCN, BIF, VMS, VMU, SVSLIDE, CZI, DICOM, TIFF, OME-TIFF, OME-Zarr"
+_FORMATS = "SVS, NDPI, MRXS, SCN, BIF, VMS, VMU, SVSLIDE, CZI, AVS, DICOM, TIFF, OME-TIFF, OME-Zarr"
 _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
@@ -238,8 +238,8 @@ def _checked(path: Path | UPath) -> Path:
         with tifffile.TiffFile(file) as tiff:
             if vendor in _FOR_TIFFFILE:
                 require_no_label_as_level(tiff, file)
-            shown = first_image(tiff, file) if generic else tiff.series[0]
-            tiff_metadata.require_whole(tiff, shown, file)
+            shown = first_image(tiff, file) if generic else None
+            tiff_metadata.require_whole(tiff, file, shown)
     except Exception as error:
         if generic or isinstance(error, SlideError):
             raise

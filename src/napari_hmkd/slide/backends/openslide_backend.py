@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ class OpenSlideBackend:
     Attributes
     ----------
     steps : list of float
-        OpenSlide's own downsamples: the mean of both sides' ratios, or what the format says.
+        OpenSlide's own downsamples: the format's, or the mean of both sides' ratios.
     """
 
     name = "openslide"
@@ -52,11 +53,14 @@ class OpenSlideBackend:
         self.origin_px = (0, 0) if bounds is None else (bounds.y, bounds.x)
         sizes = [Size(height, width) for width, height in self._handle.level_dimensions]
         self.steps = [float(step) for step in self._handle.level_downsamples]
+        downsamples = [_downsample(sizes[0], *one) for one in zip(sizes, self.steps, strict=True)]
         self.levels = tuple(
-            Level(size if bounds is None else _scaled(bounds, step), step, self._tile(index))
-            for index, (size, step) in enumerate(
-                zip(sizes, _downsamples(sizes, self.steps), strict=True)
+            Level(
+                size if bounds is None else _scaled(bounds, downsample),
+                downsample,
+                self._tile(index),
             )
+            for index, (size, downsample) in enumerate(zip(sizes, downsamples, strict=True))
         )
         self.pixel_sizes = self._pixel_sizes()
         self.icc_profile = _icc_profile(self._handle)
@@ -67,7 +71,8 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"'{self._path}' cannot be opened: OpenSlide says \"{error}\". "
-                "The file may be damaged or of an unsupported kind; try to copy or export it again."
+                "The file may be damaged, or of a kind that OpenSlide does not know: copy it again, or "
+                "export it as DICOM or OME-TIFF."
             ) from error
 
     def _tile(self, level: int) -> Size:
@@ -165,12 +170,10 @@ def _bounds(properties: Mapping[str, str], dimensions: tuple[int, int]) -> Regio
     return bounds if bounds.height and bounds.width else None
 
 
-def _downsamples(sizes: list[Size], steps: list[float]) -> list[float]:
-    """Each level's, which is a whole number where OpenSlide has one: an MRXS is halved, then its sides cut."""
-    return [
-        step if step.is_integer() else longer_ratio(sizes[0], size)
-        for size, step in zip(sizes, steps, strict=True)
-    ]
+def _downsample(base: Size, size: Size, step: float) -> float:
+    """A level's: what the format states, as MRXS, BIF and Philips TIFF do, or what the sizes make of it."""
+    from_sizes = (base.height / size.height + base.width / size.width) / 2  # as OpenSlide has it
+    return longer_ratio(base, size) if math.isclose(step, from_sizes) else step
 
 
 def _scaled(bounds: Region, downsample: float) -> Size:

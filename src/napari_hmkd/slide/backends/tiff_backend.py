@@ -28,10 +28,11 @@ class TiffBackend:
 
     def __init__(self, path: Path) -> None:
         with tifffile.TiffFile(path) as tiff:
+            tiff_metadata.require_all_pages(tiff, path)
             series = tiff_series.slide_series(tiff, path)
             tiff_checks.require_decodable(series)
             tiff_metadata.require_files(tiff, series, path)
-            tiff_metadata.require_whole(tiff, series, path)
+            tiff_metadata.require_whole(tiff, path, series)
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
             self.pixel_sizes = pixel_sizes(tiff, series)

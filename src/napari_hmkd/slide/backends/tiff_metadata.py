@@ -73,8 +73,29 @@ def require_files(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
     )
 
 
-def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
-    """Check that every level has its tiles, and that they and the chain of pages end in the file.
+def require_all_pages(tiff: tifffile.TiffFile, path: Path) -> None:
+    """Check that the chain of pages ends in the file, before tifffile looks for those that a header names.
+
+    Raises
+    ------
+    SlideError
+        The file was cut off, as by an interrupted copy.
+    """
+    require_bytes(path, _next_page(tiff))
+
+
+def require_whole(
+    tiff: tifffile.TiffFile, path: Path, series: tifffile.TiffPageSeries | None = None
+) -> None:
+    """Check that pages have their tiles, and that these and the chain of pages end in the file.
+
+    Parameters
+    ----------
+    tiff : tifffile.TiffFile
+    path : Path
+        For messages.
+    series : tifffile.TiffPageSeries, optional
+        Whose levels are looked at; default: all pages, as a scanner's own layout may use any of them.
 
     Raises
     ------
@@ -82,19 +103,19 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path
         The file was cut off, as by an interrupted copy, or its header is damaged.
     """
     needed = _next_page(tiff)
-    for level in series.levels:
-        for page in level.pages:
-            if page is None or page.parent.filehandle.path != tiff.filehandle.path:
-                continue  # an OME-TIFF can name other files
-            offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
-            pieces = math.prod(page.chunked)
-            if not len(offsets) == len(counts) == pieces:
-                raise SlideError(
-                    f"'{path}' is damaged: its header states an image of {pieces:,} tiles or strips, "
-                    f"and says where {min(len(offsets), len(counts)):,} of them lie. "
-                    "Copy it again from its source."
-                )
-            needed = max(needed, int((offsets + counts).max()))
+    levels = [tiff] if series is None else series.levels
+    for page in (page for level in levels for page in level.pages):
+        if page is None or page.parent.filehandle.path != tiff.filehandle.path:
+            continue  # an OME-TIFF can name other files
+        offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
+        pieces = math.prod(page.chunked)
+        if not len(offsets) == len(counts) == pieces:
+            raise SlideError(
+                f"'{path}' is damaged: its header states an image of {pieces:,} tiles or strips, "
+                f"and says where {min(len(offsets), len(counts)):,} of them lie. "
+                "Copy it again from its source."
+            )
+        needed = max(needed, int((offsets + counts).max()))
     require_bytes(path, needed)
 
 

@@ -23,6 +23,7 @@ WITH_LABEL = re.compile("(slide)?(label|barcode|macro)s?(image)?")
 """Those of pictures that show the label."""
 
 _SHORT = 40  # characters
+_QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*<ImageType>(.*?)</ImageType>", re.DOTALL)
 
 
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
@@ -37,8 +38,13 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     ------
     SlideError
         It is not 8-bit colour, its channels are called otherwise, it has depth or time, its tiles are
-        too large, or there is only a label.
+        too large or overlap, or there is only a label.
     """
+    if tiff.is_bif:  # tifffile lays its tiles side by side
+        raise SlideError(
+            f"'{path}' is a Ventana BIF, whose tiles overlap; OpenSlide, which puts them together, does "
+            "not know it as one. Export the slide as DICOM or OME-TIFF."
+        )
     series = _largest(_slides(tiff, path))
     levels = [level for level in series.levels[1:] if not _is_label(level, series, tiff)]
     levels += _missed_levels(series, tiff)
@@ -230,8 +236,13 @@ def _title(series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile) -> str:
 
 
 def _words(page: tifffile.TiffPage) -> str:
-    """What is written on a page, less what Aperio puts behind a bar: the scan's figures and names."""
+    """What is written on a page, less what Aperio puts behind a bar: the scan's figures and names.
+
+    Of the header that each page of a QPTIFF has, which may state a barcode, what kind of image it is.
+    """
     text = str(page.description)
+    if kind := _QPTIFF_KIND.search(text):
+        return kind[1]
     return text.partition("|")[0] if text.startswith("Aperio") else text
 
 
