@@ -54,7 +54,7 @@ class PixelSize:
     def __str__(self) -> str:
         """Y x X with the source, for messages."""
         y, x = self.mpp
-        return f"{y:.6g} x {x:.6g} um/px ({self.source})"
+        return f"{y:.5g} x {x:.5g} um/px ({self.source})"
 
 
 def from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
