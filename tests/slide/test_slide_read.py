@@ -81,10 +81,11 @@ def test_no_pixel_size_that_is_not_positive(slide: Slide, mpp: float):
         slide.read((0, 0), Size(4, 4), mpp)
 
 
-def test_the_nearest_finer_level_is_read(tmp_path, noise, write_pyramid):
+@pytest.mark.parametrize("backend", ["tifffile", "openslide"])
+def test_the_nearest_finer_level_is_read(tmp_path, noise, write_pyramid, backend: str):
     pixels = noise(201, 401)  # level 1 is cut to 100 x 200: its downsample is above 2
     write_pyramid(tmp_path / "a.tif", pixels, levels=3)
-    with open_slide(tmp_path / "a.tif") as slide:
+    with open_slide(tmp_path / "a.tif", backend=backend) as slide:
         downsamples = [level.downsample for level in slide.levels]
         assert downsamples[1] == 401 / 200  # the longer side is bent less
         assert slide.level_for(2.0) is slide.levels[0]  # level 1 would be enlarged

@@ -82,7 +82,7 @@ def _file_size(slide: Slide) -> str:
 def _size_on_disk(slide: Slide) -> str:
     path, beside = Path(str(slide.path)), slide.reader.backend.files_beside
     if beside:
-        return f"{_in_bytes(sum(one.stat().st_size for one in (path, *beside)))} in {len(beside) + 1} files"
+        return f"{_in_bytes(sum(one.stat().st_size for one in (path, *beside)))} in {len(beside) + 1} files with pixels"
     if not path.is_dir():
         return _in_bytes(path.stat().st_size)
     files = islice(

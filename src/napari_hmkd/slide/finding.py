@@ -16,7 +16,7 @@ from napari_hmkd.slide.backends.dicom_folder import (
     main_instances,
 )
 from napari_hmkd.slide.backends.ome_files import main_files
-from napari_hmkd.slide.backends.parts_beside import is_mirax_data, meant_by_data
+from napari_hmkd.slide.backends.parts_beside import MIRAX_SUFFIX, is_mirax_data, meant_by_data
 from napari_hmkd.slide.backends.zarr_backend import is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
 from napari_hmkd.wording import printable
@@ -127,7 +127,8 @@ def _is_store(folder: Path) -> bool:
 
 def _is_data(entry: Path) -> bool:
     """Whether a folder holds the pixels of an MRXS beside it."""
-    return os.path.isfile(entry.with_name(f"{entry.name}.mrxs"))  # a name that is too long is none
+    file = entry.with_name(entry.name + MIRAX_SUFFIX)
+    return is_mirax_data(entry) or os.path.isfile(file)  # a name that is too long is none
 
 
 def _without_parts(slides: list[str]) -> list[str]:

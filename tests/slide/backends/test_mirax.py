@@ -159,7 +159,9 @@ def test_a_folder_of_slides_has_no_folder_of_pixels(tmp_path: Path, path: Path, 
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_who_gives_the_folder_of_pixels_is_told_of_the_file(path: Path, whole: bool):
+def test_who_gives_the_folder_of_pixels_is_told_of_the_file(
+    path: Path, whole: bool, monkeypatch: pytest.MonkeyPatch
+):
     message = r"pixels of the slide 'case 1\.mrxs' beside it" if whole else "is missing. Copy both"
     if not whole:
         path.unlink()
@@ -167,6 +169,9 @@ def test_who_gives_the_folder_of_pixels_is_told_of_the_file(path: Path, whole: b
     for use in (open_slide, get_reader(folder), lambda given: find_slides([given])):
         with pytest.raises(SlideError, match=message):
             use(folder)
+    monkeypatch.chdir(folder)
+    with pytest.raises(SlideError, match=message):
+        find_slides(["."])
 
 
 def test_what_is_told_of_a_slide_has_its_date_and_whole_size_and_no_name(tmp_path: Path, pixels):
@@ -178,4 +183,4 @@ def test_what_is_told_of_a_slide_has_its_date_and_whole_size_and_no_name(tmp_pat
         facts = describe(slide)
         assert "Erika" not in " ".join(facts.values())
         assert facts["scan date"] == "24/12/2025 11:22:33"
-        assert facts["file size"].endswith("kB in 4 files")
+        assert facts["file size"].endswith("kB in 4 files with pixels")

@@ -118,13 +118,16 @@ class OpenSlideBackend:
                 file.stat()
             return self._open()
         except (OSError, SlideError) as error:
+            reason = error.__cause__ if isinstance(error, SlideError) else error
             raise SlideStalledError(
-                f"'{self._path.name}' cannot be read any more ({self._without_folder(error)}). Its disk or "
+                f"'{self._path.name}' cannot be read any more ({self._without_folder(reason)}). Its disk or "
                 "network may be down: look whether all of it can be copied, and try again."
             ) from error
 
-    def _without_folder(self, error: Exception) -> str:
+    def _without_folder(self, error: BaseException | None) -> str:
         """An error's words: they are listed with the tile in results, which no folder belongs in."""
+        if isinstance(error, OSError):
+            return f"{error.strerror}: '{Path(error.filename).name}'"
         return str(error).replace(f"{self._path.parent}{os.sep}", "")
 
     def _replace(self, broken: openslide.OpenSlide, sound: openslide.OpenSlide) -> None:

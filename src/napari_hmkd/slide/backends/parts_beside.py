@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from napari_hmkd.slide.backends.protocol import require_bytes
 MIRAX_SUFFIX = ".mrxs"
 _SETTINGS = "Slidedat.ini"
 _INDEX_VERSION = "01.02"
+_SHOWN_IMAGE = re.compile(r"hamamatsu\.ImageFile(\(0\)|\((0,)?\d+,\d+\))?")
+"""Of a VMS or VMU, at (x, y), in the focal plane 0, (z) or (z, x, y), which alone OpenSlide shows."""
 
 
 def parts_beside(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
@@ -30,9 +33,8 @@ def parts_beside(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
     if vendor == "mirax":
         return _mirax_files(path, properties)
     if vendor == "hamamatsu":
-        names = sorted(key for key in properties if key.startswith("hamamatsu.ImageFile"))
-        files = [path.with_name(properties[name]) for name in names if properties[name]]
-        return tuple(file for file in files if file.is_file())  # other focal planes may be left out
+        shown = sorted(key for key in properties if _SHOWN_IMAGE.fullmatch(key))
+        return tuple(path.parent / properties[key] for key in shown)
     return ()
 
 
@@ -43,6 +45,7 @@ def is_mirax_data(folder: Path) -> bool:
 
 def meant_by_data(folder: Path) -> str:
     """What to tell someone who gave the folder of an MRXS."""
+    folder = Path(os.path.abspath(folder))  # "." has no name
     file = folder.with_name(folder.name + MIRAX_SUFFIX)
     if file.is_file():
         return f"'{folder}' has the pixels of the slide '{file.name}' beside it. Give that file."

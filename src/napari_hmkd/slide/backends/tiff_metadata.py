@@ -109,6 +109,8 @@ def require_whole(
             continue  # an OME-TIFF can name other files
         offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
         pieces = math.prod(page.chunked)
+        if series is None and not page.is_tiled and not len(offsets) * len(counts):
+            continue  # a label that was taken out
         if not len(offsets) == len(counts) == pieces:
             raise SlideError(
                 f"'{path}' is damaged: its header states an image of {pieces:,} tiles or strips, "

@@ -23,7 +23,7 @@ WITH_LABEL = re.compile("(slide)?(label|barcode|macro)s?(image)?")
 """Those of pictures that show the label."""
 
 _SHORT = 40  # characters
-_QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*<ImageType>(.*?)</ImageType>", re.DOTALL)
+_QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*?<ImageType>(.*?)</ImageType>", re.DOTALL)
 
 
 def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
