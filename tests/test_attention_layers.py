@@ -78,7 +78,9 @@ def test_a_mosaic_covers_its_tiles_in_the_colours_of_its_kind(kind: MapKind, lev
     assert np.array(kwargs["scale"]) * data.shape == pytest.approx([2 * TILE_UM, 3 * TILE_UM])
     assert corner_um(kwargs) == pytest.approx(of_tile_um((0, 1)))
     look = look_of(kind, side)
-    assert (kwargs["contrast_limits"], kwargs["colormap"]) == (look.limits, look.colours)
+    assert kwargs["contrast_limits"] == pytest.approx(look.limits, abs=look.limits[1] / 400)
+    assert kwargs["contrast_limits"][0] < look.limits[0]
+    assert kwargs["colormap"]["name"].startswith(look.colours)
     assert kwargs["name"] == f"{kind}, level {level}"
 
 
@@ -96,7 +98,7 @@ def test_a_bags_attention_has_a_pixel_a_tile_and_the_same_limits_for_all(most: f
     assert data.shape == (GRID.rows, GRID.columns)
     assert kwargs["scale"] == pytest.approx((TILE_UM, TILE_UM))
     assert corner_um(kwargs) == pytest.approx(of_tile_um((0, 0)))
-    assert kwargs["contrast_limits"] == BAG_LIMITS
+    assert kwargs["contrast_limits"] == pytest.approx(BAG_LIMITS, abs=0.01)
     assert BAG_LIMITS[0] < 1 < BAG_LIMITS[1], "an even share is told from either end"
     assert "ER" in kwargs["name"]
 
@@ -162,4 +164,6 @@ def test_what_is_not_known_of_a_map_is_transparent() -> None:
     image = pytest.importorskip("napari.layers", reason="needs napari").Image
     mosaic = Mosaic((0, 0), (1, 1), 2)
     data, kwargs, _ = mosaic_layer(mosaic, MapKind.STUDENT, 2, GRID, ABOUT)
-    assert (image(data, **kwargs).colormap.map(mosaic.data.ravel())[:, 3] == 0).all()
+    drawn = image(data, **kwargs).colormap
+    assert (drawn.map(mosaic.data.ravel())[:, 3] == 0).all()
+    assert drawn.map(np.array([0.0]))[0, 3] == 0, "as some graphics drivers draw NaN"

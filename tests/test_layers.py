@@ -12,6 +12,7 @@ import pytest
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.inference import FailedTile
 from napari_hmkd.layers import heatmap_layers
+from napari_hmkd.map_modes import MapMode
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.slide import open_slide
 
@@ -50,7 +51,7 @@ def test_the_heatmap_shows_expected_grades_and_nan_where_there_are_none(
 ) -> None:
     ((data, kwargs, _),) = heatmap_layers(grading)
     np.testing.assert_array_equal(data, grading.heatmap.expected_grade)
-    assert kwargs["contrast_limits"] == (0.0, 3.0)
+    assert kwargs["contrast_limits"] == pytest.approx((0.0, 3.0), abs=0.004)
     assert kwargs["colormap"]["colors"].shape == (4, 4)
 
 
@@ -65,10 +66,24 @@ def test_napari_takes_them(grading: SlideGrading) -> None:
     ((data, kwargs, _),) = heatmap_layers(grading)
     layer = image(data, **kwargs)
     assert layer.colormap.name == "HER2 grade"
-    drawn = layer.colormap.map(np.array([0, 1 / 3, 2 / 3, 1, np.nan]))
+    low, high = layer.contrast_limits
+    as_least = low  # what some graphics drivers draw in place of NaN
+    drawn = layer.colormap.map((np.array([0, 1, 2, 3, as_least, np.nan]) - low) / (high - low))
     expected = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in GRADE_COLOURS]
     assert drawn[:4, :3] == pytest.approx(np.array(expected), abs=0.01)
-    assert drawn[4, 3] == 0
+    assert drawn[:, 3].tolist() == [1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("mode", MapMode)
+def test_the_least_that_can_be_has_a_colour_and_what_lies_below_has_none(
+    grading: SlideGrading, mode: MapMode
+) -> None:
+    image = pytest.importorskip("napari.layers", reason="needs napari").Image
+    (data, kwargs, _), *_ = heatmap_layers(grading, mode)
+    layer = image(data, **kwargs)
+    low, high = layer.contrast_limits
+    least = (0 - low) / (high - low)
+    assert layer.colormap.map(np.array([least, 0]))[:, 3].tolist() == [1, 0]
 
 
 def test_failed_tiles_have_a_layer_of_their_own(grading: SlideGrading) -> None:
@@ -76,5 +91,6 @@ def test_failed_tiles_have_a_layer_of_their_own(grading: SlideGrading) -> None:
     grading.heatmap.answers[1, 0] = np.nan
     (_, grades, _), (data, kwargs, _) = heatmap_layers(grading)
     assert np.argwhere(data == 1).tolist() == [[1, 0]]
-    assert np.isnan(data).sum() == data.size - 1
+    assert data.sum() == 1
+    assert kwargs["colormap"]["colors"][0][3] == 0
     assert (kwargs["scale"], kwargs["translate"]) == (grades["scale"], grades["translate"])

@@ -11,7 +11,7 @@ from napari_hmkd.inspection.faithfulness import Faithfulness
 from napari_hmkd.inspection.importance import Method
 from napari_hmkd.inspection.maps import MapKind, Mosaic, look_of
 from napari_hmkd.inspection.tile import Gaze, TileInspection, Token
-from napari_hmkd.layers import LayerData, placed
+from napari_hmkd.layers import LayerData, clear_where_unknown, placed
 from napari_hmkd.tiling import TileGrid
 
 AGREEMENT = "agreement of student and teacher"
@@ -45,9 +45,10 @@ def mosaic_layer(
     about : mapping
         What `metadata["napari_hmkd"]` is to hold, the model's notice above all.
     """
-    look = look_of(kind, mosaic.side)
+    own = look_of(kind, mosaic.side)
+    look = clear_where_unknown(own.colours, own.limits)
     return _image(
-        mosaic.data, f"{kind}, level {level}", look.colours, look.limits, grid, about,
+        mosaic.data, f"{kind}, level {level}", look, grid, about,
         cells=mosaic.side, first=mosaic.first,
     )  # fmt: skip
 
@@ -56,7 +57,8 @@ def agreement_layer(
     agreement: np.ndarray, grid: TileGrid, about: Mapping[str, object]
 ) -> LayerData:
     """Mean agreement of each tile, 0 to 1, one pixel a tile: float32 (rows, columns), NaN where unknown."""
-    return _image(agreement, AGREEMENT, "viridis", (0.0, 1.0), grid, about)
+    look = clear_where_unknown("viridis", (0.0, 1.0))
+    return _image(agreement, AGREEMENT, look, grid, about)
 
 
 def bag_layer(
@@ -76,7 +78,8 @@ def bag_layer(
     about : mapping
         As of `mosaic_layer`.
     """
-    return _image(attention, f"attention for {target}", "viridis", BAG_LIMITS, grid, about)
+    look = clear_where_unknown("viridis", BAG_LIMITS)
+    return _image(attention, f"attention for {target}", look, grid, about)
 
 
 def query_layers(
@@ -101,7 +104,8 @@ def query_layers(
     side = len(rows[Gaze.STUDENT])
     images = [
         _image(
-            row, QUERY[gaze], _COLOURS[gaze], (0.0, most), grid, about, cells=side, first=tile,
+            row, QUERY[gaze], {"colormap": _COLOURS[gaze], "contrast_limits": (0.0, most)}, grid, about,
+            cells=side, first=tile,
             opacity=0.8, blending="translucent" if gaze is Gaze.STUDENT else "additive",
         )
         for gaze, row in rows.items()
@@ -129,10 +133,10 @@ def importance_layers(
     layers = []
     for method, name in IMPORTANCE.items():
         tokens = checked.maps[method]
-        limits = 0.0, float(tokens.max()) or 1.0
+        look = {"colormap": "viridis", "contrast_limits": (0.0, float(tokens.max()) or 1.0)}
         layers.append(
             _image(
-                tokens, name, "viridis", limits, grid, about, cells=len(tokens), first=tile,
+                tokens, name, look, grid, about, cells=len(tokens), first=tile,
                 opacity=0.9, visible=method is Method.OCCLUSION,
             )
         )  # fmt: skip
@@ -175,8 +179,7 @@ def _outline(
 def _image(
     data: np.ndarray,
     name: str,
-    colours: str,
-    limits: tuple[float, float],
+    look: Mapping[str, object],
     grid: TileGrid,
     about: Mapping[str, object],
     *,
@@ -187,8 +190,7 @@ def _image(
     """Of so many cells along each tile, from a tile on."""
     kwargs = {
         "name": name,
-        "colormap": colours,
-        "contrast_limits": limits,
+        **look,
         "opacity": 0.6,
         **placed(np.divide(grid.step_px, cells), grid.slide_mpp, grid.origins(first)[0]),
         "metadata": {"napari_hmkd": dict(about)},

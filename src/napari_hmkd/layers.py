@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # opening a slide must not wait for torch to load
 LayerData = tuple[Any, dict[str, Any], str]
 
 GRADING = "grading"
-_HATCHING = ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+_CLEAR = (0.0, 0.0, 0.0, 0.0)
+_HATCHING = (_CLEAR, (0.0, 0.0, 0.0, 1.0))
 _NOT_READABLE = (0.25, 0.25, 0.25, 1.0)
 _TISSUE = "#00b050"
 
@@ -80,8 +81,7 @@ def heatmap_layers(grading: SlideGrading, mode: MapMode = MapMode.EXPECTED) -> l
     )
     shown = tile_map(heatmap, mode)
     look = {
-        "colormap": shown.colormap,
-        "contrast_limits": shown.limits,
+        **clear_where_unknown(shown.colormap, shown.limits),
         **placed(np.divide(step_px, shown.cells), mpp),
     }
     layers: list[LayerData] = [(shown.values, kwargs | look, kind)]
@@ -129,23 +129,51 @@ def grade_layers(
     }
     grades = {
         "name": f"HER2 grade ({slide_name})",
-        "colormap": grade_colormap(),
-        "contrast_limits": GRADE_LIMITS,
+        **clear_where_unknown(grade_colormap(), GRADE_LIMITS),
         "opacity": 0.5,
         **common,
     }
     layers: list[LayerData] = [(expected_grade, grades, "image")]
     if not unreadable.any():
         return layers
-    missing = np.where(unreadable, np.float32(1), np.float32(np.nan))
     look = {
         "name": f"not readable ({slide_name})",
-        "colormap": {"name": "not readable", "colors": [_NOT_READABLE] * 2},
+        "colormap": {"name": "not readable", "colors": [_CLEAR, _NOT_READABLE]},
         "contrast_limits": (0.0, 1.0),
         "opacity": 0.8,
         **common,
     }
-    return [*layers, (missing, look, "image")]
+    return [*layers, (unreadable.astype(np.uint8), look, "image")]
+
+
+def clear_where_unknown(
+    colours: dict[str, Any] | str, limits: tuple[float, float]
+) -> dict[str, object]:
+    """Colormap and contrast limits of an image whose unknown values, NaN, are to be seen through.
+
+    Graphics drivers are free to draw NaN as they like, and some draw it as the least number (Mesa 26; on
+    Windows, napari's issue 8056): all glass would have the colour of grade 0. So what lies at the lower
+    limit has no colour, and the limit lies a thousandth below the least number that can be.
+
+    Parameters
+    ----------
+    colours : dict or str
+        Name and colours, or the name of one of matplotlib's colormaps.
+    limits : tuple of float
+        The least and the greatest number that can be.
+    """
+    low, high = limits
+    if isinstance(colours, str):
+        import matplotlib  # loaded here: opening a slide must not wait for it
+
+        colours = {
+            "name": f"{colours}, clear below",  # a name of its own: napari has the other one
+            "colors": matplotlib.colormaps[colours](np.linspace(0, 1, 256)),
+        }
+    return {
+        "colormap": {**colours, "low_color": _CLEAR},
+        "contrast_limits": (low - (high - low) / 1000, high),
+    }
 
 
 def placed(

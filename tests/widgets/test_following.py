@@ -146,8 +146,8 @@ def test_the_map_shows_what_is_chosen_and_the_status_bar_the_tile(
     extent = layer.extent.world.copy()
     widget.map.mode.value = "probability of 3+"
     np.testing.assert_array_equal(layer.data, heatmap.probabilities[..., 3])
-    assert layer.colormap.name == "viridis"
-    assert tuple(layer.contrast_limits) == (0, 1)
+    assert layer.colormap.name.startswith("viridis")
+    assert layer.contrast_limits == pytest.approx((0, 1), abs=0.002)
     assert "probability of 3+" in widget.map.legend.value
     widget.map.mode.value = "expected grade, finer"
     assert layer.data.shape == (2 * shape[0], 2 * shape[1])

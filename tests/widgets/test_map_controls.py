@@ -46,7 +46,7 @@ def test_the_first_heatmap_has_the_remembered_look(viewer, remembered: GradeWidg
     )
     assert press_and_wait(remembered, qtbot)
     assert next(opacity for opacity, name in looks if name.startswith("HER2")) == OPACITY
-    assert remembered.run.heatmap_layer.colormap.name == "viridis"
+    assert remembered.run.heatmap_layer.colormap.name.startswith("viridis")
 
 
 def test_a_heatmap_that_was_hidden_has_it_when_it_is_revealed(
@@ -57,7 +57,7 @@ def test_a_heatmap_that_was_hidden_has_it_when_it_is_revealed(
     blinding.switch(False)
     layer = remembered.run.heatmap_layer
     assert layer in viewer.layers
-    assert (layer.opacity, layer.colormap.name) == (OPACITY, "viridis")
+    assert (layer.opacity, layer.colormap.name.partition(",")[0]) == (OPACITY, "viridis")
 
 
 def test_what_is_chosen_while_the_heatmap_is_hidden_counts(

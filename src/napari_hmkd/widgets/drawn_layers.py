@@ -82,10 +82,13 @@ def refill(layer: napari.layers.Layer, one: LayerData) -> None:
     if kind == "image":
         look["contrast_limits_range"] = kwargs["contrast_limits"]
     for name in _IMAGE if kind == "image" else _SHAPES:
-        if not np.array_equal(_now(layer, name), look[name]):
+        if not _is_so(layer, name, look[name]):
             setattr(layer, name, look[name])
     layer.metadata = kwargs["metadata"]
 
 
-def _now(layer: napari.layers.Layer, name: str) -> Any:
-    return layer.colormap.name if name == "colormap" else getattr(layer, name)
+def _is_so(layer: napari.layers.Layer, name: str, value: Any) -> bool:
+    if name == "colormap":
+        wanted = value["name"] if isinstance(value, dict) else value
+        return bool(layer.colormap.name == wanted)
+    return np.array_equal(getattr(layer, name), value)
