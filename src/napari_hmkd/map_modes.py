@@ -49,7 +49,7 @@ class TileMap:
     limits : tuple of float
         The least and the greatest that can be.
     colormap : dict or str
-        `grade_colormap`, or the name of one of napari's.
+        `grade_colormap`, or the name of one of matplotlib's.
     """
 
     values: np.ndarray

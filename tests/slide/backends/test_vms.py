@@ -45,14 +45,12 @@ def test_a_change_in_any_jpeg_makes_another_slide(path: Path, name: str):
 
 
 def test_another_focal_plane_is_no_part_of_what_is_shown(path: Path):
-    with open_slide(path) as slide:
-        known = fingerprint(slide)
     path.with_name("other plane.jpg").write_bytes(path.with_name("a.jpg").read_bytes())
     text = path.read_text() + "\r\nImageFile(1)=other plane.jpg\r\nImageFile(1,1,0)=other plane.jpg"
     path.write_text(text.replace("NoLayers=1", "NoLayers=2"), newline="")
     with open_slide(path) as slide:
-        assert len(slide.reader.backend.files_beside) == 2
-        assert fingerprint(slide) != known  # the file that lists them is another one
+        names = {file.name for file in slide.reader.backend.files_beside}
+    assert names == {"a.jpg", "a(1,0).jpg"}
 
 
 def test_jpegs_may_lie_in_a_folder(path: Path):
