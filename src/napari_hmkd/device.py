@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from napari_hmkd.errors import DeviceError
+
+Result = TypeVar("Result")
 
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory", re.IGNORECASE)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -65,6 +70,20 @@ def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) ->
     return together.to(device, non_blocking=is_cuda)
 
 
+def begin_on(device: torch.device, work: Callable[..., Result], *given: object) -> Future[Result]:
+    """Begin work in the one thread that asks a GPU, after what was begun there before.
+
+    torch keeps cuDNN's plans of convolutions for the thread that made them alone, and for each shape: those
+    of a student took 3 s in each new thread (H100, torch 2.11, cuDNN 9, 2026-11-27).
+    """
+    return _thread_of(device).submit(work, *given)
+
+
+@cache
+def _thread_of(device: torch.device) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=str(device))
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether this is a GPU that computes bfloat16 natively."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_SINCE
@@ -108,27 +127,28 @@ def mixed_precision(
     return _WITHOUT_TF32 if device.type == "cuda" else nullcontext()
 
 
-class _WithoutTf32:
-    """tf32 switched off for the whole process, while any of its threads is inside."""
+class _SwitchedOff:
+    """A switch of cuDNN's off for the whole process, while any of its threads is inside."""
 
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = Lock(), 0, True
+    def __init__(self, switch: str) -> None:
+        self._switch, self._lock, self._inside, self._before = switch, Lock(), 0, True
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._before = torch.backends.cudnn.allow_tf32
-                torch.backends.cudnn.allow_tf32 = False
+                self._before = getattr(torch.backends.cudnn, self._switch)
+                setattr(torch.backends.cudnn, self._switch, False)
             self._inside += 1
 
     def __exit__(self, *_error: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                torch.backends.cudnn.allow_tf32 = self._before
+                setattr(torch.backends.cudnn, self._switch, self._before)
 
 
-_WITHOUT_TF32 = _WithoutTf32()
+_WITHOUT_TF32 = _SwitchedOff("allow_tf32")
+_WITHOUT_CUDNN = _SwitchedOff("enabled")
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -137,6 +157,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         isinstance(error, RuntimeError)
         and _NO_MEMORY.search(str(error).partition("\n")[0]) is not None
     )
+
+
+def own_kernels(device: torch.device) -> AbstractContextManager[object]:
+    """Convolutions of a CUDA device by torch's own kernels, for those that cuDNN has to compile first.
+
+    It compiles depthwise ones, for each shape and in each thread anew (NVIDIA/cudnn-frontend, issue 1066):
+    the first batch of the demo student took 6.8 s on an H100, 4.9 of them these, which torch's own kernels
+    began with in 0.01 s (torch 2.11, cuDNN 9, 2026-11-27).
+    """
+    return _WITHOUT_CUDNN if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from napari_hmkd.device import (
+    begin_on,
     choose_precision,
     device_errors,
     is_out_of_memory,
@@ -115,7 +116,7 @@ class SparingNetwork(ABC, Generic[Part]):
         self.network, self._asked = network, precision
         self._ask: Replay[Any] = Replay(ask)
         self._most: int | None = None
-        self._preparing: Thread | None = None
+        self._preparing: Future[None] | None = None
         self._move_to(device)
 
     @abstractmethod
@@ -142,9 +143,9 @@ class SparingNetwork(ABC, Generic[Part]):
         while done < len(tiles) or not answers:
             part = tiles[done : done + (self._most or len(tiles))]
             try:
-                answers.append(self.answer_part(part))
+                answers.append(self._answered(part))
             except DeviceError as error:
-                if not (is_out_of_memory(error.__cause__) and self._spare(len(part))):
+                if not (is_out_of_memory(error.__cause__) and self._spare(self._ask.filled(part))):
                     raise
             else:
                 done += len(part)
@@ -154,13 +155,13 @@ class SparingNetwork(ABC, Generic[Part]):
     def prepared(self, count: int, tile_px: int) -> Iterator[None]:
         """Begin to make a GPU ready for batches of so many tiles; those that come wait until it is.
 
-        A thread loads libraries, compiles kernels, and has the work recorded, for all of which the first
-        two batches would have to wait. Meanwhile a slide can be looked at within this; if that fails, none
-        of it stays, as it would go on beside the next slide's, with the same network.
+        Its thread loads libraries, compiles kernels, and has the work recorded, for all of which the first
+        two batches would have to wait; smaller ones are filled up from then on. Meanwhile a slide can be
+        looked at within this; if that fails, none of it stays, as it would go on beside the next slide's,
+        with the same network.
         """
         if self.device.type == "cuda":
-            self._preparing = Thread(target=self._rehearse, args=(count, tile_px))
-            self._preparing.start()
+            self._preparing = begin_on(self.device, self._rehearse, count, tile_px)
         try:
             yield
         except BaseException:
@@ -174,8 +175,13 @@ class SparingNetwork(ABC, Generic[Part]):
 
     def _be_ready(self) -> None:
         if self._preparing is not None:
-            self._preparing.join()
+            self._preparing.result()
             self._preparing = None
+
+    def _answered(self, tiles: Sequence[np.ndarray]) -> Part:
+        if self.device.type == "cuda":
+            return begin_on(self.device, self.answer_part, tiles).result()
+        return self.answer_part(tiles)
 
     def _rehearse(self, count: int, tile_px: int) -> None:
         tiles = [np.full((tile_px, tile_px, 3), _GLASS, np.uint8)] * count
@@ -184,13 +190,15 @@ class SparingNetwork(ABC, Generic[Part]):
                 self.answer_part(tiles)
         except Exception as error:  # the first batch will meet it, too
             logging.getLogger(__name__).info("%s was not made ready: %s", self.device, error)
+        else:
+            self._ask.full = count
 
     def _spare(self, count: int) -> bool:
         """Ask for less than so many tiles at once did; whether there is less to ask for."""
         if self._ask.forget():
             return True  # without that memory it may be enough
         if count > 1:
-            self._most = count // 2
+            self._most = self._ask.full = count // 2
             self.notes.append(
                 f"{self.device} ran out of memory with {count} tiles at once: it went on with "
                 f"{self._most}"

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from napari_hmkd.device import own_kernels
 from napari_hmkd.model.precision import float32_island, wide_range
 from napari_hmkd.model.sharing import beside, has_helpers
 
@@ -56,12 +57,24 @@ class PatchEmbedding(nn.Module):
             return self.norm(in_halves(self.project, x, self.project.stride[0]))
 
 
+class DepthwiseConv(nn.Conv2d):
+    """Each channel by itself, with an odd kernel and bias, on a grid that stays as large."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> the same shape."""
+        with own_kernels(x.device):
+            return super().forward(x)
+
+
 class SeparableConv(nn.Sequential):
     """Depthwise 3x3 then 1x1, both with bias and nothing between."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs)
+        self.depthwise = DepthwiseConv(inputs, 3)
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_hmkd.model.blocks import Mlp, PatchEmbedding, SeparableConv, in_halves
+from napari_hmkd.model.blocks import DepthwiseConv, Mlp, PatchEmbedding, SeparableConv, in_halves
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
 from napari_hmkd.model.precision import float32_island
@@ -34,8 +34,7 @@ class MultiScaleConv(nn.Module):
             )
         self.groups = (channels - share * (len(KERNELS) - 1), *[share] * (len(KERNELS) - 1))
         self.scales = nn.ModuleList(
-            nn.Conv2d(group, group, kernel, padding=kernel // 2, groups=group)
-            for group, kernel in zip(self.groups, KERNELS, strict=True)
+            DepthwiseConv(group, kernel) for group, kernel in zip(self.groups, KERNELS, strict=True)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -98,7 +97,7 @@ class Bottleneck(nn.Sequential):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = max(16, channels // 8)
-        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.depthwise = DepthwiseConv(channels, 3)
         self.depthwise_norm = nn.BatchNorm2d(channels)
         self.depthwise_activation = nn.GELU()
         self.reduce = nn.Conv2d(channels, hidden, 1)
@@ -133,7 +132,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.position = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.position = DepthwiseConv(channels, 7)
         self.mixer_norm = nn.BatchNorm2d(channels)
         self.mixer = Mixer(channels)
         self.mlp_norm = nn.BatchNorm2d(channels)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import cache
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 
@@ -38,15 +38,32 @@ class Replay(Generic[Answer]):
         Returns a tuple of tensors, or None for some. What it computes follows from shapes, not from
         values, and it leaves no tensor on another device. Networks that it calls stay where they are;
         autocast is without its cache, which would not outlive the call.
+
+    Attributes
+    ----------
+    full : int
+        A CUDA tensor with fewer rows is filled up with its last one: each other number of rows would have
+        to be planned by libraries, and recorded. The function answers each row by itself.
     """
 
     def __init__(self, function: Callable[[torch.Tensor], Answer]) -> None:
-        self._function = function
+        self._function, self.full = function, 0
         self._seen: set[object] = set()
         self._ways: dict[object, Callable[[torch.Tensor], Answer]] = {}
 
     def __call__(self, x: torch.Tensor) -> Answer:
         """The function's answer."""
+        if x.is_cuda and 0 < len(x) < self.full:
+            missing = x[-1:].expand(self.full - len(x), *x.shape[1:])
+            whole = self._answer(torch.cat([x, missing]))
+            return cast(Answer, tuple(None if part is None else part[: len(x)] for part in whole))
+        return self._answer(x)
+
+    def filled(self, rows: Sized) -> int:
+        """How many rows the function is asked about for so many on a GPU."""
+        return max(len(rows), self.full)
+
+    def _answer(self, x: torch.Tensor) -> Answer:
         kind = x.shape, x.dtype, x.device
         if kind in self._ways:
             return self._ways[kind](x)
