@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from threading import get_ident
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.backends import cudnn
 
 from napari_hmkd.device import (
     available_devices,
+    begin_on,
     choose_device,
     device_errors,
     device_of,
     has_bfloat16,
     mixed_precision,
+    own_kernels,
     to_device,
 )
 from napari_hmkd.errors import DeviceError
@@ -103,12 +109,19 @@ def test_other_devices_compute_in_full_precision(name: str) -> None:
     assert not isinstance(mixed_precision(torch.device(name)), torch.autocast)
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("cuda:0", False), ("cpu", True)])
-def test_float32_is_not_rounded_on_a_gpu(name: str, rounds: bool) -> None:
-    assert torch.backends.cudnn.allow_tf32
-    with mixed_precision(torch.device(name), "float32"):
-        assert torch.backends.cudnn.allow_tf32 == rounds
-    assert torch.backends.cudnn.allow_tf32
+# What of cuDNN is switched off, and where.
+SWITCHES = {"allow_tf32": partial(mixed_precision, precision="float32"), "enabled": own_kernels}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize(("name", "on"), [("cuda:0", False), ("cpu", True)])
+def test_on_a_gpu_float32_is_not_rounded_and_cudnn_can_be_left_alone(
+    switch: str, name: str, on: bool
+) -> None:
+    assert getattr(cudnn, switch)
+    with SWITCHES[switch](torch.device(name)):
+        assert getattr(cudnn, switch) == on
+    assert getattr(cudnn, switch)
 
 
 def test_no_cast_of_a_weight_is_kept_for_another_call() -> None:
@@ -117,14 +130,33 @@ def test_no_cast_of_a_weight_is_kept_for_another_call() -> None:
         assert not torch.is_autocast_cache_enabled()
 
 
-def test_float32_is_not_rounded_until_the_last_thread_is_done() -> None:
-    first, last = (mixed_precision(torch.device("cuda:0"), "float32") for _ in range(2))
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_cudnn_stays_so_until_the_last_thread_is_done(switch: str) -> None:
+    first, last = (SWITCHES[switch](torch.device("cuda:0")) for _ in range(2))
     with ExitStack() as ends_first:
         ends_first.enter_context(first)
         with last:
             ends_first.close()  # as threads may
-            assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.allow_tf32
+            assert not getattr(cudnn, switch)
+    assert getattr(cudnn, switch)
+
+
+def test_a_gpu_is_asked_by_one_thread_in_the_order_of_asking() -> None:
+    gpu, order = torch.device("meta"), []  # which stands for one
+    works = [begin_on(gpu, lambda n: order.append(n) or get_ident(), n) for n in range(20)]
+    with ThreadPoolExecutor(3) as askers:
+        later = list(askers.map(lambda _: begin_on(gpu, get_ident).result(), range(3)))
+    threads = {*(work.result() for work in works), *later}
+    assert len(threads) == 1
+    assert get_ident() not in threads
+    assert order == list(range(20))
+
+
+def test_what_fails_on_a_gpu_is_raised_where_its_result_is_asked_for() -> None:
+    gpu = torch.device("meta")
+    with pytest.raises(ZeroDivisionError):
+        begin_on(gpu, divmod, 1, 0).result()
+    assert begin_on(gpu, divmod, 7, 2).result() == (3, 1)
 
 
 def check_that_arrays_come_together(count: int, device: str) -> None:

@@ -6,7 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
-from threading import Event
+from threading import Event, get_ident
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,6 +156,57 @@ def test_what_a_gpu_has_no_room_for_is_known_of_the_slides_own_tiles(
         assert len(grader.grade(tiles[:4]).probabilities) == 4
     assert network.asked == [512, 4]
     assert grader.notes == []
+
+
+def test_a_gpu_that_is_ready_is_asked_for_full_batches_alone(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(9)
+    gpu = OnGpu(network, monkeypatch)
+    alone = TileGrader(Hungry(9), CARD, CPU)
+    with gpu.grader.prepared(3, 256):
+        pass
+    for count in (3, 2, 1):
+        found = gpu.grader.grade(tiles[:count]).probabilities
+        assert found.shape == (count, 4)
+    assert (network.asked, gpu.recorded) == ([3, 3], [3])
+    gpu.grader.rest()
+    found = gpu.grader.grade(tiles[:2]).probabilities
+    assert network.asked == [3, 3, 3]
+    np.testing.assert_array_equal(found, alone.grade(tiles[:2]).probabilities)
+
+
+def test_where_full_batches_become_too_large_they_are_halved(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Hungry(4)
+    gpu = OnGpu(network, monkeypatch)
+    with gpu.grader.prepared(4, 256):
+        pass
+    gpu.grader.rest()
+    network.most = 2  # another program has taken memory
+    assert len(gpu.grader.grade(tiles[:3]).probabilities) == 3
+    assert network.asked == [4, 4, 4, 2, 2]
+    assert gpu.grader.notes == ["cuda ran out of memory with 4 tiles at once: it went on with 2"]
+
+
+def test_a_gpu_is_asked_by_one_thread_for_all_slides(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_by: set[int] = set()
+
+    class Watched(Hungry):
+        def forward(self, he: torch.Tensor) -> SimpleNamespace:
+            asked_by.add(get_ident())
+            return super().forward(he)
+
+    for _ in range(2):
+        gpu = OnGpu(Watched(9), monkeypatch)
+        with gpu.grader.prepared(3, 256):
+            pass
+        gpu.grader.grade(tiles)
+    assert len(asked_by) == 1
+    assert get_ident() not in asked_by
 
 
 def test_a_gpu_keeps_nothing_of_what_it_was_made_ready_for_in_vain(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import napari_hmkd.model as model
-from napari_hmkd.model import Student, StudentOutput, TeacherOutput, build_student, build_teacher
+from napari_hmkd.model import (
+    Student,
+    StudentOutput,
+    TeacherOutput,
+    blocks,
+    build_student,
+    build_teacher,
+)
 from napari_hmkd.model.mixer import MultiScaleConv
 from napari_hmkd.model.planes import AttentionPlanes, attend
 
@@ -152,6 +161,36 @@ def test_a_trace_has_the_convolutions_that_other_devices_are_fast_in() -> None:
     with torch.no_grad():
         traced = torch.jit.trace(MultiScaleConv(8), torch.zeros(1, 8, 4, 4))
     assert str(traced.inlined_graph).count("aten::_convolution") == 4
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_depthwise_convolution_leaves_cudnn_alone(
+    role: str, networks: dict[str, torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, alone, shared = [False], [], []
+
+    @contextmanager
+    def own_kernels(device: torch.device) -> Iterator[None]:
+        inside[0] = True
+        yield
+        inside[0] = False
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), more=None):
+            more = more or {}
+            if function is torch.conv2d:
+                groups = arguments[6] if len(arguments) > 6 else more.get("groups", 1)
+                (alone if inside[0] else shared).append(groups)
+            return function(*arguments, **more)
+
+    monkeypatch.setattr(blocks, "own_kernels", own_kernels)
+    stains = (tiles(1),) * (2 if role == "teacher" else 1)
+    with Watch():  # with gradients, as the branch of other devices than the CPU
+        networks[role](*stains)
+    assert {1} == set(shared)
+    assert len(alone) == sum(
+        isinstance(one, blocks.DepthwiseConv) for one in networks[role].modules()
+    )
 
 
 def test_too_few_channels_for_four_kernels_are_refused() -> None:

@@ -85,6 +85,24 @@ def test_no_more_shapes_are_recorded_than_there_is_memory_for(recordings: list[i
     assert recordings == list(range(1, MOST_RECORDED + 1))
 
 
+def test_smaller_batches_are_filled_up_and_answered_by_their_own_rows(
+    recordings: list[int],
+) -> None:
+    doubling = Doubling()
+    way = Replay(doubling)
+    way.full = 4
+    for numbers in [(1, 2, 3, 4), (5, 6), (7,), (1, 2, 3), (8, 9, 7, 6, 5)]:
+        assert ask(way, *numbers) == [2 * number for number in numbers]
+    assert recordings == [4]
+    assert doubling.calls == 2 + 1  # larger ones are what they are
+
+
+def test_on_a_cpu_nothing_is_filled_up() -> None:
+    way = Replay(lambda x: (torch.full_like(x, len(x)),))
+    way.full = 4
+    assert way(torch.zeros(2))[0].tolist() == [2, 2]
+
+
 def test_what_was_recorded_can_be_forgotten(recordings: list[int]) -> None:
     way = Replay(Doubling())
     for _ in range(2):
