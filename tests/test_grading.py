@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from napari_hmkd import grading as grading_module
 from napari_hmkd.errors import DeviceError, ModelError, SlideError, UnsuitableSlideError
 from napari_hmkd.geometry import Region
-from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_grading
+from napari_hmkd.grading import OpenModel, SlideGrading, make_ready, open_model, start_grading
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import open_slide
@@ -47,6 +47,33 @@ def test_a_stopped_run_is_taken_up_where_it_was(
         rest = [batch.tiles[0].tolist() for batch in grading.run()]
         assert list(grading.run()) == []
     assert sorted(first + rest) == grading.plan.tiles.tolist()
+
+
+@pytest.mark.parametrize(
+    ("device", "done"),
+    [("cuda:0", ["bfloat16 on cuda:0", "3 tiles of 256 px", "rest"]), ("cpu", []), ("mps", [])],
+)
+def test_a_gpu_can_be_made_ready_for_a_model_before_there_is_a_slide(
+    device: str, done: list[str], colour_model: OpenModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    class Grader:
+        def __init__(self, network: object, card: object, device: object, precision: str) -> None:
+            assert (network, card) == (colour_model.network, colour_model.card)
+            found.append(f"{precision} on {device}")
+
+        def prepared(self, count: int, tile_px: int) -> AbstractContextManager[None]:
+            found.append(f"{count} tiles of {tile_px} px")
+            return nullcontext()
+
+        def rest(self) -> None:
+            found.append("rest")
+
+    monkeypatch.setattr(grading_module, "TileGrader", Grader)
+    monkeypatch.setattr(grading_module, "choose_device", torch.device)
+    make_ready(colour_model, GradeSettings(3, device, "bfloat16"))
+    assert found == done
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -227,6 +227,25 @@ class SlideGrading:
             )
 
 
+def make_ready(model: OpenModel, settings: GradeSettings | None = None) -> None:
+    """Have a GPU load, plan and compile what a model's batches take, as the first slide would wait for it.
+
+    Where the settings choose no GPU, nothing is done.
+
+    Raises
+    ------
+    DeviceError
+        If the device or precision asked for is missing, or the GPU has no room for the network.
+    """
+    settings = settings or GradeSettings()
+    device = choose_device(settings.device)
+    if device.type != "cuda":
+        return
+    grader = TileGrader(model.network, model.card, device, settings.precision)
+    with grader.prepared(settings.batch_size, model.card.tile_px):
+        grader.rest()
+
+
 def start_grading(
     slide: Slide,
     model: OpenModel,
