@@ -172,7 +172,7 @@ def test_what_the_stain_check_warns_of_is_a_warning_of_the_plan(
     check = StainCheck(StainKind.H_AND_E, "H&E", ("half of it is out of focus",))
     with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
         tissue = find_tissue(slide)
-        monkeypatch.setattr(planning, "examine", lambda *_: (check, tissue))
+        monkeypatch.setattr(planning, "examined", lambda _: (check, tissue))
         assert plan_grading(slide, colour_model.card).warnings == check.warnings
 
 

@@ -14,6 +14,7 @@ from napari_hmkd.model import ModelCard
 from napari_hmkd.overlap import mean_of_squares
 from napari_hmkd.regions import MarkedRegion, quoted
 from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
+from napari_hmkd.slide.contents.examined import examined
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
 
@@ -221,7 +222,7 @@ def plan_grading(
         )
     grid = tile_grid(slide, card, settings.overlap)
     enlargement = slide.enlargement(card.mpp)
-    stain, tissue = examine(slide, tissue)
+    stain, tissue = examined(slide) if tissue is None else examine(slide, tissue)
     if not (stain.gradable or settings.force):
         raise UnsuitableSlideError(
             f"asked to analyse {slide.name}, which looks like {stain.reason}; to go on all the same, press the "

@@ -40,6 +40,7 @@ from napari_hmkd.widgets.grade_words import (
     progress_words,
 )
 from napari_hmkd.widgets.keys import bind_keys
+from napari_hmkd.widgets.look_ahead import LookAhead
 from napari_hmkd.widgets.map_controls import MapControls
 from napari_hmkd.widgets.model_choice import ModelChoice
 from napari_hmkd.widgets.notice import BY_AREA, wrap
@@ -118,6 +119,7 @@ class GradeWidget(Container):
         )
         self._connect()
         self._on_slide_chosen()
+        self.ahead = LookAhead(self.native, self.slide, self.tissue)
         self._preferences = Preferences(
             "grade",
             device=self.device,
@@ -347,6 +349,7 @@ class GradeWidget(Container):
         self.model.close()
         blinding.changed.disconnect(self._on_blinding)
         self._following.close()
+        self.ahead.close()
         self._preferences.write()
         for run in (self.tissue, self.saving, self.run):
             run.close()

@@ -1,0 +1,79 @@
+"""What grading has to know of a slide, found out before it is asked for."""
+
+from __future__ import annotations
+
+import logging
+from threading import Thread
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_hmkd.slide import Slide
+from napari_hmkd.slide.contents.examined import examined
+from napari_hmkd.widgets.closing import docked
+from napari_hmkd.widgets.slide_choice import SlideChoice
+from napari_hmkd.widgets.tissue_run import TissueRun
+
+_LOG = logging.getLogger(__name__)
+_REST_MS = 100  # the window draws the slide first, and may still turn to another
+
+
+class LookAhead:
+    """Has the chosen slide examined once the choice has come to rest, one slide at a time.
+
+    Left alone is a slide that is hidden (as the sample's IHC is), without a pixel size, or with a tissue
+    layer, by which it is judged. Nothing is said of a failure: the run that needs the slide meets it, too.
+
+    Parameters
+    ----------
+    panel : QWidget
+        While it is in no dock, nobody is about to grade.
+    choice : SlideChoice
+    tissue : TissueRun
+        Knows the slides' tissue layers.
+    """
+
+    def __init__(self, panel: QWidget, choice: SlideChoice, tissue: TissueRun) -> None:
+        self._panel, self._choice, self._tissue = panel, choice, tissue
+        self._thread: Thread | None = None
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self._begin)
+        choice.changed.connect(self.look)
+        self.look()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a slide is examined, or will be in a moment."""
+        return self._rest.isActive() or (self._thread is not None and self._thread.is_alive())
+
+    def look(self, _value: object = None) -> None:
+        """Examine the chosen slide in a moment."""
+        self._rest.start()
+
+    def close(self) -> None:
+        """Begin nothing more. What the thread is at, it finishes unheard, or ends with Python."""
+        self._choice.changed.disconnect(self.look)
+        self._rest.stop()
+
+    def _begin(self) -> None:
+        if self.under_way:
+            self.look()
+        elif (slide := self._wanted()) is not None:
+            self._thread = Thread(target=_examine, args=(slide,), name="look-ahead", daemon=True)
+            self._thread.start()
+
+    def _wanted(self) -> Slide | None:
+        slide = self._choice.chosen
+        if slide is None or slide.mpp is None or not docked(self._panel):
+            return None
+        seen, judged = self._choice.value.visible, self._tissue.layer_of(slide) is not None
+        return slide if seen and not judged else None
+
+
+def _examine(slide: Slide) -> None:
+    try:
+        examined(slide)
+    except Exception as error:  # whatever it is, it is said when the slide is to be graded
+        _LOG.debug("not looked at ahead: %s", error)

@@ -1,0 +1,143 @@
+"""What a slide is found to be is kept while it is open, and looked for once, whoever asks."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Event
+from weakref import ref
+
+import numpy as np
+import pytest
+
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.slide import Slide, StainKind, open_slide
+from napari_hmkd.slide.contents import examined as examined_module
+from napari_hmkd.slide.contents.examined import examined
+from napari_hmkd.slide.contents.stain import examine
+
+WAIT_S = 20
+
+
+@pytest.fixture
+def path(tmp_path: Path, paint_slide: Callable[..., Path]) -> Path:
+    return paint_slide(tmp_path / "slide.tif", [[0, 1, 2], [3, -1, 0]])
+
+
+@pytest.fixture
+def slide(path: Path) -> Iterator[Slide]:
+    with open_slide(path) as slide:
+        yield slide
+
+
+class Watched:
+    """`examine`, which a test can hold up and let fail."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float] | None] = []
+        self.begun, self.go_on = Event(), Event()
+        self.go_on.set()
+        self.failure = ""
+
+    def __call__(self, slide: Slide):
+        self.seen.append(slide.mpp)
+        self.begun.set()
+        assert self.go_on.wait(WAIT_S)
+        if self.failure:
+            raise SlideReadError(self.failure)
+        return examine(slide)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    watched = Watched()
+    monkeypatch.setattr(examined_module, "examine", watched)
+    return watched
+
+
+def test_it_is_what_examine_finds_and_found_once(slide: Slide, looks: Watched) -> None:
+    stain, tissue = examined(slide)
+    expected_stain, expected_tissue = examine(slide)
+    assert stain == expected_stain
+    np.testing.assert_array_equal(tissue.mask, expected_tissue.mask)
+    assert tissue.mask.any()
+    assert examined(slide)[1] is tissue
+    assert len(looks.seen) == 1
+
+
+def test_a_slide_of_no_tissue_is_found_to_be_blank_once(
+    tmp_path: Path, paint_slide: Callable[..., Path], looks: Watched
+) -> None:
+    with open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1]])) as glass:
+        for _ in range(2):
+            stain, tissue = examined(glass)
+            assert (stain.kind, tissue) == (StainKind.BLANK, None)
+    assert len(looks.seen) == 1
+
+
+def test_who_asks_meanwhile_waits_and_gets_the_same(slide: Slide, looks: Watched) -> None:
+    looks.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(examined, slide)
+        assert looks.begun.wait(WAIT_S)
+        second = threads.submit(examined, slide)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        looks.go_on.set()
+        assert second.result(WAIT_S)[1] is first.result(WAIT_S)[1]
+    assert len(looks.seen) == 1
+
+
+def test_a_failure_is_raised_to_all_who_wait_and_the_next_tries_anew(
+    slide: Slide, looks: Watched
+) -> None:
+    looks.failure = "the disk went away"
+    looks.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(examined, slide)
+        assert looks.begun.wait(WAIT_S)
+        second = threads.submit(examined, slide)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        looks.go_on.set()
+        for one in (first, second):
+            with pytest.raises(SlideReadError, match="the disk went away"):
+                one.result(WAIT_S)
+    assert len(looks.seen) == 1
+    looks.failure = ""
+    assert examined(slide)[1].mask.any()
+
+
+def test_another_pixel_size_is_another_result(slide: Slide, looks: Watched) -> None:
+    finer = slide.with_mpp(2.0)
+    assert examined(slide)[1].mpp == pytest.approx((8.0, 8.0))
+    assert examined(finer)[1].downsample == pytest.approx((4.0, 4.0))
+    assert looks.seen == [slide.mpp, (2.0, 2.0)]
+
+
+def test_a_slide_that_was_closed_is_not_read_and_its_opened_file_is_looked_at_anew(
+    path: Path, looks: Watched
+) -> None:
+    slide = open_slide(path)
+    slide.close()
+    with pytest.raises(SlideReadError, match="was closed"):
+        examined(slide)
+    with open_slide(path) as again:
+        assert examined(again)[1].mask.any()
+
+
+@pytest.mark.parametrize("failure", ["", "the disk went away"])
+def test_no_slide_is_kept_alive(path: Path, looks: Watched, failure: str) -> None:
+    def look() -> ref[Slide]:
+        slide = open_slide(path)
+        with pytest.raises(SlideReadError) if failure else nullcontext():
+            examined(slide)
+        return ref(slide)
+
+    looks.failure = failure
+    seen = look()
+    gc.collect()
+    assert seen() is None

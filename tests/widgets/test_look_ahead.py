@@ -1,0 +1,166 @@
+"""A slide is examined once it is chosen, so that the click on Grade HER2 need not wait for it."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from weakref import ref
+
+import pytest
+
+pytest.importorskip("napari", reason="needs the napari extra")
+
+from tests.widgets.pressing import PATIENCE_MS, press_and_wait
+
+from napari_hmkd.errors import SlideReadError
+from napari_hmkd.reader import read_slides
+from napari_hmkd.slide import Slide, find_tissue
+from napari_hmkd.slide.contents import examined as examined_module
+from napari_hmkd.slide.contents.stain import examine
+from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.viewing import add_layers, slide_of
+
+pytestmark = pytest.mark.gui
+WAIT_S = 30
+
+
+class Watched:
+    """`examine`, which a test can hold up and let fail."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.in_window: list[bool] = []
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.failure = ""
+
+    def __call__(self, slide: Slide):
+        self.seen.append(slide.name)
+        self.in_window.append(threading.current_thread() is threading.main_thread())
+        assert self.go_on.wait(WAIT_S)
+        if self.failure:
+            raise SlideReadError(self.failure)
+        return examine(slide)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    watched = Watched()
+    monkeypatch.setattr(examined_module, "examine", watched)
+    return watched
+
+
+def rest(widget: GradeWidget, qtbot) -> None:
+    """Wait until nothing is looked at any more."""
+    qtbot.waitUntil(lambda: not widget.ahead.under_way, timeout=PATIENCE_MS)
+
+
+def test_the_chosen_slide_is_examined_beside_the_window_and_not_again_at_the_click(
+    looks: Watched, widget: GradeWidget, qtbot
+) -> None:
+    rest(widget, qtbot)
+    assert (looks.seen, looks.in_window) == (["he.ome.tif"], [False])
+    assert press_and_wait(widget, qtbot)
+    assert looks.seen == ["he.ome.tif"]
+    assert widget.run.grading.heatmap.graded.any()
+
+
+def test_a_click_meanwhile_waits_for_what_is_left(
+    looks: Watched, widget: GradeWidget, qtbot
+) -> None:
+    looks.go_on.clear()
+    qtbot.waitUntil(lambda: bool(looks.seen), timeout=PATIENCE_MS)
+    widget.start.native.click()
+    qtbot.wait(200)
+    assert widget.run.running
+    assert not widget.run.has_plan
+    looks.go_on.set()
+    qtbot.waitUntil(lambda: not widget.run.running, timeout=PATIENCE_MS)
+    assert widget.run.grading.heatmap.graded.any()
+    assert looks.seen == ["he.ome.tif"]
+
+
+def test_of_slides_that_are_chosen_in_turn_the_last_comes_next(
+    looks: Watched, viewer, widget: GradeWidget, qtbot, pair, tmp_path: Path
+) -> None:
+    looks.go_on.clear()
+    qtbot.waitUntil(lambda: bool(looks.seen), timeout=PATIENCE_MS)
+    for name in ("passed over.tif", "last.tif"):
+        shutil.copy(pair.he, tmp_path / name)
+        (widget.slide.value,) = add_layers(viewer, read_slides(tmp_path / name))
+        qtbot.wait(200)
+    assert looks.seen == ["he.ome.tif"], "one at a time"
+    looks.go_on.set()
+    rest(widget, qtbot)
+    assert looks.seen == ["he.ome.tif", "last.tif"]
+
+
+def test_a_slide_that_cannot_be_read_says_so_at_the_click_and_not_before(
+    looks: Watched, widget: GradeWidget, qtbot
+) -> None:
+    looks.failure = "the disk went away"
+    said = widget.status.value
+    with qtbot.captureExceptions() as raised:
+        rest(widget, qtbot)
+        qtbot.wait(50)
+    assert (looks.seen, raised, widget.status.value) == (["he.ome.tif"], [], said)
+    assert not press_and_wait(widget, qtbot)
+    assert "the disk went away" in widget.status.value
+    looks.failure = ""
+    assert press_and_wait(widget, qtbot), "nothing of the failure is kept"
+
+
+@pytest.mark.parametrize("gone", ["layer", "panel", "window"])
+def test_what_is_closed_in_the_middle_ends_in_silence_and_lets_the_slide_go(
+    looks: Watched, viewer, widget: GradeWidget, qtbot, gone: str
+) -> None:
+    looks.go_on.clear()
+    qtbot.waitUntil(lambda: bool(looks.seen), timeout=PATIENCE_MS)
+    (thread,) = (one for one in threading.enumerate() if one.name == "look-ahead")
+    assert thread.daemon, "Python does not wait for it"
+    reader = ref(widget.slide.chosen.reader)
+    with qtbot.captureExceptions() as raised:
+        if gone == "panel":
+            widget.native.parent().title.close_button.click()
+        elif gone == "window":
+            viewer.close()
+        if gone != "window":
+            viewer.layers.clear()
+        looks.go_on.set()
+        qtbot.waitUntil(lambda: not thread.is_alive(), timeout=PATIENCE_MS)
+        qtbot.wait(50)
+    assert raised == []
+    if gone != "window":  # napari's fixture keeps that one
+        qtbot.waitUntil(lambda: gc.collect() >= 0 and reader() is None, timeout=PATIENCE_MS)
+    assert looks.seen == ["he.ome.tif"]
+
+
+def test_a_slide_that_nobody_is_about_to_grade_is_left_alone(
+    looks: Watched, viewer, qtbot, pair, without_pixel_size: Path
+) -> None:
+    hidden, _ = add_layers(viewer, read_slides(pair.he) + read_slides(without_pixel_size))
+    hidden.visible = False
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    for layer in viewer.layers:
+        widget.slide.value = layer
+        rest(widget, qtbot)
+    widget.native.parent().title.close_button.click()
+    hidden.visible = True
+    widget.slide.value = hidden
+    rest(widget, qtbot)
+    assert looks.seen == []
+
+
+def test_a_slide_with_a_tissue_layer_is_left_alone_as_that_is_what_counts(
+    looks: Watched, viewer, widget: GradeWidget, qtbot, paint_slide: Callable[..., Path], tmp_path
+) -> None:
+    painted = paint_slide(tmp_path / "painted.tif", [[0, 1, 2]])
+    (layer,) = add_layers(viewer, read_slides(painted))
+    widget.tissue.show(layer, find_tissue(slide_of(layer)))
+    widget.slide.value = layer
+    rest(widget, qtbot)
+    assert "painted.tif" not in looks.seen
