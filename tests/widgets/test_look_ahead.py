@@ -10,16 +10,20 @@ from pathlib import Path
 from weakref import ref
 
 import pytest
+import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
-from napari_hmkd.errors import SlideReadError
+from napari_hmkd.errors import DeviceError, SlideReadError
+from napari_hmkd.grading import OpenModel
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
 from napari_hmkd.slide import Slide, find_tissue
 from napari_hmkd.slide.contents import examined as examined_module
 from napari_hmkd.slide.contents.stain import examine
+from napari_hmkd.widgets import look_ahead
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
@@ -164,3 +168,45 @@ def test_a_slide_with_a_tissue_layer_is_left_alone_as_that_is_what_counts(
     widget.slide.value = layer
     rest(widget, qtbot)
     assert "painted.tif" not in looks.seen
+
+
+def test_a_gpu_is_made_ready_for_the_model_meanwhile_once_a_session(
+    looks: Watched, viewer, qtbot, pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, str, bool]] = []
+
+    def make_ready(model: OpenModel, settings: GradeSettings) -> None:
+        in_window = threading.current_thread() is threading.main_thread()
+        made.append((model.card.name, settings.device, in_window))
+        raise DeviceError("the network failed on cuda:0: out of memory")
+
+    monkeypatch.setattr(look_ahead, "_made_ready", set())
+    monkeypatch.setattr(look_ahead, "choose_device", lambda _: torch.device("cuda:0"))
+    monkeypatch.setattr(look_ahead, "make_ready", make_ready)
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    with qtbot.captureExceptions() as raised:
+        for name in ("first.tif", "second.tif"):
+            shutil.copy(pair.he, tmp_path / name)
+            (widget.slide.value,) = add_layers(viewer, read_slides(tmp_path / name))
+            rest(widget, qtbot)
+            qtbot.waitUntil(lambda: bool(made), timeout=PATIENCE_MS)
+    assert looks.seen == ["first.tif", "second.tif"]
+    assert made == [("demo student", "auto", False)]
+    assert raised == []
+
+
+def test_where_the_cpu_grades_or_no_model_is_chosen_nothing_is_made_ready(
+    looks: Watched, widget: GradeWidget, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(look_ahead, "_made_ready", set())
+    monkeypatch.setattr(look_ahead, "make_ready", lambda *asked: made.append(asked))
+    rest(widget, qtbot)
+    assert looks.seen == ["he.ome.tif"]
+    monkeypatch.setattr(look_ahead, "choose_device", lambda _: torch.device("cuda:0"))
+    widget.model.listed.value = widget.model.listed.choices[
+        -1
+    ]  # from a file, of which none is chosen
+    widget.ahead.began.emit()
+    assert made == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.device import available_devices
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
@@ -40,7 +41,7 @@ from napari_hmkd.widgets.grade_words import (
     progress_words,
 )
 from napari_hmkd.widgets.keys import bind_keys
-from napari_hmkd.widgets.look_ahead import LookAhead
+from napari_hmkd.widgets.look_ahead import LookAhead, make_ready_ahead
 from napari_hmkd.widgets.map_controls import MapControls
 from napari_hmkd.widgets.model_choice import ModelChoice
 from napari_hmkd.widgets.notice import BY_AREA, wrap
@@ -120,6 +121,7 @@ class GradeWidget(Container):
         self._connect()
         self._on_slide_chosen()
         self.ahead = LookAhead(self.native, self.slide, self.tissue)
+        self.ahead.began.connect(self._on_looked_ahead)
         self._preferences = Preferences(
             "grade",
             device=self.device,
@@ -211,6 +213,10 @@ class GradeWidget(Container):
         if not self._busy:
             self.question.hide()
             self._say(self.mpp.about)
+
+    def _on_looked_ahead(self) -> None:
+        with suppress(ModelError):  # no file is chosen yet
+            make_ready_ahead(self.model.name, self.device.value)
 
     def _on_tissue_found(self, tissue: TissueMask) -> None:
         area_mm2 = tissue.mask.sum() * tissue.mpp[0] * tissue.mpp[1] / 1e6

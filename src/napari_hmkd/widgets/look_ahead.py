@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from threading import Thread
 
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_hmkd.device import choose_device
+from napari_hmkd.grading import make_ready, open_model
+from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.contents.examined import examined
 from napari_hmkd.widgets.closing import docked
@@ -16,6 +21,8 @@ from napari_hmkd.widgets.tissue_run import TissueRun
 
 _LOG = logging.getLogger(__name__)
 _REST_MS = 100  # the window draws the slide first, and may still turn to another
+_made_ready: set[tuple[str, str]] = set()
+"""Models and devices of this session."""
 
 
 class LookAhead:
@@ -31,7 +38,14 @@ class LookAhead:
     choice : SlideChoice
     tissue : TissueRun
         Knows the slides' tissue layers.
+
+    Signals
+    -------
+    began()
+        A slide is being examined.
     """
+
+    began = Signal()
 
     def __init__(self, panel: QWidget, choice: SlideChoice, tissue: TissueRun) -> None:
         self._panel, self._choice, self._tissue = panel, choice, tissue
@@ -61,8 +75,8 @@ class LookAhead:
         if self.under_way:
             self.look()
         elif (slide := self._wanted()) is not None:
-            self._thread = Thread(target=_examine, args=(slide,), name="look-ahead", daemon=True)
-            self._thread.start()
+            self._thread = _in_silence("look-ahead", lambda: examined(slide))
+            self.began.emit()
 
     def _wanted(self) -> Slide | None:
         slide = self._choice.chosen
@@ -72,8 +86,29 @@ class LookAhead:
         return slide if seen and not judged else None
 
 
-def _examine(slide: Slide) -> None:
-    try:
-        examined(slide)
-    except Exception as error:  # whatever it is, it is said when the slide is to be graded
-        _LOG.debug("not looked at ahead: %s", error)
+def make_ready_ahead(model: str, device: str) -> None:
+    """Begin to make a GPU ready for a model, once a session; a CPU is.
+
+    Parameters
+    ----------
+    model : str
+        As `open_model` takes it.
+    device : str
+        As `choose_device` takes it.
+    """
+    if choose_device(device).type == "cuda" and (model, device) not in _made_ready:
+        _made_ready.add((model, device))
+        settings = GradeSettings(device=device)
+        _in_silence("gpu-ahead", lambda: make_ready(open_model(model), settings))
+
+
+def _in_silence(name: str, work: Callable[[], object]) -> Thread:
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # whatever it is, it is said when the slide is to be graded
+            _LOG.debug("%s: %s", name, error)
+
+    thread = Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
