@@ -198,7 +198,8 @@ class SparingNetwork(ABC, Generic[Part]):
         if self._ask.forget():
             return True  # without that memory it may be enough
         if count > 1:
-            self._most = self._ask.full = count // 2
+            self._most = count // 2
+            self._ask.full = min(self._ask.full, self._most)
             self.notes.append(
                 f"{self.device} ran out of memory with {count} tiles at once: it went on with "
                 f"{self._most}"
