@@ -1,13 +1,14 @@
 """From the press of "Grade HER2" to the first coloured tile on screen, in a window with an open slide.
 
-The network's file was read before; nothing is known of the slide. That takes in looking at stain and
-focus, finding the tissue, grading a batch, and drawing. The rival opens the slide with OpenSlide and
-grades as many tiles of its middle, with a network that is loaded, in a loop: what must be done.
+The network's file was read before, and the slide was never graded. A slide that is shown is looked at
+ahead (tissue, stain, focus). "looked at ahead" is a click after that, as of who has looked at the slide for
+some seconds: it takes in opening the model, planning, grading a batch, and drawing. "at once" is a click as
+soon as the slide is drawn, which waits for what is left of looking ahead. The rival opens the slide with
+OpenSlide and grades as many tiles of its middle, with a network that is loaded, in a loop: what must be done.
 
     HMKD_BENCHMARK=full pytest -s tests/benchmarks/test_first_tile.py
 
-on a machine that does nothing else holds it to 1 s with a GPU and to 3 s on two CPU cores, on the sample
-slide and on one of 25 x 25 mm; the suite leaves room.
+on a machine that does nothing else holds the slide looked at ahead to 1 s with a GPU, and all else to 3 s, on the sample slide and on one of 25 x 25 mm; the suite leaves room.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from napari_hmkd.widgets.viewing import add_layers
 
 pytestmark = pytest.mark.gui
 PATIENCE_MS = 120_000
-MOST_S = 3.0 if choose_device().type == "cpu" else 1.0
+MOST_S = {"looked at ahead": 3.0 if choose_device().type == "cpu" else 1.0, "at once": 3.0}
 MOST = 15.0
 
 
@@ -57,7 +58,7 @@ class Button:
         canvas = viewer.window._qt_viewer.canvas
         canvas.events.draw.connect(self._look, position="last")
 
-    def press(self, number: int) -> float:
+    def press(self, looked_at_ahead: bool) -> float:
         """Seconds from the click to the drawing, of a slide that was never graded before."""
         self._viewer.layers.clear()
         shutil.rmtree(default_folder(), ignore_errors=True)
@@ -65,7 +66,8 @@ class Button:
         (layer,) = add_layers(self._viewer, [slide_layer(slide)])
         self._widget.slide.value = layer
         self._qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE_MS)
-        self._qtbot.wait(200)
+        if looked_at_ahead:
+            self._qtbot.waitUntil(lambda: not self._widget.ahead.under_way, timeout=PATIENCE_MS)
         assert self._widget.run.heatmap_layer is None
         self._drawn_at, pressed_at = None, time.perf_counter()
         self._widget.start.native.click()
@@ -93,17 +95,20 @@ def test_the_first_tile_comes_soon_after_the_click(viewer, path: Path, qtbot) ->
     model.network.to(choose_device())
     button = Button(viewer, path, qtbot)
     ways: dict[str, Callable[[int], float]] = {
-        "button": button.press,
+        "looked at ahead": lambda _: button.press(looked_at_ahead=True),
+        "at once": lambda _: button.press(looked_at_ahead=False),
         "plain loop": lambda _: first_grades_s(path, model),
     }
     for way in ways.values():
         way(-1)
     seconds = interleaved(ways)
-    ratio = time_ratio(seconds["button"], seconds["plain loop"])
+    ratios = {way: time_ratio(seconds[way], seconds["plain loop"]) for way in MOST_S}
+    said = " and ".join(f"{ratio} ({way})" for way, ratio in ratios.items())
     print_seconds(
-        f"{path.name}: the first coloured tile after {ratio} times a plain loop's first {BATCH} grades",
+        f"{path.name}: the first coloured tile after {said} times a plain loop's first {BATCH} grades",
         seconds,
     )
-    assert ratio.low <= MOST
+    assert max(ratio.low for ratio in ratios.values()) <= MOST
     if FULL:
-        assert np.median(seconds["button"]) <= MOST_S
+        for way, most_s in MOST_S.items():
+            assert np.median(seconds[way]) <= most_s, way
