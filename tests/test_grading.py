@@ -51,7 +51,11 @@ def test_a_stopped_run_is_taken_up_where_it_was(
 
 @pytest.mark.parametrize(
     ("device", "done"),
-    [("cuda:0", ["bfloat16 on cuda:0", "3 tiles of 256 px", "rest"]), ("cpu", []), ("mps", [])],
+    [
+        ("cuda:0", ["bfloat16 on cuda:0", "3 tiles of 256 px", "ready", "rest"]),
+        ("cpu", []),
+        ("mps", []),
+    ],
 )
 def test_a_gpu_can_be_made_ready_for_a_model_before_there_is_a_slide(
     device: str, done: list[str], colour_model: OpenModel, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +70,10 @@ def test_a_gpu_can_be_made_ready_for_a_model_before_there_is_a_slide(
         def prepared(self, count: int, tile_px: int) -> AbstractContextManager[None]:
             found.append(f"{count} tiles of {tile_px} px")
             return nullcontext()
+
+        def grade(self, tiles: list[object]) -> None:
+            assert not tiles
+            found.append("ready")
 
         def rest(self) -> None:
             found.append("rest")

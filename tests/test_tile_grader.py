@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from napari_hmkd import tile_grader
-from napari_hmkd.device import to_device
+from napari_hmkd.device import begin_on, to_device
 from napari_hmkd.errors import DeviceError
 from napari_hmkd.grading import open_model
 from napari_hmkd.model import ModelCard, build_student, replay
@@ -182,7 +182,7 @@ def test_where_full_batches_become_too_large_they_are_halved(
     network = Hungry(4)
     gpu = OnGpu(network, monkeypatch)
     with gpu.grader.prepared(4, 256):
-        pass
+        gpu.grader.grade([])
     gpu.grader.rest()
     network.most = 2  # another program has taken memory
     assert len(gpu.grader.grade(tiles[:3]).probabilities) == 3
@@ -215,10 +215,25 @@ def test_a_gpu_keeps_nothing_of_what_it_was_made_ready_for_in_vain(
     network = Hungry(9)
     gpu = OnGpu(network, monkeypatch)
     with pytest.raises(KeyboardInterrupt), gpu.grader.prepared(3, 256):
+        begin_on(gpu.grader.device, int).result()  # it has ended
         raise KeyboardInterrupt
-    assert (network.asked, gpu.recorded) == ([3, 3], [3]), "it has ended"
+    assert (network.asked, gpu.recorded) == ([3, 3], [3])
     gpu.grader.grade(tiles[:3])
     assert network.asked == [3, 3, 3], "not from what was recorded"
+
+
+def test_who_is_refused_does_not_wait_for_what_a_busy_gpu_has_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, other = Hungry(9), Event()
+    gpu = OnGpu(network, monkeypatch)
+    busy = begin_on(gpu.grader.device, other.wait, 30)
+    with pytest.raises(KeyboardInterrupt), gpu.grader.prepared(3, 256):
+        raise KeyboardInterrupt
+    assert not busy.done()
+    other.set()
+    begin_on(gpu.grader.device, int).result()
+    assert network.asked == []
 
 
 def test_a_cpu_is_ready(tiles: list[np.ndarray]) -> None:

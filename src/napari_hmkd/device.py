@@ -79,6 +79,13 @@ def begin_on(device: torch.device, work: Callable[..., Result], *given: object) 
     return _thread_of(device).submit(work, *given)
 
 
+def done_on(device: torch.device, work: Callable[..., Result], *given: object) -> Result:
+    """The result of work on a device: of a GPU in its thread (`begin_on`), of others in this one."""
+    if device.type == "cuda":
+        return begin_on(device, work, *given).result()
+    return work(*given)
+
+
 @cache
 def _thread_of(device: torch.device) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=str(device))

@@ -230,7 +230,7 @@ class SlideGrading:
 def make_ready(model: OpenModel, settings: GradeSettings | None = None) -> None:
     """Have a GPU load, plan and compile what a model's batches take, as the first slide would wait for it.
 
-    Where the settings choose no GPU, nothing is done.
+    Where the settings choose no GPU, nothing is done. Who leaves Python meanwhile waits for it.
 
     Raises
     ------
@@ -243,7 +243,8 @@ def make_ready(model: OpenModel, settings: GradeSettings | None = None) -> None:
         return
     grader = TileGrader(model.network, model.card, device, settings.precision)
     with grader.prepared(settings.batch_size, model.card.tile_px):
-        grader.rest()
+        grader.grade([])  # which waits for it
+    grader.rest()
 
 
 def start_grading(

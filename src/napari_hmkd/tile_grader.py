@@ -19,6 +19,7 @@ from napari_hmkd.device import (
     begin_on,
     choose_precision,
     device_errors,
+    done_on,
     is_out_of_memory,
     mixed_precision,
     to_device,
@@ -143,7 +144,7 @@ class SparingNetwork(ABC, Generic[Part]):
         while done < len(tiles) or not answers:
             part = tiles[done : done + (self._most or len(tiles))]
             try:
-                answers.append(self._answered(part))
+                answers.append(done_on(self.device, self.answer_part, part))
             except DeviceError as error:
                 if not (is_out_of_memory(error.__cause__) and self._spare(self._ask.filled(part))):
                     raise
@@ -170,18 +171,16 @@ class SparingNetwork(ABC, Generic[Part]):
 
     def rest(self) -> None:
         """Give back what memory of a GPU only speed takes; the work may go on."""
+        if self._preparing is not None and self._preparing.cancel():
+            self._preparing = None  # the GPU had not come to it, and there is nothing to give back
+            return
         self._be_ready()
-        self._ask.forget()
+        done_on(self.device, self._ask.forget)
 
     def _be_ready(self) -> None:
         if self._preparing is not None:
             self._preparing.result()
             self._preparing = None
-
-    def _answered(self, tiles: Sequence[np.ndarray]) -> Part:
-        if self.device.type == "cuda":
-            return begin_on(self.device, self.answer_part, tiles).result()
-        return self.answer_part(tiles)
 
     def _rehearse(self, count: int, tile_px: int) -> None:
         tiles = [np.full((tile_px, tile_px, 3), _GLASS, np.uint8)] * count

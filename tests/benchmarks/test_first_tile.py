@@ -8,7 +8,8 @@ OpenSlide and grades as many tiles of its middle, with a network that is loaded,
 
     HMKD_BENCHMARK=full pytest -s tests/benchmarks/test_first_tile.py
 
-on a machine that does nothing else holds the slide looked at ahead to 1 s with a GPU, and all else to 3 s, on the sample slide and on one of 25 x 25 mm; the suite leaves room.
+on a machine that does nothing else holds the slide looked at ahead to 1 s with a GPU, and all else to 3 s,
+on the sample slide and on one of 25 x 25 mm; the suite leaves room.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 from skimage.measure import block_reduce
 
-from napari_hmkd.device import device_errors, device_of
+from napari_hmkd.device import device_errors, device_of, done_on
 from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inspection.tile import token_side_px
@@ -120,19 +120,14 @@ def _occlusion(
 ) -> Generator[PartialImportance, None, None]:
     device, colours = device_of(student.network), surroundings(he, token_px)
     tokens = np.full(colours.shape[:2], np.nan, np.float32)
-    with device_errors(device), torch.inference_mode():
-        (untouched,) = answer_in_parts(partial(_logits, student), _as_input(student, [he]))
-        grade = int(untouched.argmax())
-        answer = _log_odds(untouched, grade)
+    untouched = done_on(device, _answers, student, [he])
+    grade = int(untouched.argmax())
+    answer = _log_odds(untouched, grade)
     waiting = np.ndindex(tokens.shape)
     while some := list(islice(waiting, _AT_ONCE)):
         hidden = [_without(he, token, colours[token], token_px) for token in some]
-        with device_errors(device), torch.inference_mode():  # none stays open over a yield
-            logits = torch.cat(
-                answer_in_parts(partial(_logits, student), _as_input(student, hidden))
-            )
-            moved = _log_odds(logits, grade) - answer
-            tokens[tuple(zip(*some, strict=True))] = moved.abs().cpu().numpy()
+        moved = _log_odds(done_on(device, _answers, student, hidden), grade) - answer
+        tokens[tuple(zip(*some, strict=True))] = moved.abs().numpy()
         yield PartialImportance(Method.OCCLUSION, tokens.copy())
 
 
@@ -169,6 +164,13 @@ def _as_input(student: OpenModel, tiles: list[np.ndarray]) -> torch.Tensor:
     """Tiles, normalised, where the network is: float32 (n, 3, tile_px, tile_px)."""
     pixels = torch.from_numpy(np.stack(tiles)).to(device_of(student.network))
     return student.card.normalise(pixels)
+
+
+def _answers(student: OpenModel, tiles: list[np.ndarray]) -> torch.Tensor:
+    """`_logits` of tiles, on the CPU."""
+    with device_errors(device_of(student.network)), torch.inference_mode():
+        parts = answer_in_parts(partial(_logits, student), _as_input(student, tiles))
+        return torch.cat(parts).cpu()
 
 
 def _logits(student: OpenModel, tiles: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from napari_hmkd.device import device_errors, device_of
+from napari_hmkd.device import device_errors, device_of, done_on
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.model import TeacherAttention, unit_squares
@@ -131,11 +131,11 @@ def inspect_tile(
     DeviceError
         If torch fails, for want of memory or otherwise.
     """
-    s = _run(student, he)
+    s = done_on(device_of(student.network), _run, student, he)
     if teacher is None or ihc is None:
         return _inspection({Gaze.STUDENT: s.he}, (s,), {})
     require_pair(student, teacher)
-    t = _run(teacher, he, ihc)
+    t = done_on(device_of(teacher.network), _run, teacher, he, ihc)
     attention = {Gaze.STUDENT: s.he, Gaze.TEACHER_HE: t.he, Gaze.TEACHER_IHC: t.ihc}
     return _inspection(attention, (s, t), _losses(s, t))
 

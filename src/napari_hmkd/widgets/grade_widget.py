@@ -21,7 +21,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.device import available_devices
-from napari_hmkd.errors import HmkdError, ModelError
+from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
@@ -215,7 +215,7 @@ class GradeWidget(Container):
             self._say(self.mpp.about)
 
     def _on_looked_ahead(self) -> None:
-        with suppress(ModelError):  # no file is chosen yet
+        with suppress(HmkdError):  # no file is chosen yet, or the GPU is gone: the click will tell
             make_ready_ahead(self.model.name, self.device.value)
 
     def _on_tissue_found(self, tissue: TissueMask) -> None:
