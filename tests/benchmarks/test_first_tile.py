@@ -2,8 +2,8 @@
 
 The network's file was read before, and the slide was never graded. A slide that is shown is looked at
 ahead (tissue, stain, focus). "looked at ahead" is a click after that, as of who has looked at the slide for
-some seconds: it takes in opening the model, planning, grading a batch, and drawing. "at once" is a click as
-soon as the slide is drawn, which waits for what is left of looking ahead. The rival opens the slide with
+some seconds: it takes in opening the model, planning, grading a batch, and drawing. "at once" is a click 0.2 s
+after the slide is drawn, which waits for what is left of looking ahead. The rival opens the slide with
 OpenSlide and grades as many tiles of its middle, with a network that is loaded, in a loop: what must be done.
 
     HMKD_BENCHMARK=full pytest -s tests/benchmarks/test_first_tile.py
@@ -67,6 +67,7 @@ class Button:
         (layer,) = add_layers(self._viewer, [slide_layer(slide)])
         self._widget.slide.value = layer
         self._qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE_MS)
+        self._qtbot.wait(200)
         if looked_at_ahead:
             self._qtbot.waitUntil(lambda: not self._widget.ahead.under_way, timeout=PATIENCE_MS)
         assert self._widget.run.heatmap_layer is None
