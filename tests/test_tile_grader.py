@@ -214,9 +214,13 @@ def test_a_gpu_keeps_nothing_of_what_it_was_made_ready_for_in_vain(
 ) -> None:
     network = Hungry(9)
     gpu = OnGpu(network, monkeypatch)
-    with pytest.raises(KeyboardInterrupt), gpu.grader.prepared(3, 256):
+
+    def stop() -> None:
         begin_on(gpu.grader.device, int).result()  # it has ended
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), gpu.grader.prepared(3, 256):
+        stop()
     assert (network.asked, gpu.recorded) == ([3, 3], [3])
     gpu.grader.grade(tiles[:3])
     assert network.asked == [3, 3, 3], "not from what was recorded"
