@@ -21,6 +21,8 @@ from tests import slide_files
 from tests.web_server import Server, serving
 
 if TYPE_CHECKING:
+    from tests.watched_looks import WatchedLook
+
     from napari_hmkd.grading import OpenModel
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -67,6 +69,18 @@ def hidden_gpus() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         _hide_gpus(patch)
         yield patch
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> WatchedLook:
+    """What looks at slides whose findings are kept."""
+    from tests.watched_looks import WatchedLook
+
+    from napari_hmkd.slide.contents import examined
+
+    watched = WatchedLook()
+    monkeypatch.setattr(examined, "examine", watched)
+    return watched
 
 
 @pytest.fixture

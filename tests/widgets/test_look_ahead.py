@@ -14,58 +14,30 @@ import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from tests.watched_looks import WatchedLook
 from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
-from napari_hmkd.errors import DeviceError, SlideReadError
+from napari_hmkd.errors import DeviceError
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.reader import read_slides
-from napari_hmkd.slide import Slide, find_tissue
-from napari_hmkd.slide.contents import examined as examined_module
-from napari_hmkd.slide.contents.stain import examine
+from napari_hmkd.slide import find_tissue
 from napari_hmkd.widgets import look_ahead
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 pytestmark = pytest.mark.gui
-WAIT_S = 30
-
-
-class Watched:
-    """`examine`, which a test can hold up and let fail."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.in_window: list[bool] = []
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.failure = ""
-
-    def __call__(self, slide: Slide):
-        self.seen.append(slide.name)
-        self.in_window.append(threading.current_thread() is threading.main_thread())
-        assert self.go_on.wait(WAIT_S)
-        if self.failure:
-            raise SlideReadError(self.failure)
-        return examine(slide)
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    watched = Watched()
-    monkeypatch.setattr(examined_module, "examine", watched)
-    return watched
-
-
-@pytest.fixture
-def held(looks: Watched) -> Watched:
+def held(looks: WatchedLook) -> WatchedLook:
     """Every look waits, from before there is a panel."""
     looks.go_on.clear()
     return looks
 
 
 @pytest.fixture
-def failing(looks: Watched) -> Watched:
+def failing(looks: WatchedLook) -> WatchedLook:
     """Every look fails, from before there is a panel."""
     looks.failure = "the disk went away"
     return looks
@@ -85,7 +57,7 @@ def rest(widget: GradeWidget, qtbot) -> None:
 
 
 def test_the_chosen_slide_is_examined_beside_the_window_and_not_again_at_the_click(
-    looks: Watched, widget: GradeWidget, qtbot
+    looks: WatchedLook, widget: GradeWidget, qtbot
 ) -> None:
     rest(widget, qtbot)
     assert (looks.seen, looks.in_window) == (["he.ome.tif"], [False])
@@ -95,7 +67,7 @@ def test_the_chosen_slide_is_examined_beside_the_window_and_not_again_at_the_cli
 
 
 def test_a_click_meanwhile_waits_for_what_is_left(
-    held: Watched, widget: GradeWidget, qtbot
+    held: WatchedLook, widget: GradeWidget, qtbot
 ) -> None:
     qtbot.waitUntil(lambda: bool(held.seen), timeout=PATIENCE_MS)
     widget.start.native.click()
@@ -109,7 +81,7 @@ def test_a_click_meanwhile_waits_for_what_is_left(
 
 
 def test_of_slides_that_are_chosen_in_turn_the_last_comes_next(
-    held: Watched, viewer, widget: GradeWidget, qtbot, pair, tmp_path: Path
+    held: WatchedLook, viewer, widget: GradeWidget, qtbot, pair, tmp_path: Path
 ) -> None:
     qtbot.waitUntil(lambda: bool(held.seen), timeout=PATIENCE_MS)
     for name in ("passed over.tif", "last.tif"):
@@ -123,7 +95,7 @@ def test_of_slides_that_are_chosen_in_turn_the_last_comes_next(
 
 
 def test_a_slide_that_cannot_be_read_says_so_at_the_click_and_not_before(
-    failing: Watched, reported: list[object], widget: GradeWidget, qtbot
+    failing: WatchedLook, reported: list[object], widget: GradeWidget, qtbot
 ) -> None:
     said = widget.status.value
     rest(widget, qtbot)
@@ -136,7 +108,7 @@ def test_a_slide_that_cannot_be_read_says_so_at_the_click_and_not_before(
 
 @pytest.mark.parametrize("gone", ["layer", "panel", "window"])
 def test_what_is_closed_in_the_middle_ends_in_silence_and_lets_the_slide_go(
-    held: Watched, viewer, widget: GradeWidget, qtbot, gone: str
+    held: WatchedLook, viewer, widget: GradeWidget, qtbot, gone: str
 ) -> None:
     qtbot.waitUntil(lambda: bool(held.seen), timeout=PATIENCE_MS)
     (thread,) = (one for one in threading.enumerate() if one.name == "look-ahead")
@@ -159,7 +131,7 @@ def test_what_is_closed_in_the_middle_ends_in_silence_and_lets_the_slide_go(
 
 
 def test_a_slide_that_nobody_is_about_to_grade_is_left_alone(
-    looks: Watched, viewer, qtbot, pair, without_pixel_size: Path
+    looks: WatchedLook, viewer, qtbot, pair, without_pixel_size: Path
 ) -> None:
     hidden, _ = add_layers(viewer, read_slides(pair.he) + read_slides(without_pixel_size))
     hidden.visible = False
@@ -176,7 +148,12 @@ def test_a_slide_that_nobody_is_about_to_grade_is_left_alone(
 
 
 def test_a_slide_with_a_tissue_layer_is_left_alone_as_that_is_what_counts(
-    looks: Watched, viewer, widget: GradeWidget, qtbot, paint_slide: Callable[..., Path], tmp_path
+    looks: WatchedLook,
+    viewer,
+    widget: GradeWidget,
+    qtbot,
+    paint_slide: Callable[..., Path],
+    tmp_path,
 ) -> None:
     painted = paint_slide(tmp_path / "painted.tif", [[0, 1, 2]])
     (layer,) = add_layers(viewer, read_slides(painted))
@@ -187,7 +164,7 @@ def test_a_slide_with_a_tissue_layer_is_left_alone_as_that_is_what_counts(
 
 
 def test_a_gpu_is_made_ready_for_the_model_meanwhile_once_a_session(
-    looks: Watched, viewer, qtbot, pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    looks: WatchedLook, viewer, qtbot, pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[str, str, bool]] = []
 
@@ -213,7 +190,7 @@ def test_a_gpu_is_made_ready_for_the_model_meanwhile_once_a_session(
 
 
 def test_where_the_cpu_grades_or_no_model_is_chosen_nothing_is_made_ready(
-    looks: Watched, widget: GradeWidget, qtbot, monkeypatch: pytest.MonkeyPatch
+    looks: WatchedLook, widget: GradeWidget, qtbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
     monkeypatch.setattr(look_ahead, "_made_ready", set())
