@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from weakref import ref
 
@@ -29,6 +29,19 @@ def slide(path: Path) -> Iterator[Slide]:
         yield slide
 
 
+def asked_twice(slide: Slide, looks: WatchedLook) -> tuple[Future, Future]:
+    """The answers to two threads, of which the second asks, and waits, while the first looks."""
+    looks.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(examined, slide)
+        assert looks.begun.wait(WAIT_S)
+        second = threads.submit(examined, slide)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        looks.go_on.set()
+    return first, second
+
+
 def test_it_is_what_examine_finds_and_found_once(slide: Slide, looks: WatchedLook) -> None:
     stain, tissue = examined(slide)
     expected_stain, expected_tissue = examine(slide)
@@ -50,15 +63,8 @@ def test_a_slide_of_no_tissue_is_found_to_be_blank_once(
 
 
 def test_who_asks_meanwhile_waits_and_gets_the_same(slide: Slide, looks: WatchedLook) -> None:
-    looks.go_on.clear()
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(examined, slide)
-        assert looks.begun.wait(WAIT_S)
-        second = threads.submit(examined, slide)
-        with pytest.raises(TimeoutError):
-            second.result(0.2)
-        looks.go_on.set()
-        assert second.result(WAIT_S)[1] is first.result(WAIT_S)[1]
+    first, second = asked_twice(slide, looks)
+    assert second.result()[1] is first.result()[1]
     assert len(looks.seen) == 1
 
 
@@ -66,17 +72,9 @@ def test_a_failure_is_raised_to_all_who_wait_and_the_next_tries_anew(
     slide: Slide, looks: WatchedLook
 ) -> None:
     looks.failure = "the disk went away"
-    looks.go_on.clear()
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(examined, slide)
-        assert looks.begun.wait(WAIT_S)
-        second = threads.submit(examined, slide)
-        with pytest.raises(TimeoutError):
-            second.result(0.2)
-        looks.go_on.set()
-        for one in (first, second):
-            with pytest.raises(SlideReadError, match="the disk went away"):
-                one.result(WAIT_S)
+    for one in asked_twice(slide, looks):
+        with pytest.raises(SlideReadError, match="the disk went away"):
+            one.result()
     assert len(looks.seen) == 1
     looks.failure = ""
     assert examined(slide)[1].mask.any()
