@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 # A real display where there is one, a virtual one otherwise.
 SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-slow lint format clean
 
 demo: $(VENV)/.installed
 	sh tools/system-packages.sh display
@@ -15,10 +15,17 @@ else
 	$(PY) -m napari_hmkd.widgets.demo
 endif
 
+# A file of tests to each core; torch's own threads would only be in each other's way.
+ON_ALL_CORES := OMP_NUM_THREADS=1 $(SCREEN) $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/benchmarks
+
 test: $(VENV)/.installed-test
 	sh tools/system-packages.sh display
-	# A file of tests to each core; torch's own threads would only be in each other's way. What is timed runs alone.
-	OMP_NUM_THREADS=1 $(SCREEN) $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/benchmarks
+	$(ON_ALL_CORES) -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	sh tools/system-packages.sh display
+	$(ON_ALL_CORES) -m slow
+	# What is timed runs alone.
 	$(SCREEN) $(PY) -m pytest tests/benchmarks
 
 lint: $(VENV)/.installed-test

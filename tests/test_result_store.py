@@ -238,6 +238,7 @@ def run_here(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_killed_command_goes_on_and_equals_an_undisturbed_one(
     slide_file: Path, student_file: Path, tmp_path: Path, capsys

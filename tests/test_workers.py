@@ -23,6 +23,8 @@ from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.workers import grade_with_workers
 
+pytestmark = pytest.mark.slow
+
 GRADES = {"a.tif": [[0, 1], [2, 3]], "b ä.tif": [[3, 3], [3, 0]], "c.tif": [[1, 1], [1, 1]]}
 SETTINGS = GradeSettings(batch_size=2, device="cpu")
 

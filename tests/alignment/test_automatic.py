@@ -15,6 +15,7 @@ from napari_hmkd.slide import Slide
 WriteSlide = Callable[..., Slide]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(
     ("angle_deg", "scale", "corner_um", "mpp"),

@@ -17,6 +17,7 @@ WriteSlide = Callable[..., Slide]
 MIDDLE_UM = (SIZE_UM[0] / 2, SIZE_UM[1] / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("off_um", "scale"), [(0.0, 1.02), (30.0, 1.02), (0.0, 1.1)])
 def test_a_good_alignment_and_one_that_each_tile_makes_up_for_are_not_doubted(
     write_slide: WriteSlide, he_slide: Slide, off_um: float, scale: float

@@ -47,6 +47,7 @@ def neighbours(shared_data: Path) -> Iterator[tuple[Slide, Slide]]:
         yield one, next_one
 
 
+@pytest.mark.slow
 def test_the_next_section_lies_the_same_way_from_both_sides(
     neighbours: tuple[Slide, Slide],
 ) -> None:

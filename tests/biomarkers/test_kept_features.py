@@ -105,6 +105,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_half_written_features_of_another_process_stay_until_it_is_killed(
     kept: Kept, folder: Path, size_bytes: int
 ) -> None:

@@ -68,6 +68,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_each_tile_is_that_of_both_stains_through_the_alignment(
     he_file: Path,
     ihc_file: Path,

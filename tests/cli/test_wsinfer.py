@@ -25,6 +25,7 @@ def export(tmp_path: Path) -> Callable[..., Result]:
     return run
 
 
+@pytest.mark.slow
 def test_a_student_gets_its_folder(
     tmp_path: Path, student_file: Path, export: Callable[..., Result]
 ) -> None:

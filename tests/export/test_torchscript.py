@@ -83,6 +83,7 @@ def load(path: Path) -> nn.Module:
         return torch.jit.load(path)
 
 
+@pytest.mark.slow
 def test_it_answers_alike_where_this_package_is_missing(
     folder: Path, students: dict[str, Student]
 ) -> None:
@@ -103,6 +104,7 @@ def test_it_answers_alike_where_this_package_is_missing(
             torch.testing.assert_close(theirs.softmax(1), ours.softmax(1), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @of_each_student
 def test_softmax_of_it_is_the_probability_of_grading(
     folder: Path, students: dict[str, Student], name: str

@@ -146,6 +146,7 @@ def test_what_others_wrote_is_left_alone(
     assert mine.read_text() == "dear reader"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_teacher", [True, False])
 def test_the_figure_shows_the_slide_and_the_tiles(
     written, pair: StainPair, student: OpenModel, tmp_path: Path, with_teacher: bool
@@ -168,6 +169,7 @@ def test_the_figure_shows_the_slide_and_the_tiles(
     assert abs(left - right) < 0.12 * part.shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("captum", "undrawn_figures")
 def test_importance_is_checked_in_the_worst_tiles(
     pair: StainPair, student: OpenModel, teacher: OpenModel, tmp_path: Path

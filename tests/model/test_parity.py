@@ -70,6 +70,7 @@ def test_published_size(role: str, parameters: int) -> None:
     assert sum(p.numel() for p in BUILDERS[role]().parameters()) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "gmac"), [("teacher", 3.80), ("student", 1.79)])
 def test_published_arithmetic_per_tile(role: str, gmac: float) -> None:
     with torch.device("meta"):

@@ -91,6 +91,7 @@ def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 # The dtype decides how numbers are multiplied, the grid how blocks lie; where channels are several blocks they meet.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grid", "batch", "channels", "query_maps", "blocks", "dtype"),
     [
@@ -171,6 +172,7 @@ def test_what_is_no_number_is_shown_where_whole_planes_show_it(
     assert found[0].isfinite().all()
 
 
+@pytest.mark.slow
 def test_nothing_as_large_as_a_plane_is_made(interpreter: ProcessPoolExecutor) -> None:
     made = interpreter.submit(
         largest_made, make_planes(dtype=torch.float32), rounded(make_inputs(1, 32, 32, 6), torch.float32)[0]
@@ -188,6 +190,7 @@ def student_answers(form: str, dtype: torch.dtype) -> list[torch.Tensor]:
         return all_tensors(run(student, tiles))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_student_answers_as_with_whole_planes(
     interpreter: ProcessPoolExecutor, dtype: torch.dtype

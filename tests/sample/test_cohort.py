@@ -8,6 +8,8 @@ from napari_hmkd.sample import Cohort, oracle_grades
 from napari_hmkd.sample import cohort as module
 from napari_hmkd.sample.cohort import placed_tiles, remember_placed
 
+pytestmark = pytest.mark.slow
+
 
 def quadratic_kappa(truth: np.ndarray, seen: np.ndarray) -> float:
     """Cohen's kappa with quadratic weights, from its definition."""

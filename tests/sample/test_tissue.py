@@ -67,6 +67,7 @@ def test_tissue_is_surrounded_by_glass(tissue: ProceduralTissue) -> None:
     assert middle.mean() < 215
 
 
+@pytest.mark.slow
 def test_a_slide_has_regions_of_several_grades_and_its_ihc_is_browner_where_the_grade_is_higher(
     tissue: ProceduralTissue,
 ) -> None:

@@ -37,7 +37,7 @@ from napari_hmkd.training.config import (
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.workflow import train
 
-pytestmark = pytest.mark.usefixtures("undrawn_scores")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn_scores")]
 EPOCHS = 3
 SETTINGS = TrainSettings(
     split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),

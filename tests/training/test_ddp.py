@@ -32,6 +32,8 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 SPLIT = SplitSettings(validation_share=0.25, calibration_share=0.25, test_share=0)
 ARGUMENTS = (
     "--validation-share 0.25 --calibration-share 0.25 --test-share 0 --epochs 2 --batch-size 2 "

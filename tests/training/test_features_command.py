@@ -183,6 +183,7 @@ def test_a_file_is_no_folder_for_bags(
     assert (tmp_path / "out").read_text() == "a user's"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     tmp_path: Path, paint_slide: PaintSlide, student_file: Path, capsys: pytest.CaptureFixture[str]

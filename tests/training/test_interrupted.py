@@ -37,6 +37,7 @@ def interrupts_as_before() -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interrupts_as_before")
 def test_ctrl_c_ends_a_run_with_130_and_says_how_to_go_on(
     bci_folder,

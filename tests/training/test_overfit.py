@@ -31,6 +31,8 @@ from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tasks import GradingTask, StudentTask, TeacherTask
 
+pytestmark = pytest.mark.slow
+
 SIDE, FULL, WIDTH = 256, 1024, 0.25
 STEPS, HELD = 60, 5
 SETTINGS = OptimiserSettings(optimiser=OptimiserName.ADAMW, warmup_epochs=0)

@@ -130,6 +130,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_neither_pauses_nor_watching_change_anything(
     data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -150,6 +151,7 @@ def test_neither_pauses_nor_watching_change_anything(
     assert_equal_runs(out, whole)
 
 
+@pytest.mark.slow
 def test_a_kill_changes_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "getötet"
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -119,6 +119,7 @@ def manifest(data: Path, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_here")
 def test_a_relabelled_manifest_is_refused_by_resume_and_no_leak_comes_in(
     manifest: Callable[..., Path], tmp_path: Path

@@ -14,6 +14,8 @@ from napari_hmkd.sample.her2 import Staining
 from napari_hmkd.training.graders import Grader
 from napari_hmkd.training.staining import GAZES, auc, rank_tiles, stained_tokens, summarise
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:

@@ -29,6 +29,8 @@ from napari_hmkd.training.methods import losses
 from napari_hmkd.training.methods.hmkd import Hmkd
 from napari_hmkd.training.tasks import StudentTask
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 0.25
 CARD = ModelCard(name="test", role="teacher", width=WIDTH, mpp=0.5, tile_px=256)
 

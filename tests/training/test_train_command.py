@@ -97,6 +97,7 @@ def test_the_card_is_calibrated_for_the_file_that_is_shipped(folder: Path) -> No
     assert (card.temperature, card.conformal_thresholds) == (found.temperature, found.thresholds)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn_here", "undrawn_attention")
 def test_pairs_without_grades_are_learned_from_the_teacher_alone(
     folder: Path, mist_folder, tmp_path: Path, capsys

@@ -354,6 +354,7 @@ def test_without_a_pixel_size_it_says_how_to_state_one(viewer, panel, without_pi
     assert not [one for one in viewer.layers if one.name.startswith("landmarks")]
 
 
+@pytest.mark.slow
 def test_an_ihc_that_is_the_he_turned_and_shifted_is_found(
     viewer, pair, tmp_path: Path, finish
 ) -> None:

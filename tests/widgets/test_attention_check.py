@@ -39,6 +39,7 @@ def check_and_wait(panel: AttentionWidget, qtbot) -> None:
     qtbot.waitUntil(lambda: not panel.checking.run.running, timeout=PATIENCE_MS)
 
 
+@pytest.mark.slow
 def test_both_maps_are_drawn_and_their_correlations_told(
     viewer, qtbot, pointed_at: AttentionWidget
 ) -> None:
@@ -71,6 +72,7 @@ def test_without_captum_the_panel_says_how_to_get_it(
     assert pointed_at.check.enabled
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped(viewer, qtbot, pointed_at: AttentionWidget) -> None:
     pytest.importorskip("captum", reason="needs the extra `inspect`")
     pointed_at.check.native.click()
@@ -89,6 +91,7 @@ def test_a_tile_has_to_be_chosen_first(qtbot, open_inspector: Opening) -> None:
     assert "First point at a tile" in panel.status.value
 
 
+@pytest.mark.slow
 def test_a_tile_that_was_chosen_in_the_table_is_checked(qtbot, open_inspector: Opening) -> None:
     pytest.importorskip("captum", reason="needs the extra `inspect`")
     panel = open_inspector()

@@ -19,7 +19,7 @@ from napari_hmkd.inspection.tile import Gaze
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.side_by_side import grid_of
 
-pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
+pytestmark = [pytest.mark.slow, pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
 TILE_PX = 256
 SIDES = (8, 4, 2)
 OFF_UM = (

@@ -46,6 +46,7 @@ def test_of_the_view_the_marked_tiles_alone_are_inspected(
     assert not drawn[8:, 8:].any()
 
 
+@pytest.mark.slow
 def test_of_the_slide_the_marked_tiles_alone_are_compared(
     viewer, qtbot, open_inspector: Opening
 ) -> None:

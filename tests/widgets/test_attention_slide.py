@@ -17,7 +17,7 @@ from napari_hmkd.widgets import attention_run
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import slide_of
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.slow, pytest.mark.gui]
 undoubted = pytest.mark.usefixtures("undoubted")
 
 

@@ -66,6 +66,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> Event:
     return go_on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_ihc", [True, False], ids=["IHC", "no IHC"])
 def test_the_map_lies_over_its_tiles_and_goes_along_with_the_slide(
     viewer, qtbot, open_inspector: Opening, with_ihc: bool
@@ -86,6 +87,7 @@ def test_the_map_lies_over_its_tiles_and_goes_along_with_the_slide(
         he_layer.affine = [[0.9, -0.3, 50], [0.3, 0.9, -20], [0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_another_map_or_level_is_drawn_from_what_is_kept(
     viewer, qtbot, open_inspector: Opening, runs: list[str]
 ) -> None:
@@ -106,6 +108,7 @@ def test_another_map_or_level_is_drawn_from_what_is_kept(
     assert (runs, layer.opacity, len(viewer.layers)) == ([], 0.3, layers)
 
 
+@pytest.mark.slow
 def test_tiles_that_are_kept_are_not_inspected_again(
     qtbot, open_inspector: Opening, runs: list[str]
 ) -> None:
@@ -125,6 +128,7 @@ def test_only_what_is_in_view_is_inspected(viewer, qtbot, open_inspector: Openin
     assert map_layer(panel, viewer).data.shape == (8, 8)
 
 
+@pytest.mark.slow
 def test_where_too_much_is_in_view_the_nearest_tiles_are_inspected(
     viewer, qtbot, open_inspector: Opening, monkeypatch
 ) -> None:
@@ -163,6 +167,7 @@ def test_without_ihc_the_panel_says_what_is_missing(viewer, qtbot, open_inspecto
     assert panel.whole_slide.enabled
 
 
+@pytest.mark.slow
 def test_agreement_fills_with_the_tiles_that_are_seen_and_then_with_the_whole_slide(
     viewer, qtbot, open_inspector: Opening, runs: list[str]
 ) -> None:
@@ -187,6 +192,7 @@ def test_agreement_fills_with_the_tiles_that_are_seen_and_then_with_the_whole_sl
     assert len(panel.table.rows) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("button", ["inspect", "whole_slide"])
 def test_stop_ends_after_the_tile_and_the_next_press_goes_on(
     qtbot, open_inspector: Opening, one_by_one: Event, runs: list[str], button: str
@@ -228,6 +234,7 @@ def test_a_slide_that_is_removed_in_the_middle_ends_it(
     qtbot.wait(150)  # a map that was to be drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", ["he_damaged", "ihc_damaged", "not finite"])
 def test_a_tile_that_cannot_be_inspected_is_told_and_not_painted(
     viewer, qtbot, open_inspector: Opening, monkeypatch, damaged: str
@@ -291,6 +298,7 @@ def test_a_network_of_the_wrong_role_is_refused(
     assert "asked for a teacher" in panel.status.value
 
 
+@pytest.mark.slow
 def test_the_worst_tile_is_gone_to(viewer, qtbot, open_inspector: Opening) -> None:
     panel = open_inspector()
     press_and_wait(panel, qtbot)
@@ -309,6 +317,7 @@ def test_the_worst_tile_is_gone_to(viewer, qtbot, open_inspector: Opening) -> No
     np.testing.assert_allclose(corners.mean(axis=0), middle, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_network_or_place_of_the_ihc_begins_anew(
     viewer, qtbot, open_inspector: Opening, other_student_file
 ) -> None:
@@ -328,11 +337,13 @@ def test_another_network_or_place_of_the_ihc_begins_anew(
     assert all(second[tile] != third[tile] for tile in second)
 
 
+@pytest.mark.slow
 def test_the_models_notice_is_on_the_canvas(viewer, qtbot, open_inspector: Opening) -> None:
     press_and_wait(open_inspector(), qtbot)
     assert "random weights" in text_overlay(viewer).text.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_who_must_score_first_sees_neither_maps_nor_grades(
     viewer, qtbot, open_inspector: Opening
 ) -> None:
@@ -353,6 +364,7 @@ def test_who_must_score_first_sees_neither_maps_nor_grades(
         blinding.switch(False)
 
 
+@pytest.mark.slow
 def test_the_networks_run_on_the_device_that_is_chosen(
     qtbot, open_inspector: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:

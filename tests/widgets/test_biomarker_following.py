@@ -19,7 +19,7 @@ from napari_hmkd.widgets.biomarker_run import BiomarkerRun
 from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
 from napari_hmkd.widgets.viewing import camera, slide_of, visible_region
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.slow, pytest.mark.gui]
 GRADES = [[0, 1, 2, 3, 1, 0]] * 8
 BATCH = 3  # tiles, half a row
 TILE_PX = 256

@@ -19,6 +19,7 @@ from napari_hmkd.widgets.viewing import add_layers
 pytestmark = pytest.mark.gui
 
 
+@pytest.mark.slow
 def test_with_a_table_of_genes_the_network_that_sees_both_answers_and_is_named(
     open_biomarkers: OpenPanel,
     qtbot,
@@ -46,6 +47,7 @@ def test_with_a_table_of_genes_the_network_that_sees_both_answers_and_is_named(
     assert len({tuple(one) for one in said.values()}) == len(said)
 
 
+@pytest.mark.slow
 def test_a_slide_without_genes_in_the_table_is_judged_without_and_told_why(
     open_biomarkers: OpenPanel, qtbot, multimodal_file: Path, gene_file: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_case_that_was_named_is_not_the_next_slides(
     assert panel.form.case.value == ""
 
 
+@pytest.mark.slow
 def test_the_panel_fits_a_small_window_with_genes_too(
     viewer,
     open_biomarkers: OpenPanel,

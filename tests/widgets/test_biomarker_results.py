@@ -22,7 +22,7 @@ from napari_hmkd.widgets.blinding import HIDDEN, blinding
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING
 from napari_hmkd.widgets.viewing import camera
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.slow, pytest.mark.gui]
 
 
 @pytest.fixture

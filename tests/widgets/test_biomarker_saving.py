@@ -24,6 +24,7 @@ def summary(folder: Path) -> dict:
     return json.loads((folder / "biomarkers.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_button_and_command_line_give_the_same_numbers_and_the_same_table(
     open_biomarkers: OpenPanel, qtbot, tmp_path: Path, biomarkers_file: Path, student_file: Path
 ) -> None:

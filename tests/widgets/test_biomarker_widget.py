@@ -25,6 +25,7 @@ from napari_hmkd.wording import NO_GRADE
 pytestmark = pytest.mark.gui
 
 
+@pytest.mark.slow
 def test_numbers_never_stand_without_definition_and_what_they_are_not(
     viewer, open_biomarkers: OpenPanel, qtbot, show_window: Callable[[], None]
 ) -> None:
@@ -50,6 +51,7 @@ def test_numbers_never_stand_without_definition_and_what_they_are_not(
     assert text_overlay(viewer).text.replace("\n", " ") == notice
 
 
+@pytest.mark.slow
 def test_stop_keeps_what_is_encoded_and_the_next_press_goes_on_from_there(
     open_biomarkers: OpenPanel, qtbot, monkeypatch, small_batches: list[SlideBiomarkers]
 ) -> None:
@@ -69,6 +71,7 @@ def test_stop_keeps_what_is_encoded_and_the_next_press_goes_on_from_there(
     assert f"{kept} encoded before" in panel.status.value
 
 
+@pytest.mark.slow
 def test_no_tile_is_counted_twice_where_the_window_is_late(
     open_biomarkers: OpenPanel, qtbot, small_batches: list[SlideBiomarkers]
 ) -> None:
@@ -88,6 +91,7 @@ def test_no_tile_is_counted_twice_where_the_window_is_late(
     assert told[-1] == (TILES, TILES)
 
 
+@pytest.mark.slow
 def test_a_painted_tissue_layer_is_obeyed(open_biomarkers: OpenPanel, qtbot) -> None:
     panel = open_biomarkers()
     assert press_and_wait(panel, qtbot)
@@ -99,6 +103,7 @@ def test_a_painted_tissue_layer_is_obeyed(open_biomarkers: OpenPanel, qtbot) -> 
     assert panel.run.result.extraction.plan.tiles.tolist() == [[0, 0], [0, 1], [0, 2]]
 
 
+@pytest.mark.slow
 def test_a_missing_pixel_size_is_asked_for(
     open_biomarkers: OpenPanel, qtbot, without_pixel_size: Path
 ) -> None:
@@ -111,6 +116,7 @@ def test_a_missing_pixel_size_is_asked_for(
     assert tuple(panel.form.slide.value.scale[:2]) == (4.0, 4.0)
 
 
+@pytest.mark.slow
 def test_a_slide_that_does_not_look_like_he_is_asked_about(
     open_biomarkers: OpenPanel, qtbot, monkeypatch
 ) -> None:
@@ -157,6 +163,7 @@ def test_another_encoder_than_the_models_is_an_error_and_the_button_is_free_agai
     assert panel.run.result is None
 
 
+@pytest.mark.slow
 def test_tiles_that_cannot_be_read_are_told_once(open_biomarkers: OpenPanel, qtbot) -> None:
     panel = open_biomarkers(damaged=((1, 1),))
     assert press_and_wait(panel, qtbot)

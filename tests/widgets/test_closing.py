@@ -53,6 +53,7 @@ def test_the_x_ends_the_run_and_leaves_its_results(
     assert tiles_per_second == pytest.approx(own / grading.seconds), "those of before took no time"
 
 
+@pytest.mark.slow
 def test_a_panel_that_is_hidden_goes_on_and_works_when_it_is_shown_again(
     viewer, widget: GradeWidget, qtbot, monkeypatch, stop_early, show_window
 ) -> None:

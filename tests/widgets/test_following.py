@@ -45,6 +45,7 @@ def in_view(viewer, widget: GradeWidget) -> set[tuple[int, int]]:
     return set(map(tuple, plan.tiles[plan.grid.meets(plan.tiles, region)].tolist()))
 
 
+@pytest.mark.slow
 def test_only_what_is_in_view_is_graded_and_the_rest_when_it_is_looked_at(
     viewer, widget: GradeWidget, zoomed_in, qtbot
 ) -> None:
@@ -67,6 +68,7 @@ def test_only_what_is_in_view_is_graded_and_the_rest_when_it_is_looked_at(
     assert graded(widget) == set(map(tuple, widget.run.grading.plan.tiles.tolist()))
 
 
+@pytest.mark.slow
 def test_a_view_that_moves_in_the_middle_of_a_run_comes_next(
     viewer, widget: GradeWidget, zoomed_in, qtbot, monkeypatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_view_that_moves_in_the_middle_of_a_run_comes_next(
     assert order.index(tuple(nearest.tolist())) <= 1 + under_way < len(order) - 2
 
 
+@pytest.mark.slow
 def test_stop_ends_the_following(viewer, widget: GradeWidget, zoomed_in, qtbot) -> None:
     widget.follow.value = True
     press_and_wait(widget, qtbot)

@@ -22,7 +22,7 @@ from napari_hmkd.widgets import guarded_reader, namesakes
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_layers, slide_of
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.slow, pytest.mark.gui]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.grade_words import NEVER_BEGAN
 from napari_hmkd.widgets.viewing import add_layers, slide_of
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.slow, pytest.mark.gui]
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def test_a_first_notice_stays_where_other_results_of_the_model_came_meanwhile(
     assert shown(viewer) == NOTICE
 
 
+@pytest.mark.slow
 def test_results_have_the_name_of_their_slide_where_another_is_chosen(
     viewer, widget: GradeWidget, qtbot, pair: Pair
 ) -> None:
@@ -134,6 +135,7 @@ def test_results_have_the_name_of_their_slide_where_another_is_chosen(
     assert pair.he.name in widget.save.tooltip
 
 
+@pytest.mark.slow
 def test_a_legend_does_not_widen_the_panel(
     widget: GradeWidget, qtbot, show_window: Callable[[], None]
 ) -> None:
@@ -157,6 +159,7 @@ def written(monkeypatch) -> Event:
     return written
 
 
+@pytest.mark.slow
 def test_saving_is_said_while_it_lasts(
     widget: GradeWidget, qtbot, monkeypatch, written: Event, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ viewer.close()
 """
 
 
+@pytest.mark.slow
 def test_the_panel_opens_in_a_window_whose_graphics_driver_is_loaded(viewer) -> None:
     """Where it is Mesa's, its LLVM and that of torch's triton meet, which once ended the process."""
     done = subprocess.run(

@@ -56,6 +56,7 @@ def rest(widget: GradeWidget, qtbot) -> None:
     qtbot.waitUntil(lambda: not widget.ahead.under_way, timeout=PATIENCE_MS)
 
 
+@pytest.mark.slow
 def test_the_chosen_slide_is_examined_beside_the_window_and_not_again_at_the_click(
     looks: WatchedLook, widget: GradeWidget, qtbot
 ) -> None:
@@ -66,6 +67,7 @@ def test_the_chosen_slide_is_examined_beside_the_window_and_not_again_at_the_cli
     assert widget.run.grading.heatmap.graded.any()
 
 
+@pytest.mark.slow
 def test_a_click_meanwhile_waits_for_what_is_left(
     held: WatchedLook, widget: GradeWidget, qtbot
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_click_meanwhile_waits_for_what_is_left(
     assert held.seen == ["he.ome.tif"]
 
 
+@pytest.mark.slow
 def test_of_slides_that_are_chosen_in_turn_the_last_comes_next(
     held: WatchedLook, viewer, widget: GradeWidget, qtbot, pair, tmp_path: Path
 ) -> None:
@@ -94,6 +97,7 @@ def test_of_slides_that_are_chosen_in_turn_the_last_comes_next(
     assert held.seen == ["he.ome.tif", "last.tif"]
 
 
+@pytest.mark.slow
 def test_a_slide_that_cannot_be_read_says_so_at_the_click_and_not_before(
     failing: WatchedLook, reported: list[object], widget: GradeWidget, qtbot
 ) -> None:

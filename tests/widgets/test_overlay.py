@@ -41,6 +41,7 @@ def on_slide(layer, slide_layer) -> np.ndarray:
     return np.array([slide_layer.world_to_data(layer.data_to_world(one)) for one in CORNERS])
 
 
+@pytest.mark.slow
 def test_all_that_lies_over_a_slide_moves_with_it_at_once(
     viewer, widget: GradeWidget, qtbot
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_layer_follows_the_slide_that_it_was_last_laid_over(viewer, pair) -> N
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (7, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["slide", "results"])
 def test_results_of_a_dropped_folder_follow_their_slide_whichever_came_first(
     viewer, pair, widget: GradeWidget, qtbot, tmp_path: Path, first: str
@@ -175,6 +177,7 @@ def test_a_layer_stays_where_it_is_when_its_slide_is_gone(viewer, pair) -> None:
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (7, 8))
 
 
+@pytest.mark.slow
 def test_a_restated_pixel_size_leaves_every_tile_over_its_pixels(
     viewer, qtbot, without_pixel_size: Path
 ) -> None:

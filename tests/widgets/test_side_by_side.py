@@ -33,6 +33,7 @@ def beside(viewer) -> SideBySide:
     return SideBySide(viewer)
 
 
+@pytest.mark.slow
 def test_the_second_pane_has_what_was_put_aside_and_the_first_all_else(
     viewer, beside: SideBySide
 ) -> None:
@@ -47,6 +48,7 @@ def test_the_second_pane_has_what_was_put_aside_and_the_first_all_else(
     assert panes(viewer) == [["he", "later"], ["ihc", "outline"]]
 
 
+@pytest.mark.slow
 def test_at_its_end_the_window_is_as_before(viewer, beside: SideBySide) -> None:
     grid = grid_of(viewer)
     grid.stride = 2
@@ -59,6 +61,7 @@ def test_at_its_end_the_window_is_as_before(viewer, beside: SideBySide) -> None:
     assert grid.stride == 2
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_removed_is_not_kept(viewer, beside: SideBySide, qtbot) -> None:
     layer = viewer.layers["ihc"]
     beside.begin(layer)
@@ -73,6 +76,7 @@ def test_a_layer_that_is_removed_is_not_kept(viewer, beside: SideBySide, qtbot) 
     qtbot.waitUntil(is_gone)
 
 
+@pytest.mark.slow
 def test_the_panes_end_with_the_slide_that_has_one(viewer, beside: SideBySide) -> None:
     beside.begin(viewer.layers["ihc"])
     viewer.layers.remove("ihc")
@@ -106,6 +110,7 @@ def test_the_boxes_of_both_panels_say_the_same(
     assert not grid_of(viewer).enabled
 
 
+@pytest.mark.slow
 def test_another_ihc_takes_the_pane_and_is_no_longer_that_of_the_other_panel(
     viewer, panels: tuple[AlignmentWidget, AttentionWidget]
 ) -> None:
@@ -147,6 +152,7 @@ def test_a_slide_that_has_a_pane_can_be_removed_and_all_hear_of_it(
     assert not grid_of(viewer).enabled
 
 
+@pytest.mark.slow
 def test_landmarks_of_either_slide_are_set_in_its_pane(
     viewer, panels: tuple[AlignmentWidget, AttentionWidget]
 ) -> None:

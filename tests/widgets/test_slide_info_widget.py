@@ -37,6 +37,7 @@ def shown(panel: SlideInfoWidget) -> dict[str, str]:
     return {panel.table.item(row, 0).text(): panel.table.item(row, 1).text() for row in rows}
 
 
+@pytest.mark.slow
 def test_the_facts_of_the_chosen_slide_are_shown(viewer, panel: SlideInfoWidget, pair) -> None:
     ihc, he = viewer.layers
     assert panel.slide.value is he
@@ -48,6 +49,7 @@ def test_the_facts_of_the_chosen_slide_are_shown(viewer, panel: SlideInfoWidget,
     assert len(viewer.layers) == 2, "no label or macro image is shown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [250, 600])
 def test_every_fact_is_reached_by_scrolling_the_panel_alone(
     viewer, panel: SlideInfoWidget, qtbot, width: int
@@ -103,6 +105,7 @@ def test_without_a_slide_it_says_what_to_do(viewer, panel: SlideInfoWidget) -> N
     assert not panel.copy_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_async_slicing_is_offered_while_it_is_off(
     viewer, panel: SlideInfoWidget, qtbot, monkeypatch
 ) -> None:

@@ -33,6 +33,7 @@ def closed(slide: ref) -> bool:
     return slide() is None
 
 
+@pytest.mark.slow
 def test_a_slide_graded_before_another_closes_and_its_heatmap_still_tells_its_tiles(
     viewer, widget: GradeWidget, qtbot, pair, tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_without_any_grade_the_tissue_is_shown_at_the_end(
     assert widget.tissue.layer_of(widget.slide.chosen) is not None
 
 
+@pytest.mark.slow
 def test_a_stopped_run_starts_anew_with_other_tissue_and_goes_on_with_the_same(
     widget: GradeWidget, qtbot, monkeypatch, stop_early
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_stopped_run_starts_anew_with_other_tissue_and_goes_on_with_the_same(
     np.testing.assert_array_equal(graded, second.plan.tiles)
 
 
+@pytest.mark.slow
 def test_without_its_layer_tissue_is_found_again(
     viewer, widget: GradeWidget, qtbot, monkeypatch
 ) -> None:
@@ -196,6 +198,7 @@ def test_without_its_layer_tissue_is_found_again(
     assert widget.tissue.layer_of(widget.slide.chosen) in viewer.layers
 
 
+@pytest.mark.slow
 def test_pressed_again_the_button_brings_back_what_is_found(widget: GradeWidget, qtbot) -> None:
     layer = find(widget, qtbot)
     found = layer.data.copy()

@@ -110,6 +110,7 @@ def points(axes) -> dict[str, list[list[float]]]:
     return {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
 
 
+@pytest.mark.slow
 def test_a_finished_student_is_offered_to_every_grade_widget(
     viewer, panel: TrainWidget, qtbot, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_finished_student_is_offered_to_every_grade_widget(
         assert grade.model.name == str(weights)
 
 
+@pytest.mark.slow
 def test_a_finished_teacher_is_put_into_the_students_form(
     panel: TrainWidget, qtbot, tmp_path: Path, students: finished_models.FinishedModels
 ) -> None:
@@ -164,6 +166,7 @@ def test_students_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told_in_the_commands_words(panel: TrainWidget, qtbot) -> None:
     panel.form.more.value = "--refuse"
     panel.start_button.click()
@@ -195,6 +198,7 @@ def test_the_command_line_can_be_copied(panel: TrainWidget, tmp_path: Path) -> N
     assert "cannot be read" in panel.command.toPlainText()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_in_its_folder(panel: TrainWidget, qtbot) -> None:
     assert panel.start_button.text() == "Start"
     pid = start_waiting(panel, qtbot)
@@ -211,6 +215,7 @@ def test_a_stopped_run_goes_on_in_its_folder(panel: TrainWidget, qtbot) -> None:
     assert wait_for_end(panel, qtbot).startswith("Done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["window", "dock"])
 def test_closing_asks_and_can_be_refused(viewer, panel: TrainWidget, qtbot, way: str) -> None:
     pid = start_waiting(panel, qtbot)
@@ -236,6 +241,7 @@ def close(viewer, panel: TrainWidget, qtbot, way: str) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+@pytest.mark.slow
 def test_exit_in_another_window_asks_too(panel: TrainWidget, make_napari_viewer, qtbot) -> None:
     other = make_napari_viewer()
     other.window._qt_window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
@@ -274,6 +280,7 @@ def test_nothing_is_asked_when_nothing_runs(viewer, panel: TrainWidget, qtbot) -
     assert not panel.isVisible()
 
 
+@pytest.mark.slow
 def test_the_real_command_trains_a_tiny_student(viewer, qtbot, tmp_path: Path) -> None:
     """The one test here that trains: four patients, one epoch, the quarter of the width."""
     pytest.importorskip("lightning", reason="needs the extra `train`")

@@ -77,6 +77,7 @@ def test_a_fluorescence_scan_is_asked_about(viewer, qtbot, shared_data) -> None:
     assert len(viewer.layers) == 1
 
 
+@pytest.mark.slow
 def test_to_insist_on_one_slide_is_not_to_insist_on_another(
     viewer, widget: GradeWidget, qtbot, pair, doubtful: list[bool]
 ) -> None:

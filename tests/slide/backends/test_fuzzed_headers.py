@@ -53,6 +53,7 @@ def fuzz(fresh_processes: BaseContext, tmp_path: Path) -> Callable[[Path, list[i
     return run
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("compression", ["zlib", "jpeg", None])
 def test_spoilt_headers_end_in_an_error_in_time_and_in_memory(

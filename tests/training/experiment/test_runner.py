@@ -21,7 +21,7 @@ from napari_hmkd.training.experiment.pieces import FAILED_KAPPA, Place, grade_te
 from napari_hmkd.training.experiment.plan import QUICK, Piece, student, tries
 from napari_hmkd.training.run import write_json
 
-pytestmark = pytest.mark.usefixtures("undrawn_scores")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn_scores")]
 TINY = replace(
     QUICK,
     train_cohort=CohortSettings(seed=2, patients=4, tiles_per_patient=4, tile_px=256),

@@ -40,6 +40,7 @@ def test_each_setting_is_an_option_with_the_same_default() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_and_its_predictions(
     cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def whole(cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
+@pytest.mark.slow
 def test_planted_signal_is_found_and_each_row_has_its_intervals(whole: Path) -> None:
     scores = table(whole)
     assert tuple(scores) == ROWS
@@ -67,6 +68,7 @@ def test_planted_signal_is_found_and_each_row_has_its_intervals(whole: Path) -> 
     assert all(f"| {row} |" in text for row in scores)
 
 
+@pytest.mark.slow
 def test_notes_say_what_columns_are_and_whose_the_epoch_is(whole: Path) -> None:
     told = (whole / "table.md").read_text(encoding="utf-8")
     assert "less that of 'P alone'" in told
@@ -144,6 +146,7 @@ def test_p_and_m_are_exported_from_the_fold_that_is_best_on_validation(whole: Pa
     assert found.genes.to_json() == GeneSelection.from_json(chosen).to_json()
 
 
+@pytest.mark.slow
 def test_pauses_change_no_bit(whole: Path, cohort_files: CohortFiles, tmp_path: Path) -> None:
     out = tmp_path / "in Stücken"
     shutil.copytree(whole, out)
@@ -165,6 +168,7 @@ def test_pauses_change_no_bit(whole: Path, cohort_files: CohortFiles, tmp_path: 
         assert torch.equal(weight, kept[1]["state_dict"][name]), name
 
 
+@pytest.mark.slow
 def test_a_finished_run_trains_no_more_and_takes_baselines_in_addition(
     cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

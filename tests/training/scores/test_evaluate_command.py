@@ -63,6 +63,7 @@ def score(graders: dict[str, Path], out: Path | None = None, **more) -> dict:
     return evaluate("procedural", graders, out, COHORT, PIXELS, COMPUTE, **more)
 
 
+@pytest.mark.slow
 def test_other_patients_are_scored_by_oracle_teacher_and_student(tmp_path: Path) -> None:
     graders = {
         "teacher": save_network(tmp_path / "teacher.safetensors", "teacher"),

@@ -79,6 +79,7 @@ def test_the_same_seed_makes_the_same_bytes_and_another_does_not(
     assert not np.array_equal(first.features, third.features)
 
 
+@pytest.mark.slow
 def test_finished_bags_are_kept_and_missing_ones_made(encoder: str, tmp_path: Path) -> None:
     design = replace(TINY, patients=2)
     files = write_cohort(tmp_path / "c", design, encoder)

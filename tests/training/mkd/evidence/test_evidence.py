@@ -97,6 +97,7 @@ def test_too_few_cases_to_divide_are_refused_in_words(place: Place) -> None:
         divide(cases[:8], [0, 1, 2, 3, 4], 0)
 
 
+@pytest.mark.slow
 def test_all_pieces_end_in_two_tables(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

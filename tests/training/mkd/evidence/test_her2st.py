@@ -29,6 +29,8 @@ from napari_hmkd.training.mkd.evidence.spots import (
     read_spots,
 )
 
+pytestmark = pytest.mark.slow
+
 CORNERS = {("C2", row) for row in range(17)} | {("C3", row) for row in range(8)}
 """Sections and rows of a few spots."""
 
