@@ -84,7 +84,7 @@ def test_the_window_lives_while_tissue_is_looked_for(
         assert turned.wait(30)
         return find_tissue(slide)
 
-    monkeypatch.setattr(tissue_run, "find_tissue", wait_for_the_window)
+    monkeypatch.setattr(tissue_run, "tissue_found", wait_for_the_window)
     widget.find_tissue.native.click()
     assert not widget.start.enabled
     assert not widget.find_tissue.enabled
@@ -241,7 +241,7 @@ def test_a_failed_search_is_said_and_nothing_is_drawn(
     def broken(_slide):
         raise SlideReadError("the disk went away")
 
-    monkeypatch.setattr(tissue_run, "find_tissue", broken)
+    monkeypatch.setattr(tissue_run, "tissue_found", broken)
     with qtbot.captureExceptions():
         assert find(widget, qtbot) is None
     assert "the disk went away" in widget.status.value
@@ -254,7 +254,7 @@ def test_a_slide_that_is_removed_meanwhile_gets_no_tissue(
 ) -> None:
     removed = threading.Event()
     monkeypatch.setattr(
-        tissue_run, "find_tissue", lambda slide: removed.wait(30) and find_tissue(slide)
+        tissue_run, "tissue_found", lambda slide: removed.wait(30) and find_tissue(slide)
     )
     widget.find_tissue.native.click()
     viewer.layers.clear()
@@ -270,7 +270,7 @@ def test_no_runtime_error_reaches_the_worker_which_would_swallow_it(
     def broken(_slide):
         raise RuntimeError("no memory for it")
 
-    monkeypatch.setattr(tissue_run, "find_tissue", broken)
+    monkeypatch.setattr(tissue_run, "tissue_found", broken)
     with qtbot.captureExceptions():
         assert find(widget, qtbot) is None
     assert "no memory for it" in widget.status.value

@@ -14,7 +14,8 @@ import numpy as np
 from psygnal import Signal
 
 from napari_hmkd.layers import tissue_layer
-from napari_hmkd.slide import Slide, TissueMask, find_tissue
+from napari_hmkd.slide import Slide, TissueMask
+from napari_hmkd.slide.contents.examined import tissue_found
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.viewing import add_above, noted, require_slide
@@ -42,7 +43,7 @@ class TissueRun(BackgroundRun):
         Thread(target=import_module, args=("pandas",), daemon=True).start()
 
     def find(self, slide_layer: napari.layers.Image) -> None:
-        """Find the tissue of a slide layer anew; does nothing while a search runs."""
+        """Show what is found to be tissue of a slide layer; does nothing while a search runs."""
         if self.running:
             return
         self._slide_layer, slide = slide_layer, require_slide(slide_layer)
@@ -124,7 +125,7 @@ def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
 
 
 def _find(slide: Slide) -> Iterator[TissueMask]:
-    yield find_tissue(slide)
+    yield tissue_found(slide)
 
 
 def _place(layer: napari.layers.Layer, kwargs: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests.watched_looks import WAIT_S, WatchedLook
 
 from napari_hmkd.errors import SlideReadError
-from napari_hmkd.slide import Slide, StainKind, open_slide
-from napari_hmkd.slide.contents.examined import examined
+from napari_hmkd.slide import Slide, StainKind, find_tissue, open_slide
+from napari_hmkd.slide.contents import examined as examined_module
+from napari_hmkd.slide.contents.examined import examined, tissue_found
 from napari_hmkd.slide.contents.stain import examine
 
 
@@ -127,3 +128,40 @@ def test_a_failure_lets_its_slide_go_without_the_garbage_collector(
         assert look()() is None
     finally:
         gc.enable()
+
+
+def test_the_tissue_of_a_slide_that_was_looked_at_is_not_searched_for(
+    slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, tissue = examined(slide)
+    monkeypatch.setattr(examined_module, "find_tissue", pytest.fail)
+    assert tissue_found(slide) is tissue
+
+
+def test_the_tissue_of_a_slide_that_is_being_looked_at_is_waited_for(
+    slide: Slide, looks: WatchedLook
+) -> None:
+    looks.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        look = threads.submit(examined, slide)
+        assert looks.begun.wait(WAIT_S)
+        tissue = threads.submit(tissue_found, slide)
+        with pytest.raises(TimeoutError):
+            tissue.result(0.2)
+        looks.go_on.set()
+    assert tissue.result() is look.result()[1]
+
+
+def test_the_tissue_of_another_slide_is_found_without_a_look_at_stain_and_focus(
+    slide: Slide, looks: WatchedLook
+) -> None:
+    np.testing.assert_array_equal(tissue_found(slide).mask, find_tissue(slide).mask)
+    assert looks.seen == []
+
+
+def test_a_blank_slide_has_a_mask_of_no_tissue(
+    tmp_path: Path, paint_slide: Callable[..., Path]
+) -> None:
+    with open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1]])) as glass:
+        assert examined(glass)[1] is None
+        assert not tissue_found(glass).mask.any()

@@ -7,7 +7,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 
 from napari_hmkd.slide.contents.stain import StainCheck, examine
-from napari_hmkd.slide.contents.tissue import TissueMask
+from napari_hmkd.slide.contents.tissue import TissueMask, find_tissue
 from napari_hmkd.slide.slide import Slide
 
 Examined = tuple[StainCheck, TissueMask | None]
@@ -33,6 +33,14 @@ def examined(slide: Slide) -> Examined:
         return found.result()
     finally:
         del found  # an error that it holds would hold it, and the slide, by this frame
+
+
+def tissue_found(slide: Slide) -> TissueMask:
+    """As `find_tissue`; of a slide that `examined` has looked at, or is looking at, what that finds."""
+    with _lock:
+        looked = slide in _kept
+    tissue = examined(slide)[1] if looked else None
+    return find_tissue(slide) if tissue is None else tissue
 
 
 def _look(slide: Slide, found: Future[Examined]) -> None:
