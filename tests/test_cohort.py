@@ -191,6 +191,7 @@ CORNER = [(0, 0), (0, 300), (300, 300), (300, 0)]
 REGIONS = regions_of_shapes([("invasive tumour", [("polygon", CORNER)])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     ["slide", "model", "settings", "results", "origin", "no regions", "outline", "only regions"],

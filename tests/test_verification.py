@@ -209,6 +209,7 @@ def test_what_was_not_read_or_not_reached_agrees(
     assert (found.tiles, found.problems) == (7 if batches is None else 3, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [

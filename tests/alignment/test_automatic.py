@@ -60,6 +60,7 @@ def test_a_part_of_the_tissue_and_a_narrow_core_are_enough(write_slide: WriteSli
         assert np.median(np.linalg.norm(found.to_ihc(places) - truth, axis=1)) < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_an_ihc_of_a_part_of_the_section_is_found_and_only_that(
     write_slide: WriteSlide, seed: int

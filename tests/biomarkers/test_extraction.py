@@ -125,6 +125,7 @@ def test_single_tiles_come_nearest_the_middle_of_the_view_first(
     assert order == plan.grid.nearest_first(plan.tiles, *view).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [[(2, 2)], [(1, 2), (0, 0)], [(2, 0), (0, 2), (1, 0)]], ids=str)
 @pytest.mark.parametrize("stopped_after", [0, 1, 2], ids="stopped after {}".format)
 def test_bag_store_and_failures_are_the_same_whatever_the_view_did(

@@ -99,6 +99,7 @@ def all_tensors(output: Any) -> list[torch.Tensor]:
     return [output.logits, output.pooled, output.embedding, *output.maps, *matrices]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     ("role", "side_px", "width", "batch"),

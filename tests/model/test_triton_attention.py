@@ -218,6 +218,7 @@ def test_kernels_agree_on_a_gpu(
     assert error(out.cpu(), plainly(planes.double().cpu(), exact)[0]) <= CLOSE[dtype]
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize(("dtype", "capability"), [("bf16", 90), ("fp16", 80), ("fp32", 80)])
 @pytest.mark.parametrize("name", ["gather_rows", "fold"])

@@ -211,6 +211,7 @@ def test_results_saved_from_the_widget_are_the_command_lines_files(
     assert {p.name for p in folder.iterdir()} == RESULTS.entries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin_px", "chosen"), [((0, 0), None), ((300, 70), None), ((300, 70), "file")], ids=str
 )

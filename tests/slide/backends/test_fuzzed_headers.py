@@ -70,6 +70,7 @@ def test_spoilt_headers_end_in_an_error_in_time_and_in_memory(
     fuzz(base, header_bytes(base))
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(
     "more",

@@ -78,6 +78,7 @@ WRITERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 @settings(max_examples=25)
 @given(sides, sides, tiles, st.lists(st.tuples(corners, corners, extents, extents), max_size=6))

@@ -249,6 +249,7 @@ def test_its_author_says_what_the_grades_are(manifest, asked, resolved) -> None:
     assert resolve_labels(str(manifest([HEADER, FIRST])), asked) is resolved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "on_page", "on_card"),
     [
