@@ -70,6 +70,15 @@ def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) ->
     return together.to(device, non_blocking=is_cuda)
 
 
+def copied_to(device: torch.device | str, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on a device; CUDA copies it from pinned memory while the CPU goes on.
+
+    Apple's MPS, asked for the same, may copy what has since been written to that memory (pytorch, issue
+    189690).
+    """
+    return tensor.to(device, non_blocking=torch.device(device).type == "cuda")
+
+
 def begin_on(device: torch.device, work: Callable[..., Result], *given: object) -> Future[Result]:
     """Begin work in the one thread that asks a GPU, after what was begun there before.
 
