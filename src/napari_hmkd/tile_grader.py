@@ -193,8 +193,12 @@ class SparingNetwork(ABC, Generic[Part]):
             self._ask.full = count
 
     def _spare(self, count: int) -> bool:
-        """Ask for less than so many tiles at once did; whether there is less to ask for."""
-        if self._ask.forget():
+        """Ask for less than so many tiles at once did; whether there is less to ask for.
+
+        A GPU's thread gives memory back: in others torch fails while that one records work.
+        """
+        full = self.device
+        if done_on(full, self._ask.forget):
             return True  # without that memory it may be enough
         if count > 1:
             self._most = count // 2
@@ -209,9 +213,9 @@ class SparingNetwork(ABC, Generic[Part]):
             self._move_to(_CPU)
         else:
             return False
-        with device_errors(self.device):
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        if full.type == "cuda":
+            with device_errors(full):
+                done_on(full, torch.cuda.empty_cache)
         return True
 
     def _move_to(self, device: torch.device) -> None:
