@@ -85,14 +85,17 @@ def begin_on(device: torch.device, work: Callable[..., Result], *given: object) 
     torch keeps cuDNN's plans of convolutions for the thread that made them alone, and for each shape: those
     of a student took 3 s in each new thread (H100, torch 2.11, cuDNN 9, 2026-11-27).
     """
-    return _thread_of(device).submit(work, *given)
+    return _thread_of(torch.device(device.type, device.index or 0)).submit(work, *given)
 
 
 def done_on(device: torch.device, work: Callable[..., Result], *given: object) -> Result:
-    """The result of work on a device: of a GPU in its thread (`begin_on`), of others in this one."""
-    if device.type == "cuda":
-        return begin_on(device, work, *given).result()
-    return work(*given)
+    """The result of work on a device: of a GPU in its thread (`begin_on`), of a CPU in this one.
+
+    Two threads that compute on Apple's MPS at once can end the process (pytorch, issue 197805).
+    """
+    if device.type == "cpu":
+        return work(*given)
+    return begin_on(device, work, *given).result()
 
 
 @cache
