@@ -79,6 +79,9 @@ def run_pieces(
             if future.result():
                 done += 1
                 say(f"{done}/{len(pieces)}  {outcome(running[future])}")
+    except Exception as error:
+        say(f"a piece failed; what others are at ends first: {error}")
+        raise
     finally:
         for future in running:
             future.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_hmkd.errors import DeviceError
 from napari_hmkd.sample import Cohort
 from napari_hmkd.sample.cohort import placed_tiles
 from napari_hmkd.training.piecework import piece_processes, run_pieces
@@ -42,12 +43,15 @@ def test_one_stage_after_the_other_is_worked_on_by_the_same_processes(tmp_path: 
 
 def fails_at_first(piece: int, folder: Path) -> bool:
     if piece == 0:
-        raise ZeroDivisionError
+        raise DeviceError("the network failed on cuda:0")
     time.sleep(0.2)
     return names_its_process(piece, folder)
 
 
-def test_an_error_leaves_undone_what_was_not_begun(tmp_path: Path) -> None:
-    with piece_processes(1) as pool, pytest.raises(ZeroDivisionError):
+def test_an_error_is_told_at_once_and_leaves_undone_what_was_not_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with piece_processes(1) as pool, pytest.raises(DeviceError):
         run_pieces(range(20), partial(fails_at_first, folder=tmp_path), pool, str)
     assert len([*tmp_path.iterdir()]) < 15
+    assert "ends first: the network failed on cuda:0" in capsys.readouterr().err
