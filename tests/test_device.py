@@ -19,6 +19,7 @@ from napari_hmkd.device import (
     choose_device,
     device_errors,
     device_of,
+    done_on,
     has_bfloat16,
     mixed_precision,
     own_kernels,
@@ -150,6 +151,14 @@ def test_a_gpu_is_asked_by_one_thread_in_the_order_of_asking() -> None:
     assert len(threads) == 1
     assert get_ident() not in threads
     assert order == list(range(20))
+
+
+@pytest.mark.parametrize(("name", "elsewhere"), [("cuda:0", True), ("mps", True), ("cpu", False)])
+def test_only_a_cpu_is_asked_in_the_threads_of_those_who_ask(name: str, elsewhere: bool) -> None:
+    # A tensor on Apple's MPS says mps:0, and who asks for the device says mps.
+    threads = {done_on(torch.device(one), get_ident) for one in (name, name.split(":")[0] + ":0")}
+    assert len(threads) == 1
+    assert (get_ident() not in threads) == elsewhere
 
 
 def test_what_fails_on_a_gpu_is_raised_where_its_result_is_asked_for() -> None:

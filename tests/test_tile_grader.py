@@ -190,6 +190,24 @@ def test_where_full_batches_become_too_large_they_are_halved(
     assert gpu.grader.notes == ["cuda ran out of memory with 4 tiles at once: it went on with 2"]
 
 
+def test_memory_is_given_back_in_the_thread_that_may_be_recording_other_work(
+    tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grader, given_by = OnGpu(Hungry(9), monkeypatch).grader, []
+
+    def fill(tiles: list[np.ndarray], device: torch.device) -> torch.Tensor:
+        if device.type == "cuda":
+            raise OUT_OF_MEMORY
+        return to_device(tiles, device)
+
+    monkeypatch.setattr(tile_grader, "to_device", fill)
+    monkeypatch.setattr(replay.Replay, "forget", lambda _: given_by.append(get_ident()))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_by.append(get_ident()))
+    assert len(grader.grade(tiles[:1]).probabilities) == 1
+    assert grader.notes == ["cuda has no memory for one tile: the CPU went on"]
+    assert given_by == [begin_on(torch.device("cuda"), get_ident).result()] * 2
+
+
 def test_a_gpu_is_asked_by_one_thread_for_all_slides(
     tiles: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, Dataset, Sampler, SequentialSampler
 
+from napari_hmkd.device import copied_to
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import AugmentSettings
 from napari_hmkd.training.parallel import in_order, side_by_side
@@ -42,9 +43,8 @@ class Batch(NamedTuple):
     stains: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device; a copy from pinned memory to CUDA does not wait."""
-        device = torch.device(device)
-        return self._each(lambda part: part.to(device, non_blocking=device.type == "cuda"))
+        """The batch on a device, as `copied_to` brings it there."""
+        return self._each(partial(copied_to, device))
 
     def coloured(self) -> Batch:
         """The batch with its change of colour made."""
@@ -57,8 +57,8 @@ class Batch(NamedTuple):
         return Batch(he, ihc, self.grade)
 
     def pinned(self) -> Batch:
-        """The batch in memory that a GPU copies from by itself; unchanged where there is none."""
-        return self._each(torch.Tensor.pin_memory) if torch.cuda.is_available() else self
+        """The batch in memory that CUDA copies from by itself; unchanged where this process uses none."""
+        return self._each(torch.Tensor.pin_memory) if torch.cuda.is_initialized() else self
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         stains = None if self.stains is None else change(self.stains)
@@ -100,7 +100,7 @@ class PairDataset(Dataset[Batch]):
         return self.load(self.epoch, positions)
 
     def load(self, epoch: int, positions: list[int]) -> Batch:
-        """The batch of the tiles at these positions in an epoch, pinned where there is a GPU."""
+        """The batch of the tiles at these positions in an epoch, pinned where CUDA is used."""
         chosen = self.indices[positions]
         pairs = self._store.read(chosen)
         stains_first = np.empty_like(pairs.swapaxes(0, 1), order="C")
@@ -151,7 +151,7 @@ PreparedOnly = TypeVar("PreparedOnly", covariant=True)
 
 
 class EpochDataset(Protocol[PreparedOnly]):
-    """Gives whole batches of an epoch; where there is a GPU, in memory that it copies from by itself."""
+    """Gives whole batches of an epoch; where CUDA is used, in memory that it copies from by itself."""
 
     epoch: int
 

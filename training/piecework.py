@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,15 +44,22 @@ def own_words(log: Path, threads: int) -> Iterator[None]:
         yield
 
 
+def piece_processes(jobs: int) -> ProcessPoolExecutor:
+    """So many processes for `run_pieces`, which serve one stage after the other.
+
+    They know the cohorts that this one knows, so that they need not place their tiles anew. Each loads
+    torch, and has a GPU load and plan what its networks take, for its first piece.
+    """
+    return processes(jobs, _prepare, placed_tiles())
+
+
 def run_pieces(
     pieces: Sequence[Piece],
     work: Callable[[Piece], bool],
-    jobs: int,
+    pool: Executor,
     outcome: Callable[[Piece], str],
 ) -> bool:
     """Work on all pieces; False where time was up before the last.
-
-    Processes know the cohorts that this one knows, so that they need not place their tiles anew.
 
     Parameters
     ----------
@@ -60,21 +67,24 @@ def run_pieces(
         What can be sent to a process.
     work : callable
         Finishes a piece, or returns False where it had no time to.
-    jobs : int
-        Processes at once.
+    pool : Executor
+        Of `piece_processes`. After an error it works on nothing more of these pieces.
     outcome : callable
         What to say of a finished piece.
     """
     done = 0
-    with processes(jobs, _prepare, placed_tiles()) as pool:
-        running = {pool.submit(work, piece): piece for piece in pieces}
-        try:
-            for future in as_completed(running):
-                if future.result():
-                    done += 1
-                    say(f"{done}/{len(pieces)}  {outcome(running[future])}")
-        finally:
-            pool.shutdown(cancel_futures=True)
+    running = {pool.submit(work, piece): piece for piece in pieces}
+    try:
+        for future in as_completed(running):
+            if future.result():
+                done += 1
+                say(f"{done}/{len(pieces)}  {outcome(running[future])}")
+    except Exception as error:
+        say(f"a piece failed; what others are at ends first: {error}")
+        raise
+    finally:
+        for future in running:
+            future.cancel()
     if done < len(pieces):
         say(f"time is up with {len(pieces) - done} left in this stage: the same command goes on")
     return done == len(pieces)

@@ -46,27 +46,14 @@ class Change:
 
     def move(self, pair: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         """Write the pair, (2, side, side, 3), with its geometry changed, to one like it."""
-        source = self._source(pair.shape[1])
-        for before, after in zip(pair, out, strict=True):
-            # "clip" spares numpy a buffer; all indices are inside.
-            # (side^2, 3) -> (side, side, 3)
-            np.take(before.reshape(-1, 3), source, axis=0, out=after, mode="clip")
-
-    def _source(self, side: int) -> NDArray[np.intp]:
-        """(side, side): which pixel of the flattened tile goes where."""
-        y, x = (_mirrored(np.arange(side) + shift, side) for shift in self.shift)
-        # A half turn is both flips, a quarter turn a transposition and one flip.
-        if self.flip_y != (self.turns in (2, 3)):
-            y = y[::-1]
-        if self.flip_x != (self.turns in (1, 2)):
-            x = x[::-1]
-        return x[:, None] + y * side if self.turns % 2 else y[:, None] * side + x
-
-
-def _mirrored(index: NDArray[np.intp], side: int) -> NDArray[np.intp]:
-    """Indices of any size folded back into 0 to side - 1; the edge's own pixel comes twice."""
-    index = index % (2 * side)
-    return np.minimum(index, 2 * side - 1 - index)
+        side, (shift_y, shift_x) = pair.shape[1], self.shift
+        beyond = [(max(-shift, 0), max(shift, 0)) for shift in self.shift]
+        wide = np.pad(pair, ((0, 0), *beyond, (0, 0)), "symmetric")
+        moved = wide[:, max(shift_y, 0) :, max(shift_x, 0) :][:, :side, :side]
+        flipped = moved[:, :: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        turned = np.rot90(flipped, self.turns, axes=(1, 2))
+        for colour in range(3):  # by threes numpy takes twice as long
+            out[..., colour] = turned[..., colour]
 
 
 def draw_change(settings: AugmentSettings, rng: np.random.Generator) -> Change:

@@ -70,20 +70,32 @@ def to_device(tiles: Sequence[np.ndarray] | np.ndarray, device: torch.device) ->
     return together.to(device, non_blocking=is_cuda)
 
 
+def copied_to(device: torch.device | str, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on a device; CUDA copies it from pinned memory while the CPU goes on.
+
+    Apple's MPS, asked for the same, may copy what has since been written to that memory (pytorch, issue
+    189690).
+    """
+    return tensor.to(device, non_blocking=torch.device(device).type == "cuda")
+
+
 def begin_on(device: torch.device, work: Callable[..., Result], *given: object) -> Future[Result]:
     """Begin work in the one thread that asks a GPU, after what was begun there before.
 
     torch keeps cuDNN's plans of convolutions for the thread that made them alone, and for each shape: those
     of a student took 3 s in each new thread (H100, torch 2.11, cuDNN 9, 2026-11-27).
     """
-    return _thread_of(device).submit(work, *given)
+    return _thread_of(torch.device(device.type, device.index or 0)).submit(work, *given)
 
 
 def done_on(device: torch.device, work: Callable[..., Result], *given: object) -> Result:
-    """The result of work on a device: of a GPU in its thread (`begin_on`), of others in this one."""
-    if device.type == "cuda":
-        return begin_on(device, work, *given).result()
-    return work(*given)
+    """The result of work on a device: of a GPU in its thread (`begin_on`), of a CPU in this one.
+
+    Two threads that compute on Apple's MPS at once can end the process (pytorch, issue 197805).
+    """
+    if device.type == "cpu":
+        return work(*given)
+    return begin_on(device, work, *given).result()
 
 
 @cache

@@ -193,8 +193,13 @@ class SparingNetwork(ABC, Generic[Part]):
             self._ask.full = count
 
     def _spare(self, count: int) -> bool:
-        """Ask for less than so many tiles at once did; whether there is less to ask for."""
-        if self._ask.forget():
+        """Ask for less than so many tiles at once did; whether there is less to ask for.
+
+        A GPU's thread gives memory back: in others torch fails while that one records work. To itself
+        torch gives it back where it wants more.
+        """
+        full = self.device
+        if done_on(full, self._ask.forget):
             return True  # without that memory it may be enough
         if count > 1:
             self._most = count // 2
@@ -207,11 +212,11 @@ class SparingNetwork(ABC, Generic[Part]):
             self.notes.append(f"{self.device} has no memory for one tile: the CPU went on")
             self._most = None
             self._move_to(_CPU)
+            if full.type == "cuda":
+                with device_errors(full):
+                    done_on(full, torch.cuda.empty_cache)
         else:
             return False
-        with device_errors(self.device):
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
         return True
 
     def _move_to(self, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,25 @@ def test_probabilities_are_those_of_the_logits_over_the_temperature(
         assert one.relative_attention.mean() == pytest.approx(1)
         assert (np.diff(one.attention[one.top(3)]) <= 0).all()
         assert one.top(3)[0] == one.attention.argmax()
+
+
+def test_a_bag_is_judged_in_the_devices_thread(
+    bag: Bag, model: BiomarkerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, asked = [], []
+    for network in model.networks.values():
+        network.register_forward_pre_hook(lambda *_: asked.append(bool(inside)))
+
+    def done_on(device: torch.device, work: Callable[..., object], *given: object) -> object:
+        inside.append(device)
+        try:
+            return work(*given)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(prediction, "done_on", done_on, raising=False)
+    predict(bag, model, "cpu")
+    assert asked == [True, True]
 
 
 def test_the_order_of_patches_changes_nothing_but_the_attentions(

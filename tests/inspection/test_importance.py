@@ -12,6 +12,7 @@ import torch
 
 from napari_hmkd.errors import HmkdError, ModelError
 from napari_hmkd.grading import OpenModel
+from napari_hmkd.inspection import importance
 from napari_hmkd.inspection.importance import (
     Method,
     measure_importance,
@@ -101,6 +102,29 @@ def test_it_is_the_same_each_time_and_leaves_the_network_alone(
         again = importance_of_tile(student, HE, method)
     assert again.tolist() == before.tolist()
     assert all(weight.grad is None for weight in student.network.parameters())
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_network_is_asked_in_its_devices_thread(
+    watching: Watch, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, asked = [False], []
+
+    def look(he: torch.Tensor) -> torch.Tensor:
+        asked.append(inside[0])
+        return mean_of_square(he)
+
+    def done_on(_device: torch.device, work: Callable[..., object], *given: object) -> object:
+        inside[0] = True
+        try:
+            return work(*given)
+        finally:
+            inside[0] = False
+
+    monkeypatch.setattr(importance, "done_on", done_on)
+    importance_of_tile(watching(look), HE, method)
+    assert asked
+    assert all(asked)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -17,6 +17,7 @@ from napari_hmkd.model import (
     blocks,
     build_student,
     build_teacher,
+    mixer,
 )
 from napari_hmkd.model.mixer import MultiScaleConv
 from napari_hmkd.model.planes import AttentionPlanes, attend
@@ -142,6 +143,24 @@ def test_multi_scale_groups_cover_the_channels(channels: int, groups: tuple[int,
     assert conv(torch.zeros(1, channels, 2, 2)).shape == (1, channels, 2, 2)
 
 
+@pytest.mark.parametrize("channels", [4, 14])
+def test_a_gpu_has_the_scales_and_gradients_of_a_cpu(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    conv = MultiScaleConv(channels).double()
+    x = torch.randn(2, channels, 9, 9, dtype=torch.float64, requires_grad=True)
+
+    def answer_and_gradients() -> tuple[torch.Tensor, ...]:
+        answer = conv(x)
+        return (answer, *torch.autograd.grad(answer.square().sum(), (x, *conv.parameters())))
+
+    wanted = answer_and_gradients()
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    for found, one in zip(answer_and_gradients(), wanted, strict=True):
+        torch.testing.assert_close(found, one, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("side", [1, 2, 9])
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_scales_are_the_same_with_and_without_gradients(
@@ -183,14 +202,19 @@ def test_each_depthwise_convolution_leaves_cudnn_alone(
                 (alone if inside[0] else shared).append(groups)
             return function(*arguments, **more)
 
-    monkeypatch.setattr(blocks, "own_kernels", own_kernels)
+    for module in (blocks, mixer):
+        monkeypatch.setattr(module, "own_kernels", own_kernels)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     stains = (tiles(1),) * (2 if role == "teacher" else 1)
-    with Watch():  # with gradients, as the branch of other devices than the CPU
+    with Watch():
         networks[role](*stains)
     assert {1} == set(shared)
-    assert len(alone) == sum(
-        isinstance(one, blocks.DepthwiseConv) for one in networks[role].modules()
+    assert min(alone) > 1, "of one channel it is not depthwise to torch, which goes tile by tile"
+    depthwise, several = (
+        sum(isinstance(one, kind) for one in networks[role].modules())
+        for kind in (blocks.DepthwiseConv, MultiScaleConv)
     )
+    assert len(alone) == depthwise - (len(mixer.KERNELS) - 1) * several
 
 
 def test_too_few_channels_for_four_kernels_are_refused() -> None:

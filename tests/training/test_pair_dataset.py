@@ -37,6 +37,18 @@ def epoch(data: TileData, number: int) -> list[Batch]:
     return list(loader)
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_a_batch_is_pinned_only_where_the_process_uses_cuda(
+    used: bool, random_source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda part: pinned.append(part) or part)
+    batch = tile_data(random_source).train_set.load(0, [0])
+    assert [part.shape for part in pinned] == [part.shape for part in batch[:3]] * used
+
+
 def which(source, batch: Batch) -> list[int]:
     """The indices of unchanged tiles in their source."""
     return [

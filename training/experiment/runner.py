@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.experiment.provenance import program_digest, provenance
 from napari_hmkd.training.experiment.scoring import RESULTS, TABLE, rows_of, score
-from napari_hmkd.training.piecework import run_pieces, threads_each
+from napari_hmkd.training.piecework import piece_processes, run_pieces, threads_each
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 
@@ -69,17 +70,18 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
             say(f"finished: see {folder / TABLE}")
             return True
         _draw_tiles(size, place)
-        return _train_and_score(size, place, jobs, stop_at)
+        with piece_processes(jobs) as pool:
+            return _train_and_score(size, place, pool, stop_at)
 
 
-def _train_and_score(size: Size, place: Place, jobs: int, stop_at: float) -> bool:
+def _train_and_score(size: Size, place: Place, pool: Executor, stop_at: float) -> bool:
     """Do what is missing, in order; False where time was up."""
 
     def all_done(pieces: Sequence[Piece], work: Work, done: Callable[[Piece], bool]) -> bool:
         missing = [piece for piece in pieces if not done(piece)]
         say(f"{work.__name__}: {len(pieces) - len(missing)} of {len(pieces)} done")
         given = partial(work, size=size, place=place, stop_at=stop_at)
-        return run_pieces(missing, given, jobs, lambda piece: _outcome(piece, place))
+        return run_pieces(missing, given, pool, lambda piece: _outcome(piece, place))
 
     def trained(pieces: Sequence[Piece]) -> bool:
         return all_done(pieces, train_piece, lambda piece: place.outcome(piece).is_file())

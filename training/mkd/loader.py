@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_hmkd.bags.packing import PackedBags
+from napari_hmkd.device import copied_to
 from napari_hmkd.training.data import BatchLoader
 from napari_hmkd.training.mkd.bag_store import DEFAULTS, BagStore
 from napari_hmkd.training.mkd.cases import Case
@@ -41,8 +42,8 @@ class CaseBatch:
     def to(self, device: torch.device | str) -> CaseBatch:
         """The batch on a device in float32, made there of float16: half the bytes on the way."""
         bags = self.bags.to(device)
-        genes = None if self.genes is None else self.genes.to(device, non_blocking=True)
-        label = self.label.to(device, non_blocking=True)
+        genes = None if self.genes is None else copied_to(device, self.genes)
+        label = copied_to(device, self.label)
         return CaseBatch(PackedBags(bags.features.float(), bags.offsets), genes, label, self.cases)
 
 
@@ -100,7 +101,7 @@ class CaseDataset:
             features = torch.empty(
                 (int(ends[-1]), headers[0].features),
                 dtype=torch.float16 if small else torch.float32,
-                pin_memory=torch.cuda.is_available(),
+                pin_memory=torch.cuda.is_initialized(),
             )
             list(pool.map(self._store.read, files, np.split(features.numpy(), ends[:-1])))
         files_before = np.cumsum([0, *(len(case.bags) for case in cases)])

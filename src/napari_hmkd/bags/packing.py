@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_hmkd.device import copied_to
+
 
 @dataclass(frozen=True, eq=False)
 class PackedBags:
@@ -63,10 +65,8 @@ class PackedBags:
         return self.features
 
     def to(self, device: torch.device | str) -> PackedBags:
-        """The same bags on a device; pinned memory is copied while the CPU goes on."""
-        return PackedBags(
-            self.features.to(device, non_blocking=True), self.offsets.to(device, non_blocking=True)
-        )
+        """The same bags on a device, as `copied_to` brings them there."""
+        return PackedBags(copied_to(device, self.features), copied_to(device, self.offsets))
 
 
 def pack(bags: Sequence[torch.Tensor | NDArray[np.floating]]) -> PackedBags:

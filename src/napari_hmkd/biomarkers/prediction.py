@@ -15,7 +15,7 @@ from napari_hmkd.bags.packing import PackedBags, pack
 from napari_hmkd.biomarkers.attributes import ENCODER, ENCODER_SHA256, PATCH_MPP, TILE_PX
 from napari_hmkd.biomarkers.case_genes import CaseGenes
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
-from napari_hmkd.device import choose_device, device_errors
+from napari_hmkd.device import choose_device, device_errors, done_on
 from napari_hmkd.errors import ModelError
 from napari_hmkd.grading import file_sha256
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
@@ -162,6 +162,13 @@ def predict(
     """
     require_bag(bag.name, bag.features.shape[1], bag.attributes, model.card)
     place = choose_device(device)
+    return done_on(place, _judged, bag, model, place, genes)
+
+
+def _judged(
+    bag: Bag, model: BiomarkerModel, place: torch.device, genes: CaseGenes | None
+) -> tuple[Prediction, ...]:
+    """What the networks say, on a device."""
     found = []
     with device_errors(place), torch.inference_mode():
         bags = pack([bag.features]).to(place)

@@ -135,6 +135,14 @@ def _gradient(
     student: OpenModel, he: np.ndarray, token_px: int
 ) -> Generator[PartialImportance, None, None]:
     attribution = saliency()
+    slopes = done_on(device_of(student.network), _slopes, attribution, student, he)
+    if not np.isfinite(slopes).all():
+        raise _not_finite(student, "gradient")
+    yield PartialImportance(Method.GRADIENT, block_reduce(slopes, token_px, np.sum))
+
+
+def _slopes(attribution: type, student: OpenModel, he: np.ndarray) -> np.ndarray:
+    """Magnitude of the answer's slope by each pixel: float32 (tile_px, tile_px)."""
 
     def answer(tile: torch.Tensor) -> torch.Tensor:
         logits = _logits(student, tile)
@@ -144,10 +152,8 @@ def _gradient(
     # No gradient passes tensors that a caller's inference mode has made.
     with device_errors(device_of(student.network)), torch.inference_mode(False):
         tile = _as_input(student, [he]).requires_grad_()
-        slopes = attribution(answer).attribute(tile)[0].sum(dim=0).cpu().numpy()
-    if not np.isfinite(slopes).all():
-        raise _not_finite(student, "gradient")
-    yield PartialImportance(Method.GRADIENT, block_reduce(slopes, token_px, np.sum))
+        slopes: np.ndarray = attribution(answer).attribute(tile)[0].sum(dim=0).cpu().numpy()
+    return slopes
 
 
 def _without(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_hmkd.device import own_kernels
 from napari_hmkd.model.blocks import DepthwiseConv, Mlp, PatchEmbedding, SeparableConv, in_halves
 from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import MAPS, AttentionPlanes
@@ -39,20 +40,22 @@ class MultiScaleConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> the same shape."""
-        if torch.is_grad_enabled() or x.device.type != "cpu" or is_recorded():
+        if is_recorded() or not (x.is_cuda or (x.is_cpu and not torch.is_grad_enabled())):
             parts = x.split(self.groups, dim=1)
             layers = zip(self.scales, parts, strict=True)
             return torch.cat([conv(part) for conv, part in layers], dim=1)
-        # A call costs most of the time. All in one, with kernels as large as the largest, takes half of it.
+        # All in one, with kernels as large as the largest. On a CPU calls cost most of the time, and this
+        # takes half of it; on a GPU torch's own kernels go tile by tile where a group is of one channel.
         largest = max(KERNELS)
         kernels = [
             functional.pad(conv.get_parameter("weight"), [(largest - kernel) // 2] * 4)
             for conv, kernel in zip(self.scales, KERNELS, strict=True)
         ]
         biases: list[torch.Tensor] = [conv.get_parameter("bias") for conv in self.scales]
-        return functional.conv2d(
-            x, torch.cat(kernels), torch.cat(biases), padding=largest // 2, groups=x.shape[1]
-        )
+        with own_kernels(x.device):
+            return functional.conv2d(
+                x, torch.cat(kernels), torch.cat(biases), padding=largest // 2, groups=x.shape[1]
+            )
 
 
 class LocalUnit(nn.Module):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
@@ -97,6 +98,42 @@ def test_without_genes_there_are_none(cases: list[Case]) -> None:
     (batch,) = case_loader(cases, np.arange(3), None, BagStore())
     assert batch.genes is None
     assert batch.to("cpu").genes is None
+
+
+@pytest.mark.parametrize(("device", "goes_on"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_only_cuda_is_trusted_to_copy_a_batch_while_the_cpu_goes_on(
+    device: str, goes_on: bool, cases: list[Case]
+) -> None:
+    asked = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), more=None):
+            if function is not torch.Tensor.to:
+                return function(*arguments, **(more or {}))
+            asked.append((str(torch.device(arguments[1])), more["non_blocking"]))
+            return arguments[0]  # there is no such device here
+
+    genes = np.zeros((7, 2, 3), np.float32)
+    (batch,) = case_loader(cases, np.arange(3), genes, BagStore())
+    with Watch():
+        batch.to(device)
+    assert asked == [(device, goes_on)] * 4  # features, offsets, genes and labels
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_memory_is_pinned_only_where_the_process_uses_cuda(
+    used: bool, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, empty = [], torch.empty
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(
+        torch,
+        "empty",
+        lambda *size, pin_memory=False, **how: asked.append(pin_memory) or empty(*size, **how),
+    )
+    (_,) = case_loader(cases, np.arange(3), None, BagStore())
+    assert asked == [used]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,13 @@ from napari_hmkd.training.mkd.evidence.spots import (
 )
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.scoring import FoldAnswers
-from napari_hmkd.training.piecework import deadline_of, own_words, run_pieces, threads_each
+from napari_hmkd.training.piecework import (
+    deadline_of,
+    own_words,
+    piece_processes,
+    run_pieces,
+    threads_each,
+)
 from napari_hmkd.training.run import file_digest, write_json
 
 WHAT_IT_IS = "same patient, neighbouring sections: a plumbing test on real tissue"
@@ -143,8 +149,9 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         missing = [piece for piece in PIECES if not run_of(piece, place).finished]
         say(f"{len(PIECES) - len(missing)} of {len(PIECES)} runs are done")
         work = partial(train_piece, place=place, stop_at=stop_at)
-        if not run_pieces(missing, work, jobs, lambda piece: piece.name):
-            return False
+        with piece_processes(jobs) as pool:
+            if not run_pieces(missing, work, pool, lambda piece: piece.name):
+                return False
         write_results(place, {**provenance(place.device), "program": program})
         return True
 

@@ -16,7 +16,7 @@ from napari_hmkd.training.mkd.cohort.writing import write_cohort
 from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
 from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, pieces
 from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
-from napari_hmkd.training.piecework import run_pieces, threads_each
+from napari_hmkd.training.piecework import piece_processes, run_pieces, threads_each
 
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
@@ -75,8 +75,9 @@ def run_evidence(
         missing = [piece for piece in every if not place.embeddings(piece).is_file()]
         say(f"{len(every) - len(missing)} of {len(every)} runs are done")
         work = partial(train_piece, size=size, place=place, stop_at=stop_at)
-        if not run_pieces(missing, work, jobs, lambda piece: piece.name):
-            return False
+        with piece_processes(jobs) as pool:
+            if not run_pieces(missing, work, pool, lambda piece: piece.name):
+                return False
         command = f"napari-hmkd-train mkd-evidence FOLDER{' --quick' if quick else ''}"
         about = {**provenance(place.device), "program": program, "command": command}
         write_results(size, place, about)
