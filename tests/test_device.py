@@ -34,6 +34,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     cuda, mps = request.param
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80", "sm_90"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
@@ -54,6 +56,41 @@ def test_a_device_can_be_named() -> None:
     assert choose_device("cuda") == torch.device("cuda:0")
     assert choose_device("cuda:1") == torch.device("cuda:1")
     assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("built_for", "capability", "runs"),
+    [
+        (["sm_75", "sm_80", "sm_90"], (8, 6), True),
+        (["sm_75", "sm_80", "sm_90"], (7, 0), False),
+        (["sm_75", "sm_80", "sm_90"], (6, 1), False),
+        (["sm_75", "sm_80", "sm_90"], (12, 0), False),
+        (["sm_75", "sm_80", "compute_80"], (12, 0), True),
+        (["sm_75", "sm_90a", "compute_90"], (8, 0), False),
+        (["gfx90a", "gfx942"], (9, 4), True),
+        ([], (8, 0), True),
+    ],
+)
+@pytest.mark.parametrize("machine", [(2, False)], indirect=True)
+@pytest.mark.usefixtures("machine")
+def test_auto_does_without_a_gpu_that_torch_is_not_built_for(
+    built_for: list[str],
+    capability: tuple[int, int],
+    runs: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda name: {"cuda:0": capability}.get(name, (8, 0))
+    )
+    other = "cuda:1" if "sm_80" in built_for else "cpu"
+    assert choose_device() == torch.device("cuda:0" if runs else other)
+    if runs:
+        assert choose_device("cuda") == torch.device("cuda:0")
+    else:
+        version = ".".join(map(str, capability))
+        with pytest.raises(DeviceError, match=f"capability {version}.* built for {built_for[0]}"):
+            choose_device("cuda")
 
 
 def test_tests_compute_on_the_cpu_whatever_else_there_is() -> None:

@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory", re.IGNORECASE)
 PRECISIONS = ("auto", "float32", "bfloat16")
+_BUILT_FOR = re.compile(r"(sm|compute)_(\d+)(\d)")
 _BFLOAT16_SINCE = (8, 0)  # compute capability; older GPUs only emulate it, slower than float32
 
 
@@ -36,7 +37,8 @@ def choose_device(name: str = "auto") -> torch.device:
     Parameters
     ----------
     name : str
-        "auto" (CUDA before Apple's MPS before the CPU), "cuda", "cuda:1", "mps" or "cpu".
+        "auto" (CUDA before Apple's MPS before the CPU), "cuda", "cuda:1", "mps" or "cpu". The first does
+        without GPUs that are too old, or too new, for the installed torch.
 
     Raises
     ------
@@ -44,13 +46,37 @@ def choose_device(name: str = "auto") -> torch.device:
         If this machine has no such device, or torch was built without it.
     """
     available = available_devices()
-    wanted = {"auto": available[0], "cuda": "cuda:0"}.get(name, name)
+    if name == "auto":
+        return torch.device(next(one for one in available if _is_built_for(one)))
+    wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
         raise DeviceError(
             f"asked for the device {name!r}; torch finds {', '.join(available)} here; "
             "choose one of these or 'auto', or install the torch build for your GPU"
         )
+    if not _is_built_for(wanted):
+        raise DeviceError(
+            f"asked for the device {name!r}, of compute capability "
+            f"{'.'.join(map(str, torch.cuda.get_device_capability(wanted)))}; the installed torch is built "
+            f"for {', '.join(torch.cuda.get_arch_list())}; choose 'auto' or 'cpu', or install a torch build "
+            "for your GPU"
+        )
     return torch.device(wanted)
+
+
+def _is_built_for(name: str) -> bool:
+    """Whether the installed torch has kernels for a device: for a CUDA GPU of another make it fails at the first.
+
+    Code for sm_75 runs on 7.5 and on what may follow it below 8.0; of compute_75 all later GPUs make theirs.
+    """
+    built_for = [found for one in torch.cuda.get_arch_list() if (found := _BUILT_FOR.match(one))]
+    if not (name.startswith("cuda") and built_for):  # AMD's GPUs have other names
+        return True
+    has = torch.cuda.get_device_capability(name)
+    needs = [
+        (kind, (int(major), int(minor))) for kind, major, minor in map(re.Match.groups, built_for)
+    ]
+    return any(least <= has and (kind == "compute" or least[0] == has[0]) for kind, least in needs)
 
 
 def device_of(module: nn.Module) -> torch.device:

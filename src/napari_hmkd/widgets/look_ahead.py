@@ -96,10 +96,15 @@ def make_ready_ahead(model: str, device: str) -> None:
     device : str
         As `choose_device` takes it.
     """
-    if choose_device(device).type == "cuda" and (model, device) not in _made_ready:
-        _made_ready.add((model, device))
-        settings = GradeSettings(device=device)
-        _in_silence("gpu-ahead", lambda: make_ready(open_model(model), settings))
+    if (model, device) in _made_ready:
+        return
+    _made_ready.add((model, device))
+
+    def prepare() -> None:  # to choose may load the GPU's driver
+        if choose_device(device).type == "cuda":
+            make_ready(open_model(model), GradeSettings(device=device))
+
+    _in_silence("gpu-ahead", prepare)
 
 
 def _in_silence(name: str, work: Callable[[], object]) -> Thread:
