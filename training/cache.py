@@ -82,11 +82,24 @@ class ZarrStore:
         )
 
 
+def cache_path(source: TileSource, folder: Path) -> Path:
+    """Where a folder of caches keeps the tiles of a source.
+
+    The first tile's pixels are part of the name: a changed generator makes a new cache.
+
+    Raises
+    ------
+    DataError
+        If that tile is unreadable.
+    """
+    digest = hashlib.sha256(source.identity.encode() + source.read(0).tobytes())
+    return folder / f"tiles-{digest.hexdigest()[:16]}.zarr"
+
+
 def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     """The tiles of a source in a folder of caches, written first where they are missing.
 
-    The first tile's pixels are part of the name: a changed generator makes a new cache. Of several
-    processes one writes it, and the others wait for that.
+    Of several processes one writes them, and the others wait for that.
 
     Raises
     ------
@@ -95,8 +108,7 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     OutputError
         If the tiles cannot be written; what was written of them is removed.
     """
-    digest = hashlib.sha256(source.identity.encode() + source.read(0).tobytes())
-    path = folder / f"tiles-{digest.hexdigest()[:16]}.zarr"
+    path = cache_path(source, folder)
     shape = (len(source.tiles), *pair_shape(source))
     if not os.path.isdir(path):  # pathlib raises where it may not look, before anything is said
         need = math.prod(shape) / 1e9
