@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.cache import cache_path, open_cache
+from napari_hmkd.training.cache import cache_path, make_room, open_cache
 from napari_hmkd.training.config import StoredDataSettings
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.rendering import all_pairs, pair_shape
@@ -102,11 +102,14 @@ def store_at_hand(source: TileSource, settings: StoredDataSettings) -> PairStore
 
     Raises
     ------
-    DataError
-        As `open_store`.
+    HmkdError
+        As `open_store`, whatever shows before all tiles are decoded: too little memory or disk.
     """
     if source.renders:
         return None
-    if settings.cache is not None and not os.path.isdir(cache_path(source, settings.cache)):
-        return None
+    if settings.cache is not None:
+        path = cache_path(source, settings.cache)
+        if not os.path.isdir(path):
+            make_room(source, path)
+            return None
     return open_store(source, settings)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
+from napari_hmkd.errors import OutputError
 from napari_hmkd.training import workflow
 from napari_hmkd.training.config import (
     EngineSettings,
@@ -85,3 +88,18 @@ def test_a_run_with_a_cache_that_is_there_decodes_the_first_pair_alone(
     assert len(decoded) == 2
     splits = [(tmp_path / name / "split.csv").read_bytes() for name in ("first", "second")]
     assert splits[0] == splits[1]
+
+
+@pytest.mark.parametrize("fault", ["a full disk", "a file in the way"])
+def test_a_cache_that_cannot_be_written_is_refused_before_pictures_are_compared(
+    bci_folder, tmp_path: Path, monkeypatch, decoded, begun, fault: str
+) -> None:
+    cache = tmp_path / "Zwischenlager"
+    if fault == "a full disk":
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    else:
+        cache.write_text("in the way", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be kept in"):
+        begun(bci_folder(train=5), tmp_path / "run", cache=cache)
+    assert len(decoded) == 2
+    assert not (tmp_path / "run").exists()
