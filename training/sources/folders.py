@@ -99,7 +99,8 @@ class Layout:
     def _scan_part(self, folder: Path, part: str) -> tuple[list[Pair], list[str]]:
         he_folder, ihc_folder = folder / self.he.format(part), folder / self.ihc.format(part)
         he, ihc = _files(he_folder), _files(ihc_folder)
-        pairs, problems = [], []
+        pairs: list[Pair] = []
+        problems: list[str] = []
         # In the order of the whole names, on which the split depends.
         for stem in sorted(he | ihc, key=lambda stem: (he.get(stem) or ihc[stem])[0].name):
             found = he.get(stem, []), ihc.get(stem, [])
