@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -82,11 +84,24 @@ class ZarrStore:
         )
 
 
+def cache_path(source: TileSource, folder: Path) -> Path:
+    """Where a folder of caches keeps the tiles of a source.
+
+    The first tile's pixels are part of the name: a changed generator makes a new cache.
+
+    Raises
+    ------
+    DataError
+        If that tile is unreadable.
+    """
+    digest = hashlib.sha256(source.identity.encode() + source.read(0).tobytes())
+    return folder / f"tiles-{digest.hexdigest()[:16]}.zarr"
+
+
 def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     """The tiles of a source in a folder of caches, written first where they are missing.
 
-    The first tile's pixels are part of the name: a changed generator makes a new cache. Of several
-    processes one writes it, and the others wait for that.
+    Of several processes one writes them, and the others wait for that.
 
     Raises
     ------
@@ -95,25 +110,49 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     OutputError
         If the tiles cannot be written; what was written of them is removed.
     """
-    digest = hashlib.sha256(source.identity.encode() + source.read(0).tobytes())
-    path = folder / f"tiles-{digest.hexdigest()[:16]}.zarr"
-    shape = (len(source.tiles), *pair_shape(source))
+    path = cache_path(source, folder)
     if not os.path.isdir(path):  # pathlib raises where it may not look, before anything is said
-        need = math.prod(shape) / 1e9
-        try:
+        with _written(source, folder):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(f".{path.stem}.lock")):
                 if not path.is_dir():
-                    _remove_abandoned(path)
-                    free = shutil.disk_usage(folder).free / 1e9
-                    if free < need:
-                        raise OSError(f"the disk has {free:.1f} GB left")
-                    _write(source, path, shape)
-        except OSError as error:
-            raise OutputError(
-                f"the tiles cannot be kept in {folder}, where they need {need:.1f} GB: {error}"
-            ) from error
-    return ZarrStore(path, shape)
+                    make_room(source, path)
+                    _write(source, path, _shape(source))
+    return ZarrStore(path, _shape(source))
+
+
+def make_room(source: TileSource, path: Path) -> None:
+    """Make the folder of a cache that is yet to be written, and see whether its disk is large enough.
+
+    What killed runs left of the same cache is removed.
+
+    Raises
+    ------
+    OutputError
+        If there is no room for the tiles.
+    """
+    with _written(source, path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        free = shutil.disk_usage(path.parent).free
+        if free < math.prod(_shape(source)):
+            raise OSError(f"the disk has {free / 1e9:.1f} GB left")
+
+
+def _shape(source: TileSource) -> tuple[int, ...]:
+    return (len(source.tiles), *pair_shape(source))
+
+
+@contextmanager
+def _written(source: TileSource, folder: Path) -> Iterator[None]:
+    """What the system refuses while tiles are written, as an error that says where and how much."""
+    try:
+        yield
+    except OSError as error:
+        need = math.prod(_shape(source)) / 1e9
+        raise OutputError(
+            f"the tiles cannot be kept in {folder}, where they need {need:.1f} GB: {error}"
+        ) from error
 
 
 def _write(source: TileSource, path: Path, shape: tuple[int, ...]) -> None:

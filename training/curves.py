@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.training.console import say
+from napari_hmkd.training.console import Pulse, say
 from napari_hmkd.training.files import csv_bytes, write_whole
 
 METRICS_FILE = "metrics.csv"
@@ -41,6 +41,29 @@ class WaitingClock(Profiler):
         """Stop it where the batch is there."""
         if action_name == FETCH:
             self.seconds += time.perf_counter() - self._started
+
+
+class StepLines(Callback):
+    """Says once a minute how far an epoch is, which can take hours."""
+
+    def __init__(self) -> None:
+        self._pulse = Pulse()
+
+    def on_train_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the steps."""
+        self._say(trainer, f"step {batch_idx + 1} of {trainer.num_training_batches}")
+
+    def on_validation_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batches."""
+        (count,) = trainer.num_val_batches
+        self._say(trainer, f"validation, batch {batch_idx + 1} of {count}")
+
+    def _say(self, trainer: Any, text: str) -> None:
+        self._pulse.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {text}")
 
 
 @dataclass

@@ -28,7 +28,7 @@ from napari_hmkd.errors import DeviceError, OutputError
 from napari_hmkd.training.checkpoints import EpochCheckpoints, Progress, WholeFileIO, load_best
 from napari_hmkd.training.config import ParallelComputeSettings, Precision, TrainerSettings
 from napari_hmkd.training.console import say
-from napari_hmkd.training.curves import EpochTable, WaitingClock
+from napari_hmkd.training.curves import EpochTable, StepLines, WaitingClock
 
 EXPECTED_WARNINGS = (
     ".*module\\(s\\) in eval mode.*",  # the frozen teacher
@@ -200,8 +200,7 @@ def _make_trainer(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     bar = sys.stderr.isatty()
-    if bar:
-        callbacks = [*callbacks, RichProgressBar()]
+    callbacks = [*callbacks, RichProgressBar() if bar else StepLines()]
     several = compute.devices * compute.nodes > 1
     tensorboard = find_spec("tensorboard") is not None
     return lightning.Trainer(

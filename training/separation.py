@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.leaks import PictureDigests, shared_patients, shared_pictures
 from napari_hmkd.training.parallel import in_threads
 from napari_hmkd.training.sources.images import pixel_digest
 from napari_hmkd.training.splits import Split
+from napari_hmkd.training.store import PairStore
 from napari_hmkd.training.tiles import TileSource
 
 SHOWN_LEAKS = 10
 
 
-def picture_digests(source: TileSource) -> list[PictureDigests]:
+def picture_digests(source: TileSource, store: PairStore | None = None) -> list[PictureDigests]:
     """What a copy of a tile's pictures is known by, whatever its files are called.
 
+    The pixels are those of the source's store where there is one, which may keep what it decodes.
     Only decoding tells, as copies are saved again: each picture is decoded once, in up to eight
     threads. That is about 20 ms of one core for a JPEG of 1024 px, so about three minutes of one
     core, or half a minute of eight, for BCI's 9,746. Rendered tiles have none, each being drawn for
@@ -33,7 +37,7 @@ def picture_digests(source: TileSource) -> list[PictureDigests]:
         return [(None, None)] * count
 
     def digests_of(index: int) -> PictureDigests:
-        he, ihc = source.read(index)
+        he, ihc = source.read(index) if store is None else store.read(np.array([index]))[0]
         return pixel_digest(he), pixel_digest(ihc)
 
     return list(tracked(in_threads(digests_of, range(count)), "Comparing pictures", count))

@@ -28,7 +28,7 @@ from napari_hmkd.training.scores.evaluation import write_evaluation
 from napari_hmkd.training.separation import picture_digests, refuse_leaks
 from napari_hmkd.training.sources.opening import kind_of_labels
 from napari_hmkd.training.statistics import SettledStatistics
-from napari_hmkd.training.store import open_store
+from napari_hmkd.training.store import PairStore, open_store, store_at_hand
 from napari_hmkd.training.tasks import MONITOR
 from napari_hmkd.training.taught import refuse_seen_by_teacher
 
@@ -118,8 +118,9 @@ def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.devic
     """Begin or go on, train, calibrate, export and score; None as for `train`."""
     out = folder.path
     progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
-    judged = _judge_split(plan, folder, engine)
-    tiles = _open_tiles(plan, engine)
+    at_hand = store_at_hand(plan.source, plan.settings.data)
+    judged = _judge_split(plan, folder, engine, at_hand)
+    tiles = _open_tiles(plan, engine, at_hand)
     if engine.leads:
         _begin(plan, folder, judged.digests)
     fitted = engine.fit(plan.task, tiles, progress)
@@ -131,16 +132,21 @@ def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.devic
     return path
 
 
-def _judge_split(plan: RunPlan, folder: RunFolder, engine: Engine) -> _Judged:
+def _judge_split(
+    plan: RunPlan, folder: RunFolder, engine: Engine, at_hand: PairStore | None
+) -> _Judged:
     """Refuse a split, or a teacher, that would make the scores untrue.
 
-    This decodes every picture, so it comes last, and not again for a run that goes on with the same
-    data and split. Processes that another one will spawn do not exist before that one is through;
+    This looks at every picture, so it comes last, and not again for a run that goes on with the same
+    data and split. What it decodes stays in memory as far as that is allowed. Processes that another one will spawn do not exist before that one is through;
     those that torchrun or SLURM started each look, as none may wait for one that left.
     """
     if engine.was_spawned:
         return _Judged([])
-    digests = folder.digests(plan.source.tiles) if folder.resuming else picture_digests(plan.source)
+    if folder.resuming:
+        digests = folder.digests(plan.source.tiles)
+    else:
+        digests = picture_digests(plan.source, at_hand)
     accept = plan.settings.split.accept_leaks or folder.resuming  # it was let pass at its start
     about: dict[str, Any] = {}
     if plan.teacher is not None:
@@ -152,12 +158,12 @@ def _judge_split(plan: RunPlan, folder: RunFolder, engine: Engine) -> _Judged:
     return _Judged(digests, about)
 
 
-def _open_tiles(plan: RunPlan, engine: Engine) -> TileData:
-    """The tiles, decoded, for this process."""
+def _open_tiles(plan: RunPlan, engine: Engine, at_hand: PairStore | None) -> TileData:
+    """The tiles for this process."""
     settings = plan.settings
     return TileData(
         plan.source.tiles,
-        open_store(plan.source, settings.data),
+        at_hand or open_store(plan.source, settings.data),
         plan.split,
         settings.augment,
         batch_size=settings.compute.batch_size,

@@ -97,3 +97,15 @@ def test_waiting_is_what_a_slow_store_costs(tmp_path: Path) -> None:
     fitted = trained(tmp_path, reading_s)
     assert fitted.waiting_share > 0.5
     assert STEPS / fitted.steps_per_second > STEPS * reading_s
+
+
+def test_an_epoch_tells_its_steps_where_no_bar_shows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("napari_hmkd.training.console.PULSE_S", 0.0)
+    trained(tmp_path)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "kappa" not in line]
+    assert lines == [
+        *(f"epoch 1/1: step {step} of {STEPS}" for step in range(1, STEPS + 1)),
+        "epoch 1/1: validation, batch 1 of 1",
+    ]

@@ -245,7 +245,7 @@ def test_a_run_killed_while_it_was_scored_compares_no_pictures_again(
     shutil.copytree(whole, out)
     for name in ("student.safetensors", "evaluation.json"):
         (out / name).unlink()
-    monkeypatch.setattr(workflow, "picture_digests", lambda _: pytest.fail("compared again"))
+    monkeypatch.setattr(workflow, "picture_digests", lambda *_: pytest.fail("compared again"))
     run(data, out, resume=True)
     assert_equal_runs(out, whole)
     with pytest.raises(pytest.fail.Exception, match="compared again"):

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
 from napari_hmkd.training.sources.opening import open_source
-from napari_hmkd.training.store import open_store
+from napari_hmkd.training.store import open_store, store_at_hand
 from napari_hmkd.training.tiles import Tile
 
 PAIR_GB = 2 * 8 * 8 * 3 / 1e9
@@ -32,14 +33,53 @@ def caches(folder: Path) -> list[Path]:
     return sorted(folder.glob("tiles-*"))
 
 
-@pytest.mark.parametrize("pairs_in_memory", [0, 2, 6])
-def test_pixels_do_not_depend_on_the_memory(random_source, pairs_in_memory: int) -> None:
+@pytest.mark.parametrize("pairs_in_memory", [0, 1, 3])
+def test_memory_keeps_what_was_read_first_and_changes_no_pixel(
+    random_source, pairs_in_memory: int
+) -> None:
     settings = StoredDataSettings(memory_gb=PAIR_GB * (pairs_in_memory + 0.5))
     store = open_store(random_source, settings)
-    read_at_start = random_source.readings
+    assert random_source.readings == 0
+    for reading in (1, 2):
+        np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
+        assert random_source.readings == 3 + (reading - 1) * (3 - pairs_in_memory)
+
+
+def test_threads_may_fill_the_memory_together(random_source) -> None:
+    store = open_store(random_source, StoredDataSettings(memory_gb=PAIR_GB * 4.5))
+    draws = [np.random.default_rng(k).permutation(6) for k in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        for drawn, found in zip(draws, pool.map(store.read, draws), strict=True):
+            np.testing.assert_array_equal(found, random_source.pairs[drawn])
+    filled = random_source.readings
+    store.read(np.arange(6))
+    assert random_source.readings == filled + 2
+
+
+def test_more_memory_than_there_is_is_refused_in_words(random_source) -> None:
+    random_source.tile_px = 10**8
+    settings = StoredDataSettings(memory_gb=1e9)
+    with pytest.raises(DataError, match=r"360000000\.0 GB .* cannot be had: .* --memory-gb"):
+        open_store(random_source, settings)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_store_is_at_hand_where_nothing_is_left_to_be_written(
+    random_source, tmp_path: Path, cached: bool
+) -> None:
+    settings = StoredDataSettings(cache=tmp_path if cached else None)
+    if cached:
+        assert store_at_hand(random_source, settings) is None
+        assert caches(tmp_path) == []
+        open_store(random_source, settings)
+    store = store_at_hand(random_source, settings)
     np.testing.assert_array_equal(store.read(SOME), random_source.pairs[SOME])
-    assert read_at_start == 6
-    assert random_source.readings - read_at_start == (SOME >= pairs_in_memory).sum()
+
+
+def test_tiles_that_are_yet_to_be_rendered_are_not_at_hand(random_source) -> None:
+    random_source.renders = True
+    assert store_at_hand(random_source, StoredDataSettings()) is None
+    assert random_source.readings == 0
 
 
 def test_a_cache_is_written_once_and_then_shared(random_source, tmp_path: Path) -> None:
@@ -90,7 +130,7 @@ def test_an_unreadable_picture_is_named(bci_folder, tmp_path: Path, cached: bool
     settings = StoredDataSettings(cache=tmp_path / "cache" if cached else None)
     source = open_source(str(folder), CohortSettings(), settings)
     with pytest.raises(DataError) as caught:
-        open_store(source, settings)
+        open_store(source, settings).read(np.arange(4))
     assert str(broken) in str(caught.value)
 
 

@@ -256,7 +256,7 @@ def test_bad_data_is_named_and_nothing_is_written(
 def test_what_is_cheap_to_know_is_refused_before_pictures_are_compared(
     bci_folder, tmp_path: Path, monkeypatch, arguments: tuple[object, ...]
 ) -> None:
-    monkeypatch.setattr(workflow, "picture_digests", lambda _: pytest.fail("decoded pictures"))
+    monkeypatch.setattr(workflow, "picture_digests", lambda *_: pytest.fail("decoded pictures"))
     out = tmp_path / "run"
     method = ("--method", "none") if arguments else ()  # else a teacher is missing
     student = ("student", bci_folder(train=5), *SHARES, *method, *arguments, "--device", "cpu")

@@ -37,8 +37,8 @@ def run(arguments: Sequence[str], killed_after: int | None = None) -> None:
         kept["task"] = copy.deepcopy(task)
         return task
 
-    def open_and_keep(plan, engine):
-        kept["data"] = open_tiles(plan, engine)
+    def open_and_keep(*given):
+        kept["data"] = open_tiles(*given)
         return kept["data"]
 
     def record(task, optimiser):

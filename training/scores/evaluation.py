@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def evaluate(
     tiles = [source.tiles[i] for i in chosen.indices]
     if all(tile.grade is None for tile in tiles):
         raise DataError(f"none of the {len(tiles)} {part} tiles of {data} has a grade to score by")
-    dataset = _dataset(source, chosen, pixels)
+    dataset = _dataset(source, chosen, pixels, len(loaded))
     if out is not None:
         make_folder(out)  # grading can take hours, which a disk that refuses would lose
     logits = {
@@ -161,11 +162,15 @@ def _require_new(out: Path) -> None:
         raise OutputError(f"{out} exists and is not empty: name a new folder with --out")
 
 
-def _dataset(source: TileSource, chosen: Selection, pixels: StoredDataSettings) -> PairDataset:
+def _dataset(
+    source: TileSource, chosen: Selection, pixels: StoredDataSettings, readings: int
+) -> PairDataset:
     """The chosen tiles; only they are decoded, unless a cache is shared with training runs."""
     if pixels.cache is not None:
         return PairDataset(open_store(source, pixels), source.tiles, chosen.indices)
     few = ChosenTiles(source, chosen.indices)
+    if readings == 1 and not source.renders:
+        pixels = replace(pixels, memory_gb=0)
     return PairDataset(open_store(few, pixels), few.tiles, np.arange(len(few.tiles)))
 
 

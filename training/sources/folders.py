@@ -1,8 +1,9 @@
-"""Layouts of two folders that pair by file name: H&E in one, IHC in the other."""
+"""Layouts of two folders that pair by file name without suffix: H&E in one, IHC in the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -97,30 +98,45 @@ class Layout:
 
     def _scan_part(self, folder: Path, part: str) -> tuple[list[Pair], list[str]]:
         he_folder, ihc_folder = folder / self.he.format(part), folder / self.ihc.format(part)
-        he, ihc = _names(he_folder), _names(ihc_folder)
-        pairs, problems = [], []
-        for name in sorted(he | ihc):
-            files = he_folder / name, ihc_folder / name
-            if name not in he or name not in ihc:
-                here, there = files if name in he else files[::-1]
+        he, ihc = _files(he_folder), _files(ihc_folder)
+        pairs: list[Pair] = []
+        problems: list[str] = []
+        # In the order of the whole names, on which the split depends.
+        for stem in sorted(he | ihc, key=lambda stem: (he.get(stem) or ihc[stem])[0].name):
+            found = he.get(stem, []), ihc.get(stem, [])
+            if copies := [files for files in found if len(files) > 1]:
+                problems += map(_copied, copies)
+            elif not all(found):
+                (here,) = found[0] or found[1]
+                there = (ihc_folder if found[0] else he_folder) / here.name
                 problems.append(f"{here} has no partner {there}: add it, or remove the file")
-                continue
-            try:
-                tile = Tile(f"{part}/{name}", self.grade(name), part=PART_FOLDERS[part])
-                pairs.append(Pair(tile, *files))
-            except DataError as error:
-                problems.append(f"{files[0]}: {error}")
+            else:
+                (he_file,), (ihc_file,) = found
+                try:
+                    grade = self.grade(he_file.name)
+                except DataError as error:
+                    problems.append(f"{he_file}: {error}")
+                    continue
+                tile = Tile(f"{part}/{he_file.name}", grade, part=PART_FOLDERS[part])
+                pairs.append(Pair(tile, he_file, ihc_file))
         return pairs, problems
 
 
-def _names(folder: Path) -> set[str]:
-    if not folder.is_dir():
-        return set()
-    return {
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in NO_TILES
-    }
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """The files of tiles by their names without suffix, which one stain may write otherwise."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            hidden = path.name.startswith(".") or path.name.lower() in NO_TILES
+            if path.is_file() and not hidden:
+                files[path.stem].append(path)
+    return dict(files)
+
+
+def _copied(files: Sequence[Path]) -> str:
+    """Of a JPEG beside its PNG the pixels differ, so that comparing pictures would find no copy."""
+    names = " and ".join(map(str, files))
+    return f"{names} have one name, as copies have: keep one of them"
 
 
 def _holds_pictures(path: Path) -> bool:

@@ -50,16 +50,20 @@ def scan_manifest(manifest: Path) -> Scan:
     pairs = []
     seen: dict[tuple[Path, str], int] = {}
     unknown: dict[str, list[tuple[int, str]]] = {name: [] for name in KNOWN_CELLS}
+    absent: dict[str, list[tuple[int, Path]]] = {name: [] for name in PATHS}
     for line, row in rows:
         pair = _pair(manifest, line, row)
         wrong = [name for name, known in KNOWN_CELLS.items() if row[name] not in known]
         for name in wrong:
             unknown[name].append((line, row[name]))
+        gone = _not_there(pair, row)
+        for name, path in gone:
+            absent[name].append((line, path))
         found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen)]
         problems += [pair.said(problem) for problem in found]
-        if not (wrong or found):
+        if not (wrong or gone or found):
             pairs.append(pair)
-    problems += _unknown_cells(manifest, unknown)
+    problems += [*_absent_files(manifest, absent, len(rows)), *_unknown_cells(manifest, unknown)]
     ignored = [name for name in header if name and name not in COLUMNS]
     notes = (f"columns that are not used: {', '.join(ignored)}",) if ignored else ()
     return Scan("manifest", manifest, tuple(pairs), tuple(problems), notes)
@@ -101,16 +105,37 @@ def _unknown_cells(
             yield f"{manifest}: the {name} of {len(found)} lines is {wanted}: {shown}{more}"
 
 
+def _not_there(pair: Pair, row: dict[str, str]) -> list[tuple[str, Path]]:
+    """Column and file for each that a line names and that does not exist."""
+    # os.path answers False where pathlib raises, e.g. for a name of absurd length.
+    files = zip(PATHS, pair.files(), strict=True)
+    return [(name, path) for name, path in files if row[name] and not os.path.isfile(path)]
+
+
+def _absent_files(
+    manifest: Path, absent: Mapping[str, Sequence[tuple[int, Path]]], lines: int
+) -> Iterator[str]:
+    """Each file that is not there; one sentence for a column of which none is: usually moved."""
+    advice = "paths are relative to the manifest's folder"
+    for name, found in absent.items():
+        if len(found) == lines > SHOWN_CELLS:
+            line, path = found[0]
+            yield (
+                f"{manifest}: of {lines} files in the column {name} none is there, e.g. {path} in "
+                f"line {line}: {advice}"
+            )
+        else:
+            for line, path in found:
+                yield f"{manifest} line {line}: there is no file {path}: {advice}"
+
+
 def _wrong_files(
     pair: Pair, row: dict[str, str], line: int, seen: dict[tuple[Path, str], int]
 ) -> Iterator[str]:
-    """Missing files, and files that the same split has already; remembers this line's in `seen`."""
+    """Files that the same split, or stain, has already; remembers this line's in `seen`."""
     for name, path in zip(PATHS, pair.files(), strict=True):
         if not row[name]:
             continue
-        # os.path answers False where pathlib raises, e.g. for a name of absurd length.
-        if not os.path.isfile(path):
-            yield f"there is no file {path}: paths are relative to the manifest's folder"
         # In two splits it is a leak, which is found by its pixels and can be accepted.
         first = seen.setdefault((path.resolve(), row["split"]), line)
         if first != line:

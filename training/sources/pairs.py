@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,14 +128,14 @@ def size_problem(size: tuple[int, int], common: tuple[int, int]) -> str | None:
 
 
 def _common_side(pairs: Sequence[Pair]) -> int:
-    common: tuple[int, int] | None = None
     files = [(pair, path) for pair in pairs for path in pair.files()]
-    for (pair, path), size in zip(files, side_by_side(_size_of, files), strict=True):
-        common = common or size
+    if not files:
+        raise DataError("a source of tiles needs at least one pair")
+    sizes = side_by_side(_size_of, files)
+    ((common, _),) = Counter(sizes).most_common(1)
+    for (pair, path), size in zip(files, sizes, strict=True):
         if wrong := size_problem(size, common):
             raise DataError(pair.said(f"{path} {wrong}"))
-    if common is None:
-        raise DataError("a source of tiles needs at least one pair")
     return common[0]
 
 

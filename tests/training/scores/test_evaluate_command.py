@@ -16,6 +16,7 @@ pytest.importorskip("jinja2", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.model import ModelCard, build_student, build_teacher, save
+from napari_hmkd.training import store
 from napari_hmkd.training.config import CohortSettings, ParallelComputeSettings, StoredDataSettings
 from napari_hmkd.training.scores import evaluation
 from napari_hmkd.training.scores.evaluation import evaluate
@@ -108,6 +109,21 @@ def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(stud
     found = score({"student": student}, part="validation")
     assert found["tiles"] == 2
     assert "optimistic" in found["part_note"]
+
+
+@pytest.mark.parametrize(("roles", "kept"), [(("student",), 0), (("student", "teacher"), 4)])
+def test_memory_is_for_tiles_that_several_networks_grade(
+    bci_folder, tmp_path: Path, monkeypatch, roles: tuple[str, ...], kept: int
+) -> None:
+    graders = {role: save_network(tmp_path / f"{role}.safetensors", role) for role in roles}
+    rooms = []
+    opened = store.MemoryStore
+    monkeypatch.setattr(
+        store, "MemoryStore", lambda source, room: rooms.append(room) or opened(source, room)
+    )
+    data = str(bci_folder(train=0, test=1))
+    evaluate(data, graders, None, COHORT, StoredDataSettings(mpp=0.92), COMPUTE)
+    assert rooms == [kept]
 
 
 def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: Path) -> None:

@@ -103,6 +103,36 @@ def test_a_file_without_its_partner_is_named(bci_folder, there: str, missing: st
     assert str(caught.value).startswith(f"{here} has no partner {partner}")
 
 
+@pytest.mark.parametrize("suffix", [".PNG", ".jpg"])
+def test_a_partner_may_have_another_suffix(bci_folder, suffix: str) -> None:
+    folder = bci_folder()
+    before = open_folder(folder)
+    pair = before.read(2)
+    for path in (folder / "IHC/train").iterdir():
+        path.rename(path.with_suffix(suffix))
+    source = open_folder(folder)
+    assert source.tiles == before.tiles
+    assert source.names(2)[1] == str(folder / f"IHC/train/00002_train_2+{suffix}")
+    np.testing.assert_array_equal(source.read(2), pair)
+
+
+@pytest.mark.parametrize("stains", [("HE", "IHC"), ("HE",), ("IHC",)])
+def test_a_pair_saved_again_with_another_suffix_is_no_second_pair(bci_folder, stains) -> None:
+    folder = bci_folder(train=1, test=0)
+    for stain in stains:
+        path = folder / stain / "train/00002_train_2+.png"
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"))
+    scan = BCI.scan(folder)
+    train = folder / stains[0] / "train"
+    assert scan.problems[0] == (
+        f"{train / '00002_train_2+.jpg'} and {train / '00002_train_2+.png'} have one name, as copies "
+        "have: keep one of them"
+    )
+    assert len(scan.problems) == len(stains)
+    assert [pair.tile.grade for pair in scan.pairs] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("picture", "named"),
     [
@@ -153,12 +183,19 @@ def test_a_name_without_a_grade_is_named_with_its_folder(bci_folder) -> None:
         open_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["00000_train_0.png", "00003_train_3+.png"])
 @pytest.mark.parametrize("shape", [(512, 512), (256, 512), (100, 100)])
-def test_another_size_is_refused_with_the_file_s_name(bci_folder, shape: tuple[int, int]) -> None:
+def test_another_size_than_most_is_refused_with_the_file_s_name(
+    bci_folder, shape: tuple[int, int], name: str
+) -> None:
     folder = bci_folder()
-    Image.new("RGB", shape).save(folder / "HE/train/00003_train_3+.png", format="JPEG")
-    with pytest.raises(DataError, match=r"00003_train_3\+\.png is .* px \(height x width\)"):
+    Image.new("RGB", shape).save(folder / "HE/train" / name, format="JPEG")
+    with pytest.raises(DataError) as caught:
         open_folder(folder)
+    assert str(caught.value).startswith(
+        f"{folder / 'HE/train' / name} is {shape[1]} x {shape[0]} px (height x width): all tiles "
+        "must be squares of one size (here 256 x 256)"
+    )
 
 
 def test_a_side_that_is_no_multiple_of_256_is_refused(bci_folder) -> None:

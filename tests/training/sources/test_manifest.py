@@ -146,6 +146,29 @@ def test_a_column_of_unknown_cells_is_one_problem_with_its_count_and_examples(
     assert "problem" not in str(caught.value)
 
 
+def test_a_manifest_without_any_of_its_files_is_one_problem_for_each_column(manifest) -> None:
+    lines = [f"C:\\BCI\\he\\{n}.png,C:\\BCI\\ihc\\{n}.png,1,,train" for n in range(4)]
+    path = manifest([HEADER, *lines])
+    scan = scan_manifest(path)
+    assert scan.pairs == ()
+    assert scan.problems == tuple(
+        f"{path}: of 4 files in the column {name} none is there, e.g. {path.parent}/C:/BCI/{name}/0.png "
+        "in line 2: paths are relative to the manifest's folder"
+        for name in ("he", "ihc")
+    )
+
+
+def test_files_that_are_not_there_are_all_named_where_others_are(manifest) -> None:
+    lines = [f"he/{n}.png,ihc/{n}.png,1,,train" for n in (0, 6, 7, 8, 9)]
+    path = manifest([HEADER, *lines])
+    assert scan_manifest(path).problems == tuple(
+        f"{path} line {n - 3}: there is no file {path.parent}/{stain}/{n}.png: paths are relative to "
+        "the manifest's folder"
+        for stain in ("he", "ihc")
+        for n in (6, 7, 8, 9)
+    )
+
+
 def test_all_bad_lines_are_found(manifest) -> None:
     path = manifest([HEADER, "he/9.png,ihc/9.png,5,,x", FIRST, "he/1.png,,1,,", "a,b,c,d,e,f"])
     scan = scan_manifest(path)
