@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.vendor_slides.vms import write_vms
+from tests.vendor_slides.hamamatsu import write_vms
 
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide

@@ -22,10 +22,11 @@ from napari_hmkd.slide.backends.location import is_remote, reason_of
 from napari_hmkd.slide.backends.openslide_backend import OpenSlideBackend
 from napari_hmkd.slide.backends.parts_beside import is_mirax_data, meant_by_data, mirax_problem
 from napari_hmkd.slide.backends.protocol import Backend, UndecodableError
+from napari_hmkd.slide.backends.sakura_checks import require_sound_database
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
-from napari_hmkd.slide.suffixes import STORE_SUFFIX
+from napari_hmkd.slide.suffixes import STORE_SUFFIX, VENDOR_SUFFIXES
 
 Placed = TypeVar("Placed", OpenSlideBackend, FastSlideBackend)
 
@@ -76,8 +77,10 @@ def _require_content(path: Path | UPath) -> None:
         return  # only a store has files that can be asked for
     if not path.exists():
         raise SlideError(f"'{path}' does not exist. Check the path.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SlideError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise SlideError(f"'{path}' is empty (0 bytes). Copy it again from its source.")
+        require_sound_database(Path(path))
 
 
 def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
@@ -126,9 +129,13 @@ def _open_own(
 
 def _no_slide(path: Path) -> str:
     """What to tell about a file that nothing reads."""
-    return mirax_problem(path) or (
-        f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. "
-        f"Opened are {_FORMATS}."
+    if problem := mirax_problem(path):
+        return problem
+    advice = f"Opened are {_FORMATS}."
+    if path.suffix.lower() in VENDOR_SUFFIXES:
+        advice = "By its name it is one: it may have been cut off. Copy it again from its source."
+    return (
+        f"'{path}' is no slide: OpenSlide knows no such format, and it has no TIFF header. {advice}"
     )
 
 

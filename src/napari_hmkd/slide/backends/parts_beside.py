@@ -17,6 +17,9 @@ from napari_hmkd.slide.backends.protocol import require_bytes
 MIRAX_SUFFIX = ".mrxs"
 _SETTINGS = "Slidedat.ini"
 _INDEX_VERSION = "01.02"
+_NGR = struct.Struct("<4x2i12xi")
+"""Width, height and the header's length."""
+_NGR_PIXEL_BYTES = 6
 _SHOWN_IMAGE = re.compile(r"hamamatsu\.ImageFile(\(0\)|\((0,)?\d+,\d+\))?")
 """Of a VMS or VMU, at (x, y), in the focal plane 0, (z) or (z, x, y), which alone OpenSlide shows."""
 
@@ -27,13 +30,17 @@ def parts_beside(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
     Raises
     ------
     SlideError
-        One of an MRXS is missing or was cut off, of which OpenSlide looks at the coarsest level alone.
+        One of an MRXS is missing or was cut off, of which OpenSlide looks at the coarsest level alone; or
+        one of a VMU was cut off, of which OpenSlide looks at the header.
     """
     vendor = properties.get("openslide.vendor")
     if vendor == "mirax":
         return _mirax_files(path, properties)
     if vendor == "hamamatsu":
         shown = sorted(key for key in properties if _SHOWN_IMAGE.fullmatch(key))
+        for key in (*shown, "hamamatsu.MapFile"):
+            if key in properties:  # not in an NDPI
+                _require_whole_ngr(path.parent / properties[key])
         return tuple(path.parent / properties[key] for key in shown)
     return ()
 
@@ -75,6 +82,15 @@ def mirax_problem(path: Path) -> str | None:
             f"'{path}' is known to OpenSlide as '{folder.name}{MIRAX_SUFFIX}' alone. Rename it so."
         )
     return None
+
+
+def _require_whole_ngr(file: Path) -> None:
+    """Check the length of a file that OpenSlide opened, if it is one of a VMU."""
+    with file.open("rb") as opened:
+        header = opened.read(_NGR.size)
+    if header.startswith(b"GN"):
+        width, height, start = _NGR.unpack(header)
+        require_bytes(file, start + width * height * _NGR_PIXEL_BYTES)
 
 
 def _mirax_files(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
