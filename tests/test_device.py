@@ -67,6 +67,7 @@ def test_a_device_can_be_named() -> None:
         (["sm_75", "sm_80", "sm_90"], (12, 0), False),
         (["sm_75", "sm_80", "compute_80"], (12, 0), True),
         (["sm_75", "sm_90a", "compute_90"], (8, 0), False),
+        (["sm_75", "sm_100a", "sm_80"], (10, 3), False),
         (["gfx90a", "gfx942"], (9, 4), True),
         ([], (8, 0), True),
     ],

@@ -14,13 +14,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import zarr
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
@@ -114,7 +114,7 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     if not os.path.isdir(path):  # pathlib raises where it may not look, before anything is said
         with _written(source, folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(f".{path.stem}.lock")):
+            with _lock_of(path):
                 if not path.is_dir():
                     make_room(source, path)
                     _write(source, path, _shape(source))
@@ -137,6 +137,24 @@ def make_room(source: TileSource, path: Path) -> None:
         free = shutil.disk_usage(path.parent).free
         if free < math.prod(_shape(source)):
             raise OSError(f"the disk has {free / 1e9:.1f} GB left")
+
+
+def expect_room(source: TileSource, path: Path) -> None:
+    """As `make_room`, long before the tiles are written; unless another process is writing this cache now.
+
+    Raises
+    ------
+    OutputError
+        See there.
+    """
+    with _written(source, path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout), _lock_of(path).acquire(timeout=0):
+            make_room(source, path)
+
+
+def _lock_of(path: Path) -> FileLock:
+    return FileLock(path.with_name(f".{path.stem}.lock"))
 
 
 def _shape(source: TileSource) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
-from napari_hmkd.device import available_devices, device_errors, has_bfloat16
+from napari_hmkd.device import available_devices, device_errors, has_bfloat16, is_built_for
 from napari_hmkd.errors import DeviceError, OutputError
 from napari_hmkd.training.checkpoints import EpochCheckpoints, Progress, WholeFileIO, load_best
 from napari_hmkd.training.config import ParallelComputeSettings, Precision, TrainerSettings
@@ -247,7 +247,8 @@ def _devices(compute: ParallelComputeSettings, device: torch.device) -> int | li
     """
     if device.type == "cpu":
         return compute.devices
-    here = [name for name in available_devices() if torch.device(name).type == device.type]
+    found = [name for name in available_devices() if torch.device(name).type == device.type]
+    here = [name for name in found if is_built_for(name)]
     if compute.devices > len(here):
         raise DeviceError(
             f"asked for {compute.devices} devices of the kind {device.type}; torch finds "
@@ -255,6 +256,8 @@ def _devices(compute: ParallelComputeSettings, device: torch.device) -> int | li
         )
     if device.type == "cuda" and compute.devices == 1 and compute.nodes == 1:
         return [device.index]
+    if here != found:
+        return [torch.device(name).index for name in here[: compute.devices]]
     return compute.devices
 
 

@@ -68,7 +68,8 @@ def run_pieces(
     work : callable
         Finishes a piece, or returns False where it had no time to.
     pool : Executor
-        Of `piece_processes`. After an error it works on nothing more of these pieces.
+        Of `piece_processes`. After an error it ends what it was handed out: a piece for each process and
+        one or two more.
     outcome : callable
         What to say of a finished piece.
     """
@@ -80,7 +81,7 @@ def run_pieces(
                 done += 1
                 say(f"{done}/{len(pieces)}  {outcome(running[future])}")
     except Exception as error:
-        say(f"a piece failed; what others are at ends first: {error}")
+        say(f"a piece failed; what was handed out ends first: {error}")
         raise
     finally:
         for future in running:

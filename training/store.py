@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.cache import cache_path, make_room, open_cache
+from napari_hmkd.training.cache import cache_path, expect_room, open_cache
 from napari_hmkd.training.config import StoredDataSettings
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.rendering import all_pairs, pair_shape
@@ -110,6 +110,6 @@ def store_at_hand(source: TileSource, settings: StoredDataSettings) -> PairStore
     if settings.cache is not None:
         path = cache_path(source, settings.cache)
         if not os.path.isdir(path):
-            make_room(source, path)
+            expect_room(source, path)
             return None
     return open_store(source, settings)

@@ -138,8 +138,9 @@ def _judge_split(
     """Refuse a split, or a teacher, that would make the scores untrue.
 
     This looks at every picture, so it comes last, and not again for a run that goes on with the same
-    data and split. What it decodes stays in memory as far as that is allowed. Processes that another one will spawn do not exist before that one is through;
-    those that torchrun or SLURM started each look, as none may wait for one that left.
+    data and split. What it decodes stays in memory as far as that is allowed. Processes that another one
+    will spawn do not exist before that one is through; those that torchrun or SLURM started each look, as
+    none may wait for one that left.
     """
     if engine.was_spawned:
         return _Judged([])

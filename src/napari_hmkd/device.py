@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 _NO_MEMORY = re.compile(r"out of memory|not enough memory|allocate memory", re.IGNORECASE)
 PRECISIONS = ("auto", "float32", "bfloat16")
-_BUILT_FOR = re.compile(r"(sm|compute)_(\d+)(\d)")
+_BUILT_FOR = re.compile(r"(sm|compute)_(\d+)(\d)(a?)")
 _BFLOAT16_SINCE = (8, 0)  # compute capability; older GPUs only emulate it, slower than float32
 
 
@@ -47,14 +47,14 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     available = available_devices()
     if name == "auto":
-        return torch.device(next(one for one in available if _is_built_for(one)))
+        return torch.device(next(one for one in available if is_built_for(one)))
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
         raise DeviceError(
             f"asked for the device {name!r}; torch finds {', '.join(available)} here; "
             "choose one of these or 'auto', or install the torch build for your GPU"
         )
-    if not _is_built_for(wanted):
+    if not is_built_for(wanted):
         raise DeviceError(
             f"asked for the device {name!r}, of compute capability "
             f"{'.'.join(map(str, torch.cuda.get_device_capability(wanted)))}; the installed torch is built "
@@ -64,19 +64,26 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
-def _is_built_for(name: str) -> bool:
+def is_built_for(name: str) -> bool:
     """Whether the installed torch has kernels for a device: for a CUDA GPU of another make it fails at the first.
 
-    Code for sm_75 runs on 7.5 and on what may follow it below 8.0; of compute_75 all later GPUs make theirs.
+    Code for sm_75 runs on 7.5 and on what may follow it below 8.0, for sm_90a on 9.0 alone; of compute_75
+    all later GPUs make theirs.
     """
     built_for = [found for one in torch.cuda.get_arch_list() if (found := _BUILT_FOR.match(one))]
     if not (name.startswith("cuda") and built_for):  # AMD's GPUs have other names
         return True
-    has = torch.cuda.get_device_capability(name)
-    needs = [
-        (kind, (int(major), int(minor))) for kind, major, minor in map(re.Match.groups, built_for)
-    ]
-    return any(least <= has and (kind == "compute" or least[0] == has[0]) for kind, least in needs)
+    try:
+        has = torch.cuda.get_device_capability(name)
+    except RuntimeError:  # what is wrong with it is said once it is to compute
+        return True
+    for kind, major, minor, alone in map(re.Match.groups, built_for):
+        least = (int(major), int(minor))
+        if least == has or (
+            least < has and not alone and (kind == "compute" or least[0] == has[0])
+        ):
+            return True
+    return False
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -53,5 +53,5 @@ def test_an_error_is_told_at_once_and_leaves_undone_what_was_not_begun(
 ) -> None:
     with piece_processes(1) as pool, pytest.raises(DeviceError):
         run_pieces(range(20), partial(fails_at_first, folder=tmp_path), pool, str)
-    assert len([*tmp_path.iterdir()]) < 15
-    assert "ends first: the network failed on cuda:0" in capsys.readouterr().err
+    assert len([*tmp_path.iterdir()]) <= 4
+    assert "handed out ends first: the network failed on cuda:0" in capsys.readouterr().err

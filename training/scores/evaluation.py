@@ -116,7 +116,8 @@ def evaluate(
     Raises
     ------
     HmkdError
-        If the input is bad; nothing has been written then.
+        If the input is bad; nothing has been written then. A picture that cannot be decoded may show only
+        while tiles are graded, when `out` is an empty folder.
     OutputError
         If `out` cannot be made, which is tried before anything is graded.
     """

@@ -123,13 +123,14 @@ class Layout:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """The files of tiles by their names without suffix, which one stain may write otherwise."""
+    """The files of tiles by their names without a picture's suffix, which one stain may write otherwise."""
     files: dict[str, list[Path]] = defaultdict(list)
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             hidden = path.name.startswith(".") or path.name.lower() in NO_TILES
             if path.is_file() and not hidden:
-                files[path.stem].append(path)
+                is_picture = path.suffix.lower() in PICTURES
+                files[path.stem if is_picture else path.name].append(path)
     return dict(files)
 
 

@@ -215,7 +215,7 @@ class GradeWidget(Container):
             self._say(self.mpp.about)
 
     def _on_looked_ahead(self) -> None:
-        with suppress(HmkdError):  # no file is chosen yet, or the GPU is gone: the click will tell
+        with suppress(HmkdError):  # no file is chosen yet: the click will tell
             make_ready_ahead(self.model.name, self.device.value)
 
     def _on_tissue_found(self, tissue: TissueMask) -> None:

@@ -165,3 +165,17 @@ def test_a_blank_slide_has_a_mask_of_no_tissue(
     with open_slide(paint_slide(tmp_path / "glass.tif", [[-1, -1]])) as glass:
         assert examined(glass)[1] is None
         assert not tissue_found(glass).mask.any()
+
+
+def test_the_tissue_of_a_slide_whose_look_fails_is_found_nevertheless(
+    slide: Slide, looks: WatchedLook
+) -> None:
+    looks.go_on.clear()
+    looks.failure = "a field did not answer"
+    with ThreadPoolExecutor(2) as threads:
+        look = threads.submit(examined, slide)
+        assert looks.begun.wait(WAIT_S)
+        tissue = threads.submit(tissue_found, slide)
+        looks.go_on.set()
+    assert tissue.result().mask.any()
+    assert isinstance(look.exception(), SlideReadError)

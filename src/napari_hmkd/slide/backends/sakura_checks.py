@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from contextlib import closing
@@ -54,9 +55,10 @@ def _missing_text(path: Path) -> str | None:
     tables = (
         "SVSlideDataXPO JOIN SVHRScanDataXPO ON SVHRScanDataXPO.ParentSlide = SVSlideDataXPO.OID"
     )
-    where = f"file:{quote(str(path.absolute()))}?mode=ro"
+    where = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(where, uri=True)) as database:
+            database.text_factory = bytes  # whatever its encoding
             row = database.execute(f"SELECT {', '.join(names)} FROM {tables}").fetchone()
     except sqlite3.Error:
         return None

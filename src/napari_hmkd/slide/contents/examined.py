@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.slide.contents.stain import StainCheck, examine
 from napari_hmkd.slide.contents.tissue import TissueMask, find_tissue
 from napari_hmkd.slide.slide import Slide
@@ -39,7 +40,10 @@ def tissue_found(slide: Slide) -> TissueMask:
     """As `find_tissue`; of a slide that `examined` has looked at, or is looking at, what that finds."""
     with _lock:
         looked = slide in _kept
-    tissue = examined(slide)[1] if looked else None
+    try:
+        tissue = examined(slide)[1] if looked else None
+    except SlideReadError:  # of a field, perhaps, that its stain would have been judged by
+        tissue = None
     return find_tissue(slide) if tissue is None else tissue
 
 
