@@ -31,6 +31,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def path_replaced(text: str, path: str, by: str) -> str:
+    """A text without a path in it; errors of the system write each backslash of Windows twice."""
+    return text.replace(path, by).replace(path.replace("\\", "\\\\"), by)
+
+
 def print_any_name() -> None:
     """Have this program print escapes for what a console or, on Windows, a file of its output cannot hold."""
     for stream in (sys.stdout, sys.stderr):
