@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from napari_hmkd.export.cohort import cohort_row, write_cohort
 from napari_hmkd.export.folder import RESULTS, result_folders
 from napari_hmkd.leftovers import hidden_beside, in_use, one_at_a_time
 from napari_hmkd.output_folder import replaced_folder
+from napari_hmkd.training.files import write_whole
 
 NOTES = "notes of mine.txt"
 
@@ -269,6 +272,52 @@ def test_hidden_files_of_others_are_left_alone(folder: Path) -> None:
         (folder.parent / name).mkdir()
     write(folder)
     assert set(names(folder.parent)) == {"slide.svs", *others}
+
+
+@pytest.fixture
+def scanned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on Windows, where something looks for viruses in each file just after it was written."""
+    rename, replace = Path.rename, os.replace
+    looks: Counter[Path] = Counter()
+
+    def refuse_at_first(source: Path) -> None:
+        looks[source] += 1
+        if looks[source] < 3:
+            raise PermissionError(errno.EACCES, "in use by another program", str(source))
+
+    def rename_later(source: Path, target: Path) -> Path:
+        refuse_at_first(source)
+        return rename(source, target)
+
+    def replace_later(source: Path, target: Path) -> None:
+        refuse_at_first(source)
+        replace(source, target)
+
+    monkeypatch.setattr(Path, "rename", rename_later)
+    monkeypatch.setattr(os, "replace", replace_later)
+    yield
+    assert looks
+
+
+def test_a_file_that_another_program_has_open_for_a_moment_is_replaced(
+    scanned: None, tmp_path: Path
+) -> None:
+    for text in ("old", "new"):
+        with replaced_file(tmp_path / "cohort.csv") as part:
+            part.write_text(text, encoding="utf-8")
+        write_whole(tmp_path / "metrics.csv", text.encode())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "cohort.csv": "new",
+        "metrics.csv": "new",
+    }
+
+
+def test_a_folder_that_another_program_looks_into_for_a_moment_is_replaced(
+    scanned: None, folder: Path
+) -> None:
+    write(folder)
+    assert (folder / NOTES).read_text(encoding="utf-8") == "dear diary"
+    assert names(folder.parent) == [folder.name]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.leftovers import patiently
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.rendering import all_pairs, pair_shape
 from napari_hmkd.training.tiles import TileSource
@@ -192,7 +193,7 @@ def _write(source: TileSource, path: Path, shape: tuple[int, ...]) -> None:
         for index, pair in enumerate(all_pairs(source)):
             array[index] = pair
         try:
-            partial.rename(path)
+            patiently(lambda: partial.rename(path))
         except OSError:
             if not path.is_dir():
                 raise

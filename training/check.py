@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,9 +149,7 @@ def run_check(data: str, cohort: CohortSettings, pixels: DataSettings) -> int:
     except DataError as error:
         say(f"napari-hmkd-train: {error}")
         return UNUSABLE
-    # File names may hold what the terminal, or Unicode, cannot say.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(str(report).encode(encoding, "backslashreplace").decode(encoding))
+    print(report)
     return report.exit_code
 
 

@@ -32,6 +32,7 @@ from napari_hmkd.training.features import EncoderSettings, SlideSettings, make_b
 from napari_hmkd.training.mkd.command import mkd, mkd_predict
 from napari_hmkd.training.mkd.evidence.command import mkd_cohort, mkd_evidence, mkd_her2st
 from napari_hmkd.training.options import with_settings
+from napari_hmkd.wording import print_any_name
 
 app = typer.Typer(
     add_completion=False,
@@ -288,6 +289,7 @@ def convert(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input ends in a plain message and exit code 2."""
+    print_any_name()
     if arguments is None:  # the process is this program's
         keep_freed_memory()
     try:

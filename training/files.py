@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.leftovers import patiently
 from napari_hmkd.output_folder import is_there
 
 PARTIAL = ".partial"
@@ -31,7 +32,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a rename may reach the disk before the content does
-        os.replace(partial, path)
+        patiently(lambda: os.replace(partial, path))
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

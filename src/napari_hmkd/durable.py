@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from napari_hmkd.leftovers import hidden_beside, tidy_up
+from napari_hmkd.leftovers import hidden_beside, patiently, tidy_up
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         tidy_up([path], ())
         yield part
         push_to_disk(part)
-        os.replace(part, path)
+        patiently(lambda: os.replace(part, path))
         push_names_to_disk(path.parent)
     finally:
         with suppress(OSError, ValueError):

@@ -11,13 +11,15 @@ import shutil
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
 _HIDDEN = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{32}\.(?:part|old|lock)")
 _ABANDONED_S = 3600.0
@@ -25,6 +27,7 @@ _ABANDONED_S = 3600.0
 machine by itself."""
 _PATIENCE_S = 60.0  # for another run's table
 _TRIES, _PAUSE_S = 20, 0.01
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 # Where the system has no locks at all, filelock makes do with the file.
 warnings.filterwarnings("ignore", message="flock not supported on this filesystem")
 
@@ -148,8 +151,25 @@ def _put_back(old: Path, folder: Path, entries: Collection[str]) -> None:
         _LOG.warning("%s could not be put back to %s: %s", old, folder, error)
 
 
+def patiently(move: Callable[[], Result]) -> Result:
+    """Move a file or folder, again for some 2 s where another program has something there open.
+
+    Windows refuses that meanwhile, and what looks for viruses, or a panel that shows a table, opens
+    files as soon as they are written.
+    """
+    for pause in _PAUSES_S:
+        with suppress(PermissionError):
+            return move()
+        time.sleep(pause)
+    return move()
+
+
 def renamed(source: Path, target: Path) -> bool:
     """Give a folder another name; False where a folder that is not empty has it."""
+    return patiently(lambda: _renamed(source, target))
+
+
+def _renamed(source: Path, target: Path) -> bool:
     try:
         source.rename(target)
     except OSError as error:

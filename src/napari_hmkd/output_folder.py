@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari_hmkd.durable import push_names_to_disk, push_to_disk
 from napari_hmkd.errors import OutputError
-from napari_hmkd.leftovers import hidden_beside, in_use, renamed, take_over, tidy_up
+from napari_hmkd.leftovers import hidden_beside, in_use, patiently, renamed, take_over, tidy_up
 
 _TRIES, _PAUSE_S = 20, 0.005  # of runs that replace one folder at the same time
 
@@ -136,7 +137,7 @@ def _put_in_place(part: Path, folder: Path, kind: FolderKind) -> None:
         while not renamed(part, folder):
             old = hidden_beside(folder, "old")
             with suppress(FileNotFoundError):  # another run was faster
-                folder.rename(old)
+                patiently(partial(folder.rename, old))
                 moved_away.append(old)
     except OSError:
         for old in moved_away[-1:]:

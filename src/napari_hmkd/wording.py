@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import unicodedata
 
 RESEARCH_ONLY = "research use only"
@@ -27,6 +29,18 @@ def counted(count: int, what: str) -> str:
 def printable(name: str) -> str:
     """A file's name as UTF-8 can hold it: bytes that are none become escapes, "f\\udcfcr.tif"."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def path_replaced(text: str, path: str, by: str) -> str:
+    """A text without a path in it; errors of the system write each backslash of Windows twice."""
+    return text.replace(path, by).replace(path.replace("\\", "\\\\"), by)
+
+
+def print_any_name() -> None:
+    """Have this program print escapes for what a console or, on Windows, a file of its output cannot hold."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def same_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from napari_hmkd.cli.options import (
 from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.wording import print_any_name
 
 PROGRAM = "napari-hmkd-grade"
 
@@ -145,9 +145,7 @@ def grade(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (the installed program's entry point)."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show is no error
-            stream.reconfigure(errors="backslashreplace")
+    print_any_name()
     if arguments is None:  # the process is this program's
         keep_freed_memory()
     words = list(sys.argv[1:] if arguments is None else arguments)

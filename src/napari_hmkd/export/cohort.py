@@ -17,7 +17,7 @@ from napari_hmkd.export.pages import render
 from napari_hmkd.export.provenance import FIELDS
 from napari_hmkd.export.summary import read_summary
 from napari_hmkd.palette import GRADE_COLOURS
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, printable
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, path_replaced, printable
 
 TABLE_FILE, PAGE_FILE = "cohort.csv", "cohort.html"
 _VALUES = (
@@ -136,7 +136,7 @@ def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _without_folder(message: str, slide: str) -> str:
     """A message without the slide's folder: it is often called after the patient, and pages are shown."""
-    return message.replace(slide.removesuffix(slide_name(slide)), "")
+    return path_replaced(message, slide.removesuffix(slide_name(slide)), "")
 
 
 def _page(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.grading import OpenModel, SlideGrading
 from napari_hmkd.planning import GradePlan
 from napari_hmkd.slide import Slide, TissueMask
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, path_replaced
 
 KEY = "napari_hmkd"
 """Under which name a file carries it."""
@@ -116,7 +116,7 @@ def slide_entry(slide: Slide, fingerprint: str) -> dict[str, object]:
         "name": slide.name,
         "backend": slide.backend,
         # It may quote another back end's message, which names the file with its folder.
-        "backend_reason": slide.backend_reason.replace(str(slide.path), slide.name),
+        "backend_reason": path_replaced(slide.backend_reason, str(slide.path), slide.name),
         "colour": slide.colour,
         "origin_in_file_px": list(slide.origin_px),
         "vendor": slide.vendor,

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
+from napari_hmkd.leftovers import patiently
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
 
 SAMPLE_SEED = 59
@@ -135,7 +136,7 @@ def write_slide(
                 writer.write(levels[k], subfiletype=1, metadata=None, **options)
         tiles.close()
         levels.clear()  # Windows removes no file that is mapped
-        os.replace(partial, path)
+        patiently(lambda: os.replace(partial, path))
     if progress is not None:
         progress(1.0)
 

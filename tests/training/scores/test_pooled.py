@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +170,22 @@ def test_the_command_takes_groups_by_name(answers, write_run, tmp_path: Path, ca
     printed = capsys.readouterr().out
     for words in ("HM-KD", "less alone", "of each run", "and over the seeds of each group"):
         assert words in printed
+
+
+def test_a_name_that_the_output_cannot_hold_is_printed_in_escapes(
+    answers, write_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that Windows puts output into is in its code page, and has no letter beyond."""
+    tiles, (good, *_), (poor, *_) = answers
+    runs = [
+        f"{name}={write_run(tmp_path / name, tiles, x)}" for name, x in (("κ", good), ("ü", poor))
+    ]
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding="cp1252"))
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *runs])
+    sys.stdout.flush()
+    assert ended.value.code == 0
+    shown = file.getvalue().decode("cp1252")
+    assert r"\u03ba" in shown
+    assert "ü" in shown
