@@ -30,13 +30,15 @@ def slide(path: Path) -> Iterator[Slide]:
         yield slide
 
 
-def asked_twice(slide: Slide, looks: WatchedLook) -> tuple[Future, Future]:
+def asked_twice(
+    slide: Slide, looks: WatchedLook, second_asks: Callable[[Slide], object] = examined
+) -> tuple[Future, Future]:
     """The answers to two threads, of which the second asks, and waits, while the first looks."""
     looks.go_on.clear()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(examined, slide)
         assert looks.begun.wait(WAIT_S)
-        second = threads.submit(examined, slide)
+        second = threads.submit(second_asks, slide)
         with pytest.raises(TimeoutError):
             second.result(0.2)
         looks.go_on.set()
@@ -141,14 +143,7 @@ def test_the_tissue_of_a_slide_that_was_looked_at_is_not_searched_for(
 def test_the_tissue_of_a_slide_that_is_being_looked_at_is_waited_for(
     slide: Slide, looks: WatchedLook
 ) -> None:
-    looks.go_on.clear()
-    with ThreadPoolExecutor(2) as threads:
-        look = threads.submit(examined, slide)
-        assert looks.begun.wait(WAIT_S)
-        tissue = threads.submit(tissue_found, slide)
-        with pytest.raises(TimeoutError):
-            tissue.result(0.2)
-        looks.go_on.set()
+    look, tissue = asked_twice(slide, looks, tissue_found)
     assert tissue.result() is look.result()[1]
 
 
@@ -170,12 +165,7 @@ def test_a_blank_slide_has_a_mask_of_no_tissue(
 def test_the_tissue_of_a_slide_whose_look_fails_is_found_nevertheless(
     slide: Slide, looks: WatchedLook
 ) -> None:
-    looks.go_on.clear()
     looks.failure = "a field did not answer"
-    with ThreadPoolExecutor(2) as threads:
-        look = threads.submit(examined, slide)
-        assert looks.begun.wait(WAIT_S)
-        tissue = threads.submit(tissue_found, slide)
-        looks.go_on.set()
+    look, tissue = asked_twice(slide, looks, tissue_found)
     assert tissue.result().mask.any()
     assert isinstance(look.exception(), SlideReadError)
