@@ -55,8 +55,11 @@ def _end_with_parent() -> None:
 
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`function` of each item, computed in threads; the first error is raised again here."""
+    given = list(items)
+    if len(given) == 1:
+        return [function(given[0])]
     with threads() as pool:
-        return list(pool.map(function, items))
+        return list(pool.map(function, given))
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
