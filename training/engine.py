@@ -205,7 +205,7 @@ def _make_trainer(
     tensorboard = find_spec("tensorboard") is not None
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=_devices(compute, device),
+        devices=resolve_devices(compute, device),
         num_nodes=compute.nodes,
         strategy=_shared() if several else "auto",
         sync_batchnorm=several and device.type == "cuda",
@@ -237,7 +237,7 @@ def _shared() -> DDPStrategy:
     return DDPStrategy(static_graph=True, **{synced: False})
 
 
-def _devices(compute: ParallelComputeSettings, device: torch.device) -> int | list[int]:
+def resolve_devices(compute: ParallelComputeSettings, device: torch.device) -> int | list[int]:
     """What the Trainer has to be told.
 
     Raises

@@ -16,8 +16,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zarr
+from filelock import FileLock
 
 from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.training.cache import cache_path
 from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
 from napari_hmkd.training.sources.opening import open_source
@@ -182,6 +184,18 @@ def test_too_small_a_disk_is_refused_before_anything_is_rendered(
         open_store(random_source, StoredDataSettings(cache=tmp_path))
     assert random_source.readings == 1
     assert caches(tmp_path) == []
+
+
+def test_room_is_not_missed_that_another_run_fills_with_the_same_cache(
+    random_source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StoredDataSettings(cache=tmp_path)
+    path = cache_path(random_source, tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with FileLock(path.with_name(f".{path.stem}.lock")):
+        assert store_at_hand(random_source, settings) is None
+    with pytest.raises(OutputError, match="the disk has"):
+        store_at_hand(random_source, settings)
 
 
 def test_of_two_that_want_the_same_cache_one_fills_it(random_source, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.layers import slide_layer
 from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.backends.sakura_checks import require_sound_database
 from napari_hmkd.slide.description import describe
 from napari_hmkd.slide.fingerprint import fingerprint
 
@@ -95,6 +96,16 @@ def test_a_text_that_was_taken_out_ends_no_process(path: Path, table, column, ba
     change(path, f"UPDATE {table} SET {column} = NULL")
     with pytest.raises(SlideError, match=rf"no {table}\.{column} .*empty text"):
         open_slide(path, backend=backend)
+
+
+def test_such_a_text_is_found_beside_one_of_another_encoding_and_nothing_is_written(path: Path):
+    """The check alone: where it finds none, OpenSlide would end these tests."""
+    change(path, "UPDATE SVSlideDataXPO SET Creator = NULL, Keywords = CAST(x'ff' AS TEXT)")
+    change(path, "PRAGMA journal_mode = WAL")
+    before = sorted(path.parent.iterdir())
+    with pytest.raises(SlideError, match=r"no SVSlideDataXPO\.Creator"):
+        require_sound_database(path)
+    assert sorted(path.parent.iterdir()) == before
 
 
 def test_another_database_is_no_slide(tmp_path: Path):

@@ -133,6 +133,17 @@ def test_a_pair_saved_again_with_another_suffix_is_no_second_pair(bci_folder, st
     assert [pair.tile.grade for pair in scan.pairs] == [0, 1, 3]
 
 
+def test_what_is_no_picture_is_neither_a_copy_nor_a_partner(bci_folder) -> None:
+    folder = bci_folder(train=1, test=0)
+    notes = folder / "HE/train/00002_train_2+.json"
+    notes.write_text("{}")
+    (folder / "IHC/train/00003_train_3+.png").rename(folder / "IHC/train/00003_train_3+.json")
+    scan = BCI.scan(folder)
+    assert [pair.tile.grade for pair in scan.pairs] == [0, 1, 2]
+    assert any(f"{notes} has no partner" in problem for problem in scan.problems)
+    assert any("00003_train_3+.png has no partner" in problem for problem in scan.problems)
+
+
 @pytest.mark.parametrize(
     ("picture", "named"),
     [
