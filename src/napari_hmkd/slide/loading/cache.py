@@ -74,20 +74,21 @@ class TileCache:
 
     def get(self, key: _Key, load: Callable[[], np.ndarray]) -> np.ndarray:
         """See `CacheSection.get`."""
-        future: Future[np.ndarray] = Future()
         with self._lock:
-            self._drop_released()
+            if self._released:
+                self._drop_released()
             block = self._blocks.get(key)
             if block is not None:
                 self._blocks.move_to_end(key)
                 self._hits += 1
                 return block
-            begun = self._loading.setdefault(key, future)
-            if begun is future:
+            begun = self._loading.get(key)
+            if begun is None:
                 self._misses += 1
+                future = self._loading[key] = Future()
             else:
                 self._shared += 1
-        if begun is not future:
+        if begun is not None:
             return begun.result()
         try:
             block = load()
