@@ -18,7 +18,7 @@ TRAINING = ROOT / "training"
 ORDER = (
     "errors leftovers",
     "durable",
-    "geometry device memory palette wording output_folder bootstrap grade_tables result_files",
+    "geometry device memory cores palette wording output_folder bootstrap grade_tables result_files",
     "slide",
     "sample tiling overlap alignment",
     "queueing regions bags genes",

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.training.config import (
@@ -292,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_any_name()
     if arguments is None:  # the process is this program's
         keep_freed_memory()
+        keep_to_allotted_cores()
     try:
         app(args=arguments)
     except HmkdError as error:

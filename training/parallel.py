@@ -11,6 +11,8 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, TypeVar
 
+from dask.system import CPU_COUNT
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MOST_THREADS = 8  # decoding and copying gain little beyond
@@ -18,8 +20,8 @@ _MOST_ON_WINDOWS = 61  # processes that Python can wait for there
 
 
 def threads() -> ThreadPoolExecutor:
-    """A pool as wide as this machine makes use of."""
-    return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    """A pool as wide as what this process may use of the machine, and as pays."""
+    return ThreadPoolExecutor(min(MOST_THREADS, CPU_COUNT))
 
 
 def processes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 from napari_hmkd.memory import keep_freed_memory
@@ -23,7 +23,7 @@ Piece = TypeVar("Piece")
 
 def threads_each(jobs: int) -> int:
     """The share of the CPU of each of so many processes at once."""
-    return max(1, (os.cpu_count() or 1) // jobs)
+    return max(1, CPU_COUNT // jobs)
 
 
 def deadline_of(stop_at: float) -> float:

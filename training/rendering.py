@@ -5,12 +5,12 @@ Imports neither torch nor lightning nor zarr, so that the rendering processes st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -36,7 +36,7 @@ def all_pairs(source: TileSource) -> Iterator[NDArray[np.uint8]]:
     DataError
         If a pair is unreadable or a rendering process dies.
     """
-    count, workers = len(source.tiles), os.cpu_count() or 1
+    count, workers = len(source.tiles), CPU_COUNT
     if source.renders and count >= MANY_TILES and workers > 1:
         pairs = _rendered(processes(workers, _hold, source), count, ahead=4 * workers)
     else:

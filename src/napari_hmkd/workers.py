@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -11,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
+from dask.system import CPU_COUNT
 
 from napari_hmkd.cohort import SlideJob, SlideOutcome, Status, grade_to_folder
 from napari_hmkd.errors import DeviceError, SlideError
@@ -57,7 +57,7 @@ def grade_with_workers(
         _client(where) as client,
     ):
         _warn_of_idle_threads(client.nthreads().values())
-        threads = None if scheduler else max(1, (os.cpu_count() or 1) // workers)
+        threads = None if scheduler else max(1, CPU_COUNT // workers)
         futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
         for future in as_completed(futures):
             if future.status == "finished":

@@ -11,7 +11,6 @@ takes the published size; the suite's form is smaller, as are its tiles.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from multiprocessing import get_context
 
 import pytest
 import torch
+from dask.system import CPU_COUNT
 from tests.benchmarks.timing import FULL, Seconds, interleaved, print_table, time_ratio
 
 from napari_hmkd.model import build_student
@@ -29,7 +29,7 @@ from napari_hmkd.model.sharing import answer_in_parts
 
 WIDTH, TILE_PX = (1.0, 1024) if FULL else (0.25, 256)
 BATCHES = (1, 8) if FULL else (1,)
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = CPU_COUNT
 ROUNDS = 7 if FULL else 3
 
 

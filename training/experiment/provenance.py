@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import time
 from collections.abc import Collection
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from dask.system import CPU_COUNT
 
 from napari_hmkd import model, sample, training
 from napari_hmkd.training.run import versions
@@ -43,7 +43,7 @@ def source_digest(*packages: ModuleType, without: Collection[str] = ()) -> str:
 
 def provenance(device: str) -> dict[str, Any]:
     """Date, hardware, versions and program."""
-    cores = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    cores = f"{CPU_COUNT} CPU cores ({platform.machine()})"
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
     return {
         "date": time.strftime("%Y-%m-%d"),

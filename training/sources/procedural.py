@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
@@ -84,5 +84,5 @@ class ProceduralSource:
 
 
 def _in_processes(place: Callable[[int], Records], patients: Iterable[int]) -> list[Records]:
-    with processes(os.cpu_count() or 1) as pool:
+    with processes(CPU_COUNT) as pool:
         return list(pool.map(place, patients))

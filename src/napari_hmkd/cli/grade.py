@@ -20,6 +20,7 @@ from napari_hmkd.cli.options import (
     complain,
     require_slides,
 )
+from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import ExitCode, HmkdError
 from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_any_name()
     if arguments is None:  # the process is this program's
         keep_freed_memory()
+        keep_to_allotted_cores()
     words = list(sys.argv[1:] if arguments is None else arguments)
     first = words[0] if words else ""
     if first in COMMANDS:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import tifffile
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -165,7 +166,7 @@ def _draw_tiles(
 
     rows = range(0, size.height, _TILE_PX)
     # The small matrix products of the noise lose more to BLAS threads than they gain.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(CPU_COUNT) as pool:
         for y in rows:
             if progress is not None:
                 progress(y / size.height)

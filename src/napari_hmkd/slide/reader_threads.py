@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import threading
 from collections import deque
@@ -12,6 +11,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
+
+from dask.system import CPU_COUNT
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 
@@ -34,7 +35,8 @@ class ReaderThreads:
     what : str
         What messages say is read.
     count : int, optional
-        Most threads; default: one per core, at most eight. They are started when they are needed.
+        Most threads; default: one per core that this process may use, at most eight. They are
+        started when they are needed.
 
     Attributes
     ----------
@@ -44,7 +46,7 @@ class ReaderThreads:
 
     def __init__(self, what: str, count: int | None = None) -> None:
         self._what = what
-        self.count = count or min(8, os.cpu_count() or 1)
+        self.count = count or min(8, CPU_COUNT)
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._order = itertools.count()
         self._lock = threading.Lock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dask.system import CPU_COUNT
 
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import Slide, open_slide, pyramid
@@ -102,4 +102,4 @@ def test_of_many_threads_one_a_core_reads_and_one_may_wait_for_the_disk(
         monkeypatch.setattr(slide.reader.backend, "read", slow)
         for region, found in zip(rows, pool.map(partial(slide.read_level, 0), rows), strict=True):
             assert np.array_equal(found, noise(SIDE, SIDE)[region.y : region.bottom])
-    assert 1 < max(most) <= (os.cpu_count() or 1) + 1
+    assert 1 < max(most) <= CPU_COUNT + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -12,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+from dask.system import CPU_COUNT
 from upath import UPath
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
@@ -59,7 +59,7 @@ class LevelReader:
         self.ahead = ReadAhead(self._grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
-        self._turns = None if is_remote(path) else threading.Semaphore((os.cpu_count() or 1) + 1)
+        self._turns = None if is_remote(path) else threading.Semaphore(CPU_COUNT + 1)
         self._unreadable: dict[str, None] = {}  # in order, and each once
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
