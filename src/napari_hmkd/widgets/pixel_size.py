@@ -7,6 +7,7 @@ from magicgui.widgets import FloatSpinBox
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide import Slide
+from napari_hmkd.widgets.decimal_point import take_either_point
 from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import state_pixel_size
@@ -25,6 +26,7 @@ class PixelSizeField(FloatSpinBox):
 
     def __init__(self, viewer: napari.viewer.Viewer, slide: SlideChoice, tissue: TissueRun) -> None:
         super().__init__(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
+        take_either_point(self.native)
         self._viewer, self._slide, self._tissue = viewer, slide, tissue
 
     @property
