@@ -20,7 +20,6 @@ from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
@@ -31,6 +30,7 @@ from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.following import Following
 from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
 from napari_hmkd.widgets.grade_words import (
@@ -79,7 +79,7 @@ class GradeWidget(Container):
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
         self.model = ModelChoice()
-        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.device = device_choice()
         self.stride = ComboBox(label="Tiles", choices=_STRIDES)
         self.find_tissue = PushButton(text="Find tissue")
         self.region = RegionFields(
