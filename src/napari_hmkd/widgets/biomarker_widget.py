@@ -81,7 +81,8 @@ class BiomarkerWidget(Container):
         )
 
     def _connect(self) -> None:
-        self.form.slide.changed.connect(self._on_slide_chosen)
+        for signal in (self.form.slide.changed, self.form.mpp.stated):
+            signal.connect(self._on_slide_chosen)
         self.start.clicked.connect(self.predict)
         self.stop.clicked.connect(self.end)
         self.question.insisted.connect(self.predict)

@@ -122,6 +122,7 @@ class GradeWidget(Container):
         self._on_slide_chosen()
         self.ahead = LookAhead(self.native, self.slide, self.tissue)
         self.ahead.began.connect(self._on_looked_ahead)
+        self.mpp.stated.connect(self.ahead.look)
         self._preferences = Preferences(
             "grade",
             device=self.device,
@@ -131,7 +132,8 @@ class GradeWidget(Container):
         )
 
     def _connect(self) -> None:
-        self.slide.changed.connect(self._on_slide_chosen)
+        for signal in (self.slide.changed, self.mpp.stated):
+            signal.connect(self._on_slide_chosen)
         blinding.changed.connect(self._on_blinding)
         self.find_tissue.clicked.connect(self.show_tissue)
         self.region.said.connect(self._say)
