@@ -99,7 +99,7 @@ class BiomarkerWidget(Container):
         blinding.changed.connect(self._on_blinding)
         self.native.destroyed.connect(self._on_destroyed)
         WhenClosed(self.native, self._on_closed)
-        bind_keys(self._viewer, self, {"Control-Alt-B": self.predict})
+        bind_keys(self._viewer, self, {"B": self.predict})
 
     def predict(self) -> None:
         """Predict the biomarkers of the chosen slide, as the button does; a run under way is left alone."""

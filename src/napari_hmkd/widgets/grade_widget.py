@@ -162,12 +162,12 @@ class GradeWidget(Container):
             self._viewer,
             self,
             {
-                "Control-Alt-G": self.grade,
-                "Control-Alt-X": self.end,
-                "Control-Alt-F": self.show_tissue,
-                "Control-Alt-R": self.region.add,
-                "Control-Alt-M": self.map.show_next,
-                "Control-Alt-S": self.choose_folder_and_save,
+                "G": self.grade,
+                "X": self.end,
+                "F": self.show_tissue,
+                "R": self.region.add,
+                "M": self.map.show_next,
+                "S": self.choose_folder_and_save,
             },
         )
 
