@@ -152,27 +152,78 @@ def test_a_recording_without_any_work_is_not_taken(
     assert "another one" in caplog.text
 
 
-def test_work_is_recorded_on_a_stream_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no GPU, by the calls of torch alone."""
-    on: list[object] = []
+class Recorder:
+    """torch's calls, where there is no GPU: what its allocator believes, of a torch that tidies up or not."""
+
+    def __init__(self, tidy: bool) -> None:
+        self.tidy = tidy
+        self.on: list[object] = []
+        self.underway: set[tuple[int, int]] = set()
+        self.kept: list[tuple[int, int]] = []
 
     @contextmanager
-    def graph(graph: object, *, stream: object, capture_error_mode: str) -> Iterator[None]:
-        on.append(stream)
-        yield
+    def graph(
+        self, graph: object, pool: tuple[int, int], stream: object, *, capture_error_mode: str
+    ) -> Iterator[None]:
+        self.on.append(stream)
+        self.underway.add(pool)
+        self.kept.append(pool)
+        try:
+            yield
+        except RuntimeError as error:
+            if self.tidy:
+                self.underway.remove(pool)
+            raise RuntimeError("operation failed due to a previous error") from error
+        self.underway.remove(pool)
 
+    def reset(self) -> None:
+        if self.tidy:
+            self.kept.clear()
+
+    def end(self, device: object, pool: tuple[int, int]) -> None:
+        if pool not in self.underway:
+            raise RuntimeError("not currently recording to mempool_id")
+        self.underway.remove(pool)
+
+    def release(self, device: object, pool: tuple[int, int]) -> None:
+        self.kept.remove(pool)  # a second time ends the process
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    recorder = Recorder(getattr(request, "param", True))
     for name, fake in {
-        "CUDAGraph": Mock, "Stream": str, "graph": graph, "stream": nullcontext, "current_stream": str,
+        "CUDAGraph": lambda: Mock(reset=recorder.reset), "Stream": str, "graph": recorder.graph,
+        "stream": nullcontext, "current_stream": str, "graph_pool_handle": lambda: (0, 1),
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", recorder.end, raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", recorder.release, raising=False)
     replay._stream.cache_clear()
+    yield recorder
+    replay._stream.cache_clear()
+
+
+def test_work_is_recorded_on_a_stream_of_its_own_gpu(recorder: Recorder) -> None:
     doubling, held = Doubling(), torch.zeros(2)
     replayed = replay._record(doubling, held)
     replayed(torch.ones(2))
-    replay._stream.cache_clear()
-    assert on == ["cpu"]
+    assert recorder.on == ["cpu"]
     assert held.tolist() == [1, 1]
     assert doubling.calls == 1
+
+
+@pytest.mark.parametrize(
+    "recorder", [True, False], ids=["newer torch", "older torch"], indirect=True
+)
+def test_of_a_recording_that_fails_nothing_stays_with_the_allocator(recorder: Recorder) -> None:
+    """It would keep the memory, and empty its cache no more."""
+    with pytest.raises(RuntimeError, match="previous error"):
+        replay._record(
+            Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory")), torch.zeros(2)
+        )
+    assert recorder.on == ["cpu"]
+    assert (recorder.underway, recorder.kept) == (set(), [])
 
 
 @pytest.mark.usefixtures("gpus")

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 import tifffile
 
 from napari_hmkd.geometry import Size
-from napari_hmkd.sample import ProceduralTissue, write_slide
+from napari_hmkd.sample import ProceduralTissue, sample_slide, slides, write_slide
 
 MPP = 0.92
 
@@ -58,6 +60,33 @@ def test_a_failure_leaves_no_half_written_slide(tissue: ProceduralTissue, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         write_slide(tmp_path / "he.ome.tif", tissue, "he", MPP, interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_system_kept_of_an_interrupted_sample_goes_when_it_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(share: float) -> None:
+        raise KeyboardInterrupt
+
+    unlink = os.unlink
+
+    def unlink_on_windows(path: str | Path, **options: int) -> None:
+        if os.path.basename(path).isdigit():
+            raise PermissionError("a level is mapped")
+        unlink(path, **options)
+
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(slides, "SAMPLE_SIZE", Size(200, 1100))
+    with monkeypatch.context() as on_windows:
+        on_windows.setattr(os, "unlink", unlink_on_windows)
+        with pytest.raises(KeyboardInterrupt):
+            sample_slide(interrupt)
+    left = list(tmp_path.rglob("*"))
+    assert [one.name for one in left if one.is_file()] == ["1"]
+    for one in left:
+        os.utime(one, (0, 0))
+    pair = sample_slide()
+    assert set(tmp_path.iterdir()) == {pair.he, pair.ihc}
 
 
 def test_a_section_too_small_for_a_pyramid_is_one_level(tmp_path: Path) -> None:

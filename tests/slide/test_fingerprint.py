@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -238,6 +239,22 @@ def test_many_files_are_waited_for_longer_than_one(
         )
     assert waited == [limit_s]
     assert module._STORE_LIMIT_S > 2 * READING_LIMIT_S
+
+
+@pytest.mark.parametrize("system", [PurePosixPath, PureWindowsPath])
+def test_files_of_a_store_count_in_one_order_on_every_system(
+    system: type[PurePath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Folder(system):
+        def is_dir(self) -> bool:
+            return True
+
+    names = ["OME/METADATA.ome.xml", "Z.json", "a/0", "a-1", "a.json"]
+    monkeypatch.setattr(
+        module, "_files_in", lambda folder: (folder / name for name in sorted(names, key=str.lower))
+    )
+    found = module._named_files(Mock(vendor=None), Folder("slide.zarr"))
+    assert [name for name, _ in found] == names
 
 
 @pytest.fixture

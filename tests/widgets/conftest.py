@@ -230,11 +230,11 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[SlideBiomarkers]:
 
 @pytest.fixture
 def press_key(viewer, qtbot) -> Callable[..., None]:
-    """Press Ctrl, Alt and a letter, in the canvas or where it is said."""
+    """Press Ctrl, Shift and a letter, in the canvas or where it is said."""
     from qtpy.QtCore import Qt
 
     def press(letter: str, where: object = None) -> None:
-        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
+        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
         target = viewer.window._qt_viewer.canvas.native if where is None else where
         qtbot.keyClick(target, getattr(Qt.Key, f"Key_{letter}"), both)
 

@@ -119,3 +119,17 @@ def test_keys_mark_a_region_and_turn_to_the_next_map(widget: GradeWidget, press_
     assert widget.status.value.startswith("Draw round the region")
     press_key("M")
     assert widget.map.mode.value == widget.map.mode.choices[1]
+
+
+@pytest.mark.parametrize(
+    ("letter", "said"),
+    [("S", "There is no finished"), ("R", "Draw round"), ("X", "Stopped"), ("F", "Finding")],
+)
+def test_no_key_of_napari_comes_before_in_the_window_that_is_at_work(
+    widget: GradeWidget, viewer, show_window, press_key, monkeypatch, letter: str, said: str
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: ("", ""))  # napari's
+    show_window()
+    QApplication.setActiveWindow(viewer.window._qt_window)
+    press_key(letter)
+    assert widget.status.value.startswith(said)

@@ -14,6 +14,7 @@ import torch
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from qtpy.QtCore import Qt
 from tests.watched_looks import WatchedLook
 from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
@@ -149,6 +150,37 @@ def test_a_slide_that_nobody_is_about_to_grade_is_left_alone(
     widget.slide.value = hidden
     rest(widget, qtbot)
     assert looks.seen == []
+
+
+@pytest.mark.slow
+def test_a_slide_is_examined_once_its_pixel_size_is_stated(
+    looks: WatchedLook, viewer, qtbot, without_pixel_size: Path
+) -> None:
+    add_layers(viewer, read_slides(without_pixel_size))
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    for value, seen in ((0.01, []), (0.5, [without_pixel_size.name])):
+        widget.mpp.value = value
+        qtbot.keyClick(widget.mpp.native, Qt.Key.Key_Return)
+        rest(widget, qtbot)
+        assert looks.seen == seen
+    assert "0.5 um/px, from user" in widget.status.value
+    assert press_and_wait(widget, qtbot)
+    assert looks.seen == [without_pixel_size.name], "not again at the click"
+
+
+def test_a_hidden_slide_is_examined_once_it_is_shown(
+    looks: WatchedLook, viewer, qtbot, pair
+) -> None:
+    (layer,) = add_layers(viewer, read_slides(pair.he))
+    layer.visible = False
+    widget = GradeWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    rest(widget, qtbot)
+    assert looks.seen == []
+    layer.visible = True
+    rest(widget, qtbot)
+    assert looks.seen == ["he.ome.tif"]
 
 
 def test_a_slide_with_a_tissue_layer_is_left_alone_as_that_is_what_counts(

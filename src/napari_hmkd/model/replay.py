@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sized
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 from typing import Generic, TypeVar, cast
@@ -111,12 +112,17 @@ def _record(
     function: Callable[[torch.Tensor], Answer], held: torch.Tensor
 ) -> Callable[[torch.Tensor], Answer]:
     """The function of what is copied into `held`."""
-    graph = torch.cuda.CUDAGraph()
+    graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     stream = _stream(held.device)
     # Where recording fails, this stream is the current one again. Other threads read ahead meanwhile.
     with _one_records, torch.cuda.stream(torch.cuda.current_stream(held.device)):
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            answer = function(held)
+        try:
+            with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+                answer = function(held)
+        except RuntimeError:
+            graph.reset()
+            _let_go(held.device, pool)
+            raise
 
     def replay(x: torch.Tensor) -> Answer:
         held.copy_(x)
@@ -124,6 +130,17 @@ def _record(
         return answer
 
     return replay
+
+
+def _let_go(device: torch.device, pool: tuple[int, int]) -> None:
+    """Take a pool of memory from a recording that failed, where torch has not: newer ones refuse this.
+
+    Others keep the memory, and would empty no cache for good, as after a batch that was too large (pytorch,
+    pull requests 180395 and 190348).
+    """
+    with suppress(AttributeError, RuntimeError):  # not public: another torch may lack them
+        torch._C._cuda_endAllocateToPool(device.index, pool)
+        torch._C._cuda_releasePool(device.index, pool)
 
 
 def _alike(found: tuple[torch.Tensor | None, ...], wanted: tuple[torch.Tensor | None, ...]) -> bool:

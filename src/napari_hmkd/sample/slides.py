@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Generator
+import shutil
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
-from napari_hmkd.leftovers import patiently
+from napari_hmkd.leftovers import hidden_beside, in_use, patiently, tidy_up
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
 
 SAMPLE_SEED = 59
@@ -66,22 +67,23 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
         *(folder / f"sample-{stain}-v{_SAMPLE_VERSION}.ome.tif" for stain in ("he", "ihc"))
     )
     stains: tuple[Stain, Stain] = ("he", "ihc")
-    for half, (stain, path) in enumerate(zip(stains, (pair.he, pair.ihc), strict=True)):
-        if path.exists():
-            continue
+    try:
+        tidy_up([pair.he, pair.ihc], ())
+        for half, (stain, path) in enumerate(zip(stains, (pair.he, pair.ihc), strict=True)):
+            if path.exists():
+                continue
 
-        def report(share: float, half: int = half) -> None:
-            if progress is not None:
-                progress((half + share) / 2)
+            def report(share: float, half: int = half) -> None:
+                if progress is not None:
+                    progress((half + share) / 2)
 
-        try:
             folder.mkdir(parents=True, exist_ok=True)
             write_slide(path, sample_tissue(), stain, SAMPLE_MPP, report)
-        except OSError as error:
-            raise OutputError(
-                f"asked for the sample slide, which is drawn once to {folder}, but: {error}; look at "
-                "the folder's permissions and the free space (about 200 MB)"
-            ) from error
+    except OSError as error:
+        raise OutputError(
+            f"asked for the sample slide, which is drawn once to {folder}, but: {error}; look at "
+            "the folder's permissions and the free space (about 200 MB)"
+        ) from error
     return pair
 
 
@@ -107,12 +109,12 @@ def write_slide(
     """
     size = Size(*(round(extent / mpp) for extent in tissue.size_um))
     sizes = _level_sizes(size)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".drawing-") as scratch:
+    with _scratch_beside(path) as scratch:
         levels = [
-            np.memmap(Path(scratch) / str(k), np.uint8, "w+", shape=(s.height, s.width, 3))
+            np.memmap(scratch / str(k), np.uint8, "w+", shape=(s.height, s.width, 3))
             for k, s in enumerate(sizes[1:], start=1)
         ]
-        partial = Path(scratch) / "slide.ome.tif"
+        partial = scratch / "slide.ome.tif"
         tiles = _draw_tiles(tissue, stain, size, mpp, levels[0] if levels else None, progress)
         options = {
             "tile": (_TILE_PX, _TILE_PX),
@@ -140,6 +142,18 @@ def write_slide(
         patiently(lambda: os.replace(partial, path))
     if progress is not None:
         progress(1.0)
+
+
+@contextmanager
+def _scratch_beside(path: Path) -> Iterator[Path]:
+    """A folder that goes at the end, or else by `tidy_up`: Windows keeps what an error still holds."""
+    scratch = hidden_beside(path, "part")
+    with in_use(scratch):
+        try:
+            scratch.mkdir()
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _level_sizes(size: Size) -> list[Size]:

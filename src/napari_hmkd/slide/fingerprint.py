@@ -93,8 +93,9 @@ def _named_files(slide: Slide, path: Path) -> list[tuple[str, Path]]:
         return [(".", file) for file in level_files(path)]
     if not path.is_dir():
         return [(".", path), *((file.name, file) for file in slide.reader.backend.files_beside)]
-    files = sorted(islice(_files_in(path), _MOST_LISTED + 1))
-    return [(file.relative_to(path).as_posix(), file) for file in files]
+    named = [(file.relative_to(path), file) for file in islice(_files_in(path), _MOST_LISTED + 1)]
+    named.sort(key=lambda one: one[0].parts)  # Windows would compare paths without their case
+    return [(name.as_posix(), file) for name, file in named]
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -7,12 +7,12 @@ import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from psygnal import Signal
 
-from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError, SlideError
 from napari_hmkd.inspection.maps import ALONE, MapKind
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
 from napari_hmkd.widgets.attention_subject import Subject, card_of, model_file, subject_of
 from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.region_fields import RegionFields
 from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
 
@@ -72,7 +72,7 @@ class AttentionForm:
             tooltip="By up to 50 um, to where its nuclei fit those of the H&E, as the command line does.",
         )
         self.region = RegionFields(viewer, self.slide, "region")
-        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.device = device_choice()
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)
         self.missing = Label(value=_WITHOUT_IHC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import napari.viewer
-from magicgui.widgets import ComboBox, FileEdit, Label, LineEdit
+from magicgui.widgets import FileEdit, Label, LineEdit
 
-from napari_hmkd.device import available_devices
 from napari_hmkd.errors import ModelError
 from napari_hmkd.model.registry import find_biomarkers
+from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
@@ -53,7 +53,7 @@ class BiomarkerForm:
         self.encoder = FileEdit(label="Encoder file", mode="r", filter=_ENCODERS, nullable=True)
         self.genes = FileEdit(label="Genes", mode="r", filter=_TABLES, nullable=True)
         self.case = LineEdit(label="Case in genes", visible=False)
-        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.device = device_choice()
         self.fields = [
             self.slide, self.mpp, self.model, self.encoder, self.genes, self.case, self.device,
         ]  # fmt: skip

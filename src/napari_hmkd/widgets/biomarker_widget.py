@@ -81,7 +81,8 @@ class BiomarkerWidget(Container):
         )
 
     def _connect(self) -> None:
-        self.form.slide.changed.connect(self._on_slide_chosen)
+        for signal in (self.form.slide.changed, self.form.mpp.stated):
+            signal.connect(self._on_slide_chosen)
         self.start.clicked.connect(self.predict)
         self.stop.clicked.connect(self.end)
         self.question.insisted.connect(self.predict)
@@ -98,7 +99,7 @@ class BiomarkerWidget(Container):
         blinding.changed.connect(self._on_blinding)
         self.native.destroyed.connect(self._on_destroyed)
         WhenClosed(self.native, self._on_closed)
-        bind_keys(self._viewer, self, {"Control-Alt-B": self.predict})
+        bind_keys(self._viewer, self, {"B": self.predict})
 
     def predict(self) -> None:
         """Predict the biomarkers of the chosen slide, as the button does; a run under way is left alone."""

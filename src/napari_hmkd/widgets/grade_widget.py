@@ -20,7 +20,6 @@ from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from napari_hmkd.device import available_devices
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
@@ -31,6 +30,7 @@ from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.following import Following
 from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
 from napari_hmkd.widgets.grade_words import (
@@ -79,7 +79,7 @@ class GradeWidget(Container):
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
         self.model = ModelChoice()
-        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.device = device_choice()
         self.stride = ComboBox(label="Tiles", choices=_STRIDES)
         self.find_tissue = PushButton(text="Find tissue")
         self.region = RegionFields(
@@ -122,6 +122,7 @@ class GradeWidget(Container):
         self._on_slide_chosen()
         self.ahead = LookAhead(self.native, self.slide, self.tissue)
         self.ahead.began.connect(self._on_looked_ahead)
+        self.mpp.stated.connect(self.ahead.look)
         self._preferences = Preferences(
             "grade",
             device=self.device,
@@ -131,7 +132,8 @@ class GradeWidget(Container):
         )
 
     def _connect(self) -> None:
-        self.slide.changed.connect(self._on_slide_chosen)
+        for signal in (self.slide.changed, self.mpp.stated):
+            signal.connect(self._on_slide_chosen)
         blinding.changed.connect(self._on_blinding)
         self.find_tissue.clicked.connect(self.show_tissue)
         self.region.said.connect(self._say)
@@ -160,12 +162,12 @@ class GradeWidget(Container):
             self._viewer,
             self,
             {
-                "Control-Alt-G": self.grade,
-                "Control-Alt-X": self.end,
-                "Control-Alt-F": self.show_tissue,
-                "Control-Alt-R": self.region.add,
-                "Control-Alt-M": self.map.show_next,
-                "Control-Alt-S": self.choose_folder_and_save,
+                "G": self.grade,
+                "X": self.end,
+                "F": self.show_tissue,
+                "R": self.region.add,
+                "M": self.map.show_next,
+                "S": self.choose_folder_and_save,
             },
         )
 

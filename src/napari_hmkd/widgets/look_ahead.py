@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from threading import Thread
 
+import napari.layers
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
@@ -28,8 +29,9 @@ _made_ready: set[tuple[str, str]] = set()
 class LookAhead:
     """Has the chosen slide examined once the choice has come to rest, one slide at a time.
 
-    Left alone is a slide that is hidden (as the sample's IHC is), without a pixel size, or with a tissue
-    layer, by which it is judged. Nothing is said of a failure: the run that needs the slide meets it, too.
+    Left alone is a slide while it is hidden (as the sample's IHC is) or without a pixel size, and one with a
+    tissue layer, by which it is judged. Nothing is said of a failure: the run that needs the slide meets it,
+    too.
 
     Parameters
     ----------
@@ -54,8 +56,9 @@ class LookAhead:
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST_MS)
         self._rest.timeout.connect(self._begin)
-        choice.changed.connect(self.look)
-        self.look()
+        self._layer: napari.layers.Image | None = None
+        choice.changed.connect(self._on_chosen)
+        self._on_chosen(choice.value)
 
     @property
     def under_way(self) -> bool:
@@ -68,8 +71,21 @@ class LookAhead:
 
     def close(self) -> None:
         """Begin nothing more. What the thread is at, it finishes unheard, or ends with Python."""
-        self._choice.changed.disconnect(self.look)
+        self._choice.changed.disconnect(self._on_chosen)
+        self._watch(None)
         self._rest.stop()
+
+    def _on_chosen(self, layer: napari.layers.Image | None) -> None:
+        self._watch(layer)
+        self.look()
+
+    def _watch(self, layer: napari.layers.Image | None) -> None:
+        """Look again once a layer that was hidden is shown, at no other any more."""
+        if self._layer is not None:
+            self._layer.events.visible.disconnect(self.look)
+        self._layer = layer
+        if layer is not None:
+            layer.events.visible.connect(self.look)
 
     def _begin(self) -> None:
         if self.under_way:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import napari.viewer
 from magicgui.widgets import FloatSpinBox
+from psygnal import Signal
 
-from napari_hmkd.errors import SlideError
+from napari_hmkd.errors import HmkdError, SlideError
 from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.decimal_point import take_either_point
 from napari_hmkd.widgets.slide_choice import NO_SLIDE, SlideChoice
@@ -22,12 +25,20 @@ class PixelSizeField(FloatSpinBox):
     slide : SlideChoice
     tissue : TissueRun
         Its layer is brought to the pixel size that is stated.
+
+    Signals
+    -------
+    stated()
+        The chosen slide has got a pixel size: the user has left the field, or asked for what needs it.
     """
+
+    stated = Signal()
 
     def __init__(self, viewer: napari.viewer.Viewer, slide: SlideChoice, tissue: TissueRun) -> None:
         super().__init__(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         take_either_point(self.native)
         self._viewer, self._slide, self._tissue = viewer, slide, tissue
+        self.native.editingFinished.connect(self._on_left)
 
     @property
     def asked(self) -> bool:
@@ -71,4 +82,9 @@ class PixelSizeField(FloatSpinBox):
         if self.asked and slide.mpp != (self.value, self.value):
             slide = state_pixel_size(self._viewer, self._slide.value, self.value)
             self._tissue.follow_pixel_size(self._slide.value)
+            self.stated.emit()
         return slide
+
+    def _on_left(self) -> None:
+        with suppress(HmkdError):  # what is wrong is said once the slide is needed
+            self.require_slide()

@@ -7,7 +7,7 @@ from pathlib import Path
 from magicgui.widgets import ComboBox, Container, FileEdit, LineEdit, SpinBox
 from psygnal import Signal
 
-from napari_hmkd.device import available_devices
+from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.train_command import PROCEDURAL, TrainRequest
 
 _ROLES = [("teacher (H&E + IHC)", "teacher"), ("student (H&E alone)", "student")]
@@ -40,7 +40,7 @@ class TrainForm(Container):
         self.out = FileEdit(label="Run folder", mode="d", nullable=True)
         self.epochs = SpinBox(label="Epochs", value=30, min=1, max=100_000)
         self.batch_size = SpinBox(label="Batch size", value=16, min=1, max=4096)
-        self.device = ComboBox(label="Device", choices=["auto", *available_devices()])
+        self.device = device_choice()
         self.more = LineEdit(label="Options")
         super().__init__()
         # Not through __init__, which does not align the labels.

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.vendor_slides.mirax import Mirax, write_mirax
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.backends import fastslide_backend
+from napari_hmkd.slide.fingerprint import fingerprint
 
 REGION = Region(60, 70, 90, 100)
 
@@ -115,6 +117,22 @@ def test_it_agrees_on_real_slides(fastslide, shared_data: Path, name: str):
     with open_slide(shared_data / "slides" / name, backend="fastslide") as slide:
         assert slide.backend == "fastslide"
         assert slide.read_level(0, REGION).shape == (90, 100, 3)
+
+
+def test_files_beside_an_mrxs_are_its_own_with_every_back_end(fastslide, tmp_path: Path):
+    pixels = np.kron(
+        np.random.default_rng(0).integers(90, 200, (9, 9, 3), np.uint8),
+        np.ones((64, 64, 1), np.uint8),
+    )
+    write_mirax(
+        tmp_path / "a.mrxs", pixels, Mirax(divisions=1, overlap=0, jitter=0, positions=None)
+    )
+    known = []
+    for backend in ("fastslide", "openslide"):
+        with open_slide(tmp_path / "a.mrxs", backend=backend) as slide:
+            known.append((slide.reader.backend.files_beside, fingerprint(slide)))
+    assert known[0] == known[1]
+    assert {file.parent.name for file in known[0][0]} == {"a"}
 
 
 def test_it_leaves_out_levels_of_this_slide_and_is_refused(fastslide, shared_data: Path):

@@ -98,6 +98,21 @@ def test_a_text_that_was_taken_out_ends_no_process(path: Path, table, column, ba
         open_slide(path, backend=backend)
 
 
+@pytest.mark.parametrize(
+    ("entry", "data", "problem"),
+    [
+        ("++MagicBytes", "NULL", "NULL"),
+        ("Header", "x'05b50000c20100004d0100000000000003000000'", "pieces of 6,442 MB"),
+    ],
+    ids=["no magic", "tiles of 46,341 px"],
+)
+def test_a_table_of_tiles_that_would_end_the_process_is_refused(path: Path, entry, data, problem):
+    """The check alone: without it, OpenSlide would end these tests."""
+    change(path, f"UPDATE '{UNIQUE}' SET data = {data} WHERE id = '{entry}'")
+    with pytest.raises(SlideError, match=rf"a\.svslide' is damaged: .*{problem}.*Copy it again"):
+        require_sound_database(path)
+
+
 def test_such_a_text_is_found_beside_one_of_another_encoding_and_nothing_is_written(path: Path):
     """The check alone: where it finds none, OpenSlide would end these tests."""
     change(path, "UPDATE SVSlideDataXPO SET Creator = NULL, Keywords = CAST(x'ff' AS TEXT)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.vendor_slides.hamamatsu import write_vms
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.finding import find_slides
@@ -42,6 +44,17 @@ def test_a_change_in_any_jpeg_makes_another_slide(path: Path, name: str):
         with open_slide(path) as slide:
             known.append(fingerprint(slide))
     assert known[0] != known[1]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a(1,0).jpg", "a_map2.jpg"])
+def test_a_jpeg_that_was_cut_off_is_refused_when_it_is_opened(path: Path, name: str):
+    file = path.with_name(name)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(SlideError, match=rf"{re.escape(name)}' is truncated.*Copy it again"):
+        open_slide(path)
+    file.write_bytes(whole + bytes(100))
+    open_slide(path).close()
 
 
 def test_another_focal_plane_is_no_part_of_what_is_shown(path: Path):

@@ -20,6 +20,8 @@ _INDEX_VERSION = "01.02"
 _NGR = struct.Struct("<4x2i12xi")
 """Width, height and the header's length."""
 _NGR_PIXEL_BYTES = 6
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_TAIL_BYTES = 65_536
 _SHOWN_IMAGE = re.compile(r"hamamatsu\.ImageFile(\(0\)|\((0,)?\d+,\d+\))?")
 """Of a VMS or VMU, at (x, y), in the focal plane 0, (z) or (z, x, y), which alone OpenSlide shows."""
 
@@ -31,7 +33,7 @@ def parts_beside(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
     ------
     SlideError
         One of an MRXS is missing or was cut off, of which OpenSlide looks at the coarsest level alone; or
-        one of a VMU was cut off, of which OpenSlide looks at the header.
+        one of a VMS or VMU was cut off, of which OpenSlide looks at the header.
     """
     vendor = properties.get("openslide.vendor")
     if vendor == "mirax":
@@ -40,7 +42,7 @@ def parts_beside(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
         shown = sorted(key for key in properties if _SHOWN_IMAGE.fullmatch(key))
         for key in (*shown, "hamamatsu.MapFile"):
             if key in properties:  # not in an NDPI
-                _require_whole_ngr(path.parent / properties[key])
+                _require_whole(path.parent / properties[key])
         return tuple(path.parent / properties[key] for key in shown)
     return ()
 
@@ -84,13 +86,19 @@ def mirax_problem(path: Path) -> str | None:
     return None
 
 
-def _require_whole_ngr(file: Path) -> None:
-    """Check the length of a file that OpenSlide opened, if it is one of a VMU."""
+def _require_whole(file: Path) -> None:
+    """Check that a file of a VMS or VMU, which OpenSlide opened, goes on to its end."""
     with file.open("rb") as opened:
         header = opened.read(_NGR.size)
+        opened.seek(max(0, file.stat().st_size - _JPEG_TAIL_BYTES))
+        tail = opened.read()
     if header.startswith(b"GN"):
         width, height, start = _NGR.unpack(header)
         require_bytes(file, start + width * height * _NGR_PIXEL_BYTES)
+    elif header.startswith(_JPEG_START) and _JPEG_END not in tail:  # no such bytes are in its data
+        raise SlideError(
+            f"'{file}' is truncated: its JPEG data break off. Copy it again from its source."
+        )
 
 
 def _mirax_files(path: Path, properties: Mapping[str, str]) -> tuple[Path, ...]:
