@@ -9,6 +9,7 @@ import unicodedata
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"
+NOBODY = {"", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "unknown", "?", "-"}
 BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"
 
 
@@ -24,6 +25,11 @@ def one_notice(*notices: str) -> str:
 def counted(count: int, what: str) -> str:
     """A number of things that are called `what` in the singular: "1 tile", "2 tiles"."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def patient_told(cell: str) -> str:
+    """The patient that a table's cell names; "" where it says that none is known, in one of `NOBODY`."""
+    return "" if cell.casefold() in NOBODY else cell
 
 
 def printable(name: str) -> str:

@@ -13,6 +13,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.genes.matching import patient_of
 from napari_hmkd.genes.names import listed, require_unique
 from napari_hmkd.genes.tables import place, read_table
+from napari_hmkd.wording import patient_told
 
 CASE, PATIENT, SLIDE = "case", "patient", "slide"
 BETWEEN_SLIDES = ";"
@@ -191,7 +192,7 @@ def _merged(
     found = []
     for name, rows, slides in _cases(path, frame):
         value = _agreed(path, rows, target)
-        patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
+        patient = patient_told(_agreed(path, rows, PATIENT)) if PATIENT in frame.columns else ""
         found.append((name, patient or patient_of(name), slides, value))
     return found
 

@@ -78,6 +78,17 @@ def test_grades_are_read_as_they_are_written(manifest, text: str, grade: int | N
     assert tiles_of(manifest(["he,ihc,grade", f"he/0.png,ihc/0.png,{text}"]))[0].grade == grade
 
 
+def test_what_says_that_no_patient_is_known_is_no_patient(manifest) -> None:
+    cells = ["NA", "nan", "Unknown", "", "NA"]
+    lines = [f"he/{number}.png,ihc/{number}.png,1,{cell}," for number, cell in enumerate(cells[:4])]
+    path = manifest([HEADER, *lines, "he/0.png,ihc/1.png,1,NA,test"])
+    assert [tile.patient for tile in tiles_of(path)] == [None] * 5
+    assert scan_manifest(path).notes[0] == (
+        "'NA' is taken for no patient's name: each of the 2 lines with it counts as a patient of its own"
+    )
+    assert len(scan_manifest(path).notes) == 3
+
+
 def test_two_columns_are_enough(manifest) -> None:
     assert tiles_of(manifest(["he,ihc", "he/0.png,ihc/0.png"])) == [Tile("he/0.png", None)]
 
