@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
 from napari_hmkd.wording import counted, patient_told
@@ -51,6 +52,7 @@ def scan_manifest(manifest: Path) -> Scan:
         raise DataError(f"{manifest} lists no pairs: it needs one line for each pair")
     pairs = []
     seen: dict[tuple[Path, str], int] = {}
+    named: dict[tuple[str, Path, str], Path] = {}
     unknown: dict[str, list[tuple[int, str]]] = {name: [] for name in KNOWN_CELLS}
     absent: dict[str, list[tuple[int, Path]]] = {name: [] for name in PATHS}
     for line, row in rows:
@@ -61,7 +63,7 @@ def scan_manifest(manifest: Path) -> Scan:
         gone = _not_there(pair, row)
         for name, path in gone:
             absent[name].append((line, path))
-        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen)]
+        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen), *_copies(pair, named)]
         problems += [pair.said(problem) for problem in found]
         if not (wrong or gone or found):
             pairs.append(pair)
@@ -154,6 +156,14 @@ def _wrong_files(
             yield f"{path} is listed in line {first} already"
     if row["he"] and pair.he == pair.ihc:
         yield f"{pair.he} is listed as both H&E and IHC"
+
+
+def _copies(pair: Pair, named: dict[tuple[str, Path, str], Path]) -> Iterator[str]:
+    """Files that differ in their suffix alone from one of the same stain; remembers these in `named`."""
+    for name, path in zip(PATHS, pair.files(), strict=True):
+        first = named.setdefault((name, path.parent, bare_name(path)), path)
+        if first != path:
+            yield copied([first, path])
 
 
 def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:

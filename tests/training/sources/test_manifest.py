@@ -180,6 +180,26 @@ def test_files_that_are_not_there_are_all_named_where_others_are(manifest) -> No
     )
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_jpeg_listed_beside_its_png_is_a_problem(manifest, study: Path, split: str) -> None:
+    with Image.open(study / "he/0.png") as image:
+        image.save(study / "he/0.JPG")
+    scan = scan_manifest(manifest([HEADER, FIRST, f"he/0.JPG,ihc/1.png,2+,,{split}"]))
+    (problem,) = scan.problems
+    names = f"{study / 'he/0.png'} and {study / 'he/0.JPG'}"
+    assert (
+        problem == f"{scan.origin} line 3: {names} have one name, as copies have: keep one of them"
+    )
+
+
+def test_stains_may_share_a_folder_where_their_suffix_tells_them_apart(
+    manifest, study: Path
+) -> None:
+    with Image.open(study / "ihc/0.png") as image:
+        image.save(study / "he/0.jpg")
+    assert scan_manifest(manifest([HEADER, "he/0.png,he/0.jpg,2+,,train"])).problems == ()
+
+
 def test_all_bad_lines_are_found(manifest) -> None:
     path = manifest([HEADER, "he/9.png,ihc/9.png,5,,x", FIRST, "he/1.png,,1,,", "a,b,c,d,e,f"])
     scan = scan_manifest(path)
