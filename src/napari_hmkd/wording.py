@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
@@ -52,3 +54,15 @@ def print_any_name() -> None:
 def same_name(name: str) -> str:
     """Equal for names that differ in case or in how their letters are composed, if in anything."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def written_twice(patients: Iterable[str]) -> list[str]:
+    """One sentence for each patient whose name is written in several ways, who would count as several."""
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in patients:
+        groups[same_name(name)][name] = None
+    return [
+        f"one patient is written {' and '.join(map(repr, group))}: write the name the same way everywhere"
+        for group in groups.values()
+        if len(group) > 1
+    ]

@@ -13,7 +13,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
-from napari_hmkd.wording import counted, patient_told
+from napari_hmkd.wording import counted, patient_told, written_twice
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
@@ -68,6 +68,8 @@ def scan_manifest(manifest: Path) -> Scan:
         if not (wrong or gone or found):
             pairs.append(pair)
     problems += [*_absent_files(manifest, absent, len(rows)), *_unknown_cells(manifest, unknown)]
+    known = (row["patient"] for _, row in rows if patient_told(row["patient"]))
+    problems += [f"{manifest}: {sentence}" for sentence in written_twice(known)]
     return Scan("manifest", manifest, tuple(pairs), tuple(problems), tuple(_notes(header, rows)))
 
 

@@ -147,6 +147,11 @@ def test_cases_whose_patient_nobody_knows_are_not_of_one_patient(
             {},
             "line 4: patient of the case A is 'q', but 'p'",
         ),
+        (
+            "case,patient,HER2\nA,Anna,1\nB,anna,0\nC,NA,0\nD,na,0\n",
+            {},
+            "one patient is written 'Anna' and 'anna'",
+        ),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused_by_name(
