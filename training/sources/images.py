@@ -62,9 +62,9 @@ def decode(path: Path) -> NDArray[np.uint8]:
                     f"{path} cannot be used: its channels have {bits} bits, and 8-bit RGB is needed: "
                     "save it with 8 bits to a channel"
                 )
-            if _is_stack(image):
+            if (stacked := _stacked(image)) > 1:
                 raise DataError(
-                    f"{path} cannot be used: it holds {image.n_frames} pictures of one size, such as the "
+                    f"{path} cannot be used: it holds {stacked} pictures of one size, such as the "
                     "channels of a stack: save it as one picture in RGB"
                 )
             ImageOps.exif_transpose(image, in_place=True)
@@ -84,15 +84,16 @@ def _bits(image: ImageFile.ImageFile) -> int:
     return 32 if image.mode in ("I", "F") else 8
 
 
-def _is_stack(image: ImageFile.ImageFile) -> bool:
-    """Whether there is more than one picture; the smaller ones of a pyramid do not count."""
-    if getattr(image, "n_frames", 1) == 1:
-        return False
+def _stacked(image: ImageFile.ImageFile) -> int:
+    """How many pictures of one size it holds; the smaller ones of a pyramid do not count."""
+    count = getattr(image, "n_frames", 1)
+    if count == 1:
+        return 1
     size = image.size
     image.seek(1)
     second = image.size
     image.seek(0)
-    return second == size
+    return count if second == size else 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:
