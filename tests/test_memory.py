@@ -1,12 +1,15 @@
-"""Freed memory is used again, so that the system has no new pages to hand out."""
+"""How much memory there is; and freed memory is used again, so that the system has no new pages to hand out."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from napari_hmkd.memory import machine_memory
 
 PROGRAM = """
 import resource, sys
@@ -45,3 +48,26 @@ def faults(how: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
 def test_freed_memory_is_used_again() -> None:
     assert faults("kept") < faults("as usual") / 5
+
+
+@pytest.mark.parametrize(
+    ("limits", "bytes_allowed"),
+    [
+        ({}, 10**15),
+        ({"slurm/job_7": "3000000000"}, 3 * 10**9),
+        ({"slurm/job_7": "max", "slurm": "5000000000"}, 5 * 10**9),
+        ({"slurm/job_8": "1000"}, 10**15),
+    ],
+)
+def test_a_batch_job_has_the_memory_of_its_group(
+    limits: dict[str, str], bytes_allowed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text("0::/slurm/job_7\n")
+    for group, limit in limits.items():
+        (tmp_path / "fs" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / group / "memory.max").write_text(f"{limit}\n")
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 10**15)
+    places = {"/proc/self/cgroup": own, "/sys/fs/cgroup": tmp_path / "fs"}
+    monkeypatch.setattr("napari_hmkd.memory.Path", places.__getitem__)
+    assert machine_memory() == bytes_allowed

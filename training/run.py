@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from napari_hmkd.errors import DataError, OutputError
@@ -93,7 +94,7 @@ class RecordedFolder:
         self._held.enter_context(alone_in(self.path))
 
     def require_usable(self) -> None:
-        """Refuse a folder that holds something else; for the one process that creates it.
+        """Refuse a folder that holds something else or cannot be; for the one process that creates it.
 
         Raises
         ------
@@ -101,9 +102,12 @@ class RecordedFolder:
             Saying what to do.
         """
         try:
-            if self.resuming or not is_there(self.path):
+            if self.resuming:
                 return
-            if self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir())):
+            if not is_there(self.path) or (
+                self.path.is_dir() and all(map(self._is_remnant, self.path.iterdir()))
+            ):
+                self._require_writable()
                 return
         except (OSError, ValueError) as error:
             raise OutputError(
@@ -115,6 +119,15 @@ class RecordedFolder:
         if (self.path / SETTINGS_FILE).is_file():
             advice += ", or go on with the run in it with --resume"
         raise OutputError(f"{self.path} exists and is not empty: {advice}")
+
+    def _require_writable(self) -> None:
+        """Refuse a place where nothing can be written, before minutes go into looking at pictures."""
+        path = self.path.absolute()
+        try:
+            there = next(folder for folder in (path, *path.parents) if folder.exists())
+            TemporaryDirectory(dir=there).cleanup()
+        except OSError as error:
+            raise self._unmakable(error) from error
 
     def _is_remnant(self, path: Path) -> bool:
         """Whether `create`, cut short, can have left this in a run that is to be resumed."""
@@ -172,7 +185,9 @@ class RecordedFolder:
             raise self._unmakable(error) from error
 
     def _unmakable(self, error: Exception) -> OutputError:
-        return OutputError(f"the run folder {self.path} cannot be made: {error}")
+        return OutputError(
+            f"the run folder {self.path} cannot be made: {error}. Make room, or name another with --out"
+        )
 
     def _unreadable(self, error: Exception) -> OutputError:
         return OutputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def split_tiles(tiles: Sequence[Tile], settings: SplitSettings) -> Split:
     pool, drawn = _held_out(tiles, pool, whole, settings, given)
     held |= drawn
     _require_grades(tiles, pool)
-    _require_two_grades(tiles, held["validation"], held["test"] if settings.folds else None)
+    _require_two_grades(tiles, held, given, settings)
     note = _note(tiles, [pool, *held.values()], given, settings)
     return Split(pool, **held, note=note)
 
@@ -294,23 +294,33 @@ def _require_grades(tiles: Sequence[Tile], train: Indices) -> None:
     for grade, name in enumerate(GRADE_NAMES):
         if grade not in trained:
             there = sum(tile.grade == grade for tile in tiles)
+            elsewhere = (
+                ", smaller shares, or another --split-seed" if there else ": all four are needed"
+            )
             raise DataError(
                 f"no tile of grade {name} is left to train on; the data has {there} in all. Give "
-                "tiles of more patients with that grade, smaller shares, or another --split-seed"
+                f"tiles of more patients with that grade{elsewhere}"
             )
 
 
-def _require_two_grades(tiles: Sequence[Tile], validation: Indices, fold: Indices | None) -> None:
+def _require_two_grades(
+    tiles: Sequence[Tile],
+    held: Mapping[str, Indices],
+    given: Sequence[str],
+    settings: SplitSettings,
+) -> None:
     """Refuse a validation part with one grade alone, and a test fold with one grade at most."""
+    validation = held["validation"]
     found = set(_grades(tiles, validation).tolist())
     if len(found) == 1 and found != {UNLABELLED}:
+        drawn = ", a larger --validation-share, or another --split-seed"
+        advice = " to it, or leave it to be drawn" if "validation" in given else drawn
         raise DataError(
             f"all {len(validation)} validation tiles have the grade {GRADE_NAMES[found.pop()]}, and "
-            "kappa tells no epoch from another without a second one: give tiles of more patients, "
-            "a larger --validation-share, or another --split-seed"
+            f"kappa tells no epoch from another without a second one: give tiles of more patients{advice}"
         )
     labelled = any(tile.grade is not None for tile in tiles)
-    if fold is not None and labelled and _kinds(_grades(tiles, fold)) < 2:
+    if settings.folds and labelled and _kinds(_grades(tiles, held["test"])) < 2:
         raise DataError(
             "the fold to test on has one grade at most, so that nothing can be told apart in it: ask "
             "for fewer --folds, give more patients, or another --split-seed for all folds"

@@ -15,6 +15,7 @@ from napari_hmkd.training.cache import cache_path, expect_room, open_cache
 from napari_hmkd.training.config import StoredDataSettings
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.rendering import all_pairs, pair_shape
+from napari_hmkd.training.room import room_bytes
 from napari_hmkd.training.tiles import TileSource
 
 
@@ -68,8 +69,10 @@ class MemoryStore:
                 self._places[index] = place
 
 
-def open_store(source: TileSource, settings: StoredDataSettings) -> PairStore:
+def open_store(source: TileSource, settings: StoredDataSettings, processes: int = 1) -> PairStore:
     """The tiles of a source, kept as the settings say; several processes may ask at once.
+
+    In memory are as many as the machine has room for beside `processes` like this one.
 
     Raises
     ------
@@ -81,23 +84,26 @@ def open_store(source: TileSource, settings: StoredDataSettings) -> PairStore:
     """
     if settings.cache is not None:
         return open_cache(source, settings.cache)
-    count, pair_gb = len(source.tiles), math.prod(pair_shape(source)) / 1e9
-    room = min(count, int(settings.memory_gb / pair_gb))
+    count, pair = len(source.tiles), math.prod(pair_shape(source))
+    room = min(count, room_bytes(settings.memory_gb, count * pair, processes) // pair)
     if source.renders and room < count:
         raise DataError(
-            f"the rendered tiles need {count * pair_gb:.1f} GB and --memory-gb allows "
-            f"{settings.memory_gb:g}: raise it, ask for fewer tiles, or name a folder with --cache"
+            f"the rendered tiles need {count * pair / 1e9:.1f} GB, but {room * pair / 1e9:.1f} fit within "
+            f"--memory-gb {settings.memory_gb:g} and this machine: raise it where there is more, ask for "
+            "fewer tiles, or name a folder with --cache"
         )
     try:
         return MemoryStore(source, room)
     except MemoryError as error:
         raise DataError(
-            f"{room * pair_gb:.1f} GB of memory for decoded tiles cannot be had: allow less with "
+            f"{room * pair / 1e9:.1f} GB of memory for decoded tiles cannot be had: allow less with "
             "--memory-gb, or name a folder with --cache"
         ) from error
 
 
-def store_at_hand(source: TileSource, settings: StoredDataSettings) -> PairStore | None:
+def store_at_hand(
+    source: TileSource, settings: StoredDataSettings, processes: int = 1
+) -> PairStore | None:
     """The store that opens at once; None where tiles are yet to be rendered, or written to a cache.
 
     Raises
@@ -112,4 +118,4 @@ def store_at_hand(source: TileSource, settings: StoredDataSettings) -> PairStore
         if not os.path.isdir(path):
             expect_room(source, path)
             return None
-    return open_store(source, settings)
+    return open_store(source, settings, processes)

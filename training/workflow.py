@@ -118,7 +118,7 @@ def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.devic
     """Begin or go on, train, calibrate, export and score; None as for `train`."""
     out = folder.path
     progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
-    at_hand = store_at_hand(plan.source, plan.settings.data)
+    at_hand = store_at_hand(plan.source, plan.settings.data, plan.settings.compute.devices)
     judged = _judge_split(plan, folder, engine, at_hand)
     tiles = _open_tiles(plan, engine, at_hand)
     if engine.leads:
@@ -164,7 +164,7 @@ def _open_tiles(plan: RunPlan, engine: Engine, at_hand: PairStore | None) -> Til
     settings = plan.settings
     return TileData(
         plan.source.tiles,
-        at_hand or open_store(plan.source, settings.data),
+        at_hand or open_store(plan.source, settings.data, settings.compute.devices),
         plan.split,
         settings.augment,
         batch_size=settings.compute.batch_size,

@@ -1,9 +1,10 @@
-"""Memory that a program of its own keeps instead of giving it back after each layer or tile."""
+"""The memory that this process may have, and what it keeps instead of giving it back after each layer or tile."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 # Options of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -34,3 +35,24 @@ def keep_freed_memory() -> bool:
     }
     # A list, as each is to be set whatever the others say.
     return all([mallopt(option, value) for option, value in options.items()])
+
+
+def machine_memory() -> int:
+    """Bytes of the machine, or of the container or batch job that this process runs in."""
+    from distributed.system import MEMORY_LIMIT  # loads slowly
+
+    return min([MEMORY_LIMIT, *_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _group_limits(own: Path, root: Path) -> list[int]:
+    """Limits of this process's control group and those above it; distributed looks at the uppermost alone."""
+    try:
+        name = own.read_text().rpartition("0::/")[2].strip()
+    except OSError:  # not Linux
+        return []
+    group = root / name
+    files = [
+        folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)
+    ]
+    said = [file.read_text().strip() for file in files if file.is_file()]
+    return [int(limit) for limit in said if limit.isdigit()]

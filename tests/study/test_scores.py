@@ -124,6 +124,12 @@ def test_what_fingerprints_leave_open_is_an_error_with_its_line(
 WITH_PATIENT = "patient,slide,region,reader,score"
 
 
+def test_slides_of_patients_that_nobody_knows_are_not_of_one(write_scores: WriteScores) -> None:
+    path = write_scores("NA,a,,ben,2+\nna,b,,ben,0\nP 1,c,,ben,0\n", WITH_PATIENT)
+    assert [score.patient for score in read_scores(path).scores] == ["", "", "P 1"]
+    assert read_scores(path).slides_without_patient == ("a", "b")
+
+
 def test_one_score_of_a_slide_names_its_patient_for_all(write_scores: WriteScores) -> None:
     path = write_scores(",a,,anna,2+\nP 1,a,,ben,2+\nP 1,b,,ben,0\n,c,,ben,0\n", WITH_PATIENT)
     found = [(score.slide, score.patient) for score in read_scores(path).scores]

@@ -22,6 +22,7 @@ from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.cache import cache_path
 from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
+from napari_hmkd.training.room import LEFT_BYTES
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.store import open_store, store_at_hand
 from napari_hmkd.training.tiles import Tile
@@ -58,7 +59,25 @@ def test_threads_may_fill_the_memory_together(random_source) -> None:
     assert random_source.readings == filled + 2
 
 
-def test_more_memory_than_there_is_is_refused_in_words(random_source) -> None:
+@pytest.mark.parametrize(
+    ("machine_pairs", "processes", "kept"), [(4, 1, 4), (9, 2, 4), (9, 1, 6), (-1, 1, 0)]
+)
+def test_no_more_is_kept_than_the_machine_has_memory_for(
+    random_source, monkeypatch, capsys, machine_pairs: int, processes: int, kept: int
+) -> None:
+    total = processes * LEFT_BYTES + int(machine_pairs * PAIR_GB * 1e9)
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: total)
+    store = open_store(random_source, StoredDataSettings(memory_gb=31), processes)
+    warned = capsys.readouterr().err
+    for _ in range(2):
+        store.read(np.arange(6))
+    assert random_source.readings == 6 + (6 - kept)
+    assert ("not --memory-gb 31: this machine has" in warned) == (kept < 6)
+    assert ("for 2 processes" in warned) == (processes == 2)
+
+
+def test_more_memory_than_can_be_had_is_refused_in_words(random_source, monkeypatch) -> None:
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: 10**20)
     random_source.tile_px = 10**8
     settings = StoredDataSettings(memory_gb=1e9)
     with pytest.raises(DataError, match=r"360000000\.0 GB .* cannot be had: .* --memory-gb"):
@@ -280,7 +299,7 @@ def test_what_a_killed_run_left_is_removed_in_time(
 
 def test_rendered_tiles_are_not_rendered_over_and_over(random_source) -> None:
     random_source.renders = True
-    with pytest.raises(DataError, match=r"need 0\.0 GB .*--cache"):
+    with pytest.raises(DataError, match=r"need 0\.0 GB, but 0\.0 fit .*--cache"):
         open_store(random_source, StoredDataSettings(memory_gb=PAIR_GB))
     assert random_source.readings == 0
 

@@ -264,6 +264,18 @@ def test_what_is_cheap_to_know_is_refused_before_pictures_are_compared(
     assert not out.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_pictures_are_compared(
+    bci_folder, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(workflow, "picture_digests", lambda *_: pytest.fail("decoded pictures"))
+    (tmp_path / "file").touch()
+    folder, out = bci_folder(train=5), tmp_path / "file/runs/1"
+    before = sorted(tmp_path.iterdir())
+    assert run("teacher", folder, *QUICK, *SHARES, "--out", out) == 2
+    assert f"the run folder {out} cannot be made: " in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

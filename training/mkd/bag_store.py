@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_hmkd.bags.bag import BagHeader, read_features, read_header
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.mkd.config import CaseComputeSettings
+from napari_hmkd.training.room import room_bytes
 
 DEFAULTS = CaseComputeSettings()
 REMEDY = "Make the features again, in float32 where they are too large for float16"
@@ -28,11 +29,11 @@ class BagStore:
     Parameters
     ----------
     memory_gb : float
-        Most memory for bags that are kept, in GB of 1e9 bytes; 0 keeps none.
+        Most memory for bags that are kept, in GB of 1e9 bytes, as far as the machine has it; 0 keeps none.
     """
 
     def __init__(self, memory_gb: float = DEFAULTS.memory_gb) -> None:
-        self._room = int(memory_gb * 1e9)
+        self._room = room_bytes(memory_gb)
         self._kept: dict[Path, Features] = {}
         self._promised: set[Path] = set()
         self._finite: set[Path] = set()

@@ -13,6 +13,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.genes.matching import patient_of
 from napari_hmkd.genes.names import listed, require_unique
 from napari_hmkd.genes.tables import place, read_table
+from napari_hmkd.wording import patient_told, written_twice
 
 CASE, PATIENT, SLIDE = "case", "patient", "slide"
 BETWEEN_SLIDES = ";"
@@ -82,8 +83,8 @@ def read_labels(path: Path, target: str, classes: Sequence[str] = ()) -> LabelTa
     Raises
     ------
     DataError
-        If the table cannot be read or lacks a column, rows of a case do not agree, or there are
-        fewer than two classes or more than `MOST_CLASSES`.
+        If the table cannot be read or lacks a column, rows of a case do not agree, a patient's
+        name is written in two ways, or there are fewer than two classes or more than `MOST_CLASSES`.
     """
     frame = _table(path, target)
     values = frame[target]
@@ -189,9 +190,11 @@ def _merged(
 ) -> list[tuple[str, str, tuple[str, ...], str]]:
     """(case, patient, slides, value) of each case, from all its rows, in the table's order."""
     found = []
+    if PATIENT in frame.columns and (twice := written_twice(frame[PATIENT].map(patient_told))):
+        raise DataError(f"{path}: {twice[0]}")
     for name, rows, slides in _cases(path, frame):
         value = _agreed(path, rows, target)
-        patient = _agreed(path, rows, PATIENT) if PATIENT in frame.columns else ""
+        patient = patient_told(_agreed(path, rows, PATIENT)) if PATIENT in frame.columns else ""
         found.append((name, patient or patient_of(name), slides, value))
     return found
 

@@ -15,9 +15,11 @@ from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model import ModelCard, find_model
 from napari_hmkd.output_folder import is_there
 from napari_hmkd.training.config import CohortSettings, ComputeSettings, StoredDataSettings
+from napari_hmkd.training.console import tracked
 from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.files import make_folder, write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
+from napari_hmkd.training.parallel import in_threads
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PAGE_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.page import render_page
 from napari_hmkd.training.scores.pictures import Picture
@@ -116,8 +118,7 @@ def evaluate(
     Raises
     ------
     HmkdError
-        If the input is bad; nothing has been written then. A picture that cannot be decoded may show only
-        while tiles are graded, when `out` is an empty folder.
+        If the input is bad; nothing has been written then.
     OutputError
         If `out` cannot be made, which is tried before anything is graded.
     """
@@ -166,13 +167,20 @@ def _require_new(out: Path) -> None:
 def _dataset(
     source: TileSource, chosen: Selection, pixels: StoredDataSettings, readings: int
 ) -> PairDataset:
-    """The chosen tiles; only they are decoded, unless a cache is shared with training runs."""
+    """The chosen tiles; only they are decoded, unless a cache is shared with training runs.
+
+    All are once: an unreadable picture would end hours of grading.
+    """
     if pixels.cache is not None:
         return PairDataset(open_store(source, pixels), source.tiles, chosen.indices)
     few = ChosenTiles(source, chosen.indices)
-    if readings == 1 and not source.renders:
+    if chosen.decoded and readings == 1 and not source.renders:
         pixels = replace(pixels, memory_gb=0)
-    return PairDataset(open_store(few, pixels), few.tiles, np.arange(len(few.tiles)))
+    store, every = open_store(few, pixels), np.arange(len(few.tiles))
+    if not (chosen.decoded or source.renders):
+        for _ in tracked(in_threads(store.read, every[:, None]), "Decoding pictures", len(every)):
+            pass
+    return PairDataset(store, few.tiles, every)
 
 
 def _answers(

@@ -114,10 +114,14 @@ def _had_teacher(weights: Path) -> bool:
 
 @dataclass(frozen=True)
 class Selection:
-    """The tiles to score; `checked` if it is known of every model what it and its teacher saw."""
+    """The tiles to score; `checked` if it is known of every model what it and its teacher saw.
+
+    `decoded` if every picture was decoded to find copies, so that none is unreadable.
+    """
 
     indices: NDArray[np.intp]
     checked: bool
+    decoded: bool
     left_out: dict[str, int]
     """How many tiles belong to other parts of a model's split or of the data's own."""
 
@@ -153,7 +157,7 @@ def select_tiles(source: TileSource, weights: Sequence[Path], part: str) -> Sele
     if not len(indices):
         seen = part == "test" and any(map(any, used))
         raise DataError(_nothing_left(tiles, weights, part, others, seen))
-    return Selection(indices, all(complete for _, complete in behind), dict(others))
+    return Selection(indices, all(complete for _, complete in behind), pictured, dict(others))
 
 
 def _nothing_left(

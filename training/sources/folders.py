@@ -105,7 +105,7 @@ class Layout:
         for stem in sorted(he | ihc, key=lambda stem: (he.get(stem) or ihc[stem])[0].name):
             found = he.get(stem, []), ihc.get(stem, [])
             if copies := [files for files in found if len(files) > 1]:
-                problems += map(_copied, copies)
+                problems += map(copied, copies)
             elif not all(found):
                 (here,) = found[0] or found[1]
                 there = (ihc_folder if found[0] else he_folder) / here.name
@@ -129,12 +129,16 @@ def _files(folder: Path) -> dict[str, list[Path]]:
         for path in sorted(folder.iterdir()):
             hidden = path.name.startswith(".") or path.name.lower() in NO_TILES
             if path.is_file() and not hidden:
-                is_picture = path.suffix.lower() in PICTURES
-                files[path.stem if is_picture else path.name].append(path)
+                files[bare_name(path)].append(path)
     return dict(files)
 
 
-def _copied(files: Sequence[Path]) -> str:
+def bare_name(path: Path) -> str:
+    """A file's name without a picture's suffix."""
+    return path.stem if path.suffix.lower() in PICTURES else path.name
+
+
+def copied(files: Sequence[Path]) -> str:
     """Of a JPEG beside its PNG the pixels differ, so that comparing pictures would find no copy."""
     names = " and ".join(map(str, files))
     return f"{names} have one name, as copies have: keep one of them"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from napari_hmkd.errors import DataError
@@ -47,11 +47,13 @@ def image_size(path: Path) -> tuple[int, int]:
 def decode(path: Path) -> NDArray[np.uint8]:
     """An image as (height, width, 3) uint8, whatever its suffix claims; its alpha is laid on white.
 
+    It is turned as viewers show it, since the other stain of its pair may be stored that way.
+
     Raises
     ------
     DataError
-        If the file is no image, is cut short, or has more than 8 bits to a channel, as grey images,
-        PNG and TIFF can.
+        If the file is no image, is cut short, holds several, or has more than 8 bits to a channel, as
+        grey images, PNG and TIFF can.
     """
     try:
         with Image.open(path) as image:
@@ -60,6 +62,12 @@ def decode(path: Path) -> NDArray[np.uint8]:
                     f"{path} cannot be used: its channels have {bits} bits, and 8-bit RGB is needed: "
                     "save it with 8 bits to a channel"
                 )
+            if (stacked := _stacked(image)) > 1:
+                raise DataError(
+                    f"{path} cannot be used: it holds {stacked} pictures of one size, such as the "
+                    "channels of a stack: save it as one picture in RGB"
+                )
+            ImageOps.exif_transpose(image, in_place=True)
             return np.asarray(_on_white(image))
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be decoded ({error}): replace or remove it") from error
@@ -74,6 +82,18 @@ def _bits(image: ImageFile.ImageFile) -> int:
     if SIXTEEN_BITS.search(modes):
         return 16
     return 32 if image.mode in ("I", "F") else 8
+
+
+def _stacked(image: ImageFile.ImageFile) -> int:
+    """How many pictures of one size it holds; the smaller ones of a pyramid do not count."""
+    count = getattr(image, "n_frames", 1)
+    if count == 1:
+        return 1
+    size = image.size
+    image.seek(1)
+    second = image.size
+    image.seek(0)
+    return count if second == size else 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:

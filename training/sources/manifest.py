@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
+from napari_hmkd.wording import counted, patient_told, written_twice
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
@@ -31,8 +34,8 @@ def scan_manifest(manifest: Path) -> Scan:
     """Pairs that a CSV file lists in the columns `he, ihc, grade, patient, split`.
 
     Paths are relative to the manifest, with either slash. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
-    none; `split` is train, validation, calibration or test, empty where it is left open; the last
-    three columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
+    none; `patient` is empty where nobody knows, or says so as `patient_told` reads it; `split` is train,
+    validation, calibration or test, empty where it is left open; the last three columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
 
     Parameters
     ----------
@@ -49,6 +52,7 @@ def scan_manifest(manifest: Path) -> Scan:
         raise DataError(f"{manifest} lists no pairs: it needs one line for each pair")
     pairs = []
     seen: dict[tuple[Path, str], int] = {}
+    named: dict[tuple[str, Path, str], Path] = {}
     unknown: dict[str, list[tuple[int, str]]] = {name: [] for name in KNOWN_CELLS}
     absent: dict[str, list[tuple[int, Path]]] = {name: [] for name in PATHS}
     for line, row in rows:
@@ -59,21 +63,33 @@ def scan_manifest(manifest: Path) -> Scan:
         gone = _not_there(pair, row)
         for name, path in gone:
             absent[name].append((line, path))
-        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen)]
+        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen), *_copies(pair, named)]
         problems += [pair.said(problem) for problem in found]
         if not (wrong or gone or found):
             pairs.append(pair)
     problems += [*_absent_files(manifest, absent, len(rows)), *_unknown_cells(manifest, unknown)]
-    ignored = [name for name in header if name and name not in COLUMNS]
-    notes = (f"columns that are not used: {', '.join(ignored)}",) if ignored else ()
-    return Scan("manifest", manifest, tuple(pairs), tuple(problems), notes)
+    known = (row["patient"] for _, row in rows if patient_told(row["patient"]))
+    problems += [f"{manifest}: {sentence}" for sentence in written_twice(known)]
+    return Scan("manifest", manifest, tuple(pairs), tuple(problems), tuple(_notes(header, rows)))
+
+
+def _notes(header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    if ignored := [name for name in header if name and name not in COLUMNS]:
+        yield f"columns that are not used: {', '.join(ignored)}"
+    named = Counter(row["patient"] for _, row in rows if row["patient"])
+    for cell, count in named.items():
+        if not patient_told(cell):
+            yield (
+                f"{cell!r} is taken for no patient's name: each of the {counted(count, 'line')} with it "
+                "counts as a patient of its own"
+            )
 
 
 def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
     tile = Tile(
         name=row["he"],
         grade=GRADE_TEXTS.get(row["grade"]),
-        patient=row["patient"] or None,
+        patient=patient_told(row["patient"]) or None,
         part=row["split"] or None,
     )
     he, ihc = (_file(manifest.parent, row[name]) for name in PATHS)
@@ -142,6 +158,14 @@ def _wrong_files(
             yield f"{path} is listed in line {first} already"
     if row["he"] and pair.he == pair.ihc:
         yield f"{pair.he} is listed as both H&E and IHC"
+
+
+def _copies(pair: Pair, named: dict[tuple[str, Path, str], Path]) -> Iterator[str]:
+    """Files that differ in their suffix alone from one of the same stain; remembers these in `named`."""
+    for name, path in zip(PATHS, pair.files(), strict=True):
+        first = named.setdefault((name, path.parent, bare_name(path)), path)
+        if first != path:
+            yield copied([first, path])
 
 
 def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:

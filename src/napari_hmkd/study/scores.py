@@ -11,7 +11,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
-from napari_hmkd.wording import same_name
+from napari_hmkd.wording import patient_told, same_name
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"
@@ -95,6 +95,7 @@ def read_scores(path: Path) -> ScoreTable:
     not_scored = 0
     for line, row in read_rows(path, COLUMNS, (FINGERPRINT, PATIENT)):
         where = f"{path} line {line}"
+        row[PATIENT] = patient_told(row[PATIENT])
         _check_names(row, line, where, seen)
         if not row["score"]:
             not_scored += 1

@@ -114,6 +114,14 @@ def test_a_case_without_a_patient_is_one_unless_its_barcode_tells(
     assert table.cases[0].patient == patient
 
 
+@pytest.mark.parametrize("unknown", ["", "NA", "unknown", "None"])
+def test_cases_whose_patient_nobody_knows_are_not_of_one_patient(
+    unknown: str, tmp_path: Path
+) -> None:
+    table = labels_of(tmp_path, f"case,patient,HER2\nA,{unknown},1\nB,{unknown},0\nC,anna,0\n")
+    assert [case.patient for case in table.cases] == ["A", "B", "anna"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -138,6 +146,11 @@ def test_a_case_without_a_patient_is_one_unless_its_barcode_tells(
             "case,slide,patient,HER2\nA,s,p,1\nB,t,q,0\nA,u,q,1\n",
             {},
             "line 4: patient of the case A is 'q', but 'p'",
+        ),
+        (
+            "case,patient,HER2\nA,Anna,1\nB,anna,0\nC,NA,0\nD,na,0\n",
+            {},
+            "one patient is written 'Anna' and 'anna'",
         ),
     ],
 )

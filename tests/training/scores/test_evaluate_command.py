@@ -111,11 +111,14 @@ def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(stud
     assert "optimistic" in found["part_note"]
 
 
-@pytest.mark.parametrize(("roles", "kept"), [(("student",), 0), (("student", "teacher"), 4)])
-def test_memory_is_for_tiles_that_several_networks_grade(
-    bci_folder, tmp_path: Path, monkeypatch, roles: tuple[str, ...], kept: int
+@pytest.mark.parametrize(("roles", "compared", "kept"), [(1, False, 4), (1, True, 0), (2, True, 4)])
+def test_memory_is_for_tiles_that_are_looked_at_more_than_once(
+    bci_folder, tmp_path: Path, monkeypatch, roles: int, compared: bool, kept: int
 ) -> None:
-    graders = {role: save_network(tmp_path / f"{role}.safetensors", role) for role in roles}
+    names = ("student", "teacher")[:roles]
+    graders = {role: save_network(tmp_path / f"{role}.safetensors", role) for role in names}
+    if compared:
+        (tmp_path / "split.csv").write_text("tile,split,he_digest\nanother,train,00\n")
     rooms = []
     opened = store.MemoryStore
     monkeypatch.setattr(
@@ -124,6 +127,22 @@ def test_memory_is_for_tiles_that_several_networks_grade(
     data = str(bci_folder(train=0, test=1))
     evaluate(data, graders, None, COHORT, StoredDataSettings(mpp=0.92), COMPUTE)
     assert rooms == [kept]
+
+
+@pytest.mark.parametrize("memory_gb", [0, 8])
+def test_an_unreadable_picture_is_told_before_a_tile_is_graded_and_nothing_is_written(
+    bci_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_gb: float
+) -> None:
+    student = save_network(tmp_path / "student.safetensors")
+    data = bci_folder(train=0, test=2)
+    last = sorted((data / "HE" / "test").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:-200])
+    monkeypatch.setattr(evaluation, "predict_logits", lambda *given: pytest.fail("was graded"))
+    pixels = StoredDataSettings(mpp=0.92, memory_gb=memory_gb)
+    with pytest.raises(DataError, match=r"cannot be decoded") as caught:
+        evaluate(str(data), {"student": student}, tmp_path / "out", COHORT, pixels, COMPUTE)
+    assert str(last) in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cache_of_the_whole_cohort_gives_the_same_answers(student, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.ExifTags import Base
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.slide.backends.protocol import flatten_on_white
@@ -105,6 +106,30 @@ def test_a_colour_that_means_transparent_becomes_white(tmp_path: Path, mode: str
     image = Image.new(mode, (4, 4), colour)
     image.save(tmp_path / "x.png", transparency=colour)
     assert np.all(decode(tmp_path / "x.png") == 255)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_a_picture_is_turned_as_viewers_show_it(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6  # show it turned clockwise by 90 degrees
+    pixels = np.zeros((16, 8, 3), np.uint8)
+    pixels[:8] = 255
+    Image.fromarray(pixels).save(tmp_path / f"x.{suffix}", exif=exif)
+    np.testing.assert_allclose(decode(tmp_path / f"x.{suffix}"), np.rot90(pixels, -1), atol=2)
+
+
+@pytest.mark.parametrize(("sides", "refused"), [((8, 8, 8), True), ((8, 4), False)])
+def test_a_stack_of_pictures_is_refused_and_a_pyramid_is_not(
+    tmp_path: Path, sides: tuple[int, ...], refused: bool
+) -> None:
+    path = tmp_path / "x.tif"
+    first, *more = (Image.new("L", (side, side), 9) for side in sides)
+    first.save(path, save_all=True, append_images=more)
+    if refused:
+        with pytest.raises(DataError, match=r"x\.tif cannot be used: it holds 3 pictures"):
+            decode(path)
+    else:
+        assert np.all(decode(path) == 9)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,26 @@ def test_grades_are_read_as_they_are_written(manifest, text: str, grade: int | N
     assert tiles_of(manifest(["he,ihc,grade", f"he/0.png,ihc/0.png,{text}"]))[0].grade == grade
 
 
+def test_what_says_that_no_patient_is_known_is_no_patient(manifest) -> None:
+    cells = ["NA", "nan", "Unknown", "", "NA"]
+    lines = [f"he/{number}.png,ihc/{number}.png,1,{cell}," for number, cell in enumerate(cells[:4])]
+    path = manifest([HEADER, *lines, "he/0.png,ihc/1.png,1,NA,test"])
+    assert [tile.patient for tile in tiles_of(path)] == [None] * 5
+    assert scan_manifest(path).notes[0] == (
+        "'NA' is taken for no patient's name: each of the 2 lines with it counts as a patient of its own"
+    )
+    assert len(scan_manifest(path).notes) == 3
+
+
+def test_a_patient_written_in_two_ways_is_a_problem_and_not_two_patients(manifest) -> None:
+    cells = [("P Ä", "train"), ("NA", "train"), ("p ä", "test"), ("na", "test")]
+    lines = [f"he/{n}.png,ihc/{n}.png,1,{who},{part}" for n, (who, part) in enumerate(cells)]
+    path = manifest([HEADER, *lines])
+    assert scan_manifest(path).problems == (
+        f"{path}: one patient is written 'P Ä' and 'p ä': write the name the same way everywhere",
+    )
+
+
 def test_two_columns_are_enough(manifest) -> None:
     assert tiles_of(manifest(["he,ihc", "he/0.png,ihc/0.png"])) == [Tile("he/0.png", None)]
 
@@ -167,6 +187,26 @@ def test_files_that_are_not_there_are_all_named_where_others_are(manifest) -> No
         for stain in ("he", "ihc")
         for n in (6, 7, 8, 9)
     )
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_jpeg_listed_beside_its_png_is_a_problem(manifest, study: Path, split: str) -> None:
+    with Image.open(study / "he/0.png") as image:
+        image.save(study / "he/0.JPG")
+    scan = scan_manifest(manifest([HEADER, FIRST, f"he/0.JPG,ihc/1.png,2+,,{split}"]))
+    (problem,) = scan.problems
+    names = f"{study / 'he/0.png'} and {study / 'he/0.JPG'}"
+    assert (
+        problem == f"{scan.origin} line 3: {names} have one name, as copies have: keep one of them"
+    )
+
+
+def test_stains_may_share_a_folder_where_their_suffix_tells_them_apart(
+    manifest, study: Path
+) -> None:
+    with Image.open(study / "ihc/0.png") as image:
+        image.save(study / "he/0.jpg")
+    assert scan_manifest(manifest([HEADER, "he/0.png,he/0.jpg,2+,,train"])).problems == ()
 
 
 def test_all_bad_lines_are_found(manifest) -> None:
