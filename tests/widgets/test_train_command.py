@@ -51,6 +51,7 @@ def _check_and_spell(request: TrainRequest) -> None:
         ({"data": ""}, DataError, "choose the folder"),
         ({"data": "/no/such folder"}, DataError, "/no/such folder"),
         ({"teacher": None}, ModelError, "needs its teacher"),
+        ({"teacher": None, "more": ""}, ModelError, "needs its teacher"),
         ({"teacher": Path("/no/teacher")}, ModelError, "/no/teacher"),
         ({"out": None}, OutputError, "new folder"),
         ({"more": "--name 'open"}, HmkdError, "cannot be read"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from napari_hmkd.errors import DataError, HmkdError, ModelError, OutputError
@@ -193,5 +194,4 @@ def own_message(lines: Sequence[str]) -> str:
 
 
 def _learns_alone(options: Sequence[str]) -> bool:
-    pairs = zip(options, [*options[1:], ""], strict=True)
-    return "--method=none" in options or ("--method", "none") in pairs
+    return "--method=none" in options or ("--method", "none") in pairwise(options)
