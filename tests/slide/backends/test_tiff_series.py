@@ -215,3 +215,13 @@ def test_pages_that_are_not_the_headers_three_channels_are_refused(
     write_planes(tmp_path / "a.ome.tif", noise(200, 300), size_c, count)
     with pytest.raises(SlideError, match="axes are IYX"):
         open_slide(tmp_path / "a.ome.tif")
+
+
+def test_a_mask_is_no_image_of_its_own(tmp_path: Path, noise):
+    """As GDAL writes it behind an image."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(64, 80), photometric="rgb", metadata=None)
+        tiff.write(noise(64, 80, 1)[..., 0] > 99, photometric="mask", subfiletype=4, metadata=None)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.warnings == ()
+        assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))

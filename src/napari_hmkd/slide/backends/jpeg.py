@@ -69,6 +69,18 @@ def require_end(data: bytes) -> None:
         raise ValueError("its JPEG data break off")
 
 
+def decode_grey_jpeg(data: bytes, size: Size, tables: bytes | None) -> np.ndarray:
+    """As `decode_jpeg`, of a tile that holds one channel: uint8 (height, width, 1)."""
+    if not data.startswith(_START):
+        raise ValueError("it holds no JPEG data")
+    stream = _START + _segments(tables) + _without_colour(data[2:])
+    if (colours := simplejpeg.decode_jpeg_header(stream)[2]) != "Gray":
+        raise ValueError(f"it holds {colours} in place of one channel")
+    pixels = np.empty((size.height, size.width, 1), np.uint8)
+    decoded: np.ndarray = simplejpeg.decode_jpeg(stream, "GRAY", buffer=pixels)
+    return decoded
+
+
 @lru_cache(maxsize=16)
 def _segments(tables: bytes | None) -> bytes:
     """What of a TIFF's JPEGTables goes before every tile."""

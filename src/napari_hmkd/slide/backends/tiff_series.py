@@ -156,7 +156,8 @@ def first_image(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
 
 def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries]:
     """The images that may be the slide; at least one."""
-    listed = [one for one in tiff.series if one.size > 0]
+    mask = tifffile.PHOTOMETRIC.MASK  # GDAL's, of an image before it
+    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != mask]
     every = [one for one in listed if _lies_in(tiff, one)] or listed
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")
