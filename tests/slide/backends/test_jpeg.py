@@ -80,14 +80,45 @@ def test_damaged_data_are_an_error_of_their_tile_alone(
     assert np.abs(sound.astype(int) - astronaut()[:128]).mean() < 12
 
 
-def test_a_tile_that_holds_too_few_rows_is_no_glass(tmp_path: Path):
-    write(tmp_path / "a.tif")
-    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
-        start, count = tiff.pages[0].dataoffsets[5], tiff.pages[0].databytecounts[5]
-    low = simplejpeg.encode_jpeg(np.ascontiguousarray(astronaut()[:16, :128]), quality=30)
-    assert len(low) <= count
-    with (tmp_path / "a.tif").open("r+b") as file:
+@pytest.mark.parametrize("subsampling", [(2, 2), (2, 1)])
+def test_halved_colours_are_ycbcr_even_where_the_tag_says_rgb(tmp_path: Path, subsampling):
+    """So libvips writes them with `rgbjpeg`, and wsidicom the levels that it makes for an RGB slide."""
+    write(tmp_path / "a.tif", photometric="ycbcr", subsampling=subsampling)
+    expected = tifffile.imread(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        tiff.pages[0].tags["PhotometricInterpretation"].overwrite(2)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert np.array_equal(slide.read_level(0, WHOLE), expected)
+
+
+def replace_tile(path: Path, index: int, pixels: np.ndarray) -> None:
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[0].dataoffsets[index], tiff.pages[0].databytecounts[index]
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=30, colorsubsampling="444")
+    assert len(data) <= count
+    with path.open("r+b") as file:
         file.seek(start)
-        file.write(low + bytes(count - len(low)))
+        file.write(data + bytes(count - len(data)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 128), (128, 16), (127, 128), (128, 127)])
+def test_a_tile_that_holds_too_few_pixels_is_no_glass(tmp_path: Path, height: int, width: int):
+    write(tmp_path / "a.tif", photometric="ycbcr")
+    replace_tile(tmp_path / "a.tif", 5, astronaut()[:height, :width])
     with open_slide(tmp_path / "a.tif") as slide, pytest.raises(SlideReadError, match="tile 5"):
         slide.read_level(0, WHOLE)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64), (44, 44)])
+def test_a_tile_at_the_edge_need_hold_no_more_than_the_image(
+    tmp_path: Path, height: int, width: int
+):
+    """Wsidicom leaves the tiles of the levels that it makes as small as they come out."""
+    pixels = astronaut()[:300, :300]
+    encoded = np.asarray(Image.fromarray(pixels).convert("YCbCr"))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, encoded, photometric="ycbcr", tile=(128, 128), compression="jpeg")
+    replace_tile(path, 8, astronaut()[256 : 256 + height, 256 : 256 + width])
+    with open_slide(path) as slide:
+        found = slide.read_level(0, Region(0, 0, 300, 300))
+    assert np.abs(found[256:, 256:].astype(int) - pixels[256:, 256:]).mean() < 12

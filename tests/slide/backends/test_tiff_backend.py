@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 import tifffile
+from skimage.data import astronaut
 
 from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
@@ -49,6 +51,25 @@ def test_colours_stored_as_planes(tmp_path, noise, layout: dict[str, Any], name:
     planes = np.moveaxis(pixels, -1, 0)
     tifffile.imwrite(tmp_path / name, planes, photometric="rgb", planarconfig="separate", **layout)
     assert np.array_equal(whole(tmp_path / name), pixels)
+
+
+def test_planes_in_jpeg(tmp_path: Path):
+    """As GDAL writes them, without JFIF's mark, where tifffile looks for three colours in one plane."""
+    path = tmp_path / "a.tif"
+    pixels = astronaut()[:100, :130]
+    parts = (pixels[..., plane] for plane in range(3))
+    tiles = [
+        np.pad(part, ((0, 28), (0, 126)), "edge")[:, x : x + 128]
+        for part in parts
+        for x in (0, 128)
+    ]
+    mark = 20  # bytes of JFIF's, behind JPEG's own two
+    coded = (simplejpeg.encode_jpeg(tile[..., None].copy(), 95, "GRAY") for tile in tiles)
+    tifffile.imwrite(
+        path, (one[:2] + one[mark:] for one in coded), shape=(3, 100, 130), dtype=np.uint8,
+        photometric="rgb", planarconfig="separate", tile=(128, 128), compression="jpeg",
+    )  # fmt: skip
+    assert np.abs(whole(path).astype(int) - pixels).mean() < 3
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "jpeg"])

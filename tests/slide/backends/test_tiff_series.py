@@ -168,3 +168,60 @@ def test_a_warning_says_which_of_several_scenes_is_shown(tmp_path: Path, noise, 
         (warning,) = slide.warnings
     assert "holds 3 images that may be slides: this is number 2, the largest" in warning
     assert not any(name in warning for name in ("Erika", "Mustermann"))
+
+
+def write_planes(path: Path, pixels: np.ndarray, size_c: int = 3, count: int = 3) -> None:
+    """As libvips does with the header that its users give it: one page for each channel, no `TiffData`."""
+    height, width, _ = pixels.shape
+    header = (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels DimensionOrder="XYCZT" ID="Pixels:0" SizeC="{size_c}" SizeT="1" SizeX="{width}" '
+        f'SizeY="{height}" SizeZ="1" Type="uint8" PhysicalSizeX="500" PhysicalSizeXUnit="nm" '
+        'PhysicalSizeY="520" PhysicalSizeYUnit="nm"/></Image></OME>'
+    )
+    with tifffile.TiffWriter(path) as tiff:
+        for channel in range(count):
+            for step in (1, 2, 4):
+                tiff.write(
+                    pixels[::step, ::step, channel],
+                    description=header.encode() if step == 1 else None,
+                    subifds=2 if step == 1 else None,
+                    subfiletype=0 if step == 1 else 1,
+                    photometric="minisblack", tile=(32, 32), compression="zlib", metadata=None,
+                )  # fmt: skip
+
+
+def test_pages_that_a_header_without_tiffdata_calls_channels_are_colours(tmp_path: Path, noise):
+    pixels = noise(200, 300)
+    write_planes(tmp_path / "a.ome.tif", pixels)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert slide.mpp == pytest.approx((0.52, 0.5))
+        assert [level.size for level in slide.levels] == [
+            Size(200, 300),
+            Size(100, 150),
+            Size(50, 75),
+        ]
+        assert slide.warnings == ()
+        for index, level in enumerate(slide.levels):
+            found = slide.read_level(index, Region(0, 0, level.size.height, level.size.width))
+            assert np.array_equal(found, pixels[:: 2**index, :: 2**index])
+
+
+@pytest.mark.parametrize(("size_c", "count"), [(1, 3), (3, 2), (2, 2)])
+def test_pages_that_are_not_the_headers_three_channels_are_refused(
+    tmp_path: Path, noise, size_c: int, count: int
+):
+    write_planes(tmp_path / "a.ome.tif", noise(200, 300), size_c, count)
+    with pytest.raises(SlideError, match="axes are IYX"):
+        open_slide(tmp_path / "a.ome.tif")
+
+
+def test_a_mask_is_no_image_of_its_own(tmp_path: Path, noise):
+    """As GDAL writes it behind an image."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(64, 80), photometric="rgb", metadata=None)
+        tiff.write(noise(64, 80, 1)[..., 0] > 99, photometric="mask", subfiletype=4, metadata=None)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.warnings == ()
+        assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))

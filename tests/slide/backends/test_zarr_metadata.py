@@ -175,6 +175,21 @@ def test_unusable_metadata_are_refused_in_plain_words(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("later", ["0.6", "0.6.dev4"])
+def test_a_later_version_is_named(write, tmp_path: Path, later: str):
+    """It has its axes elsewhere, and its version where 0.5 has it."""
+    path = write(tmp_path / "a.zarr", "0.5")
+
+    def change_version(ome: dict[str, Any]) -> None:
+        ome["version"] = later
+        image = ome["multiscales"][0]
+        image["coordinateSystems"] = [{"name": "intrinsic", "axes": image.pop("axes")}]
+
+    change(path, change_version)
+    with pytest.raises(SlideError, match=rf"is OME-Zarr {re.escape(later)}, which is not read"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 @pytest.mark.parametrize(
     ("labels", "colours", "problem"),

@@ -34,11 +34,12 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
         The TIFF's JPEGTables.
     ycbcr : bool
         Whether the colours are stored as YCbCr, as the file's PhotometricInterpretation says; what the
-        JPEG stream says, if anything, does not count.
+        JPEG stream says, if anything, does not count. Where samples differ in number they are YCbCr all
+        the same: libvips and wsidicom can write such under the name of RGB, which has as many of each.
 
     Returns
     -------
-    uint8 (height, width, 3), RGB; a strip at the lower edge can be lower than the others.
+    uint8 (height, width, 3), RGB; at the right and the lower edge it can be smaller than the tile.
 
     Raises
     ------
@@ -47,13 +48,12 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
     """
     if not data.startswith(_START):
         raise ValueError("it holds no JPEG data")
-    colour = b"\x01" if ycbcr else b"\x00"
-    stream = b"".join((_START, _ADOBE, colour, _segments(tables), _without_colour(data[2:])))
+    body = _segments(tables) + _without_colour(data[2:])
+    stream = _START + _ADOBE + (b"\x01" if ycbcr else b"\x00") + body
+    if not ycbcr and simplejpeg.decode_jpeg_header(stream)[3] != "444":
+        stream = _START + _ADOBE + b"\x01" + body
     pixels = np.empty((size.height, size.width, 3), np.uint8)  # what does not fit is refused
     decoded: np.ndarray = simplejpeg.decode_jpeg(stream, buffer=pixels)
-    if decoded.shape[1] != size.width:
-        height, width, _ = decoded.shape
-        raise ValueError(f"it holds {height} x {width} px in place of {size.height} x {size.width}")
     return decoded
 
 
@@ -67,6 +67,18 @@ def require_end(data: bytes) -> None:
     """
     if not data.rstrip(b"\0\xff").endswith(_END):
         raise ValueError("its JPEG data break off")
+
+
+def decode_grey_jpeg(data: bytes, size: Size, tables: bytes | None) -> np.ndarray:
+    """As `decode_jpeg`, of a tile that holds one channel: uint8 (height, width, 1)."""
+    if not data.startswith(_START):
+        raise ValueError("it holds no JPEG data")
+    stream = _START + _segments(tables) + _without_colour(data[2:])
+    if (colours := simplejpeg.decode_jpeg_header(stream)[2]) != "Gray":
+        raise ValueError(f"it holds {colours} in place of one channel")
+    pixels = np.empty((size.height, size.width, 1), np.uint8)
+    decoded: np.ndarray = simplejpeg.decode_jpeg(stream, "GRAY", buffer=pixels)
+    return decoded
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
+from napari_hmkd.slide.backends.jpeg import decode_grey_jpeg, decode_jpeg, require_end
 from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
@@ -109,10 +109,12 @@ class TiffPlane:
             Its JPEG data are damaged. Codecs raise further classes on other damage.
         """
         frame = self._keyframe
-        if frame.compression == _JPEG and self.channels == 3 and frame.jpegheader is None:
-            return decode_jpeg(
-                data, self.grid.tile, frame.jpegtables, ycbcr=frame.photometric == _YCBCR
-            )
+        if frame.compression == _JPEG and frame.jpegheader is None:
+            tile, tables = self.grid.tile, frame.jpegtables
+            if self.channels == 1:  # tifffile takes one plane of RGB for all three
+                return decode_grey_jpeg(data, tile, tables)
+            if self.channels == 3:
+                return decode_jpeg(data, tile, tables, ycbcr=frame.photometric == _YCBCR)
         if frame.compression in _ENDED:
             require_end(data)
         pixels, _, _ = frame.decode(

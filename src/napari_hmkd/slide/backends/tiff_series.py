@@ -45,7 +45,7 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             f"'{path}' is a Ventana BIF, whose tiles overlap; OpenSlide, which puts them together, does "
             "not know it as one. Export the slide as DICOM or OME-TIFF."
         )
-    series = _largest(_slides(tiff, path))
+    series = _with_channels(_largest(_slides(tiff, path)), tiff)
     levels = [level for level in series.levels[1:] if not _is_label(level, series, tiff)]
     levels += _missed_levels(series, tiff)
     series.levels[1:] = sorted(levels, key=lambda level: -level.keyframe.imagewidth)
@@ -56,6 +56,28 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             "brightfield scan; if it is one, export it as such."
         )
     return series
+
+
+def _with_channels(
+    series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile
+) -> tifffile.TiffPageSeries:
+    """An image whose three pages an OME header calls channels without saying which page is which.
+
+    With the header that libvips' users write it has no `TiffData`, and tifffile does not use it.
+    """
+    if (series.kind, series.axes, series.shape[0]) != ("generic", "IYX", 3):
+        return series
+    planes = {"SizeC": "3", "SizeZ": "1", "SizeT": "1"}
+    if not any(planes.items() <= one.attrib.items() for one in ome_pixels(tiff, series.keyframe)):
+        return series
+    levels = [
+        tifffile.TiffPageSeries(
+            list(level.pages), level.shape, level.dtype, "CYX", name=level.name, kind="ome"
+        )
+        for level in series.levels
+    ]
+    levels[0].levels[1:] = levels[1:]
+    return levels[0]
 
 
 def _channels_problem(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str | None:
@@ -134,7 +156,8 @@ def first_image(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
 
 def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries]:
     """The images that may be the slide; at least one."""
-    listed = [one for one in tiff.series if one.size > 0]
+    mask = tifffile.PHOTOMETRIC.MASK  # GDAL's, of an image before it
+    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != mask]
     every = [one for one in listed if _lies_in(tiff, one)] or listed
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")

@@ -30,7 +30,7 @@ _NEEDED = (
     "Needed is OME-Zarr 0.4 or 0.5: axes c, y, x in this order (t and z may stand around c, with one "
     "plane each), and a scale for each level. Convert it, for example with bioformats2raw."
 )
-_OLD = ("0.1", "0.2", "0.3")
+_OTHER = ("0.1", "0.2", "0.3", "0.6")
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def checked_multiscale(image: ZarrImage, path: Path | UPath) -> Multiscale:
     SlideError
         They are of another version, or not as their version wants them.
     """
-    version = image.metadata.get("version")
-    if version in _OLD:
+    version = str(image.metadata.get("version") or ome_attributes(image.group).get("version"))
+    if version.startswith(_OTHER):
         raise SlideError(f"'{path}' is OME-Zarr {version}, which is not read. {_NEEDED}")
     model = Multiscale05 if "ome" in image.group.attrs else Multiscale04
     try:
