@@ -25,11 +25,12 @@ def room_bytes(asked_gb: float, need: int | None = None, processes: int = 1) -> 
     """
     asked, total = int(asked_gb * 1e9), machine_memory()
     wanted = asked if need is None else min(asked, need)
-    most = max(total // processes - LEFT_BYTES, 0)
+    share = total // processes
+    most = max(share - LEFT_BYTES, share // 2)  # small tiles leave room on a small machine, too
     if wanted > most:
         shared = f", for {processes} processes" if processes > 1 else ""
         say(
             f"warning: {most / 1e9:.1f} GB are kept in memory, not --memory-gb {asked_gb:g}: this machine "
-            f"has {total / 1e9:.1f} GB{shared}, of which {LEFT_BYTES / 1e9:g} each are for all else"
+            f"has {total / 1e9:.1f} GB{shared}, of which {(share - most) / 1e9:.1f} each are for all else"
         )
     return min(asked, most)
