@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -12,8 +13,11 @@ from psygnal import Signal
 from napari_hmkd.errors import HmkdError
 
 
-class _UnforeseenError(HmkdError):
-    """A RuntimeError that a worker would swallow."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last step of work that failed."""
+
+    error: Exception
 
 
 class BackgroundRun(ABC):
@@ -36,6 +40,7 @@ class BackgroundRun(ABC):
 
     def __init__(self) -> None:
         self._worker: GeneratorWorker | None = None
+        self._what = ""
         self._failed = False
 
     @property
@@ -46,20 +51,16 @@ class BackgroundRun(ABC):
     def close(self) -> None:
         """End everything: the viewer is going away. What the worker is at, it finishes unheard."""
         if self._worker is not None:
-            for signal in (self._worker.yielded, self._worker.errored, self._worker.finished):
+            for signal in (self._worker.yielded, self._worker.finished):
                 signal.disconnect()
             self._worker = None
             self._at_work.discard(self)
 
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
-        self._failed = False
-        # Else each error would be raised in the window's thread, a refusal that is told as well.
-        worker = create_worker(
-            guarded, what, work, *arguments, _start_thread=False, _ignore_errors=True
-        )
-        worker.yielded.connect(self._on_step)
-        worker.errored.connect(self._on_error)
+        self._what, self._failed = what, False
+        worker = create_worker(guarded, work, *arguments, _start_thread=False)
+        worker.yielded.connect(self._on_yielded)
         worker.finished.connect(self._on_finished)
         self._worker = worker
         self._at_work.add(self)
@@ -69,11 +70,16 @@ class BackgroundRun(ABC):
     def _on_step(self, step: Any) -> None:
         """Take what the work has yielded."""
 
-    def _on_error(self, error: Exception) -> None:
+    def _on_yielded(self, step: Any) -> None:
+        if not isinstance(step, Failure):
+            self._on_step(step)
+            return
         self._failed = True
-        self.failed.emit(str(error))
-        if isinstance(error, _UnforeseenError) or not isinstance(error, HmkdError):
-            raise error  # napari reports it
+        if isinstance(step.error, HmkdError):
+            self.failed.emit(str(step.error))
+            return
+        self.failed.emit(f"{self._what} stopped: {step.error}; try again")
+        raise step.error  # napari reports it
 
     def _on_finished(self) -> None:
         self._worker = None
@@ -81,15 +87,13 @@ class BackgroundRun(ABC):
         self.ended.emit(not self._failed)
 
 
-def guarded(what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> Iterator[Any]:
-    """The steps of `work`. A RuntimeError a worker would swallow, and never finish: none leaves.
+def guarded(work: Callable[..., Iterator[Any]], *arguments: object) -> Iterator[Any]:
+    """The steps of `work`, the last of them a `Failure` where it fails.
 
-    Raises
-    ------
-    HmkdError
-        In place of a RuntimeError.
+    No error reaches the worker: it would swallow a RuntimeError and never finish, and what napari has it
+    do with another one fails itself under PySide6.
     """
     try:
         yield from work(*arguments)
-    except RuntimeError as error:
-        raise _UnforeseenError(f"{what} stopped: {error}; try again") from error
+    except Exception as error:
+        yield Failure(error)
