@@ -22,7 +22,6 @@ from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.training.cache import cache_path
 from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
-from napari_hmkd.training.room import LEFT_BYTES
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.store import open_store, store_at_hand
 from napari_hmkd.training.tiles import Tile
@@ -60,12 +59,14 @@ def test_threads_may_fill_the_memory_together(random_source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine_pairs", "processes", "kept"), [(4, 1, 4), (9, 2, 4), (9, 1, 6), (-1, 1, 0)]
+    ("machine_pairs", "processes", "kept"),
+    [(12, 1, 4), (25, 2, 4), (17, 1, 6), (9, 1, 2), (15, 2, 1), (3, 1, 0)],
 )
 def test_no_more_is_kept_than_the_machine_has_memory_for(
     random_source, monkeypatch, capsys, machine_pairs: int, processes: int, kept: int
 ) -> None:
-    total = processes * LEFT_BYTES + int(machine_pairs * PAIR_GB * 1e9)
+    total = int(machine_pairs * PAIR_GB * 1e9)
+    monkeypatch.setattr("napari_hmkd.training.room.LEFT_BYTES", int(8 * PAIR_GB * 1e9))
     monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: total)
     store = open_store(random_source, StoredDataSettings(memory_gb=31), processes)
     warned = capsys.readouterr().err
