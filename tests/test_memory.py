@@ -30,6 +30,15 @@ for _ in range(3):
         list(pool.map(work, range(2)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+VERSIONS = {
+    1: (
+        "9:memory:/slurm/job_7\n4:cpuset:/\n0::/slurmd.service\n",
+        "memory",
+        "memory.limit_in_bytes",
+    ),
+    2: ("0::/slurm/job_7\n", "", "memory.max"),
+}
+"""What Linux says of a process's groups, and where a limit lies."""
 
 
 def faults(how: str) -> int:
@@ -50,6 +59,7 @@ def test_freed_memory_is_used_again() -> None:
     assert faults("kept") < faults("as usual") / 5
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("limits", "bytes_allowed"),
     [
@@ -60,13 +70,18 @@ def test_freed_memory_is_used_again() -> None:
     ],
 )
 def test_a_batch_job_has_the_memory_of_its_group(
-    limits: dict[str, str], bytes_allowed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limits: dict[str, str],
+    bytes_allowed: int,
+    version: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = tmp_path / "cgroup"
-    own.write_text("0::/slurm/job_7\n")
+    words, top, file = VERSIONS[version]
+    own.write_text(words)
     for group, limit in limits.items():
-        (tmp_path / "fs" / group).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "fs" / group / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "fs" / top / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / top / group / file).write_text(f"{limit}\n")
     monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 10**15)
     places = {"/proc/self/cgroup": own, "/sys/fs/cgroup": tmp_path / "fs"}
     monkeypatch.setattr("napari_hmkd.memory.Path", places.__getitem__)

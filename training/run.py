@@ -124,7 +124,7 @@ class RecordedFolder:
         """Refuse a place where nothing can be written, before minutes go into looking at pictures."""
         path = self.path.absolute()
         try:
-            there = next(folder for folder in (path, *path.parents) if folder.exists())
+            there = next((one for one in (path, *path.parents) if one.exists()), path)
             TemporaryDirectory(dir=there).cleanup()
         except OSError as error:
             raise self._unmakable(error) from error

@@ -47,12 +47,16 @@ def machine_memory() -> int:
 def _group_limits(own: Path, root: Path) -> list[int]:
     """Limits of this process's control group and those above it; distributed looks at the uppermost alone."""
     try:
-        name = own.read_text().rpartition("0::/")[2].strip()
+        groups = [line.split(":", 2) for line in own.read_text().splitlines()]
     except OSError:  # not Linux
         return []
-    group = root / name
-    files = [
-        folder / "memory.max" for folder in (group, *group.parents) if folder.is_relative_to(root)
-    ]
+    # Version 2 names no controllers.
+    places = {"": (root, "memory.max"), "memory": (root / "memory", "memory.limit_in_bytes")}
+    files = []
+    for _, controllers, name in groups:
+        if controllers in places:
+            top, file = places[controllers]
+            group = top / name.strip("/")
+            files += [up / file for up in (group, *group.parents) if up.is_relative_to(top)]
     said = [file.read_text().strip() for file in files if file.is_file()]
     return [int(limit) for limit in said if limit.isdigit()]

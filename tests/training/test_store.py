@@ -19,7 +19,6 @@ import zarr
 from filelock import FileLock
 
 from napari_hmkd.errors import DataError, OutputError
-from napari_hmkd.training import room
 from napari_hmkd.training.cache import cache_path
 from napari_hmkd.training.config import CohortSettings, StoredDataSettings
 from napari_hmkd.training.rendering import MANY_TILES
@@ -60,21 +59,15 @@ def test_threads_may_fill_the_memory_together(random_source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine_pairs", "left_pairs", "processes", "kept"),
-    [(5, 1, 1, 4), (11, 1, 2, 4), (10, 1, 1, 6), (8, 100, 1, 4), (12, 100, 1, 6)],
+    ("machine_pairs", "processes", "kept"),
+    [(12, 1, 4), (25, 2, 4), (17, 1, 6), (9, 1, 2), (15, 2, 1), (3, 1, 0)],
 )
 def test_no_more_is_kept_than_the_machine_has_memory_for(
-    random_source,
-    monkeypatch,
-    capsys,
-    machine_pairs: int,
-    left_pairs: int,
-    processes: int,
-    kept: int,
+    random_source, monkeypatch, capsys, machine_pairs: int, processes: int, kept: int
 ) -> None:
-    pair = round(PAIR_GB * 1e9)
-    monkeypatch.setattr(room, "machine_memory", lambda: machine_pairs * pair)
-    monkeypatch.setattr(room, "LEFT_BYTES", left_pairs * pair)
+    total = int(machine_pairs * PAIR_GB * 1e9)
+    monkeypatch.setattr("napari_hmkd.training.room.LEFT_BYTES", int(8 * PAIR_GB * 1e9))
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: total)
     store = open_store(random_source, StoredDataSettings(memory_gb=31), processes)
     warned = capsys.readouterr().err
     for _ in range(2):
@@ -85,7 +78,7 @@ def test_no_more_is_kept_than_the_machine_has_memory_for(
 
 
 def test_more_memory_than_can_be_had_is_refused_in_words(random_source, monkeypatch) -> None:
-    monkeypatch.setattr(room, "machine_memory", lambda: 10**20)
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: 10**20)
     random_source.tile_px = 10**8
     settings = StoredDataSettings(memory_gb=1e9)
     with pytest.raises(DataError, match=r"360000000\.0 GB .* cannot be had: .* --memory-gb"):

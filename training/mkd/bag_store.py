@@ -33,7 +33,8 @@ class BagStore:
     """
 
     def __init__(self, memory_gb: float = DEFAULTS.memory_gb) -> None:
-        self._room = room_bytes(memory_gb)
+        self._memory_gb, self._room = memory_gb, room_bytes(memory_gb, 0)
+        self._promised_bytes, self._full = 0, False
         self._kept: dict[Path, Features] = {}
         self._promised: set[Path] = set()
         self._finite: set[Path] = set()
@@ -77,10 +78,15 @@ class BagStore:
     def _fits(self, path: Path, size: int) -> bool:
         """Whether to keep a bag; its room is taken then, as another thread may read the same."""
         with self._lock:
-            if path in self._promised or size > self._room:
+            if path in self._promised:
+                return False
+            if self._promised_bytes + size > self._room:
+                if not self._full:  # says whether the machine is why
+                    room_bytes(self._memory_gb, self._promised_bytes + size)
+                self._full = True
                 return False
             self._promised.add(path)
-            self._room -= size
+            self._promised_bytes += size
             return True
 
 

@@ -190,12 +190,12 @@ def _merged(
 ) -> list[tuple[str, str, tuple[str, ...], str]]:
     """(case, patient, slides, value) of each case, from all its rows, in the table's order."""
     found = []
-    if PATIENT in frame.columns and (twice := written_twice(frame[PATIENT].map(patient_told))):
-        raise DataError(f"{path}: {twice[0]}")
     for name, rows, slides in _cases(path, frame):
         value = _agreed(path, rows, target)
         patient = patient_told(_agreed(path, rows, PATIENT)) if PATIENT in frame.columns else ""
         found.append((name, patient or patient_of(name), slides, value))
+    if twice := written_twice(patient for _, patient, _, _ in found):
+        raise DataError(f"{path}: {twice[0]}")
     return found
 
 

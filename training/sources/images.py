@@ -19,6 +19,7 @@ UNREADABLE = (
     UnidentifiedImageError,
     OSError,
     SyntaxError,
+    TypeError,  # of a TIFF whose second picture lacks its size
     ValueError,
     struct.error,
     Image.DecompressionBombError,

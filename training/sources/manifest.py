@@ -80,7 +80,7 @@ def _notes(header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     for cell, count in named.items():
         if not patient_told(cell):
             yield (
-                f"{cell!r} is taken for no patient's name: each of the {counted(count, 'line')} with it "
+                f"{cell!r}, in {counted(count, 'line')}, is taken for no patient's name: each such tile "
                 "counts as a patient of its own"
             )
 

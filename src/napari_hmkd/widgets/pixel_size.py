@@ -38,6 +38,7 @@ class PixelSizeField(FloatSpinBox):
         super().__init__(label="Pixel size (um/px)", value=0, min=0, max=20, step=0.0001)
         take_either_point(self.native)
         self._viewer, self._slide, self._tissue = viewer, slide, tissue
+        self._shown = self.value
         self.native.editingFinished.connect(self._on_left)
 
     @property
@@ -65,9 +66,10 @@ class PixelSizeField(FloatSpinBox):
         self.visible = self.asked
         # Another slide's pixel size must not be taken for this one's.
         self.value = slide.mpp[0] if slide is not None and slide.mpp is not None else 0
+        self._shown = self.value  # with as many digits as the field has
 
     def require_slide(self) -> Slide:
-        """The chosen slide, with the pixel size that the user states for it.
+        """The chosen slide, with the pixel size that the user states for it, here or in another panel.
 
         Raises
         ------
@@ -79,7 +81,9 @@ class PixelSizeField(FloatSpinBox):
         slide = self._slide.chosen
         if slide is None:
             raise SlideError(NO_SLIDE)
-        if self.asked and slide.mpp != (self.value, self.value):
+        if self.value == self._shown:  # what was stated last counts, wherever
+            self.turn_to_chosen()
+        if self.asked and (slide.mpp is None or self.value != self._shown):
             slide = state_pixel_size(self._viewer, self._slide.value, self.value)
             self._tissue.follow_pixel_size(self._slide.value)
             self.stated.emit()

@@ -152,6 +152,11 @@ def test_cases_whose_patient_nobody_knows_are_not_of_one_patient(
             {},
             "one patient is written 'Anna' and 'anna'",
         ),
+        (
+            "case,patient,HER2\nTCGA-AA-0001-01A,,1\nB,tcga-aa-0001,0\n",
+            {},
+            "one patient is written 'TCGA-AA-0001' and 'tcga-aa-0001'",
+        ),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused_by_name(

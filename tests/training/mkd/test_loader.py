@@ -187,6 +187,20 @@ def test_every_float16_is_widened_to_the_same_number_in_a_mixed_batch(
     assert len(readings) == 2
 
 
+@pytest.mark.parametrize(("machine_bags", "warned"), [(4, 1), (20, 0)])
+def test_a_machine_too_small_for_the_bags_is_told_once_they_do_not_fit(
+    machine_bags: int, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    bag = np.ones((1000, 64), np.float32)
+    cases = [bag_of(tmp_path, number, bag) for number in range(4)]
+    total = machine_bags * bag.nbytes
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: total)
+    store = BagStore()
+    for _ in range(2):
+        list(case_loader(cases, np.arange(4), None, store))
+    assert capsys.readouterr().err.count("are kept in memory, not --memory-gb 8") == warned
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
 def test_memory_is_counted_as_the_bytes_that_are_kept(
     order: tuple[int, ...], tmp_path: Path, readings: list[Path]

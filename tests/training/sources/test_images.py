@@ -132,6 +132,19 @@ def test_a_stack_of_pictures_is_refused_and_a_pyramid_is_not(
         assert np.all(decode(path) == 9)
 
 
+@pytest.mark.parametrize("next_at", [3, 2**31 - 1])
+def test_a_tiff_whose_next_picture_is_nowhere_is_refused(tmp_path: Path, next_at: int) -> None:
+    path = tmp_path / "x.tif"
+    Image.new("RGB", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, next_at)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.tif cannot be decoded \(.*replace or remove it"):
+        decode(path)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0\xff\xff"]
 )

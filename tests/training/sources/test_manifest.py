@@ -84,7 +84,7 @@ def test_what_says_that_no_patient_is_known_is_no_patient(manifest) -> None:
     path = manifest([HEADER, *lines, "he/0.png,ihc/1.png,1,NA,test"])
     assert [tile.patient for tile in tiles_of(path)] == [None] * 5
     assert scan_manifest(path).notes[0] == (
-        "'NA' is taken for no patient's name: each of the 2 lines with it counts as a patient of its own"
+        "'NA', in 2 lines, is taken for no patient's name: each such tile counts as a patient of its own"
     )
     assert len(scan_manifest(path).notes) == 3
 
