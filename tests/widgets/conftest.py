@@ -237,6 +237,7 @@ def press_key(viewer, qtbot) -> Callable[..., None]:
         both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
         target = viewer.window._qt_viewer.canvas.native if where is None else where
         qtbot.keyClick(target, getattr(Qt.Key, f"Key_{letter}"), both)
+        qtbot.keyRelease(target, Qt.Key.Key_Shift)  # else Qt takes both for held in later tests
 
     return press
 
