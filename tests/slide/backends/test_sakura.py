@@ -113,6 +113,20 @@ def test_a_table_of_tiles_that_would_end_the_process_is_refused(path: Path, entr
         require_sound_database(path)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    ["DELETE FROM '{}' WHERE id = 'Header'"]
+    + [
+        f"UPDATE '{{}}' SET data = {data} WHERE id = 'Header'"
+        for data in ("NULL", "x''", "x'00000000'", "7")
+    ],
+)
+def test_a_table_of_tiles_without_their_size_is_refused(path: Path, changed: str):
+    change(path, changed.format(UNIQUE))
+    with pytest.raises(SlideError, match="damaged: its Header tells no size of tiles"):
+        require_sound_database(path)
+
+
 def test_such_a_text_is_found_beside_one_of_another_encoding_and_nothing_is_written(path: Path):
     """The check alone: where it finds none, OpenSlide would end these tests."""
     change(path, "UPDATE SVSlideDataXPO SET Creator = NULL, Keywords = CAST(x'ff' AS TEXT)")

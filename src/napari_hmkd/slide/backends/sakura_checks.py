@@ -59,9 +59,9 @@ def _require_tiles(path: Path, database: sqlite3.Connection) -> None:
                 f"SELECT id, data FROM {table.decode()} WHERE id IN ('++MagicBytes', 'Header')"
             )
         )
-        header = said.get(b"Header") or b""
-        side = int.from_bytes(header[:4], "little")
-        problem = piece_problem(Size(side, side))
+        header = said.get(b"Header")
+        side = int.from_bytes(header[:4], "little") if isinstance(header, bytes) else 0
+        problem = piece_problem(Size(side, side)) if side else "its Header tells no size of tiles"
         if said.get(b"++MagicBytes", b"") is None:
             problem = "its ++MagicBytes are NULL"
         if problem:
