@@ -113,45 +113,33 @@ def open_cache(source: TileSource, folder: Path) -> ZarrStore:
     """
     path = cache_path(source, folder)
     if not os.path.isdir(path):  # pathlib raises where it may not look, before anything is said
-        with _written(source, folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with _lock_of(path):
-                if not path.is_dir():
-                    make_room(source, path)
-                    _write(source, path, _shape(source))
+        with _written(source, path), _lock_of(path):
+            if not path.is_dir():
+                _make_room(source, path)
+                _write(source, path, _shape(source))
     return ZarrStore(path, _shape(source))
 
 
-def make_room(source: TileSource, path: Path) -> None:
-    """Make the folder of a cache that is yet to be written, and see whether its disk is large enough.
+def expect_room(source: TileSource, path: Path) -> None:
+    """See whether its disk is large enough for a cache, long before its tiles are written.
 
-    What killed runs left of the same cache is removed.
+    Nothing is asked while another process is writing this cache.
 
     Raises
     ------
     OutputError
         If there is no room for the tiles.
     """
-    with _written(source, path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        free = shutil.disk_usage(path.parent).free
-        if free < math.prod(_shape(source)):
-            raise OSError(f"the disk has {free / 1e9:.1f} GB left")
+    with _written(source, path), suppress(Timeout), _lock_of(path).acquire(timeout=0):
+        _make_room(source, path)
 
 
-def expect_room(source: TileSource, path: Path) -> None:
-    """As `make_room`, long before the tiles are written; unless another process is writing this cache now.
-
-    Raises
-    ------
-    OutputError
-        See there.
-    """
-    with _written(source, path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(Timeout), _lock_of(path).acquire(timeout=0):
-            make_room(source, path)
+def _make_room(source: TileSource, path: Path) -> None:
+    """Remove what killed runs left of a cache, and refuse a disk that is too small for it (OSError)."""
+    _remove_abandoned(path)
+    free = shutil.disk_usage(path.parent).free
+    if free < math.prod(_shape(source)):
+        raise OSError(f"the disk has {free / 1e9:.1f} GB left")
 
 
 def _lock_of(path: Path) -> FileLock:
@@ -163,14 +151,15 @@ def _shape(source: TileSource) -> tuple[int, ...]:
 
 
 @contextmanager
-def _written(source: TileSource, folder: Path) -> Iterator[None]:
-    """What the system refuses while tiles are written, as an error that says where and how much."""
+def _written(source: TileSource, path: Path) -> Iterator[None]:
+    """Make a cache's folder; what the system refuses in here is an error that says where and how much."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         need = math.prod(_shape(source)) / 1e9
         raise OutputError(
-            f"the tiles cannot be kept in {folder}, where they need {need:.1f} GB: {error}"
+            f"the tiles cannot be kept in {path.parent}, where they need {need:.1f} GB: {error}"
         ) from error
 
 
