@@ -29,13 +29,14 @@ from napari_hmkd.model.sharing import answer_in_parts
 
 WIDTH, TILE_PX = (1.0, 1024) if FULL else (0.25, 256)
 BATCHES = (1, 8) if FULL else (1,)
-CORES = CPU_COUNT
 ROUNDS = 7 if FULL else 3
 
 
 @pytest.fixture
 def busy_cores() -> Iterator[None]:
-    counting = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(CORES)]
+    counting = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(CPU_COUNT)
+    ]
     yield
     for one in counting:
         one.kill()
@@ -50,7 +51,7 @@ def timed(job: Callable[[], object], _round: int) -> float:
 
 def measure(batch: int) -> Seconds:
     """Seconds of both ways, in whatever process this is called."""
-    torch.set_num_threads(CORES)
+    torch.set_num_threads(CPU_COUNT)
     student = build_student(width=WIDTH).eval()
     tiles = torch.randn(batch, TILE_PX, TILE_PX, 3).permute(0, 3, 1, 2)
     ways = {"threads": partial(answer_in_parts, student, tiles), "torch": partial(student, tiles)}
@@ -60,14 +61,14 @@ def measure(batch: int) -> Seconds:
         return interleaved({name: partial(timed, job) for name, job in ways.items()}, ROUNDS)
 
 
-@pytest.mark.skipif(CORES < 2, reason="needs two cores, between which work can be shared out")
+@pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores, between which work can be shared out")
 @pytest.mark.usefixtures("busy_cores")
 @pytest.mark.parametrize("batch", BATCHES)
 def test_threads_with_tiles_of_their_own_are_faster_where_cores_are_busy(batch: int) -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         found = pool.submit(measure, batch).result()
     print_table(
-        f"student of width {WIDTH:g}, {batch} tiles of {TILE_PX} px, {CORES} cores that are busy",
+        f"student of width {WIDTH:g}, {batch} tiles of {TILE_PX} px, {CPU_COUNT} cores that are busy",
         ["shared out by", "a tile", "over torch"],
         [
             [
