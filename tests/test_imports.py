@@ -19,6 +19,7 @@ ORDER = (
     "errors leftovers",
     "durable",
     "geometry device memory cores palette wording output_folder bootstrap grade_tables result_files",
+    "patients",
     "slide",
     "sample tiling overlap alignment",
     "queueing regions bags genes",

@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import sys
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
 
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"
-NOBODY = {"", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "unknown", "?", "-"}
 BY_P, BY_M = "network P, from H&E alone", "network M, from H&E and genes"
 
 
@@ -27,11 +24,6 @@ def one_notice(*notices: str) -> str:
 def counted(count: int, what: str) -> str:
     """A number of things that are called `what` in the singular: "1 tile", "2 tiles"."""
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def patient_told(cell: str) -> str:
-    """The patient that a table's cell names; "" where it says that none is known, in one of `NOBODY`."""
-    return "" if cell.casefold() in NOBODY else cell
 
 
 def printable(name: str) -> str:
@@ -54,15 +46,3 @@ def print_any_name() -> None:
 def same_name(name: str) -> str:
     """Equal for names that differ in case or in how their letters are composed, if in anything."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def written_twice(patients: Iterable[str]) -> list[str]:
-    """One sentence for each patient whose name is written in several ways, who would count as several."""
-    groups: dict[str, dict[str, None]] = defaultdict(dict)
-    for name in patients:
-        groups[same_name(name)][name] = None
-    return [
-        f"one patient is written {' and '.join(map(repr, group))}: write the name the same way everywhere"
-        for group in groups.values()
-        if len(group) > 1
-    ]

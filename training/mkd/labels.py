@@ -13,7 +13,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.genes.matching import patient_of
 from napari_hmkd.genes.names import listed, require_unique
 from napari_hmkd.genes.tables import place, read_table
-from napari_hmkd.wording import patient_told, written_twice
+from napari_hmkd.patients import patient_told, written_twice
 
 CASE, PATIENT, SLIDE = "case", "patient", "slide"
 BETWEEN_SLIDES = ";"

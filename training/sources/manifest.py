@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.patients import patient_told, written_twice
 from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
-from napari_hmkd.wording import counted, patient_told, written_twice
+from napari_hmkd.wording import counted
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
@@ -33,9 +34,10 @@ Row = tuple[int, dict[str, str]]
 def scan_manifest(manifest: Path) -> Scan:
     """Pairs that a CSV file lists in the columns `he, ihc, grade, patient, split`.
 
-    Paths are relative to the manifest, with either slash. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty where there is
-    none; `patient` is empty where nobody knows, or says so as `patient_told` reads it; `split` is train,
-    validation, calibration or test, empty where it is left open; the last three columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
+    Paths are relative to the manifest, with either slash. `grade` is 0, 1+, 2+, 3+ or 0 to 3, empty
+    where there is none; `patient` is empty where nobody knows, or says so as `patient_told` reads it;
+    `split` is train, validation, calibration or test, empty where it is left open; the last three
+    columns may be missing. Commas, semicolons or tabs separate the cells; UTF-8.
 
     Parameters
     ----------

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.patients import patient_told
 from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
-from napari_hmkd.wording import patient_told, same_name
+from napari_hmkd.wording import same_name
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"

@@ -1,0 +1,27 @@
+"""Who the patients in a table's cells are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from napari_hmkd.wording import same_name
+
+_NOBODY = {"", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "unknown", "?", "-"}
+
+
+def patient_told(cell: str) -> str:
+    """The patient that a table's cell names; "" where it says that none is known, in words such as NA."""
+    return "" if cell.casefold() in _NOBODY else cell
+
+
+def written_twice(patients: Iterable[str]) -> list[str]:
+    """One sentence for each patient whose name is written in several ways, who would count as several."""
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in patients:
+        groups[same_name(name)][name] = None
+    return [
+        f"one patient is written {' and '.join(map(repr, group))}: write the name the same way everywhere"
+        for group in groups.values()
+        if len(group) > 1
+    ]
