@@ -33,18 +33,37 @@ class StoredGrid:
         """How many tiles lie side by side."""
         return -(-self.size.width // self.tile.width)
 
-    def under(self, region: Region) -> list[tuple[int, Region]]:
-        """Index and place of each tile that touches the region."""
-        height, width, across = self.tile.height, self.tile.width, self.columns
-        rows = range(region.y // height, min(-(-region.bottom // height), self.rows))
-        columns = range(region.x // width, min(-(-region.right // width), across))
+    def under(self, region: Region) -> list[tuple[int, Region, tuple[slice, slice]]]:
+        """What each tile that touches a region has for it.
+
+        Parameters
+        ----------
+        region : Region
+            Inside the level.
+
+        Returns
+        -------
+        list of tuple
+            The tile's index, the part of it, counted from the tile's top left corner, and where that
+            lies in an array of the region's pixels.
+        """
+        across = self.columns
+        rows = _along(region.y, region.bottom, self.tile.height)
+        columns = _along(region.x, region.right, self.tile.width)
         return [
-            (
-                self.first + row * across + column,
-                Region(row * height, column * width, height, width),
-            )
-            for row, column in product(rows, columns)
+            (self.first + row * across + column, Region(y, x, height, width), (down, right))
+            for (row, y, height, down), (column, x, width, right) in product(rows, columns)
         ]
+
+
+def _along(start: int, stop: int, side: int) -> list[tuple[int, int, int, slice]]:
+    """The same along one axis: a tile's number, its first pixel, how many, and where they lie."""
+    found = []
+    for number in range(start // side, -(-stop // side)):
+        edge = number * side
+        first, last = max(start, edge), min(stop, edge + side)
+        found.append((number, first - edge, last - first, slice(first - start, last - start)))
+    return found
 
 
 class StoredTiles(Protocol):
@@ -116,24 +135,23 @@ class TileFiles:
     def _read_channels(self, level: int, stored: StoredTiles, region: Region) -> np.ndarray:
         tiles = stored.grid.under(region)
         if len(tiles) == 1:  # it needs no second copy
-            piece = self._read_piece(level, stored, *tiles[0], region)
+            index, part, _ = tiles[0]
+            piece = self._read_piece(level, stored, index, part)
             if piece is not None:
                 return np.ascontiguousarray(piece)
         pixels = np.full((region.height, region.width, stored.channels), 255, np.uint8)
-        for index, place in tiles:
-            inside = place.overlap(region)
-            piece = self._read_piece(level, stored, index, place, inside)
+        for index, part, inside in tiles:
+            piece = self._read_piece(level, stored, index, part)
             if piece is not None:  # else left out by the writer: blank glass
-                pixels[region.slices(inside)] = piece
+                pixels[inside] = piece
         return pixels
 
     def _read_piece(
-        self, level: int, stored: StoredTiles, index: int, place: Region, part: Region
+        self, level: int, stored: StoredTiles, index: int, part: Region
     ) -> np.ndarray | None:
-        """Part of the tile or strip at a place, (height, width, channels); None if the file has none."""
-        wanted = Region(part.y - place.y, part.x - place.x, part.height, part.width)
+        """Part of a tile or strip, (height, width, channels); None if the file has none."""
         try:
-            return stored.read_part(self._files[stored.path], index, wanted)
+            return stored.read_part(self._files[stored.path], index, part)
         except FileClosedError as error:
             raise SlideReadError(f"'{self._name}' cannot be read: {error}.") from error
         except OSError as error:  # the system's: no codec raises it

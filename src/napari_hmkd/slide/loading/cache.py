@@ -64,7 +64,7 @@ class TileCache:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._blocks: OrderedDict[_Key, np.ndarray] = OrderedDict()
-        self._loading: dict[_Key, Future[np.ndarray]] = {}
+        self._loading: dict[_Key, Future[np.ndarray] | None] = {}  # None: nobody waits
         self._released: deque[CacheSection] = deque()
         self._bytes = self._hits = self._misses = self._shared = self._evicted = 0
 
@@ -82,26 +82,28 @@ class TileCache:
                 self._blocks.move_to_end(key)
                 self._hits += 1
                 return block
-            begun = self._loading.get(key)
-            if begun is None:
-                self._misses += 1
-                future = self._loading[key] = Future()
-            else:
+            if key in self._loading:
                 self._shared += 1
+                begun = self._loading[key] = self._loading[key] or Future()
+            else:
+                self._misses += 1
+                begun = self._loading[key] = None
         if begun is not None:
             return begun.result()
         try:
             block = load()
         except BaseException as error:
             with self._lock:
-                del self._loading[key]
-            future.set_exception(error)
+                awaited = self._loading.pop(key)
+            if awaited is not None:
+                awaited.set_exception(error)
             raise
         block.setflags(write=False)
         with self._lock:
-            del self._loading[key]
+            awaited = self._loading.pop(key)
             self._keep(key, block)
-        future.set_result(block)
+        if awaited is not None:
+            awaited.set_result(block)
         return block
 
     def held(self, keys: Iterable[_Key]) -> set[_Key]:
