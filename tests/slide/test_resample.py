@@ -76,3 +76,13 @@ def test_a_flat_image_stays_flat(value: int):
     weights = axis_weights(0.3, 1.7, 20)
     image = np.full((weights.length, weights.length, 3), value, np.uint8)
     assert (resample(image, weights, weights) == value).all()
+
+
+@given(start=STARTS, step=st.floats(0.5, 4), height=st.integers(1, 100), width=st.integers(1, 40))
+def test_every_row_of_a_large_picture_is_the_mean_of_what_lies_under_it(start, step, height, width):
+    rows, columns = axis_weights(start, step, height), axis_weights(-start, step, width)
+    image = np.random.default_rng(0).integers(0, 256, (rows.length, columns.length, 3), np.uint8)
+    expected = np.einsum("ij,jkc,lk->ilc", rows.matrix.toarray(), image, columns.matrix.toarray())
+    result = resample(image, rows, columns)
+    assert result.flags.c_contiguous
+    np.testing.assert_allclose(result, expected, atol=0.501)

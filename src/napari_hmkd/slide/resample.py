@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+_ROWS_AT_ONCE = 32
+"""Of the output, so that what lies between the two axes' weights stays in the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class AxisWeights:
@@ -96,12 +99,23 @@ def resample(image: np.ndarray, rows: AxisWeights, columns: AxisWeights) -> np.n
     """
     if rows.identity and columns.identity:
         return image
-    height, width, channels = image.shape
-    out_height, out_width = rows.matrix.shape[0], columns.matrix.shape[0]
-    flat = image.reshape(height, width * channels).astype(np.float32)
-    tall = (rows.matrix @ flat).reshape(out_height, width, channels)
-    sideways = tall.transpose(1, 0, 2).reshape(width, out_height * channels)
-    result = columns.matrix @ sideways
+    height, width = rows.matrix.shape[0], columns.matrix.shape[0]
+    result = np.empty((height, width, image.shape[2]), np.uint8)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        some = rows.matrix[top : top + _ROWS_AT_ONCE]
+        first, last = some.indices.min(), some.indices.max() + 1
+        result[top : top + _ROWS_AT_ONCE] = _resample(
+            image[first:last], some[:, first:last], columns.matrix
+        )
+    return result
+
+
+def _resample(image: np.ndarray, rows: sparse.csr_array, columns: sparse.csr_array) -> np.ndarray:
+    """`resample` by matrices that meet the whole image."""
+    length, width, channels = image.shape
+    flat = image.reshape(length, width * channels).astype(np.float32)
+    tall = (rows @ flat).reshape(-1, width, channels)
+    sideways = tall.transpose(1, 0, 2).reshape(width, -1)
+    result = columns @ sideways
     result += 0.5  # the cast below cuts, so this rounds; weights sum to 1, so 255.5 is the top
-    upright = result.astype(np.uint8).reshape(out_width, out_height, channels)
-    return np.ascontiguousarray(upright.transpose(1, 0, 2))
+    return result.astype(np.uint8).reshape(-1, len(tall), channels).transpose(1, 0, 2)

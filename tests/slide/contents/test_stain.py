@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Size
 from napari_hmkd.sample import ProceduralTissue
-from napari_hmkd.slide import Slide, StainCheck, StainKind, check_stain, find_tissue, open_slide
+from napari_hmkd.slide import StainCheck, StainKind, check_stain, find_tissue, open_slide
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.contents.fields import sample_fields
 from napari_hmkd.slide.contents.focus import BLURRED, blurriness
@@ -198,8 +198,7 @@ def test_fields_that_do_not_come_are_waited_for_in_bounds(
     tmp_path, write_pyramid, drawn, monkeypatch
 ):
     write_pyramid(tmp_path / "a.tif", drawn["he"], mpp=MPP, tile=(256, 256))
-    plain = Slide.in_time
-    monkeypatch.setattr(Slide, "in_time", lambda slide, function: plain(slide, function, 0.2))
+    monkeypatch.setattr("napari_hmkd.slide.slide.READING_LIMIT_S", 0.2)
     with open_slide(tmp_path / "a.tif", cache=TileCache(0)) as slide:
         tissue = find_tissue(slide)
         monkeypatch.setattr(TiffBackend, "read", lambda *_: time.sleep(5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,28 +48,31 @@ def sample_fields(slide: Slide, tissue: TissueMask) -> list[Field]:
     ------
     PixelSizeError
         The slide has no pixel size.
-    SlideStalledError
-        The slide's disk or network does not answer.
+    SlideReadError
+        The slide was closed, or its disk or network does not answer.
     """
     own_y, own_x = slide.require_mpp()
     um_per_px = max(_FINEST_UM, own_y, own_x)
     step = (um_per_px / own_y, um_per_px / own_x)
-    fields = []
-    for y, x in _places(slide, tissue, (_SIDE_PX * step[0], _SIDE_PX * step[1])):
+
+    def read(y: float, x: float) -> Field | None:
         size = Size(
             min(_SIDE_PX, max(1, int((slide.size.height - y) / step[0]))),
             min(_SIDE_PX, max(1, int((slide.size.width - x) / step[1]))),
         )
         try:
-            pixels = slide.in_time(partial(slide.read, (y, x), size, um_per_px))
+            pixels = slide.read((y, x), size, um_per_px)
         except SlideStalledError:
             raise
         except SlideReadError:  # damage is told by the grading, tile by tile
-            continue
+            return None
         rows = _mask_index(y, step[0], size.height, tissue.downsample[0], tissue.mask.shape[0])
         columns = _mask_index(x, step[1], size.width, tissue.downsample[1], tissue.mask.shape[1])
-        fields.append(Field(pixels, tissue.mask[np.ix_(rows, columns)], um_per_px))
-    return fields
+        return Field(pixels, tissue.mask[np.ix_(rows, columns)], um_per_px)
+
+    places = _places(slide, tissue, (_SIDE_PX * step[0], _SIDE_PX * step[1]))
+    with closing(slide.in_order((partial(read, *place) for place in places), _COUNT)) as fields:
+        return [field for field in fields if field is not None]
 
 
 def _places(

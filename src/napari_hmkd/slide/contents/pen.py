@@ -11,6 +11,7 @@ import numpy as np
 from skimage.measure import label
 
 from napari_hmkd.slide.contents.morphology import within
+from napari_hmkd.slide.contents.strips import by_strips
 
 _INK_DENSITY = 0.15  # below it the ratios are noise
 _FAINT_DENSITY = 0.04
@@ -33,6 +34,16 @@ def find_pen(density: np.ndarray, um_per_px: float) -> np.ndarray:
     -------
     bool (height, width), with the blurred rim of each mark.
     """
+    inked, faint, mixed = by_strips(_inks, density, 1)
+    sure = keep_large(inked, _SMALLEST_MARK_UM2 / um_per_px**2)
+    if not sure.any():
+        return sure
+    likely = sure | (faint & within(sure, _REACH_UM / um_per_px)) | mixed
+    return within(touching(likely, sure), _RIM_UM / um_per_px)
+
+
+def _inks(density: np.ndarray) -> np.ndarray:
+    """Bool (3, height, width): ink for sure, and what near it is its faint edge, or a dark mixture of inks."""
     red, green, blue = density
     strongest = density.max(axis=0)
     mean = density.mean(axis=0)
@@ -44,22 +55,17 @@ def find_pen(density: np.ndarray, um_per_px: float) -> np.ndarray:
     red_pen = (scarlet | crimson) & (strongest > 0.35)
     black_pen = (density.min(axis=0) > 0.74 * strongest) & (mean > 0.5)
     inked = green_pen | blue_pen | red_pen | black_pen
-    sure = keep_large(inked & (strongest > _INK_DENSITY), _SMALLEST_MARK_UM2 / um_per_px**2)
-    if not sure.any():
-        return sure
-    # A mark goes on into its faint edge, and where strokes of two inks cross into a dark mixture.
     faint = (inked | reddish) & (strongest > _FAINT_DENSITY)
-    near = within(sure, _REACH_UM / um_per_px)
-    likely = sure | (faint & near) | (reddish & (mean > 0.45))
-    return within(touching(likely, sure), _RIM_UM / um_per_px)
+    return np.stack([inked & (strongest > _INK_DENSITY), faint, reddish & (mean > 0.45)])
 
 
 def keep_large(mask: np.ndarray, area_px: float) -> np.ndarray:
     """The connected parts (8 neighbours) of a mask that have at least `area_px` pixels."""
-    parts = label(mask, connectivity=2)
-    large = np.bincount(parts.ravel()) >= area_px
-    large[0] = False
-    return np.take(large, parts)
+    parts = label(mask, connectivity=2)[mask]
+    large = np.bincount(parts) >= area_px
+    kept = mask.copy()
+    kept[mask] = large[parts]
+    return kept
 
 
 def touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from napari_hmkd.slide.contents.density import (
 )
 from napari_hmkd.slide.contents.morphology import closing
 from napari_hmkd.slide.contents.pen import find_pen, keep_large
+from napari_hmkd.slide.contents.strips import by_strips
 from napari_hmkd.slide.contents.thin import faint_mesh, straight_lines
 from napari_hmkd.slide.overview import Overview, read_overview
 from napari_hmkd.slide.slide import Slide
@@ -148,7 +149,7 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     """
     window = window_px(um_per_px)
     density = optical_density(pixels, glass_colour(pixels, um_per_px))
-    strongest, grey = density.max(axis=0), density.mean(axis=0)
+    strongest, grey = by_strips(lambda strip: np.stack([strip.max(0), strip.mean(0)]), density, 1)
     uneven = spread(grey, window) > _UNEVEN
     thick = window_mean(strongest, window) > _FAINT
     pen = find_pen(density, um_per_px)

@@ -82,12 +82,13 @@ class TileCache:
                 self._blocks.move_to_end(key)
                 self._hits += 1
                 return block
+            begun: Future[np.ndarray] | None = None
             if key in self._loading:
                 self._shared += 1
-                begun = self._loading[key] = self._loading[key] or Future()
+                begun = self._loading[key] or Future()
             else:
                 self._misses += 1
-                begun = self._loading[key] = None
+            self._loading[key] = begun
         if begun is not None:
             return begun.result()
         try:

@@ -1,0 +1,66 @@
+"""Pictures that are worked on in strips come out as if they had been worked on whole."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_hmkd.slide.contents.density import optical_density, window_mean
+from napari_hmkd.slide.contents.pen import find_pen
+from napari_hmkd.slide.contents.strips import by_strips
+
+LARGE = [(1031, 770), (2, 400_001), (400_001, 2)]
+GLASS = np.array([240.0, 238.0, 241.0])
+
+
+@pytest.fixture(params=LARGE, ids="{0[0]} x {0[1]}".format)
+def picture(request: pytest.FixtureRequest) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*request.param, 3), np.uint8)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_each_strip_is_worked_on_once_and_comes_back_to_its_place(
+    picture: np.ndarray, axis: int
+) -> None:
+    seen = []
+
+    def double(strip: np.ndarray) -> np.ndarray:
+        seen.append(strip.shape[axis])
+        return strip.astype(np.uint16) * 2
+
+    np.testing.assert_array_equal(by_strips(double, picture, axis), picture * np.uint16(2))
+    assert sum(seen) == picture.shape[axis]
+    assert len(seen) > 1 or picture.shape[axis] == 2
+
+
+@pytest.mark.parametrize("window", [3, 10])
+def test_means_do_not_know_of_strips(picture: np.ndarray, window: int) -> None:
+    values = picture[..., 0].astype(np.float32)
+    wanted = ndimage.uniform_filter(values, window)
+    np.testing.assert_array_equal(window_mean(values, window), wanted)
+
+
+def test_pen_on_the_border_of_a_strip_is_found_whole() -> None:
+    pixels = np.full((900, 1100, 3), 240, np.uint8)
+    pixels[100:800, 100:160] = (40, 60, 200)
+    density = optical_density(pixels, GLASS)
+    assert density.shape == (3, 900, 1100)
+    rows, columns = np.nonzero(find_pen(density, 8.0))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (97, 802, 97, 162)
+
+
+def test_a_small_picture_starts_no_thread() -> None:
+    threads = set()
+    by_strips(lambda strip: threads.add(threading.get_ident()) or strip, np.zeros((64, 64)), 0)
+    assert threads == {threading.get_ident()}
+
+
+def test_what_fails_in_a_strip_is_raised() -> None:
+    def fail(strip: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        by_strips(fail, np.zeros((2000, 1000)), 0)
