@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from napari_hmkd.slide.contents.density import optical_density, window_mean
+from napari_hmkd.slide.contents.morphology import closing, opening
 from napari_hmkd.slide.contents.pen import find_pen
 from napari_hmkd.slide.contents.strips import by_strips
 
 LARGE = [(1031, 770), (2, 400_001), (400_001, 2)]
+"""Height and width, px."""
 GLASS = np.array([240.0, 238.0, 241.0])
 
 
@@ -21,26 +24,39 @@ def picture(request: pytest.FixtureRequest) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*request.param, 3), np.uint8)
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_each_strip_is_worked_on_once_and_comes_back_to_its_place(
-    picture: np.ndarray, axis: int
+@pytest.mark.parametrize("halo", [0, 3])
+def test_each_row_is_asked_for_once_and_comes_back_to_its_place(
+    picture: np.ndarray, halo: int
 ) -> None:
+    planes = np.moveaxis(picture, -1, 0)
     seen = []
 
-    def double(strip: np.ndarray) -> np.ndarray:
-        seen.append(strip.shape[axis])
+    def double(strip: np.ndarray, first: np.ndarray) -> np.ndarray:
+        assert strip.shape[1:] == first.shape
+        seen.append(len(first))
         return strip.astype(np.uint16) * 2
 
-    np.testing.assert_array_equal(by_strips(double, picture, axis), picture * np.uint16(2))
-    assert sum(seen) == picture.shape[axis]
-    assert len(seen) > 1 or picture.shape[axis] == 2
+    found = by_strips(double, planes, planes[0], halo=halo)
+    np.testing.assert_array_equal(found, planes * np.uint16(2))
+    assert len(seen) > 1
+    assert sum(seen) <= planes.shape[1] + 2 * halo * (len(seen) - 1)
 
 
 @pytest.mark.parametrize("window", [3, 10])
 def test_means_do_not_know_of_strips(picture: np.ndarray, window: int) -> None:
     values = picture[..., 0].astype(np.float32)
-    wanted = ndimage.uniform_filter(values, window)
-    np.testing.assert_array_equal(window_mean(values, window), wanted)
+    found = by_strips(lambda strip: window_mean(strip, window), values, halo=window)
+    np.testing.assert_allclose(found, ndimage.uniform_filter(values, window), rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [2, 9])
+@pytest.mark.parametrize("ours", [opening, closing])
+def test_squares_do_not_know_of_strips(
+    picture: np.ndarray, ours: Callable[..., np.ndarray], side: int
+) -> None:
+    values = picture[..., 0]
+    wanted = {opening: ndimage.grey_opening, closing: ndimage.grey_closing}[ours]
+    np.testing.assert_array_equal(ours(values, side), wanted(values, (side, side)))
 
 
 def test_pen_on_the_border_of_a_strip_is_found_whole() -> None:
@@ -54,7 +70,7 @@ def test_pen_on_the_border_of_a_strip_is_found_whole() -> None:
 
 def test_a_small_picture_starts_no_thread() -> None:
     threads = set()
-    by_strips(lambda strip: threads.add(threading.get_ident()) or strip, np.zeros((64, 64)), 0)
+    by_strips(lambda strip: threads.add(threading.get_ident()) or strip, np.zeros((64, 64)))
     assert threads == {threading.get_ident()}
 
 
@@ -63,4 +79,4 @@ def test_what_fails_in_a_strip_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        by_strips(fail, np.zeros((2000, 1000)), 0)
+        by_strips(fail, np.zeros((2000, 1000)))

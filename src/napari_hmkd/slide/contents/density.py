@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +14,7 @@ _GLASS_RGB = (243.0, 243.0, 243.0)  # where a field shows none
 _GLASS_MIN = 140  # of every channel; some scanners show glass at 170
 _GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
 _GLASS_SEARCH = 1_000_000  # pixels; of more, every second row and column, every third and so on
+_COLUMNS_PX = 64  # that are averaged at once
 
 
 def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
     of_value = np.log10((glass + 1) / (np.minimum(np.arange(256, dtype=np.float32), glass) + 1))
     # What the scanner left out is filled with pure white, as bright as any glass: its border is no edge.
     channels_first = np.moveaxis(pixels, -1, 0)
-    return by_strips(lambda strip: np.stack([*map(np.take, of_value, strip)]), channels_first, 1)
+    return by_strips(lambda strip: np.stack([*map(np.take, of_value, strip)]), channels_first)
 
 
 def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
@@ -79,13 +79,12 @@ def window_px(um_per_px: float) -> int:
 
 def window_mean(values: np.ndarray, window: int) -> np.ndarray:
     """Mean in a square window of so many pixels, as `scipy.ndimage.uniform_filter` has it."""
-
-    def filtered(strip: np.ndarray, axis: int) -> np.ndarray:
+    down = np.empty_like(values)
+    for start in range(0, values.shape[1], _COLUMNS_PX):
+        strip = np.s_[:, start : start + _COLUMNS_PX]
         # Pixels of one column of a whole mask may lie so far apart that they share a line of the cache.
-        return ndimage.uniform_filter1d(np.ascontiguousarray(strip), window, axis)
-
-    down = by_strips(partial(filtered, axis=0), values, 1)
-    return by_strips(partial(filtered, axis=1), down, 0)
+        down[strip] = ndimage.uniform_filter1d(np.ascontiguousarray(values[strip]), window, axis=0)
+    return ndimage.uniform_filter1d(down, window, axis=1)
 
 
 def spread(values: np.ndarray, window: int) -> np.ndarray:

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from napari_hmkd.slide.contents.strips import by_strips
+
 
 def dilation(values: np.ndarray, side: int) -> np.ndarray:
     """Greatest value in the square around each pixel.
@@ -34,12 +36,12 @@ def erosion(values: np.ndarray, side: int) -> np.ndarray:
 
 def opening(values: np.ndarray, side: int) -> np.ndarray:
     """Without what is higher than its surroundings and narrower than the square."""
-    return dilation(erosion(values, side), side)
+    return by_strips(lambda strip: dilation(erosion(strip, side), side), values, halo=2 * side)
 
 
 def closing(values: np.ndarray, side: int) -> np.ndarray:
     """Without what is lower than its surroundings and narrower than the square."""
-    return erosion(dilation(values, side), side)
+    return by_strips(lambda strip: erosion(dilation(strip, side), side), values, halo=2 * side)
 
 
 def within(mask: np.ndarray, distance_px: float) -> np.ndarray:

@@ -34,7 +34,7 @@ def find_pen(density: np.ndarray, um_per_px: float) -> np.ndarray:
     -------
     bool (height, width), with the blurred rim of each mark.
     """
-    inked, faint, mixed = by_strips(_inks, density, 1)
+    inked, faint, mixed = by_strips(_inks, density)
     sure = keep_large(inked, _SMALLEST_MARK_UM2 / um_per_px**2)
     if not sure.any():
         return sure

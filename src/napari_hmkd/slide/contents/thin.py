@@ -13,6 +13,7 @@ from skimage.transform import probabilistic_hough_line
 from napari_hmkd.slide.contents.density import window_mean
 from napari_hmkd.slide.contents.morphology import dilation, opening
 from napari_hmkd.slide.contents.pen import keep_large, touching
+from napari_hmkd.slide.contents.strips import by_strips
 
 _MESH_UM = 72.0  # a fat cell: every window holds some membrane
 _MEMBRANE_UM = 40.0
@@ -48,11 +49,14 @@ def faint_mesh(
     """
     reach = max(3, round(_MEMBRANE_UM / um_per_px))
     window = max(3, round(_MESH_UM / um_per_px))
-    ridges = np.where(known, 0, density - opening(density, reach))
-    weight = window_mean((~known).astype(np.float32), window)
-    mean = window_mean(ridges, window) / np.maximum(weight, 1 / window**2)
-    mesh = (mean > _RIDGES) & ~known
-    mesh = opening(mesh, reach)  # rims of tissue are thin, fat is not
+
+    def meshes(density: np.ndarray, known: np.ndarray) -> np.ndarray:
+        ridges = np.where(known, 0, density - opening(density, reach))
+        weight = window_mean((~known).astype(np.float32), window)
+        mean = window_mean(ridges, window) / np.maximum(weight, 1 / window**2)
+        return opening((mean > _RIDGES) & ~known, reach)  # rims of tissue are thin, fat is not
+
+    mesh = by_strips(meshes, density, known, halo=2 * reach + window)
     mesh = keep_large(mesh, _SMALLEST_MESH_UM2 / um_per_px**2)
     if not mesh.any():
         return mesh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -74,15 +75,16 @@ class TissueMask:
         -------
         float (n,), 0 to 1. What lies outside the slide counts as no tissue.
         """
-        table = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1))
-        table[1:, 1:] = self.mask.cumsum(0).cumsum(1)  # its linear interpolation is exact
+        table = np.zeros((self.mask.shape[0] + 1, self.mask.shape[1] + 1), np.int32)
+        sums = table[1:, 1:]  # their linear interpolation is exact
+        np.cumsum(np.cumsum(self.mask, axis=1, out=sums), axis=0, out=sums)
         scale = np.array(self.downsample)
         low = np.asarray(origins_yx, float).reshape(-1, 2) / scale
         side = np.asarray(step_yx, float) / scale
         high = low + side
         corners = [(high, high), (low, low), (low, high), (high, low)]
         a, b, c, d = (
-            ndimage.map_coordinates(table, (y[:, 0], x[:, 1]), order=1, mode="nearest")
+            ndimage.map_coordinates(table, (y[:, 0], x[:, 1]), float, order=1, mode="nearest")
             for y, x in corners
         )
         share = (a + b - c - d) / (side[0] * side[1])
@@ -149,11 +151,9 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     """
     window = window_px(um_per_px)
     density = optical_density(pixels, glass_colour(pixels, um_per_px))
-    strongest, grey = by_strips(lambda strip: np.stack([strip.max(0), strip.mean(0)]), density, 1)
-    uneven = spread(grey, window) > _UNEVEN
-    thick = window_mean(strongest, window) > _FAINT
+    grey = by_strips(lambda strip: strip.mean(axis=0), density)
     pen = find_pen(density, um_per_px)
-    tissue = ((uneven & thick) | (strongest > _DENSE)) & ~pen
+    tissue = by_strips(partial(_thick, window=window), density, grey, halo=window) & ~pen
     if not tissue.any():
         return tissue
     tissue |= faint_mesh(grey, tissue | pen, tissue, um_per_px)
@@ -164,3 +164,10 @@ def tissue_in(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     tissue &= ~straight_lines(tissue, density, um_per_px)
     piece = min(_SMALLEST_PIECE_UM2 * px_per_um2, 0.05 * tissue.size)
     return keep_large(tissue, piece)
+
+
+def _thick(density: np.ndarray, grey: np.ndarray, window: int) -> np.ndarray:
+    """Bool (height, width), where it is dense, or dense enough and uneven."""
+    strongest = density.max(axis=0)
+    uneven = spread(grey, window) > _UNEVEN
+    return (uneven & (window_mean(strongest, window) > _FAINT)) | (strongest > _DENSE)
