@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +15,6 @@ _GLASS_RGB = (243.0, 243.0, 243.0)  # where a field shows none
 _GLASS_MIN = 140  # of every channel; some scanners show glass at 170
 _GLASS_SAMPLE = 50_000  # pixels, as many as a median needs
 _GLASS_SEARCH = 1_000_000  # pixels; of more, every second row and column, every third and so on
-_COLUMNS_PX = 64  # that are averaged at once
 
 
 def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
@@ -79,12 +79,7 @@ def window_px(um_per_px: float) -> int:
 
 def window_mean(values: np.ndarray, window: int) -> np.ndarray:
     """Mean in a square window of so many pixels, as `scipy.ndimage.uniform_filter` has it."""
-    down = np.empty_like(values)
-    for start in range(0, values.shape[1], _COLUMNS_PX):
-        strip = np.s_[:, start : start + _COLUMNS_PX]
-        # Pixels of one column of a whole mask may lie so far apart that they share a line of the cache.
-        down[strip] = ndimage.uniform_filter1d(np.ascontiguousarray(values[strip]), window, axis=0)
-    return ndimage.uniform_filter1d(down, window, axis=1)
+    return by_strips(partial(ndimage.uniform_filter, size=window), values, halo=window)
 
 
 def spread(values: np.ndarray, window: int) -> np.ndarray:

@@ -103,4 +103,6 @@ def _extended(mask: np.ndarray, length_px: int) -> np.ndarray:
     parts = label(mask, connectivity=2)
     boxes = ndimage.find_objects(parts)
     long = [math.hypot(*(side.stop - side.start for side in box)) >= length_px for box in boxes]
-    return np.array([False, *long])[parts]
+    mask = mask.copy()
+    mask[mask] = np.array([False, *long])[parts[mask]]
+    return mask
