@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_a_slide_is_opened(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
+    monkeypatch.delattr("napari_hmkd.planning.open_slide")
     assert features(slides / "a.tif", "--encoder", student_file, "--out", impossible_folder) == 2
     told = capsys.readouterr().err
     assert "asked to write bags to" in told or "embedded null" in told  # the latter is typer's own
@@ -177,7 +177,7 @@ def test_a_file_is_no_folder_for_bags(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "out").write_text("a user's")
-    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
+    monkeypatch.delattr("napari_hmkd.planning.open_slide")
     assert features(slides, "--encoder", student_file, "--out", tmp_path / "out") == 2
     assert "asked to write bags to" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "a user's"
