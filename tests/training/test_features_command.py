@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 
-from napari_hmkd.bags.bag import bag_shape, find_bags, read_bag
+from napari_hmkd.bags.bag import find_bags, read_bag, read_header
 from napari_hmkd.training.cli import main
 
 PaintSlide = Callable[..., Path]
@@ -40,7 +40,7 @@ def test_each_slide_of_a_folder_becomes_a_bag_once(
     command = (slides, "--encoder", student_file, "--out", tmp_path / "out")
     assert features(*command) == 0
     bags = find_bags(tmp_path / "out")
-    assert {name: bag_shape(path)[0] for name, path in bags.items()} == {"a": 3, "b ä": 4}
+    assert {name: read_header(path).patches for name, path in bags.items()} == {"a": 3, "b ä": 4}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.h5", "b ä.h5"}
     before = {name: path.stat().st_mtime_ns for name, path in bags.items()}
     capsys.readouterr()
@@ -65,7 +65,7 @@ def test_a_bag_of_another_kind_is_made_anew(
         (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:1000])
     assert features(*command, *more.get(changed, ())) == 0
     assert (tmp_path / "a.h5").stat().st_mtime_ns != before
-    assert bag_shape(tmp_path / "a.h5")[0] == 3
+    assert read_header(tmp_path / "a.h5").patches == 3
 
 
 def test_a_bag_of_another_encoder_is_not_replaced_unasked(
