@@ -21,7 +21,7 @@ from napari_hmkd.consistency import (
 )
 from napari_hmkd.export.provenance import png_text
 from napari_hmkd.export.summary import write_summary
-from napari_hmkd.export.table import write_table
+from napari_hmkd.export.table import tile_table, write_tiles
 from napari_hmkd.export.tissue import write_tissue
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.inference import GradedBatch
@@ -86,7 +86,7 @@ def write(
             grading.heatmap.update(GradedBatch(tiles, np.array(answers, np.float32)))
             assert grading.plan.tissue is not None
             write_tissue(grading.plan.tissue, tmp_path / "tissue.png", png_text(grading))
-            write_table(grading, tmp_path / "tiles.csv")
+            write_tiles(tile_table(grading), tmp_path / "tiles.csv", tmp_path / "tiles.parquet")
             write_summary(grading, tmp_path / "summary.json")
             return Written(tmp_path, slide, card)
 

@@ -19,8 +19,8 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.result_files import SavedSlide
-from napari_hmkd.results import is_result_folder, read_results, result_layers
+from napari_hmkd.result_files import SavedSlide, Summary, read_result_files
+from napari_hmkd.results import is_result_folder, result_layers
 from napari_hmkd.slide import open_slide
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
@@ -60,7 +60,7 @@ def written(folder: Path, summary: object = SUMMARY, table: str = TABLE) -> Path
 
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(OutputError, match=message) as caught:
-        read_results(folder)
+        result_layers(folder)
     assert str(folder) in str(caught.value)
 
 
@@ -84,8 +84,8 @@ def test_layers_are_those_of_the_grading_itself(
         list(batches)
         write_results(grading, tmp_path / "out")
         expected = heatmap_layers(grading)
-    results = read_results(tmp_path / "out")
-    found = result_layers(results)
+    found = result_layers(tmp_path / "out")
+    slide = read_result_files(tmp_path / "out", "show", Summary).summary.slide
     assert len(found) == len(expected) == 1 + len(damaged)
     for (data, kwargs, kind), (right, wanted, right_kind) in zip(found, expected, strict=True):
         assert (kind, data.dtype) == (right_kind, right.dtype)
@@ -93,8 +93,8 @@ def test_layers_are_those_of_the_grading_itself(
         colours = kwargs["colormap"].pop("colors"), wanted["colormap"].pop("colors")
         np.testing.assert_array_equal(*colours)
         said = kwargs.pop("metadata")["napari_hmkd"]
-        source = {"slide_name": "Gewebe ü.tif", "slide_mpp": results.slide_mpp}
-        source |= {"folder": tmp_path / "out", "saved_slide": results.saved_slide}
+        source = {"slide_name": "Gewebe ü.tif", "slide_mpp": slide.mpp}
+        source |= {"folder": tmp_path / "out", "saved_slide": slide.saved}
         drawn = dict(wanted.pop("metadata")["napari_hmkd"])
         del drawn["result_of"]  # an open slide
         assert said == drawn | source
@@ -102,13 +102,14 @@ def test_layers_are_those_of_the_grading_itself(
 
 
 def test_results_say_what_the_files_say(tmp_path: Path) -> None:
-    results = read_results(written(tmp_path))
-    assert results.slide_name == "Gewebe ü.tif"
-    assert results.notice == "painted, research use only"
-    assert (results.step_px, results.slide_mpp) == ((512.0, 256.0), (0.25, 0.5))
-    assert np.argwhere(results.unreadable).tolist() == [[1, 0]]
+    (grades, kwargs, _), (unreadable, _, _) = result_layers(written(tmp_path))
+    about = kwargs["metadata"]["napari_hmkd"]
+    assert about["slide_name"] == "Gewebe ü.tif"
+    assert about["notice"] == "painted, research use only"
+    assert about["slide_mpp"] == (0.25, 0.5)
+    assert np.argwhere(unreadable).tolist() == [[1, 0]]
     expected = [[0.1, 1.25, np.nan], [np.nan, np.nan, 3.0]]
-    np.testing.assert_allclose(results.expected_grade, expected, rtol=1e-6)
+    np.testing.assert_allclose(grades, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +125,13 @@ def test_layers_tell_their_slide_from_others_of_its_name_where_the_summary_does(
     tmp_path: Path, stated: dict[str, object], saved: SavedSlide | None
 ) -> None:
     summary = SUMMARY | {"slide": SUMMARY["slide"] | stated}
-    (_, kwargs, _), *_ = result_layers(read_results(written(tmp_path, summary)))
+    (_, kwargs, _), *_ = result_layers(written(tmp_path, summary))
     assert kwargs["metadata"]["napari_hmkd"]["saved_slide"] == saved
 
 
 def test_napari_takes_the_layers(tmp_path: Path) -> None:
     image = pytest.importorskip("napari.layers", reason="needs napari").Image
-    for data, kwargs, _ in result_layers(read_results(written(tmp_path))):
+    for data, kwargs, _ in result_layers(written(tmp_path)):
         layer = image(data, **kwargs)
         assert tuple(layer.scale) == (128.0, 128.0)
         assert tuple(layer.translate) == (127.75 / 2, 127.5 / 2)
@@ -139,12 +140,14 @@ def test_napari_takes_the_layers(tmp_path: Path) -> None:
 def test_a_table_of_a_windows_editor_is_read(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "tiles.csv").write_bytes(TABLE.replace("\n", "\r\n").encode())
-    assert np.nanmax(read_results(tmp_path).expected_grade) == 3.0
+    (grades, _, _), *_ = result_layers(tmp_path)
+    assert np.nanmax(grades) == 3.0
 
 
 def test_a_model_may_have_no_notice(tmp_path: Path) -> None:
     table = TABLE.replace('"painted, research use only"', "")
-    assert read_results(written(tmp_path, SUMMARY | {"notice": ""}, table)).notice == ""
+    (_, kwargs, _), *_ = result_layers(written(tmp_path, SUMMARY | {"notice": ""}, table))
+    assert kwargs["metadata"]["napari_hmkd"]["notice"] == ""
 
 
 def test_what_holds_both_files_is_a_result_folder(tmp_path: Path) -> None:

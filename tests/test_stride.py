@@ -16,7 +16,7 @@ from napari_hmkd.grading import OpenModel, SlideGrading, open_model, start_gradi
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.map_modes import MapMode, tile_map
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.results import read_results, result_layers
+from napari_hmkd.results import result_layers
 from napari_hmkd.slide import open_slide
 from napari_hmkd.verification import verify_results
 
@@ -92,7 +92,7 @@ def test_results_are_read_back_as_they_were_shown(
         grading = start_grading(slide, colour_model, GradeSettings(device="cpu", stride=0.5))
         list(grading.run())
         write_results(grading, tmp_path / "out")
-    shown, found = heatmap_layers(grading), result_layers(read_results(tmp_path / "out"))
+    shown, found = heatmap_layers(grading), result_layers(tmp_path / "out")
     assert len(shown) == len(found) == 2
     for (data, look, _), (again, place, _) in zip(shown, found, strict=True):
         np.testing.assert_allclose(again, data, atol=1e-6)

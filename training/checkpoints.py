@@ -92,7 +92,7 @@ class EpochCheckpoints(Checkpoint):
             make_folder(self._folder)
         trainer.save_checkpoint(last)
         if trainer.is_global_zero and self.best_epoch == epoch:
-            copy_whole(last, self._folder / "best.ckpt")
+            write_whole(self._folder / "best.ckpt", last.read_bytes())
         now = time.monotonic()
         self._longest = max(self._longest, now - self._started)
         late = self._deadline is not None and now + self._longest > self._deadline
@@ -130,7 +130,7 @@ def read_progress(run: Path, task: LightningModule, *, repair: bool) -> Progress
     if state["best_epoch"] != epoch:
         read_checkpoint(best, task)
     elif repair and not (best.exists() and filecmp.cmp(last, best, shallow=False)):
-        copy_whole(last, best)
+        write_whole(best, last.read_bytes())
     return Progress(last, epoch + 1, bool(state["finished"]))
 
 
@@ -182,14 +182,3 @@ def _difference(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Te
         if found[name].shape != tensor.shape:
             return f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
     return ""
-
-
-def copy_whole(source: Path, path: Path) -> None:
-    """Copy a file so that `path` is always the old or the new one.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    write_whole(path, source.read_bytes())

@@ -19,7 +19,7 @@ from napari_hmkd.training.parallel import in_order, side_by_side
 from napari_hmkd.training.splits import Indices, Split
 from napari_hmkd.training.store import PairStore
 from napari_hmkd.training.tiles import Tile
-from napari_hmkd.training.transforms import Change, draw_change, jitter_stains
+from napari_hmkd.training.transforms import draw_change, jitter_stains
 
 NO_GRADE = -1
 BATCHES_AHEAD = 2
@@ -108,7 +108,8 @@ class PairDataset(Dataset[Batch]):
         if self._augment is None:
             stains_first[:] = pairs.swapaxes(0, 1)
         else:
-            changes = [self._change(self._augment, epoch, int(tile)) for tile in chosen]
+            rngs = (np.random.default_rng((self._seed, epoch, tile)) for tile in chosen.tolist())
+            changes = [draw_change(self._augment, rng) for rng in rngs]
             side_by_side(
                 lambda k: changes[k].move(pairs[k], stains_first[:, k]), range(len(changes))
             )
@@ -116,9 +117,6 @@ class PairDataset(Dataset[Batch]):
                 stains = torch.from_numpy(np.stack([change.stains for change in changes]))
         he, ihc = torch.from_numpy(stains_first)
         return Batch(he, ihc, torch.from_numpy(self.grades[positions]), stains).pinned()
-
-    def _change(self, augment: AugmentSettings, epoch: int, tile: int) -> Change:
-        return draw_change(augment, np.random.default_rng((self._seed, epoch, tile)))
 
 
 class EpochSampler(Sampler[int]):

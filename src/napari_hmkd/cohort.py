@@ -19,9 +19,9 @@ from napari_hmkd.export.summary import read_summary
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
-from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
+from napari_hmkd.planning import GradeSettings, opened_as_stated, tile_grid
 from napari_hmkd.regions import MarkedRegion
-from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.slide import Slide
 from napari_hmkd.slide.backends.pixel_size import USER
 
 _LOG = logging.getLogger(__name__)
@@ -105,15 +105,14 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
         with the number of tiles of each batch.
     """
     try:
-        with open_slide(job.slide, backend=job.backend) as opened:
-            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+        with opened_as_stated(job.slide, job.backend, job.mpp) as (slide, notes):
             model = _model(job.model)
             if (done := _finished(job, slide, model)) is not None:
                 return SlideOutcome(job, Status.SKIPPED, "", done)
             grading = start_grading(
                 slide, model, job.settings, regions=job.regions, kept_in=job.kept_in
             )
-            grading.notes += contradicted_mpp(opened, job.mpp)
+            grading.notes += notes
             with watch(grading) if watch else nullcontext(_ignore) as advance:
                 for batch in grading.run():
                     advance(len(batch.tiles) + len(batch.failed))

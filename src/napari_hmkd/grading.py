@@ -181,7 +181,7 @@ class SlideGrading:
         try:
             kept = self._planned(store.read())
         except OutputError as error:
-            self._without_store(store, error)
+            self.notes.append(store.not_kept(error))
         else:
             self.heatmap.update(kept)
             self.store, self.resumed_tiles = store, len(kept.tiles)
@@ -212,10 +212,7 @@ class SlideGrading:
             store.add(batch)
         except OutputError as error:
             self.store = None
-            self._without_store(store, error)
-
-    def _without_store(self, store: ResultStore, error: OutputError) -> None:
-        self.notes.append(f"results are not kept for another time: {store.without_folder(error)}")
+            self.notes.append(store.not_kept(error))
 
     def _require_a_grade(self) -> None:
         failed = list(self.heatmap.failed.values())

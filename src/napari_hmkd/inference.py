@@ -86,46 +86,19 @@ def grade_slide(
     ModelError
         If the network's answer is not four numbers a tile.
     """
+    size = plan.settings.batch_size
     try:
-        with closing(read_batches(plan, tiles, first)) as batches:
-            for batch in batches:
+        with closing(read_tiles(plan, plan.tiles if tiles is None else tiles)) as reads:
+            batch = list(islice(reads, first or size))
+            while batch:
                 yield _graded(grader, batch)
+                batch = list(islice(reads, size))
     finally:
         grader.rest()  # a window keeps it with its results
 
 
-def read_batches(
-    plan: GradePlan, tiles: Iterable[Sequence[int]] | None = None, first: int | None = None
-) -> Generator[list[Read], None, None]:
-    """Tiles' pixels, read ahead in other threads.
-
-    Parameters
-    ----------
-    plan : GradePlan
-        Of the slide, which must stay open.
-    tiles, first
-        As `grade_slide` takes them.
-
-    Yields
-    ------
-    list of (tile, pixels)
-        Of `plan.settings.batch_size` tiles; in place of pixels that cannot be read, why.
-
-    Raises
-    ------
-    SlideStalledError
-        If the file does not answer in time.
-    """
-    size = plan.settings.batch_size
-    with closing(read_tiles(plan, plan.tiles if tiles is None else tiles)) as reads:
-        batch = list(islice(reads, first or size))
-        while batch:
-            yield batch
-            batch = list(islice(reads, size))
-
-
 def read_tiles(plan: GradePlan, tiles: Iterable[Sequence[int]]) -> Generator[Read, None, None]:
-    """What `read_batches` reads, tile by tile, a batch ahead."""
+    """Tiles with their pixels, or why these cannot be read, in the order given; read a batch ahead."""
     wanted = (partial(_read, plan, (int(row), int(column))) for row, column in tiles)
     with closing(plan.slide.in_order(wanted, ahead=plan.settings.batch_size)) as reads:
         yield from reads

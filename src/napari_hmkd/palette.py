@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import ImageColor
 
 # Blue to red through light tones: told apart with every colour blindness (ColorBrewer, RdYlBu),
 # and unlike the pink and purple of H&E.
 GRADE_COLOURS = ("#2c7bb6", "#abd9e9", "#fdae61", "#d7191c")
-_RGB = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in GRADE_COLOURS])
+_RGB = np.array([ImageColor.getrgb(colour) for colour in GRADE_COLOURS]) / 255
 
 HATCH = (np.add.outer(range(8), range(8)) == 7).astype(np.uint8)
 """Hatching, to be repeated along both axes: uint8 (8, 8), 1 on its line from lower left to upper right."""

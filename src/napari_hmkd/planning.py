@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +14,7 @@ from napari_hmkd.geometry import Size
 from napari_hmkd.model import ModelCard
 from napari_hmkd.overlap import mean_of_squares
 from napari_hmkd.regions import MarkedRegion, quoted
-from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask
+from napari_hmkd.slide import Slide, StainCheck, StainKind, TissueMask, open_slide
 from napari_hmkd.slide.contents.examined import examined
 from napari_hmkd.slide.contents.stain import examine
 from napari_hmkd.tiling import TileGrid
@@ -159,22 +160,30 @@ def read_tile(slide: Slide, grid: TileGrid, tile: tuple[int, int]) -> np.ndarray
     return slide.read((y, x), Size(grid.tile_px, grid.tile_px), grid.model_mpp)
 
 
-def contradicted_mpp(slide: Slide, stated_mpp: float | None) -> list[str]:
-    """A note that the pixel size which the user states is not the file's; none where it is.
+@contextmanager
+def opened_as_stated(
+    path: str, backend: str | None, mpp: float | None
+) -> Iterator[tuple[Slide, list[str]]]:
+    """A slide of the pixel size that the user states, and a note where the file says another.
 
     Parameters
     ----------
-    slide : Slide
-        As the file says it is.
-    stated_mpp : float or None
+    path, backend
+        As `open_slide` takes them.
+    mpp : float or None
         um/px; None where the file is believed.
     """
-    if stated_mpp is None or slide.mpp is None or np.allclose(slide.mpp, stated_mpp, rtol=0.01):
-        return []
-    return [
-        f"{stated_mpp:g} um/px was stated and used, though the file says {slide.mpp[0]:.4g} um/px "
-        f"({slide.mpp_source})"
-    ]
+    with open_slide(path, backend=backend) as slide:
+        if mpp is None:
+            yield slide, []
+            return
+        notes = []
+        if slide.mpp is not None and not np.allclose(slide.mpp, mpp, rtol=0.01):
+            notes.append(
+                f"{mpp:g} um/px was stated and used, though the file says {slide.mpp[0]:.4g} um/px "
+                f"({slide.mpp_source})"
+            )
+        yield slide.with_mpp(mpp), notes
 
 
 def plan_grading(

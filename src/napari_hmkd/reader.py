@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.layers import LayerData, slide_layer
-from napari_hmkd.results import is_result_folder, read_results, result_layers
+from napari_hmkd.results import is_result_folder, result_layers
 from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
@@ -71,7 +71,7 @@ def read_slides(path: Paths) -> list[LayerData]:
 
 def _read_result_folder(path: Paths) -> list[LayerData]:
     folders = [path] if isinstance(path, (str, os.PathLike)) else path
-    return [layer for one in folders for layer in result_layers(read_results(Path(one)))]
+    return [layer for one in folders for layer in result_layers(Path(one))]
 
 
 def _layer(slide: Slide) -> LayerData:

@@ -147,6 +147,10 @@ class _Row(BaseModel):
     notice: str = ""
 
 
+COLUMNS = tuple(_Row.model_fields)
+"""Of `tiles.csv`, in their order."""
+
+
 def read_result_files(
     folder: Path, asked: str, needed: type[AnySummary]
 ) -> ResultFiles[AnySummary]:
@@ -219,16 +223,14 @@ def _read_table(path: Path, summary: Summary) -> list[_Row]:
 
 
 def _check_header(columns: list[str]) -> None:
-    wanted = list(_Row.model_fields)
-    if columns != wanted:
-        raise ValueError(f"the columns are {', '.join(columns)} instead of {', '.join(wanted)}")
+    if columns != list(COLUMNS):
+        raise ValueError(f"the columns are {', '.join(columns)} instead of {', '.join(COLUMNS)}")
 
 
 def _row(fields: list[str]) -> _Row:
-    names = list(_Row.model_fields)
-    if len(fields) != len(names):
-        raise ValueError(f"there are {len(fields)} fields instead of {len(names)}")
-    row = _Row.model_validate({n: text for n, text in zip(names, fields, strict=True) if text})
+    if len(fields) != len(COLUMNS):
+        raise ValueError(f"there are {len(fields)} fields instead of {len(COLUMNS)}")
+    row = _Row.model_validate({n: text for n, text in zip(COLUMNS, fields, strict=True) if text})
     answer = (row.p_0, row.p_1, row.p_2, row.p_3, row.grade, row.expected_grade)
     if None in answer and any(value is not None for value in answer):
         raise ValueError("some of the fields p_0 to expected_grade are empty and some are not")

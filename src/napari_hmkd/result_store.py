@@ -63,6 +63,9 @@ class TileStore:
         The file.
     """
 
+    what: ClassVar[str]
+    """What messages call it."""
+
     values: ClassVar[Mapping[str, str]]
     """What is kept of a tile: names and SQLite's types."""
 
@@ -140,6 +143,10 @@ class TileStore:
             return cause.strerror  # the rest of its words names folders
         return str(error).replace(str(self.path), self.path.name)
 
+    def not_kept(self, error: OutputError) -> str:
+        """What to note where an error of this store keeps it from its work."""
+        return f"{self.what} are not kept for another time: {self.without_folder(error)}"
+
     def _unusable(self, error: Exception) -> OutputError:
         return OutputError(
             f"asked to keep tiles in {self.path}, but: {error}; look at the free space and "
@@ -164,6 +171,7 @@ class TileStore:
 class ResultStore(TileStore):
     """The graded tiles of one slide by one model on one grid; see `TileStore`."""
 
+    what = "results"
     values: ClassVar[Mapping[str, str]] = {"probabilities": "BLOB NOT NULL", "evidence": "BLOB"}
 
     def _is_sound(self, name: str, value: object, usual_bytes: int) -> bool:

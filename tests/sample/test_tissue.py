@@ -71,7 +71,10 @@ def test_tissue_is_surrounded_by_glass(tissue: ProceduralTissue) -> None:
 def test_a_slide_has_regions_of_several_grades_and_its_ihc_is_browner_where_the_grade_is_higher(
     tissue: ProceduralTissue,
 ) -> None:
-    grades = tissue.truth_map(SIDE_UM)
+    rows, columns = (int(np.ceil(extent / SIDE_UM)) for extent in tissue.size_um)
+    places = np.ndindex(rows, columns)
+    truths = [tissue.truth((r * SIDE_UM, c * SIDE_UM), SIDE_UM).grade for r, c in places]
+    grades = np.reshape(truths, (rows, columns))
     assert grades.shape == (9, 11)
     assert {0, 1, 2, 3} <= set(grades.ravel().tolist())
     browner = []

@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 
-from napari_hmkd.bags.bag import bag_shape, find_bags, read_bag
+from napari_hmkd.bags.bag import find_bags, read_bag, read_header
 from napari_hmkd.training.cli import main
 
 PaintSlide = Callable[..., Path]
@@ -40,7 +40,7 @@ def test_each_slide_of_a_folder_becomes_a_bag_once(
     command = (slides, "--encoder", student_file, "--out", tmp_path / "out")
     assert features(*command) == 0
     bags = find_bags(tmp_path / "out")
-    assert {name: bag_shape(path)[0] for name, path in bags.items()} == {"a": 3, "b ä": 4}
+    assert {name: read_header(path).patches for name, path in bags.items()} == {"a": 3, "b ä": 4}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.h5", "b ä.h5"}
     before = {name: path.stat().st_mtime_ns for name, path in bags.items()}
     capsys.readouterr()
@@ -65,7 +65,7 @@ def test_a_bag_of_another_kind_is_made_anew(
         (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:1000])
     assert features(*command, *more.get(changed, ())) == 0
     assert (tmp_path / "a.h5").stat().st_mtime_ns != before
-    assert bag_shape(tmp_path / "a.h5")[0] == 3
+    assert read_header(tmp_path / "a.h5").patches == 3
 
 
 def test_a_bag_of_another_encoder_is_not_replaced_unasked(
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_a_slide_is_opened(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
+    monkeypatch.delattr("napari_hmkd.planning.open_slide")
     assert features(slides / "a.tif", "--encoder", student_file, "--out", impossible_folder) == 2
     told = capsys.readouterr().err
     assert "asked to write bags to" in told or "embedded null" in told  # the latter is typer's own
@@ -177,7 +177,7 @@ def test_a_file_is_no_folder_for_bags(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "out").write_text("a user's")
-    monkeypatch.delattr("napari_hmkd.biomarkers.jobs.open_slide")
+    monkeypatch.delattr("napari_hmkd.planning.open_slide")
     assert features(slides, "--encoder", student_file, "--out", tmp_path / "out") == 2
     assert "asked to write bags to" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "a user's"

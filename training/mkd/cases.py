@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_hmkd.bags.bag import bag_shape
+from napari_hmkd.bags.bag import read_header
 from napari_hmkd.biomarkers.attributes import bag_name
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.matching import by_case, is_normal, own_rows
@@ -193,7 +193,7 @@ def _require_classes(
 
 def _require_one_dimension(cases: Sequence[Case]) -> None:
     files = [path for case in cases for path in case.bags]
-    sizes = [size for _, size in side_by_side(bag_shape, files)]
+    sizes = [header.features for header in side_by_side(read_header, files)]
     usual = max(set(sizes), key=sizes.count)
     if other := [
         f"{file} ({size})" for file, size in zip(files, sizes, strict=True) if size != usual

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_hmkd.bags.bag import bag_shape, find_bags
+from napari_hmkd.bags.bag import find_bags, read_header
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.reading import read_genes
 from napari_hmkd.genes.selection import GeneSelection
@@ -74,7 +74,7 @@ class TargetData:
     @property
     def feature_dim(self) -> int:
         """Features of a patch, the same in all bags."""
-        return bag_shape(self.cases[0].bags[0])[1]
+        return read_header(self.cases[0].bags[0]).features
 
     @property
     def cases_left_out(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_hmkd.bags.bag import bag_shape, find_bags, read_attributes
+from napari_hmkd.bags.bag import find_bags, read_attributes, read_header
 from napari_hmkd.biomarkers.case_genes import GeneSource, open_genes
 from napari_hmkd.biomarkers.prediction import BiomarkerModel, open_biomarkers, require_bag
 from napari_hmkd.bootstrap import Floats
@@ -78,7 +78,7 @@ def predict_bags(
     source = None if genes is None else open_genes(genes, model.path, model.card)
     cases = unlabelled_cases(find_bags(bags), case_table, None if source is None else source.table)
     for path in (path for case in cases for path in case.bags):
-        require_bag(path.name, bag_shape(path)[1], read_attributes(path), model.card)
+        require_bag(path.name, read_header(path).features, read_attributes(path), model.card)
     make_folder(out.parent)  # before the cases are judged
     with_genes = [case for case in cases if case.genes]
     without = [case for case in cases if not case.genes]

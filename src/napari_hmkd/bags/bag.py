@@ -78,7 +78,7 @@ def read_bag(path: Path) -> Bag:
         If the file is missing, damaged or no bag, or the bag cannot be used; it names the file.
     """
     with _opened(path) as (features, coords):
-        attributes = {name: _plain(value) for name, value in coords.attrs.items()}
+        attributes = _attributes(coords)
         return Bag(
             path.stem,
             features[...].reshape(features.shape[-2:]),
@@ -86,18 +86,6 @@ def read_bag(path: Path) -> Bag:
             _side_at_level0(attributes),
             attributes,
         )
-
-
-def bag_shape(path: Path) -> tuple[int, int]:
-    """Number of patches and of features of each, without reading them.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged or no bag.
-    """
-    header = read_header(path)
-    return header.patches, header.features
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         If the file is missing, damaged or no bag.
     """
     with _opened(path) as (_, coords):
-        return {name: _plain(value) for name, value in coords.attrs.items()}
+        return _attributes(coords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +293,10 @@ def _number(said: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, int | float) and (value > 0 or name == "patch_level"):
         return float(value)
     return None
+
+
+def _attributes(coords: h5py.Dataset) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in coords.attrs.items()}
 
 
 def _plain(value: Any) -> Any:

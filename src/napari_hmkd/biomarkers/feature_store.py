@@ -21,6 +21,7 @@ def default_folder() -> Path:
 class FeatureStore(TileStore):
     """What one encoder says about the tiles of one slide on one grid; see `TileStore`."""
 
+    what = "features"
     values: ClassVar[Mapping[str, str]] = {"features": "BLOB NOT NULL"}
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
@@ -60,10 +61,6 @@ class FeatureStore(TileStore):
             remove_store(self.path)
         except OSError as error:
             raise OutputError(f"asked to remove {self.path}, but: {error}") from error
-
-    def not_kept(self, error: OutputError) -> str:
-        """What to note where an error of this store has features not kept."""
-        return f"features are not kept for another time: {self.without_folder(error)}"
 
 
 def remove_store(path: Path) -> None:

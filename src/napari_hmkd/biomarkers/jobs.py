@@ -24,8 +24,8 @@ from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
 from napari_hmkd.errors import DataError, HmkdError, OutputError
 from napari_hmkd.grading import result_key
-from napari_hmkd.planning import GradeSettings, contradicted_mpp, tile_grid
-from napari_hmkd.slide import Slide, open_slide
+from napari_hmkd.planning import GradeSettings, opened_as_stated, tile_grid
+from napari_hmkd.slide import Slide
 from napari_hmkd.slide.finding import find_slides
 from napari_hmkd.wording import same_name
 
@@ -145,14 +145,13 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
         Runs the extraction, and may show how far it is.
     """
     try:
-        with open_slide(job.slide, backend=job.backend) as opened:
-            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+        with opened_as_stated(job.slide, job.backend, job.mpp) as (slide, notes):
             if not job.fresh and (patches := _finished(job, slide)):
                 return BagOutcome(BagStatus.SKIPPED, patches=patches)
             _require_writable(job.path.parent)
             kept_in = None if job.fresh else job.path.parent
             extraction = start_extraction(slide, job.encoder, job.settings, kept_in=kept_in)
-            extraction.notes += contradicted_mpp(opened, job.mpp)
+            extraction.notes += notes
             for _ in watch(extraction):
                 pass
             bag = extraction.bag()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,6 @@ from napari_hmkd.errors import ExitCode, HmkdError
 
 if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.attention_report import AttentionReport
-    from napari_hmkd.slide import Slide
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -85,17 +83,19 @@ def attention(
     from napari_hmkd.attention_report import AttentionRequest, plan_report
     from napari_hmkd.export.attention import ATTENTION, ENDING
     from napari_hmkd.export.folder import result_folders
+    from napari_hmkd.planning import opened_as_stated
     from napari_hmkd.regions import read_regions
 
-    notes: list[str] = []
     try:
         (folder,) = result_folders(out, [Path(slide)], ATTENTION, ENDING)
         marked = () if regions is None else read_regions(regions)
         with ExitStack() as files:
-            he = files.enter_context(_opened(slide, backend, mpp, notes))
+            he, notes = files.enter_context(opened_as_stated(slide, backend, mpp))
+            warnings = [f"{he.name}: {note}" for note in notes]
             other = None
             if ihc is not None:
-                other = files.enter_context(_opened(ihc, backend, ihc_mpp, notes))
+                other, notes = files.enter_context(opened_as_stated(ihc, backend, ihc_mpp))
+                warnings += [f"{other.name}: {note}" for note in notes]
             report = plan_report(
                 AttentionRequest(
                     he=he,
@@ -111,7 +111,7 @@ def attention(
                     only_regions=only_regions,
                 )
             )
-            report.about["warnings"] += notes
+            report.about["warnings"] += warnings
             failed = _write(report, folder)
     except HmkdError as error:
         complain(error)
@@ -136,14 +136,3 @@ def _write(report: AttentionReport, folder: Path) -> int:
             failed += isinstance(step, FailedTile)
             advance(1)
     return failed
-
-
-@contextmanager
-def _opened(path: str, backend: str | None, mpp: float | None, notes: list[str]) -> Iterator[Slide]:
-    """A slide with its pixel size as it is stated; where the file says another, that is noted."""
-    from napari_hmkd.planning import contradicted_mpp
-    from napari_hmkd.slide import open_slide
-
-    with open_slide(path, backend=backend) as slide:
-        notes += [f"{slide.name}: {one}" for one in contradicted_mpp(slide, mpp)]
-        yield slide if mpp is None else slide.with_mpp(mpp)

@@ -21,8 +21,7 @@ from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import BIOMARKER_COHORT, biomarker_rows
 from napari_hmkd.export.earlier_rows import SharedTable
 from napari_hmkd.geometry import Origin
-from napari_hmkd.planning import GradeSettings, contradicted_mpp
-from napari_hmkd.slide import open_slide
+from napari_hmkd.planning import GradeSettings, opened_as_stated
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
 
 _LOG = logging.getLogger(__name__)
@@ -96,13 +95,12 @@ def predict_jobs(jobs: Sequence[BiomarkerJob], out: Path) -> ExitCode:
 def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:
     """What became of a slide, its summary, and why there is none."""
     try:
-        with open_slide(job.slide, backend=job.backend) as opened:
-            slide = opened if job.mpp is None else opened.with_mpp(job.mpp)
+        with opened_as_stated(job.slide, job.backend, job.mpp) as (slide, notes):
             genes = None if job.genes is None else job.genes.of_slide(slide.name)
             run = start_biomarkers(
                 slide, job.model, job.encoder, job.settings, kept_in=job.kept_in, genes=genes
             )
-            run.extraction.notes += contradicted_mpp(opened, job.mpp)
+            run.extraction.notes += notes
             _run(run)
             about = write_biomarkers(run, job.folder, job.geojson_origin)
             return _tell(run, job.folder), about, ""

@@ -8,12 +8,11 @@ from typing import Any
 from napari_hmkd.export.folder import RESULTS, result_folders
 from napari_hmkd.export.geojson import write_geojson
 from napari_hmkd.export.ome_zarr import write_ome_zarr
-from napari_hmkd.export.parquet import write_parquet
 from napari_hmkd.export.picture import write_picture
 from napari_hmkd.export.provenance import png_text
 from napari_hmkd.export.report import write_report
 from napari_hmkd.export.summary import write_summary
-from napari_hmkd.export.table import write_table
+from napari_hmkd.export.table import tile_table, write_tiles
 from napari_hmkd.export.tissue import TISSUE_FILE, write_tissue
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
@@ -42,8 +41,7 @@ def write_results(
         If the folder cannot be written, or what is there is no result folder.
     """
     with replaced_folder(folder, RESULTS) as part:
-        write_table(grading, part / TABLE_FILE)
-        write_parquet(grading, part / "tiles.parquet")
+        write_tiles(tile_table(grading), part / TABLE_FILE, part / "tiles.parquet")
         write_geojson(grading, part / "tiles.geojson", geojson_origin)
         write_picture(grading, part / "heatmap.png")
         write_ome_zarr(grading, part / "heatmap.ome.zarr")

@@ -1,62 +1,62 @@
-"""`tiles.csv`: one row per tile that was tried."""
+"""`tiles.csv` and `tiles.parquet`: one row per tile that was tried."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from napari_hmkd.export.provenance import KEY, provenance_json
 from napari_hmkd.grading import SlideGrading
-from napari_hmkd.heatmap import NOT_GRADED, expected, most_probable
+from napari_hmkd.heatmap import expected, most_probable
+from napari_hmkd.result_files import COLUMNS
 
-COLUMNS = (
-    "row",
-    "column",
-    "y_px",
-    "x_px",
-    "tissue_fraction",
-    "p_0",
-    "p_1",
-    "p_2",
-    "p_3",
-    "grade",
-    "expected_grade",
-    "notice",
-)
+_TYPES = {"row": pa.int64(), "column": pa.int64(), "grade": pa.int64(), "notice": pa.string()}
+_DECIMALS = {"y_px": 3, "x_px": 3, "tissue_fraction": 4}  # in the CSV; of all other fractions 6
 
 
-def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
-    """A tuple of `COLUMNS` per tile, by row and column.
+def tile_table(grading: SlideGrading) -> pa.Table:
+    """`COLUMNS` of each tile, by row and column.
 
     `y_px` and `x_px` are the tile's top-left corner from the slide's top-left corner, in level-0
-    px. A tile that could not be read has None for `p_0` to `expected_grade`, empty fields in the
-    file, so that the columns stay numbers for whoever reads them; `summary.json` lists it with the
-    reason. `notice` is the model card's, on every row: a table is often passed on alone. The rest of
-    the `provenance`, for which a CSV has no place, is in the `summary.json` beside it.
+    px. A tile that could not be read has null for `p_0` to `expected_grade`, empty fields in the
+    CSV, so that the columns stay numbers for whoever reads them; `summary.json` lists it with the
+    reason. `notice` is the model card's, on every row: a table is often passed on alone. `row`,
+    `column` and `grade` are int64, `notice` is text, all others are float64. The table's metadata hold
+    `provenance_json` under "napari_hmkd"; for the CSV, which has no place for it, it is in the
+    `summary.json` beside it.
     """
-    heatmap, plan = grading.heatmap, grading.plan
-    notice, tissue_fraction = plan.card.notice, plan.of_tiles(plan.tissue_fraction)
-    grade, mean_grade = most_probable(heatmap.answers), expected(heatmap.answers)
-    rows: list[tuple[object, ...]] = []
-    for row, column in plan.tiles.tolist():
-        y_px, x_px = plan.grid.origins([row, column])[0]
-        place = (
-            row,
-            column,
-            f"{y_px:.3f}",
-            f"{x_px:.3f}",
-            f"{tissue_fraction[row, column]:.4f}",
-        )
-        if (row, column) in heatmap.failed:
-            rows.append((*place, *[None] * 6, notice))
-        elif (likeliest := int(grade[row, column])) != NOT_GRADED:
-            p = [f"{value:.6f}" for value in heatmap.answers[row, column]]
-            rows.append((*place, *p, likeliest, f"{mean_grade[row, column]:.6f}", notice))
-    return rows
+    plan, heatmap = grading.plan, grading.heatmap
+    tried = heatmap.failed_tiles | heatmap.graded_tiles
+    tiles = plan.tiles[tried[tuple(plan.tiles.T)]]
+    here = tuple(tiles.T)
+    answers, failed = heatmap.answers, heatmap.failed_tiles[here]
+    tissue_fraction = plan.of_tiles(plan.tissue_fraction)
+    places = [*tiles.T, *plan.grid.origins(tiles).T, tissue_fraction[here]]
+    grades = [*answers[here].T, most_probable(answers)[here], expected(answers)[here]]
+    schema = pa.schema(
+        [(name, _TYPES.get(name, pa.float64())) for name in COLUMNS],
+        metadata={KEY: provenance_json(grading)},
+    )
+    columns = [
+        *(pa.array(values) for values in places),
+        *(pa.array(values, mask=failed) for values in grades),
+        pa.array([plan.card.notice] * len(tiles), pa.string()),
+    ]
+    typed = [column.cast(kind) for column, kind in zip(columns, schema.types, strict=True)]
+    return pa.Table.from_arrays(typed, schema=schema)
 
 
-def write_table(grading: SlideGrading, path: Path) -> None:
-    """Write `tile_rows` as UTF-8 CSV with a header."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+def write_tiles(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
+    """Write `tile_table` as Parquet, and as UTF-8 CSV with a header and rounded numbers."""
+    pq.write_table(table, parquet_path)
+    columns = (
+        [f"{one:.{_DECIMALS.get(name, 6)}f}" if isinstance(one, float) else one for one in values]
+        for name, values in table.to_pydict().items()
+    )
+    with csv_path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(tile_rows(grading))
+        writer.writerows(zip(*columns, strict=True))

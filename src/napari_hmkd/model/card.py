@@ -13,7 +13,6 @@ from napari_hmkd.model.card_fields import (
     card_json,
     check_fields,
     check_names,
-    created_with,
     is_number,
     is_positive,
     is_text,
@@ -87,12 +86,7 @@ class ModelCard:
     created_with: str = ""
 
     def __post_init__(self) -> None:
-        """Check every field, and turn lists into tuples."""
-        for name in ("mean", "std", "class_names", "conformal_thresholds"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.created_with:
-            object.__setattr__(self, "created_with", created_with())
+        """Bring every field to its type, and check it."""
         check_fields(self, _RULES, "model card")
 
     def to_json(self) -> str:

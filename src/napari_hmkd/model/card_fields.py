@@ -26,11 +26,6 @@ _KINDS = {
 Rule = tuple[Callable[[Any], bool], str]
 
 
-def created_with() -> str:
-    """This program and its version."""
-    return f"napari-hmkd {version('napari-hmkd')}"
-
-
 def is_number(value: Any) -> bool:
     """Whether it is a finite number, which no bool is."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -47,7 +42,7 @@ def is_text(value: Any) -> bool:
 
 
 def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) -> None:
-    """Check every field.
+    """Check every field, turn lists into tuples, and say who writes a card that does not tell.
 
     Parameters
     ----------
@@ -64,6 +59,11 @@ def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) 
     """
     for field in fields(card):
         value = getattr(card, field.name)
+        if isinstance(value, list) and str(field.type).startswith("tuple"):
+            value = tuple(value)
+        elif field.name == "created_with" and not value:
+            value = f"napari-hmkd {version('napari-hmkd')}"
+        object.__setattr__(card, field.name, value)
         is_right, wanted = rules.get(field.name, (is_text, "text"))
         if not is_right(value):
             raise ModelError(f"{what}: {field.name} must be {wanted}, found {value!r}")

@@ -102,17 +102,3 @@ class ProceduralTissue:
             tumour_share=share,
             factors=factors.mean(axis=0) if len(factors) else np.full(4, np.nan),
         )
-
-    def truth_map(self, side_um: float) -> NDArray[np.int8]:
-        """Grade of every square field of the section, (rows, columns) int8, -1 without tumour.
-
-        Row r, column c starts at (r, c) * side_um, as the tiles of a grading do.
-        """
-        rows, columns = (int(np.ceil(extent / side_um)) for extent in self.size_um)
-        return np.array(
-            [
-                [self.truth((r * side_um, c * side_um), side_um).grade for c in range(columns)]
-                for r in range(rows)
-            ],
-            dtype=np.int8,
-        )

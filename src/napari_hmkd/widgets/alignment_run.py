@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ class AlignmentRun(BackgroundRun):
         self, pair: LayerPair, what: str, work: Callable[..., object], *args: object
     ) -> None:
         self._pair = pair
-        self._begin(what, _once, work, *args)
+        self._begin_once(what, work, *args)
 
     def _on_step(self, step: Alignment | Path) -> None:
         pair, self._pair = self._pair, None  # which closes with its layers
@@ -77,10 +77,6 @@ class AlignmentRun(BackgroundRun):
     def _on_finished(self) -> None:
         self._pair = None
         super()._on_finished()
-
-
-def _once(work: Callable[..., object], *arguments: object) -> Iterator[object]:
-    yield work(*arguments)
 
 
 def _save(file: Path, he: Slide, ihc: Slide, alignment: Alignment | np.ndarray) -> Path:

@@ -87,10 +87,7 @@ class AttentionScene:
         self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
         self._agreement_seen = False
-        self._repaint = QTimer()
-        self._repaint.setSingleShot(True)
-        self._repaint.setInterval(_REPAINT_MS)
-        self._repaint.timeout.connect(self.paint)
+        self._repaint = QTimer(singleShot=True, interval=_REPAINT_MS, timeout=self.paint)
         form.map_chosen.connect(self._on_map_chosen)
         self._panes.changed.connect(self._on_panes_changed)
 

@@ -66,6 +66,10 @@ class BackgroundRun(ABC):
         self._at_work.add(self)
         worker.start()
 
+    def _begin_once(self, what: str, work: Callable[..., object], *arguments: object) -> None:
+        """Start work whose result is its only step."""
+        self._begin(what, _once, work, *arguments)
+
     @abstractmethod
     def _on_step(self, step: Any) -> None:
         """Take what the work has yielded."""
@@ -85,6 +89,10 @@ class BackgroundRun(ABC):
         self._worker = None
         self._at_work.discard(self)
         self.ended.emit(not self._failed)
+
+
+def _once(work: Callable[..., object], *arguments: object) -> Iterator[object]:
+    yield work(*arguments)
 
 
 def guarded(work: Callable[..., Iterator[Any]], *arguments: object) -> Iterator[Any]:

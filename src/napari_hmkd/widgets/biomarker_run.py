@@ -11,7 +11,6 @@ from typing import Any
 import napari.layers
 import napari.viewer
 import numpy as np
-from psygnal import Signal
 
 from napari_hmkd.biomarkers.case_genes import CaseGenes, open_genes
 from napari_hmkd.biomarkers.encoders import Encoder
@@ -29,7 +28,7 @@ from napari_hmkd.model.timm_networks import PREFIX
 from napari_hmkd.planning import GradeSettings, read_tile
 from napari_hmkd.queueing import TileQueue, View
 from napari_hmkd.slide import Slide, TissueMask
-from napari_hmkd.widgets.background import BackgroundRun
+from napari_hmkd.widgets.tile_run import TileRun
 
 _SHOWN = 12  # patches of each target
 
@@ -87,7 +86,7 @@ class TopPatches:
 Step = SlideBiomarkers | EncodedBatch | TopPatches | UnsuitableSlideError
 
 
-class BiomarkerRun(BackgroundRun):
+class BiomarkerRun(TileRun):
     """Predicts the biomarkers of one slide layer at a time.
 
     What is encoded is kept on disk: a run that was stopped goes on there when it is started again. The
@@ -99,64 +98,26 @@ class BiomarkerRun(BackgroundRun):
         The last one that ran to its end.
     patches : dict
         From the names of its targets to their `TopPatches`.
-    slide_layer : napari.layers.Image or None
-        Whose it is, or is to be.
 
     Signals
     -------
-    planned(SlideBiomarkers, slide layer)
-        Encoding is about to start, or to go on.
-    doubted(message)
-        Nothing was done, as the slide does not look like one to judge; force would.
-    progressed(tried, planned, tiles_per_second)
-    forgotten()
-        There is no result any more.
     ended(complete)
         The worker has stopped; `complete` says whether there is a result and nothing failed.
     """
 
-    planned = Signal(object, object)
-    doubted = Signal(str)
-    progressed = Signal(int, int, float)
-    forgotten = Signal()
-
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
+        super().__init__(viewer)
         self.result: SlideBiomarkers | None = None
         self.patches: dict[str, TopPatches] = {}
-        self.slide_layer: napari.layers.Image | None = None
-        self._viewer = viewer
         self._under_way: SlideBiomarkers | None = None
-        self._begun: napari.layers.Image | None = None
         self._encoded = 0
-        self._stop, self._queue = Event(), TileQueue()
-        viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def start(self, layer: napari.layers.Image, request: BiomarkerRequest, view: View) -> None:
         """Predict the biomarkers of a slide layer, what is in view first; not while another prediction runs."""
         if self.running:
             return
-        self._begun, self._stop, self._queue = layer, Event(), TileQueue(view)
         what = f"predicting biomarkers of {request.slide.name}"
-        self._begin(what, _predict, request, self._queue, self._stop)
-
-    @property
-    def target(self) -> napari.layers.Image | None:
-        """The slide layer that is judged or will be, or was."""
-        return self.slide_layer if self._begun is None else self._begun
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker was asked to end."""
-        return self._stop.is_set()
-
-    def look(self, view: View) -> None:
-        """Go on with the tiles that are in view now."""
-        self._queue.look(view)
-
-    def stop(self) -> None:
-        """Ask the worker to end; it does after the batch it is at."""
-        self._stop.set()
+        self._begin_on(layer, TileQueue(view), what, _predict, request)
 
     def forget(self) -> None:
         """Let go of result and slide."""
@@ -164,17 +125,9 @@ class BiomarkerRun(BackgroundRun):
         self.patches = {}
         self.forgotten.emit()
 
-    def close(self) -> None:
-        """End everything: the viewer is going away."""
-        self.stop()
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        super().close()
-
     def _on_step(self, step: Step) -> None:
         if isinstance(step, UnsuitableSlideError):
-            self._failed = True
-            if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
-                self.doubted.emit(str(step))
+            self._doubt(step)
         elif isinstance(step, SlideBiomarkers):
             self._take_up(step)
         elif isinstance(step, TopPatches):
@@ -225,7 +178,7 @@ def _predict(
     """Open the models, plan, encode and judge: the plan, then its batches, then the patches of each target.
 
     Where the slide is unsuitable, the error is a step and not raised: that is a question to the user,
-    no failure. It ends by itself once `stop` is set, so that readers are put away in the worker's thread.
+    no failure.
     """
     try:
         model = open_biomarkers(request.model)

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import napari.layers
 import napari.viewer
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_hmkd.queueing import View
 from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.tile_run import TileRun
 from napari_hmkd.widgets.viewing import camera, visible_region
 
 _REST_MS = 150
-
-
-class LookingRun(Protocol):
-    """A run over the tiles of a slide layer, in an order that follows the view."""
-
-    @property
-    def running(self) -> bool:
-        """Whether its worker is at work."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker was asked to end."""
-
-    @property
-    def target(self) -> napari.layers.Image | None:
-        """The slide layer that it is about."""
-
-    def look(self, view: View) -> None:
-        """Go on with the tiles that are in view now."""
 
 
 class ViewFirst:
@@ -42,16 +23,13 @@ class ViewFirst:
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    run : LookingRun
+    run : TileRun
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer, run: LookingRun) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, run: TileRun) -> None:
         self._viewer, self._looking = viewer, run
         self._camera = camera(viewer)
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MS)
-        self._rest.timeout.connect(self.catch_up)
+        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self.catch_up)
         for event in self._moves():
             event.connect(self._on_move)
 

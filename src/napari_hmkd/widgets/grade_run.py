@@ -23,11 +23,11 @@ from napari_hmkd.queueing import TileQueue, View
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.result_store import default_folder
 from napari_hmkd.slide import Slide, TissueMask
-from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.drawn_layers import refill
 from napari_hmkd.widgets.notice import show_notice, text_overlay, withdraw_notice
 from napari_hmkd.widgets.overlay import lay_over
 from napari_hmkd.widgets.result_hiding import result_hiding
+from napari_hmkd.widgets.tile_run import TileRun
 from napari_hmkd.widgets.tile_status import tell_tile
 from napari_hmkd.widgets.tissue_run import same_tissue
 
@@ -50,7 +50,7 @@ class GradeRequest:
         return self == former and same_tissue(self.tissue, former.tissue)
 
 
-class GradeRun(BackgroundRun):
+class GradeRun(TileRun):
     """Grades one slide layer at a time and paints the heatmap as results arrive.
 
     A stopped grading is taken up where it stopped when the same request is started again, with
@@ -62,52 +62,33 @@ class GradeRun(BackgroundRun):
         The shown one.
     layers : list of napari.layers.Image
         Its heatmap first.
-    slide_layer : napari.layers.Image or None
-        The one that it lies over.
     mode : MapMode
         What the heatmap shows.
 
     Signals
     -------
-    planned(SlideGrading, slide layer)
-        A grading is about to start, or to go on.
-    doubted(message)
-        Nothing was graded, as the slide does not look like one to grade; force would.
     painted()
         The first of a run's results are on the heatmap.
     repainted()
         The heatmap shows the results and the mode of the moment.
-    forgotten()
-        There is no grading any more, as its heatmap was removed.
-    progressed(tried, planned, tiles_per_second)
     ended(complete)
         The worker has stopped; `complete` says whether every tile was tried and nothing failed.
     """
 
-    planned = Signal(object, object)
-    doubted = Signal(str)
     painted = Signal()
     repainted = Signal()
-    forgotten = Signal()
-    progressed = Signal(int, int, float)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
+        super().__init__(viewer)
         self.grading: SlideGrading | None = None
         self.layers: list[napari.layers.Image] = []
-        self.slide_layer: napari.layers.Image | None = None
-        self._viewer, self._hiding = viewer, result_hiding(viewer)
+        self._hiding = result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
         self._opacity, self._awaited, self._has_plan = 0.5, False, False
         self._forewarned = ""
-        self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
-        self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
-        self._repaint = QTimer()
-        self._repaint.setSingleShot(True)
-        self._repaint.setInterval(_REPAINT_MS)
-        self._repaint.timeout.connect(self._paint)
-        viewer.layers.events.removed.connect(self._on_layer_removed)
+        self._asked: GradeRequest | None = None  # it is `_request` once there is a plan
+        self._repaint = QTimer(singleShot=True, interval=_REPAINT_MS, timeout=self._paint)
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -136,23 +117,9 @@ class GradeRun(BackgroundRun):
         self._start(self.slide_layer, self._request, self.grading, TileQueue(view, True))
 
     @property
-    def target(self) -> napari.layers.Image | None:
-        """The slide layer that is graded or will be, or was."""
-        return self.slide_layer if self._begun is None else self._begun[1]
-
-    @property
     def has_plan(self) -> bool:
         """Whether the run of the moment, or the last, came as far as to show its grading."""
         return self._has_plan
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker was asked to end."""
-        return self._stop.is_set()
-
-    def look(self, view: View, only_in_view: bool = False) -> None:
-        """Go on with the tiles that are in view now."""
-        self._queue.look(view, only_in_view)
 
     def show(self, mode: MapMode) -> None:
         """Have the heatmap show another of its numbers."""
@@ -165,14 +132,8 @@ class GradeRun(BackgroundRun):
         if self.heatmap_layer is not None:
             self.heatmap_layer.opacity = opacity
 
-    def stop(self) -> None:
-        """Ask the worker to end; it does after the batch it is at."""
-        self._stop.set()
-
     def close(self) -> None:
         """End everything: the viewer is going away."""
-        self._stop.set()
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         super().close()
         self._repaint.stop()
 
@@ -188,18 +149,12 @@ class GradeRun(BackgroundRun):
         resumed: SlideGrading | None,
         queue: TileQueue,
     ) -> None:
-        self._begun = request, layer  # they are this run's once it has a plan
-        self._awaited, self._has_plan = True, resumed is not None
-        self._stop, self._queue = Event(), queue
-        self._begin(
-            f"grading {request.slide.name}", _grade, request, resumed, self._queue, self._stop
-        )
+        self._asked, self._awaited, self._has_plan = request, True, resumed is not None
+        self._begin_on(layer, queue, f"grading {request.slide.name}", _grade, request, resumed)
 
     def _on_step(self, step: Step) -> None:
         if isinstance(step, UnsuitableSlideError):
-            self._failed = True
-            if not self.stopping:  # else nobody waits for an answer, and the slide may be gone
-                self.doubted.emit(str(step))
+            self._doubt(step)
         elif isinstance(step, OpenModel):
             self._forewarn(step.card.notice)
         elif isinstance(step, SlideGrading):
@@ -232,13 +187,12 @@ class GradeRun(BackgroundRun):
 
     def _take_up(self, grading: SlideGrading) -> None:
         """Show a grading; old results of the same slide give way to a new one."""
-        if self.stopping or self._begun is None:
+        if self.stopping or self._asked is None:
             return
-        request, self.slide_layer = self._begun
-        self._has_plan = True
+        self.slide_layer, self._has_plan = self._begun, True
         if grading is not self.grading:
             self._show(grading)
-        self._request = replace(request, tissue=grading.plan.tissue)
+        self._request = replace(self._asked, tissue=grading.plan.tissue)
         self.planned.emit(grading, self.slide_layer)
 
     def _show(self, grading: SlideGrading) -> None:
@@ -305,7 +259,7 @@ class GradeRun(BackgroundRun):
                 lay_over(layer, self.slide_layer)
 
     def _on_finished(self) -> None:
-        self._begun = None
+        self._begun = self._asked = None
         if self._forewarned and not self._has_plan:
             withdraw_notice(self._viewer, self._forewarned)
         self._forewarned = ""
@@ -346,9 +300,6 @@ def _grade(
 
     Where the slide is unsuitable, the error is a step and not raised: that is a question to the
     user, no failure.
-
-    It ends by itself once `stop` is set, so that the readers are put away in the worker's thread:
-    napari's worker only drops a generator.
     """
     try:
         grading = resumed

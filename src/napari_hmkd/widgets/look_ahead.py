@@ -52,10 +52,7 @@ class LookAhead:
     def __init__(self, panel: QWidget, choice: SlideChoice, tissue: TissueRun) -> None:
         self._panel, self._choice, self._tissue = panel, choice, tissue
         self._thread: Thread | None = None
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MS)
-        self._rest.timeout.connect(self._begin)
+        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self._begin)
         self._layer: napari.layers.Image | None = None
         choice.changed.connect(self._on_chosen)
         self._on_chosen(choice.value)

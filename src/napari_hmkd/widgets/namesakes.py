@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari.layers import Layer
@@ -69,7 +69,10 @@ class _Comparison(BackgroundRun):
     def __init__(self, about: Mapping[str, Any], slides: Sequence[Slide]) -> None:
         super().__init__()
         self._about = about
-        self._begin(f"comparing {about['slide_name']} with its results", _fingerprints, slides)
+        self._begin_once(
+            f"comparing {about['slide_name']} with its results",
+            lambda: [fingerprint(slide) for slide in slides],
+        )
 
     def _on_step(self, found: list[str]) -> None:
         wanted = self._about["saved_slide"].fingerprint
@@ -78,7 +81,3 @@ class _Comparison(BackgroundRun):
                 f"{_of_another(self._about)}, as large as the open one: its fingerprint is "
                 f"{wanted[:SHOWN]}, and that of the open one {found[0][:SHOWN]}."
             )
-
-
-def _fingerprints(slides: Sequence[Slide]) -> Iterator[list[str]]:
-    yield [fingerprint(slide) for slide in slides]

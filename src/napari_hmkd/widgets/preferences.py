@@ -36,10 +36,7 @@ class Preferences:
     def __init__(self, panel: str, **fields: ValueWidget[Any]) -> None:
         self._panel = panel
         self._changed: dict[str, Any] = {}
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MS)
-        self._rest.timeout.connect(self.write)
+        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self.write)
         known = _read(panel)
         for name, field in fields.items():
             if name in known:

@@ -15,6 +15,10 @@ from napari_hmkd.slide import Slide
 from napari_hmkd.study.identity import SHOWN
 
 
+class _Summary(BaseModel):
+    slide: SavedSlide
+
+
 @dataclass(frozen=True, slots=True)
 class ResultFolder:
     """Where a slide's results are to be saved.
@@ -40,36 +44,17 @@ class ResultFolder:
         OutputError
             If those of another file of the slide's name are there.
         """
-        there = read_saved_slide(self.path / self.summary_file)
-        if there is not None and there.fingerprint != self.fingerprint:
+        try:
+            summary = (self.path / self.summary_file).read_bytes()
+            there = _Summary.model_validate_json(summary).slide
+        except (OSError, ValueError):  # no such file, or none that tells
+            return
+        if there.fingerprint != self.fingerprint:
             raise OutputError(
                 f"asked to write results to {self.path}, which has those of another slide of that name "
                 f"(fingerprint {there.fingerprint[:SHOWN]} there, {self.fingerprint[:SHOWN]} here); choose "
                 "another output folder"
             )
-
-
-class _Summary(BaseModel):
-    slide: SavedSlide
-
-
-def read_saved_slide(summary: Path) -> SavedSlide | None:
-    """The slide that results are of.
-
-    Parameters
-    ----------
-    summary : pathlib.Path
-        The JSON file that sums them up.
-
-    Returns
-    -------
-    SavedSlide or None
-        None where there is no such file, or none that tells.
-    """
-    try:
-        return _Summary.model_validate_json(summary.read_bytes()).slide
-    except (OSError, ValueError):
-        return None
 
 
 def may_be_of(about: Mapping[str, Any], slide: Slide) -> bool:

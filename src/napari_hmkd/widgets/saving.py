@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from magicgui.widgets import ComboBox
@@ -48,7 +48,8 @@ class SaveRun(BackgroundRun):
 
         It fails where the folder has those of another slide.
         """
-        self._begin(f"writing results to {folder.path}", _write, write, results, folder, *options)
+        what = f"writing results to {folder.path}"
+        self._begin_once(what, _write, write, results, folder, *options)
 
     def _on_step(self, folder: Path) -> None:
         self.saved.emit(folder)
@@ -56,7 +57,7 @@ class SaveRun(BackgroundRun):
 
 def _write(
     write: Callable[..., object], results: object, folder: ResultFolder, *options: object
-) -> Iterator[Path]:
+) -> Path:
     folder.check_own()
     write(results, folder.path, *options)
-    yield folder.path
+    return folder.path

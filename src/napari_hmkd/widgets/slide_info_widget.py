@@ -50,13 +50,11 @@ class SlideInfoWidget(QWidget):
         self.load_async = AsyncOffer()
         self.facts = _NOTHING
         self._described: Slide | None = None
-        self._timer = QTimer(self)
+        # The cache's figures change while one looks at them.
+        self._timer = QTimer(self, interval=_REFRESH_MS, timeout=self.refresh)
         self._lay_out()
         self.slide.changed.connect(self.refresh)
         self.copy_button.clicked.connect(self.copy)
-        # The cache's figures change while one looks at them.
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.timeout.connect(self.refresh)
         self.refresh()
 
     def refresh(self, _value: object = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
@@ -47,7 +46,7 @@ class TissueRun(BackgroundRun):
         if self.running:
             return
         self._slide_layer, slide = slide_layer, require_slide(slide_layer)
-        self._begin(f"finding the tissue of {slide.name}", _find, slide)
+        self._begin_once(f"finding the tissue of {slide.name}", tissue_found, slide)
 
     def layer_of(self, slide: Slide) -> napari.layers.Labels | None:
         """The tissue layer of a slide, None where there is none."""
@@ -122,10 +121,6 @@ def same_tissue(one: TissueMask | None, other: TissueMask | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.downsample == other.downsample and np.array_equal(one.mask, other.mask)
-
-
-def _find(slide: Slide) -> Iterator[TissueMask]:
-    yield tissue_found(slide)
 
 
 def _place(layer: napari.layers.Layer, kwargs: dict[str, Any]) -> None:

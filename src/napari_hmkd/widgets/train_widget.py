@@ -65,7 +65,7 @@ class TrainWidget(QWidget):
         self._started = 0.0
         self._progress = ""
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
-        self._timer = QTimer(self)
+        self._timer = QTimer(self, interval=_REFRESH_MS, timeout=self._refresh)
         self._lay_out()
         window = self._viewer.window
         self._guard = ClosingGuard(
@@ -113,8 +113,6 @@ class TrainWidget(QWidget):
         process.line.connect(self._on_line)
         process.progress.connect(self._on_progress)
         process.finished.connect(self._on_finished)
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
         self._viewer.events.theme.connect(self._set_colours)
         self.destroyed.connect(lambda: process.abandon())
 

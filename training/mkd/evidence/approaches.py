@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_hmkd.bags.bag import bag_shape
+from napari_hmkd.bags.bag import read_header
 from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.model.mkd.outputs import G, M, P
 from napari_hmkd.training.mkd.approaches import ALONE, MKD, needs_genes
@@ -101,5 +101,6 @@ def make_run(
             tokens = chosen.tokens(genes, [case.genes for case in cases])
         return CaseData(cases, fold, tokens, settings, BagStore(settings.compute.memory_gb))
 
-    sizes = Sizes(bag_shape(cases[0].bags[0])[1], settings.genes.token_genes, CLASSES)
+    features = read_header(cases[0].bags[0]).features
+    sizes = Sizes(features, settings.genes.token_genes, CLASSES)
     return FoldRun(folder, approach.name, sizes, settings, device, open_data)

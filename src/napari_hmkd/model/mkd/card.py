@@ -13,7 +13,6 @@ from napari_hmkd.model.card_fields import (
     card_json,
     check_fields,
     check_names,
-    created_with,
     is_positive,
     is_text,
     json_object,
@@ -57,9 +56,7 @@ class Target:
     definition: str
 
     def __post_init__(self) -> None:
-        """Check every field, and turn a list into a tuple."""
-        if isinstance(self.classes, list):
-            object.__setattr__(self, "classes", tuple(self.classes))
+        """Bring every field to its type, and check it."""
         check_fields(self, _TARGET_RULES, f"{WHAT}, target {self.name}")
 
 
@@ -109,11 +106,7 @@ class BiomarkerCard:
     created_with: str = ""
 
     def __post_init__(self) -> None:
-        """Check every field, and turn a list into a tuple."""
-        if isinstance(self.targets, list):
-            object.__setattr__(self, "targets", tuple(self.targets))
-        if not self.created_with:
-            object.__setattr__(self, "created_with", created_with())
+        """Bring every field to its type, and check it."""
         check_fields(self, _CARD_RULES, WHAT)
 
     @property

@@ -113,18 +113,11 @@ def examine(slide: Slide, tissue: TissueMask | None = None) -> tuple[StainCheck,
     own_y, own_x = slide.require_mpp()
     um_per_px = max(own_y * overview.downsample[0], own_x * overview.downsample[1])
     glass = glass_colour(overview.pixels, um_per_px)
-    return judge_fields(sample_fields(slide, found), glass), found
+    return _judge(sample_fields(slide, found), glass), found
 
 
-def judge_fields(fields: list[Field], glass: np.ndarray) -> StainCheck:
-    """Stain and focus of fields of tissue of one slide.
-
-    Parameters
-    ----------
-    fields : list of Field
-    glass : float (3,)
-        Colour of the slide's empty glass, 0 to 255.
-    """
+def _judge(fields: list[Field], glass: np.ndarray) -> StainCheck:
+    """Stain and focus of fields of tissue of one slide, whose empty glass has a colour, 0 to 255."""
     with ThreadPoolExecutor(CPU_COUNT) as pool:
         blurs = list(pool.map(lambda field: blurriness(field.pixels, field.um_per_px), fields))
     judged = [blur for blur in blurs if blur is not None]
