@@ -42,8 +42,8 @@ def tile_rows(grading: SlideGrading) -> list[tuple[object, ...]]:
         place = (
             row,
             column,
-            f"{y_px:.3f}",
-            f"{x_px:.3f}",
+            f"{y_px:.4f}",  # three digits would be thousands where a point groups them
+            f"{x_px:.4f}",
             f"{tissue_fraction[row, column]:.4f}",
         )
         if (row, column) in heatmap.failed:
