@@ -89,6 +89,9 @@ def test_what_fails_is_told_and_the_rest_goes_on_and_is_skipped_the_next_time(
     assert "broken.svs" in page
     assert str(slides) not in page
     assert page.count("not restricted to invasive tumour") == 3
+    shares = (f"{k}: {one['share']:.1%}" for k, one in summary["grades"].items())
+    assert f'aria-label="{", ".join(shares)}"'.replace("%", " %") in page
+    assert "print-color-adjust: exact" in page
     assert "not restricted to invasive tumour" in rows["a.tif"]["reason_of_that_grade"]
     capsys.readouterr()
 

@@ -66,6 +66,19 @@ def test_a_bag_says_what_it_was_made_from(slide: Slide, encoder: Encoder, tmp_pa
     assert str(slide.path.parent) not in str(said)
 
 
+def test_coordinates_of_a_bag_are_those_of_openslide_where_a_part_was_scanned(
+    slide_file: Path, encoder: Encoder, state_bounds: Callable[..., None]
+) -> None:
+    """CLAM and TRIDENT read patches there, and know of no bounds."""
+    state_bounds(y=256, x=256, height=512, width=512)
+    with open_slide(slide_file, mpp=4.0, backend="openslide") as part:
+        bag = finished(start_extraction(part, encoder, SETTINGS)).bag()
+    assert bag.coords.tolist() == [[256, 512], [512, 256], [512, 512]]
+    said = bag.attributes
+    assert (said["level0_height"], said["level0_width"]) == (768, 768)
+    assert said["level_dim"] == (768, 768)
+
+
 @pytest.mark.parametrize(("level0_mpp", "patch_size", "level"), [(2.0, 256, 1), (3.1, 330, 0)])
 def test_clams_patch_size_is_that_of_a_level_that_exists(
     level0_mpp: float,

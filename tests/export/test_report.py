@@ -22,18 +22,20 @@ TUMOUR = [(0, 0), (0, 512), (512, 512), (512, 0)]
 
 
 class Page(HTMLParser):
-    """The words of a page, and every address in it."""
+    """The words of a page, every address in it, and what is said in place of drawings."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words: list[str] = []
         self.addresses: list[str] = []
+        self.labels: list[str] = []
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.labels += [value or "" for name, value in attrs if name == "aria-label"]
 
     @property
     def text(self) -> str:
@@ -67,6 +69,18 @@ def test_it_has_all_its_parts(page: Page, tmp_path: Path) -> None:
     assert len(heights) == 24
     assert sum(height > 90 for height in heights) == 4, "one square of each grade"
     assert "The highest bar is 1.0" in page.text
+
+
+def test_the_histogram_is_in_words_too(page: Page) -> None:
+    (said,) = page.labels
+    assert re.fullmatch(r"([\d.]+ to [\d.]+: 1\.0\d mm2(; )?){4}", said), "one square of each grade"
+    assert said.startswith("0.00 to 0.12: 1.0")
+
+
+def test_its_colours_are_printed(page: Page, tmp_path: Path) -> None:
+    """Browsers leave out backgrounds, unless told."""
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert ".swatch, .bars { print-color-adjust: exact; }" in html
 
 
 def test_it_says_what_the_grades_are_and_are_not(page: Page) -> None:

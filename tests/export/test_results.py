@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,16 @@ def test_the_table_has_a_row_for_each_tile_tried(results: Path, grading: SlideGr
         assert float(row["expected_grade"]) == pytest.approx(np.dot(p, range(4)), abs=1e-5)
 
 
+def test_no_number_looks_like_thousands(results: Path) -> None:
+    """Where a point groups digits, spreadsheets would take 256.000 for 256000, without a word."""
+    cells = [cell for row in table(results) for cell in row.values()]
+    assert "256.0000" in cells
+    assert [cell for cell in cells if re.fullmatch(r"-?\d+\.\d{3}", cell)] == []
+
+
 def test_an_unreadable_tile_keeps_its_row_and_is_listed(results: Path, summary: dict) -> None:  # type: ignore[type-arg]
     row = table(results)[2]
-    assert (row["row"], row["column"], row["y_px"]) == ("1", "0", "256.000")
+    assert (row["row"], row["column"], row["y_px"]) == ("1", "0", "256.0000")
     assert {row[name] for name in ("p_0", "p_3", "grade", "expected_grade")} == {""}
     (tile,) = summary["unreadable_tiles"]
     assert (tile["row"], tile["column"]) == (1, 0)

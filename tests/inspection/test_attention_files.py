@@ -81,9 +81,9 @@ def test_stores_are_valid_and_lie_over_the_slide(written, pair: StainPair) -> No
     folder, _ = written
     for name, side in zip((*MAP_STORES, "agreement.ome.zarr"), (8, 4, 2, 1), strict=True):
         image = Image.from_zarr(zarr.open_group(folder / name, mode="r"))
-        scale, translation = (
-            image.attributes.ome.multiscales[0].datasets[0].coordinateTransformations
-        )
+        (multiscale,) = image.attributes.ome.multiscales
+        assert multiscale.name == f"{name.removesuffix('.ome.zarr').replace('_', ' ')} (he.tif)"
+        scale, translation = multiscale.datasets[0].coordinateTransformations
         step_um = 256 * 4.0 / side
         assert scale.scale[1:] == pytest.approx([step_um] * 2)
         assert translation.translation[1:] == pytest.approx([step_um / 2 - 3.9 / 2] * 2)

@@ -35,7 +35,8 @@ class Bag:
     features : numpy.ndarray
         float32 (n, d), finite, n and d at least 1.
     coords : numpy.ndarray
-        Top-left corners (y, x) in level-0 px: int64 (n, 2); fractions are rounded.
+        Top-left corners (y, x) in level-0 px of the file, with what was not scanned: int64 (n, 2);
+        fractions are rounded.
     patch_px : int or None
         Side of a patch in level-0 px; None where the file does not tell.
     attributes : mapping

@@ -16,6 +16,7 @@ from napari_hmkd.tiling import TileGrid
 
 ENCODER, ENCODER_SHA256, PATCH_MPP, TILE_PX = "encoder", "encoder_sha256", "mpp", "tile_px"
 KEY, FAILED, MIN_TISSUE = "napari_hmkd_key", "failed_patches", "min_tissue_fraction"
+ORIGIN = "origin_in_file_px"
 
 _COMPOUND = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 _SAME_SCALE = 0.01
@@ -42,9 +43,12 @@ def bag_attributes(
 
     `patch_size` is in px of the pyramid's level `patch_level`, as CLAM has it; that is the level of the
     encoder's pixel size where there is one, and level 0 where there is none. TRIDENT's magnifications stand
-    in the ratio of both. Ours are the encoder with the hash of its weights, `tile_px` and `mpp` of what it
-    saw, and `napari_hmkd_key`, by which a bag is known to be the one that a command would make again. There
-    is no folder among them: folders are often called after patients, and files are passed on.
+    in the ratio of both. Sizes are those of the whole file, from whose corner the coordinates count.
+
+    Ours are the encoder with the hash of its weights, `tile_px` and `mpp` of what it saw, `origin_in_file_px`,
+    where (y, x) the slide begins in its file, and `napari_hmkd_key`, by which a bag is known to be the one that
+    a command would make again. There is no folder among them: folders are often called after patients, and
+    files are passed on.
 
     Parameters
     ----------
@@ -59,19 +63,20 @@ def bag_attributes(
     level, patch_size = _level_of(slide, grid.tile_px, side)
     one = slide.levels[level]
     magnification = _ONE_FOLD_MPP / float(np.mean(grid.slide_mpp))
+    width, height = _file_size(slide, 0)
     return {
         "name": bag_name(slide.name),
         "patch_size": patch_size,
         "patch_level": level,
         "downsample": (one.downsample, one.downsample),
-        "level_dim": (one.size.width, one.size.height),
-        "downsampled_level_dim": (one.size.width, one.size.height),
+        "level_dim": _file_size(slide, level),
+        "downsampled_level_dim": _file_size(slide, level),
         "patch_size_level0": side,
         "level0_magnification": magnification,
         "target_magnification": magnification * patch_size / side,
         "overlap": patch_size - patch_size // grid.overlap,
-        "level0_width": slide.size.width,
-        "level0_height": slide.size.height,
+        "level0_width": width,
+        "level0_height": height,
         "level0_mpp": float(np.mean(grid.slide_mpp)),
         TILE_PX: grid.tile_px,
         PATCH_MPP: grid.model_mpp,
@@ -79,6 +84,7 @@ def bag_attributes(
         ENCODER_SHA256: encoder.sha256,
         MIN_TISSUE: plan.settings.min_tissue_fraction,
         FAILED: failed,
+        ORIGIN: slide.origin_px,
         "notice": encoder.model.card.notice,
         KEY: json.dumps(key, sort_keys=True),
     }
@@ -90,3 +96,11 @@ def _level_of(slide: Slide, tile_px: int, side_px: int) -> tuple[int, int]:
         if abs(level.downsample * tile_px / side_px - 1) < _SAME_SCALE:
             return number, tile_px
     return 0, side_px
+
+
+def _file_size(slide: Slide, level: int) -> tuple[int, int]:
+    """Width and height of a level, px; with what was not scanned, where OpenSlide knows of that."""
+    shown, said = slide.levels[level].size, slide.properties
+    width = said.get(f"openslide.level[{level}].width", shown.width)
+    height = said.get(f"openslide.level[{level}].height", shown.height)
+    return int(width), int(height)

@@ -188,7 +188,7 @@ class BagExtraction:
         return self.plan.tiles[self._done]
 
     def bag(self) -> Bag:
-        """What has been encoded so far, row by row.
+        """What has been encoded so far, row by row; its coordinates are the file's, as CLAM reads them.
 
         Raises
         ------
@@ -202,11 +202,11 @@ class BagExtraction:
                 f"has features; the first failed with: {first}; fetch the file again from where it came, or choose "
                 "another encoder"
             )
-        tiles = self.encoded_tiles()
+        tiles, slide = self.encoded_tiles(), self.plan.slide
         return Bag(
-            bag_name(self.plan.slide.name),
+            bag_name(slide.name),
             self._features[self._done],
-            np.rint(self.plan.grid.origins(tiles)).astype(np.int64),
+            np.rint(self.plan.grid.origins(tiles) + slide.origin_px).astype(np.int64),
             patch_px(self.plan.grid),
             bag_attributes(self.plan, self.encoder, self.key, len(self._done) - len(tiles)),
         )

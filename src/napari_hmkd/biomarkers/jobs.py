@@ -18,6 +18,7 @@ from napari_hmkd.biomarkers.attributes import (
     FAILED,
     KEY,
     MIN_TISSUE,
+    ORIGIN,
     bag_name,
 )
 from napari_hmkd.biomarkers.encoders import Encoder
@@ -201,6 +202,11 @@ def _finished(job: BagJob, slide: Slide) -> int:
         )
     settings, model = job.settings, job.encoder.model
     key = result_key(slide, tile_grid(slide, model.card, settings.overlap), model, settings)
-    wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0)
-    said = tuple(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED))
+    wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0, slide.origin_px)
+    said = (
+        *(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED)),
+        tuple(
+            bag.attributes.get(ORIGIN, (0, 0))
+        ),  # where a bag says nothing, it counts from the slide
+    )
     return len(bag.features) if said == wanted else 0

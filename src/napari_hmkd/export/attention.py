@@ -29,7 +29,6 @@ from napari_hmkd.inspection.slide import InspectedTile, TileRow, row_of
 from napari_hmkd.inspection.tile import LEVELS, Tile, token_side_px
 from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.planning import PlannedRegion
-from napari_hmkd.tiling import TileGrid
 
 SUMMARY_FILE = "attention.json"
 AGREEMENT_STORE = "agreement.ome.zarr"
@@ -112,7 +111,7 @@ def write_attention(
     to_check: list[tuple[float, Tile]] = []
     first = itemgetter(0)
     with replaced_folder(folder, ATTENTION) as part, ExitStack() as files:
-        maps = _MapWriter(part, pair.grid, kinds, about)
+        maps = _MapWriter(part, pair, kinds, about)
         tables = TileTables(part, files, about["notice"], regions)
         for one in inspected:
             if isinstance(one, FailedTile):
@@ -145,10 +144,11 @@ class _MapWriter:
     """Keeps one row of tiles, and writes it when the next one begins."""
 
     def __init__(
-        self, folder: Path, grid: TileGrid, kinds: tuple[MapKind, ...], about: dict[str, Any]
+        self, folder: Path, pair: StainPair, kinds: tuple[MapKind, ...], about: dict[str, Any]
     ) -> None:
-        self._grid, self._kinds, self._about = grid, kinds, about
-        self._sides = [grid.tile_px // token_side_px(level) for level in LEVELS]
+        self._grid, self._kinds, self._about = pair.grid, kinds, about
+        self._slide = pair.he.name
+        self._sides = [pair.grid.tile_px // token_side_px(level) for level in LEVELS]
         self._stores = [
             self._make(folder / name, side, [(kind, look_of(kind, side).limits) for kind in kinds])
             for name, side in zip(MAP_STORES, self._sides, strict=True)
@@ -202,7 +202,8 @@ class _MapWriter:
             (name, colour, limits)
             for (name, limits), colour in zip(channels, CHANNEL_COLOURS, strict=False)
         ]
-        group = create_image(path, step_px, self._grid.slide_mpp, path.stem, shown, self._about)
+        name = f"{path.name.removesuffix('.ome.zarr').replace('_', ' ')} ({self._slide})"
+        group = create_image(path, step_px, self._grid.slide_mpp, name, shown, self._about)
         width = self._grid.columns * side
         return group.create_array(
             LEVEL,

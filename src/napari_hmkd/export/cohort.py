@@ -34,6 +34,12 @@ _TUMOUR = {
     "reason_of_that_grade": "reason",
 }
 """Names in the table of what a summary's `slide_grade` says."""
+_GRADES = (
+    "0",
+    "1+",
+    "2+",
+    "3+",
+)  # of the page, whose slides may have been graded by several models
 
 
 def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,8 +154,8 @@ def _page(rows: Sequence[Mapping[str, Any]]) -> str:
             "link": f"{quote(slide_name(row['slide']))}/report.html",
             "tumour": ": ".join(filter(None, map(row.get, _TUMOUR))),
             "bars": [
-                (f"{100 * row[f'share_{k}']:.2f}", colour)
-                for k, colour in enumerate(GRADE_COLOURS)
+                (name, 100 * row[f"share_{k}"], colour)
+                for k, (name, colour) in enumerate(zip(_GRADES, GRADE_COLOURS, strict=True))
                 if f"share_{k}" in row
             ],
         }

@@ -14,7 +14,8 @@ from napari_hmkd.heatmap import expected, most_probable
 from napari_hmkd.result_files import COLUMNS
 
 _TYPES = {"row": pa.int64(), "column": pa.int64(), "grade": pa.int64(), "notice": pa.string()}
-_DECIMALS = {"y_px": 3, "x_px": 3, "tissue_fraction": 4}  # in the CSV; of all other fractions 6
+_DECIMALS = {"y_px": 4, "x_px": 4, "tissue_fraction": 4}
+"""In the CSV; all other fractions have 6. With three, some spreadsheets take 4096.000 for 4096000."""
 
 
 def tile_table(grading: SlideGrading) -> pa.Table:
