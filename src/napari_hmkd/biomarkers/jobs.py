@@ -203,10 +203,7 @@ def _finished(job: BagJob, slide: Slide) -> int:
     settings, model = job.settings, job.encoder.model
     key = result_key(slide, tile_grid(slide, model.card, settings.overlap), model, settings)
     wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0, slide.origin_px)
-    said = (
-        *(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED)),
-        tuple(
-            bag.attributes.get(ORIGIN, (0, 0))
-        ),  # where a bag says nothing, it counts from the slide
-    )
+    # A bag that says nothing of its origin counts from the slide's corner.
+    origin = tuple(bag.attributes.get(ORIGIN, (0, 0)))
+    said = (*(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED)), origin)
     return len(bag.features) if said == wanted else 0

@@ -34,12 +34,8 @@ _TUMOUR = {
     "reason_of_that_grade": "reason",
 }
 """Names in the table of what a summary's `slide_grade` says."""
-_GRADES = (
-    "0",
-    "1+",
-    "2+",
-    "3+",
-)  # of the page, whose slides may have been graded by several models
+_GRADES = ("0", "1+", "2+", "3+")
+"""Of the page, whose slides may have been graded by several models."""
 
 
 def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]) -> dict[str, Any]:
