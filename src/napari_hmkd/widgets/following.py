@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import napari.layers
 import napari.viewer
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_hmkd.queueing import View
 from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.viewing import camera, visible_region
 
 _REST_MS = 150
@@ -48,10 +48,7 @@ class ViewFirst:
     def __init__(self, viewer: napari.viewer.Viewer, run: LookingRun) -> None:
         self._viewer, self._looking = viewer, run
         self._camera = camera(viewer)
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(_REST_MS)
-        self._rest.timeout.connect(self.catch_up)
+        self._rest = Pause(_REST_MS, self.catch_up)
         for event in self._moves():
             event.connect(self._on_move)
 

@@ -27,6 +27,7 @@ from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.drawn_layers import refill
 from napari_hmkd.widgets.notice import show_notice, text_overlay, withdraw_notice
 from napari_hmkd.widgets.overlay import lay_over
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.tile_status import tell_tile
 from napari_hmkd.widgets.tissue_run import same_tissue
@@ -103,10 +104,7 @@ class GradeRun(BackgroundRun):
         self._stop, self._queue = Event(), TileQueue()
         self._request: GradeRequest | None = None
         self._begun: tuple[GradeRequest, napari.layers.Image] | None = None
-        self._repaint = QTimer()
-        self._repaint.setSingleShot(True)
-        self._repaint.setInterval(_REPAINT_MS)
-        self._repaint.timeout.connect(self._paint)
+        self._repaint = Pause(_REPAINT_MS, self._paint)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -221,7 +219,7 @@ class GradeRun(BackgroundRun):
             self._paint()
             self._repaint.start()  # anew: what comes next waits its turn
             self.painted.emit()
-        elif not self._repaint.isActive():
+        elif not self._repaint.running:
             self._repaint.start()
 
     def _forewarn(self, notice: str) -> None:
