@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from weakref import ref
 
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
+
+from qtpy.QtCore import QThreadPool
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.widgets.background import BackgroundRun, Failure, guarded
@@ -76,3 +80,43 @@ def test_no_error_reaches_the_worker() -> None:
         raise driver
 
     assert list(guarded(fail)) == [1, Failure(driver)]
+
+
+def until_told(run: Counting) -> None:
+    """Wait, deaf, until all that a run's worker has to say is on its way to the window."""
+    worker = run._worker
+    assert QThreadPool.globalInstance().waitForDone(30_000)
+    assert not worker.is_running
+
+
+def test_what_was_on_its_way_when_a_run_was_closed_is_not_heard(qapp, qtbot) -> None:
+    run = Counting()
+    run.count()
+    until_told(run)
+    run.close()
+    qtbot.wait(50)
+    assert run.said == []
+
+
+def test_the_end_of_work_that_was_closed_is_not_taken_for_that_of_the_next(qapp, qtbot) -> None:
+    run = Counting()
+    run.count()
+    until_told(run)
+    run.close()
+    run.count()
+    qtbot.waitUntil(lambda: not run.running)
+    qtbot.wait(50)
+    assert run.said == [0, 1, "well"]
+
+
+def test_what_was_on_its_way_to_a_run_that_is_gone_reaches_nobody(qapp, qtbot) -> None:
+    run = Counting()
+    run.count()
+    until_told(run)
+    run.close()
+    said, gone = run.said, ref(run)
+    del run
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+    assert said == []

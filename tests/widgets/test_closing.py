@@ -9,12 +9,17 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEvent
 from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import preferences
 from napari_hmkd.widgets.attention_widget import AttentionWidget
+from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.finished_models import finished_students
 from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.side_by_side import side_by_side
 from napari_hmkd.widgets.viewing import add_layers
 
 pytestmark = pytest.mark.gui
@@ -101,3 +106,19 @@ def test_the_x_ends_the_following_of_the_cursor(viewer, pair) -> None:
     click_x(panel)
     assert viewer.mouse_move_callbacks == []
     assert not panel.follow.value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Grade HER2", "Show attention", "Predict biomarkers", "Align IHC", "Reader study"],
+)
+def test_a_panel_that_qt_has_deleted_hears_of_nothing_any_more(viewer, pair, name: str) -> None:
+    add_layers(viewer, read_slides(pair.ihc) + read_slides(pair.he))
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-hmkd", name)
+    dock.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not isalive(panel.native)
+    side_by_side(viewer).begin(viewer.layers["ihc.ome.tif"])
+    for signal in (blinding.changed, finished_students.changed):
+        signal.emit()
+    viewer.layers.clear()

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from magicgui.widgets import ComboBox, Container, FloatSlider, Label, PushButton, SpinBox
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton, QScrollArea, QSlider, QWidget
 
@@ -119,6 +119,18 @@ def test_a_question_that_is_asked_below_comes_into_sight(qtbot) -> None:
     question.ask("Is it seen?")
     qtbot.waitUntil(lambda: is_seen_whole(question.native))
     panel.close()
+
+
+def test_a_question_whose_panel_goes_at_once_is_not_looked_for(qtbot) -> None:
+    question = Question("Yes", "No")
+    panel = Container(widgets=[question])
+    scroll(panel.native)
+    with qtbot.captureExceptions() as raised:
+        question.ask("Is it seen?")
+        panel.native.deleteLater()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        qtbot.wait(20)
+    assert raised == []
 
 
 def test_a_long_question_does_not_widen_its_panel_and_is_read_whole(qtbot) -> None:

@@ -13,6 +13,9 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 pytest.importorskip("pytestqt", reason="needs pytest-qt")
 
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEvent
+
 from napari_hmkd.widgets.train_process import TrainProcess
 
 pytestmark = pytest.mark.gui
@@ -153,3 +156,10 @@ def test_nothing_outlives_a_window_that_is_killed(qtbot, family: list[str]) -> N
         both = pids(qtbot, family)
         running.send_signal(signal.SIGKILL)
     qtbot.waitUntil(lambda: not any(alive(pid) for pid in both), timeout=PATIENCE_MS)
+
+
+def test_one_that_was_abandoned_leaves_nothing_behind(qapp) -> None:
+    process = TrainProcess()
+    process.abandon()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not isalive(process._process)

@@ -238,6 +238,7 @@ class AlignmentWidget(Container):
         self.end()
 
     def _on_destroyed(self, _widget: object = None) -> None:
+        self.beside.panes.changed.disconnect(self._take_landmarks_along)
         self.run.close()
 
 

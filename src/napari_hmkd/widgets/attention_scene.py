@@ -9,7 +9,6 @@ import napari.layers
 import napari.viewer
 import numpy as np
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_hmkd.attention_layers import (
     AGREEMENT,
@@ -32,6 +31,7 @@ from napari_hmkd.widgets.attention_subject import Subject
 from napari_hmkd.widgets.drawn_layers import DrawnLayers
 from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import show_notice
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.side_by_side import side_by_side
 from napari_hmkd.widgets.tile_table import TileTable
 from napari_hmkd.widgets.viewing import go_to
@@ -87,7 +87,7 @@ class AttentionScene:
         self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
         self._agreement_seen = False
-        self._repaint = QTimer(singleShot=True, interval=_REPAINT_MS, timeout=self.paint)
+        self._repaint = Pause(_REPAINT_MS, self.paint)
         form.map_chosen.connect(self._on_map_chosen)
         self._panes.changed.connect(self._on_panes_changed)
 
@@ -132,7 +132,7 @@ class AttentionScene:
         if row is not None:
             self._table.put(row)
             self._show_logits()
-        if not self._repaint.isActive():
+        if not self._repaint.running:
             self._repaint.start()
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -40,6 +41,7 @@ class BackgroundRun(ABC):
 
     def __init__(self) -> None:
         self._worker: GeneratorWorker | None = None
+        self._heard: object = None  # marks the work that is listened to
         self._what = ""
         self._failed = False
 
@@ -53,22 +55,28 @@ class BackgroundRun(ABC):
         if self._worker is not None:
             for signal in (self._worker.yielded, self._worker.finished):
                 signal.disconnect()
-            self._worker = None
+            self._worker = self._heard = None
             self._at_work.discard(self)
 
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
         self._what, self._failed = what, False
         worker = create_worker(guarded, work, *arguments, _start_thread=False)
-        worker.yielded.connect(self._on_yielded)
-        worker.finished.connect(self._on_finished)
-        self._worker = worker
+        self._worker, self._heard = worker, object()
+        # No bound methods: on one whose object is gone PySide6 calls what was on its way.
+        worker.yielded.connect(partial(self._hear, self._heard, self._on_yielded))
+        worker.finished.connect(partial(self._hear, self._heard, self._on_finished))
         self._at_work.add(self)
         worker.start()
 
     def _begin_once(self, what: str, work: Callable[..., object], *arguments: object) -> None:
         """Start work whose result is its only step."""
         self._begin(what, _once, work, *arguments)
+
+    def _hear(self, work: object, take: Callable[..., None], *said: object) -> None:
+        """Take what some work says; PySide6 passes on also what was on its way when it was closed."""
+        if work is self._heard:
+            take(*said)
 
     @abstractmethod
     def _on_step(self, step: Any) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import napari.viewer
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_hmkd.queueing import View
 from napari_hmkd.widgets.grade_run import GradeRun
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.tile_run import TileRun
 from napari_hmkd.widgets.viewing import camera, visible_region
 
@@ -29,7 +29,7 @@ class ViewFirst:
     def __init__(self, viewer: napari.viewer.Viewer, run: TileRun) -> None:
         self._viewer, self._looking = viewer, run
         self._camera = camera(viewer)
-        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self.catch_up)
+        self._rest = Pause(_REST_MS, self.catch_up)
         for event in self._moves():
             event.connect(self._on_move)
 

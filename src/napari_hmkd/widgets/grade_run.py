@@ -26,6 +26,7 @@ from napari_hmkd.slide import Slide, TissueMask
 from napari_hmkd.widgets.drawn_layers import refill
 from napari_hmkd.widgets.notice import show_notice, text_overlay, withdraw_notice
 from napari_hmkd.widgets.overlay import lay_over
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.tile_run import TileRun
 from napari_hmkd.widgets.tile_status import tell_tile
@@ -88,7 +89,7 @@ class GradeRun(TileRun):
         self._forewarned = ""
         self._request: GradeRequest | None = None
         self._asked: GradeRequest | None = None  # it is `_request` once there is a plan
-        self._repaint = QTimer(singleShot=True, interval=_REPAINT_MS, timeout=self._paint)
+        self._repaint = Pause(_REPAINT_MS, self._paint)
 
     @property
     def heatmap_layer(self) -> napari.layers.Image | None:
@@ -176,7 +177,7 @@ class GradeRun(TileRun):
             self._paint()
             self._repaint.start()  # anew: what comes next waits its turn
             self.painted.emit()
-        elif not self._repaint.isActive():
+        elif not self._repaint.running:
             self._repaint.start()
 
     def _forewarn(self, notice: str) -> None:

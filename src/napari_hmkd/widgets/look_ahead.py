@@ -8,7 +8,6 @@ from threading import Thread
 
 import napari.layers
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_hmkd.device import choose_device
@@ -17,6 +16,7 @@ from napari_hmkd.planning import GradeSettings
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.contents.examined import examined
 from napari_hmkd.widgets.closing import docked
+from napari_hmkd.widgets.pause import Pause
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
 
@@ -52,7 +52,7 @@ class LookAhead:
     def __init__(self, panel: QWidget, choice: SlideChoice, tissue: TissueRun) -> None:
         self._panel, self._choice, self._tissue = panel, choice, tissue
         self._thread: Thread | None = None
-        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self._begin)
+        self._rest = Pause(_REST_MS, self._begin)
         self._layer: napari.layers.Image | None = None
         choice.changed.connect(self._on_chosen)
         self._on_chosen(choice.value)
@@ -60,7 +60,7 @@ class LookAhead:
     @property
     def under_way(self) -> bool:
         """Whether a slide is examined, or will be in a moment."""
-        return self._rest.isActive() or (self._thread is not None and self._thread.is_alive())
+        return self._rest.running or (self._thread is not None and self._thread.is_alive())
 
     def look(self, _value: object = None) -> None:
         """Examine the chosen slide in a moment."""

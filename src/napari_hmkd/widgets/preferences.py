@@ -10,9 +10,9 @@ from typing import Any
 
 import platformdirs
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import QTimer
 
 from napari_hmkd.durable import replaced_file
+from napari_hmkd.widgets.pause import Pause
 
 _LOG = logging.getLogger(__name__)
 _REST_MS = 500
@@ -36,7 +36,7 @@ class Preferences:
     def __init__(self, panel: str, **fields: ValueWidget[Any]) -> None:
         self._panel = panel
         self._changed: dict[str, Any] = {}
-        self._rest = QTimer(singleShot=True, interval=_REST_MS, timeout=self.write)
+        self._rest = Pause(_REST_MS, self.write)
         known = _read(panel)
         for name, field in fields.items():
             if name in known:

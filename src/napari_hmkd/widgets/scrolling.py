@@ -53,6 +53,9 @@ class _Scrolled(QScrollArea):
         self.setWidget(content)
         self.setWidgetResizable(True)
         self._wanted: QWidget = content
+        self._soon = QTimer(self)  # PySide6 has QTimer.singleShot call what was deleted meanwhile
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._turn)
         for kind in _TURNED_BY_WHEEL:
             for field in content.findChildren(kind):
                 field.installEventFilter(self)
@@ -60,7 +63,7 @@ class _Scrolled(QScrollArea):
     def turn_to(self, widget: QWidget) -> None:
         """Scroll to a part of the content, which may only just have been shown: it has its place later."""
         self._wanted = widget
-        QTimer.singleShot(0, self._turn)
+        self._soon.start(0)
 
     def _turn(self) -> None:
         self.ensureWidgetVisible(self._wanted)

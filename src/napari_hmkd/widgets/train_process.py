@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from psygnal import Signal
-from qtpy.QtCore import QProcess, QProcessEnvironment
+from qtpy.QtCore import QCoreApplication, QProcess, QProcessEnvironment
 
 GRACE_S = 8.0
 _LAUNCHER = ("-m", "napari_hmkd.widgets.train_launcher")
@@ -43,7 +43,8 @@ class TrainProcess:
         self._stopped = False
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._process = QProcess()
+        # The application's: when Python ends, PySide6 deletes what has no parent, in any order.
+        self._process = QProcess(QCoreApplication.instance())
         self._process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         self._process.setProcessEnvironment(_environment())
         self._process.readyReadStandardOutput.connect(self._on_output)
@@ -85,6 +86,7 @@ class TrainProcess:
         for signal in (self.line, self.progress, self.finished):
             signal.disconnect()
         self.close()
+        self._process.deleteLater()
 
     def _on_output(self) -> None:
         self._take(self._decoder.decode(bytes(self._process.readAllStandardOutput())))
