@@ -52,7 +52,7 @@ def test_it_holds_what_the_csv_holds_and_more_decimals(parquet: Path) -> None:
         for name, value in printed.items():
             if isinstance(typed[name], float):
                 decimals = len(value.partition(".")[2])
-                assert decimals == {"y_px": 3, "x_px": 3, "tissue_fraction": 4}.get(name, 6)
+                assert decimals == {"y_px": 4, "x_px": 4, "tissue_fraction": 4}.get(name, 6)
                 assert f"{typed[name]:.{decimals}f}" == value, name
             else:
                 assert value == ("" if typed[name] is None else str(typed[name])), name
