@@ -70,7 +70,7 @@ class GeneSettings:
 class FoldSettings:
     """Patient-grouped cross-validation with nested validation: 64/16/20 % at 5 folds."""
 
-    folds: int = option(5, "Number of folds; each tests once.")
+    folds: int = option(5, "Number of folds, 3 or more; each tests once.")
     fold_seed: int = option(0, "Seed of the folds.")
 
     def __post_init__(self) -> None:
