@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,6 +83,8 @@ def test_what_fails_is_told_and_the_rest_goes_on_and_is_skipped_the_next_time(
     assert float(rows["b ä.tif"]["expected_grade"]) == pytest.approx(summary["expected_grade"])
     assert float(rows["b ä.tif"]["share_3"]) == summary["grades"]["3+"]["share"]
     assert rows["a.tif"]["notice"] == "random weights, research use only"
+    numbers = [cell for row in rows.values() for cell in row.values()]
+    assert [cell for cell in numbers if re.fullmatch(r"\d+\.\d{3}", cell)] == [], "as thousands are"
     page = (out / "cohort.html").read_text(encoding="utf-8")
     assert "3 graded, 1 failed." in page
     assert "Random weights, research use only." in page

@@ -165,6 +165,8 @@ def test_parquet_has_the_rows_of_the_csv_with_types_and_all_digits(
         for name in ("answered_by", "notice"):
             assert row[name] == typed.pop(name)
         assert {name: float(row[name]) for name in typed} == pytest.approx(typed, rel=1e-5)
+        for name in ("y_px", "x_px"):  # as in tiles.csv: three digits would be taken for thousands
+            assert row[name] == f"{typed[name]:.4f}"
 
 
 def test_both_carry_what_the_summary_says(folder: Path, written: Json) -> None:

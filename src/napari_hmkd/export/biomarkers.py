@@ -120,7 +120,7 @@ def summarise_biomarkers(run: SlideBiomarkers, geojson_origin: Origin = "slide")
         "precision": extraction.runner.precision,
         "geojson_origin": geojson_origin,
         "patches_of_an_earlier_run": extraction.resumed_tiles,
-        "seconds": round(run.seconds, 3),
+        "seconds": round(run.seconds, 2),
         "versions": package_versions(),
     }
 

@@ -54,5 +54,7 @@ def write_patches(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
         for row, column, y_px, x_px, *attention, answered_by, notice in zip(
             *table.to_pydict().values(), strict=True
         ):
+            # With three digits, some spreadsheets take 4096.125 for 4096125.
+            corner = (f"{y_px:.4f}", f"{x_px:.4f}")
             shown = (f"{value:.6g}" for value in attention)
-            rows.writerow((row, column, y_px, x_px, *shown, answered_by, notice))
+            rows.writerow((row, column, *corner, *shown, answered_by, notice))

@@ -54,7 +54,7 @@ def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[s
             geojson_origin,
         ),
         "tiles_of_an_earlier_run": grading.resumed_tiles,
-        "seconds": round(grading.seconds, 3),
+        "seconds": round(grading.seconds, 2),
         "tiles_per_second": round(tried / grading.seconds, 3) if grading.seconds else None,
     }
 

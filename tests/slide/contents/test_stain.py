@@ -198,9 +198,9 @@ def test_fields_that_do_not_come_are_waited_for_in_bounds(
     tmp_path, write_pyramid, drawn, monkeypatch
 ):
     write_pyramid(tmp_path / "a.tif", drawn["he"], mpp=MPP, tile=(256, 256))
-    monkeypatch.setattr("napari_hmkd.slide.slide.READING_LIMIT_S", 0.2)
     with open_slide(tmp_path / "a.tif", cache=TileCache(0)) as slide:
         tissue = find_tissue(slide)
+        monkeypatch.setattr("napari_hmkd.slide.slide.READING_LIMIT_S", 0.2)
         monkeypatch.setattr(TiffBackend, "read", lambda *_: time.sleep(5))
         with pytest.raises(SlideStalledError):
             sample_fields(slide, tissue)

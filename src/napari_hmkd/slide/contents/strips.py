@@ -28,7 +28,8 @@ def by_strips(
         How many rows further up and down that which a pixel gets may depend on.
     """
     height = planes[0].shape[-2]
-    count = min(height, planes[0].size // _STRIP_VALUES)
+    shortest = max(1, 2 * halo)  # else more would be reckoned twice than once
+    count = min(height // shortest, planes[0].size // _STRIP_VALUES)
     if count < 2:
         return function(*planes)
     edges = np.linspace(0, height, count + 1).astype(int)
