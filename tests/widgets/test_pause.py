@@ -42,6 +42,7 @@ def test_stopped_it_calls_no_more_even_where_qt_has_ended_before(qapp, qtbot) ->
     pause._timer.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     pause.stop()
+    pause.start()
     assert not pause.running
     qtbot.wait(50)
     assert clock.struck == 0

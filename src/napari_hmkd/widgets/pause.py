@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 class Pause:
     """Calls a method once, as soon as it was not started anew for a while.
 
-    It may be stopped at any time: when Python ends, PySide6 deletes timers before the panels that are left.
+    It may be used at any time: when Python ends, PySide6 deletes timers before the panels that are left.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class Pause:
 
     def start(self) -> None:
         """Begin, or begin anew."""
-        self._timer.start()
+        if isalive(self._timer):
+            self._timer.start()
 
     def stop(self) -> None:
         """Let the call be."""
