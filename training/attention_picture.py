@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from napari_hmkd.training.tiles import GRADE_NAMES, RESEARCH_NOTICE
+from napari_hmkd.training.tiles import RESEARCH_NOTICE
+from napari_hmkd.wording import GRADE_NAMES
 
 LIMITS = 0.0, 2.0
 """Of the colours, in all tiles and epochs; 1 is received where all tokens are looked at alike."""

@@ -21,8 +21,8 @@ from napari_hmkd.training.sources.images import decode, pixel_digest
 from napari_hmkd.training.sources.opening import PROCEDURAL, open_source, pixel_size, scan_data
 from napari_hmkd.training.sources.pairs import Scan, size_problem
 from napari_hmkd.training.splits import HELD_OUT, split_tiles
-from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
-from napari_hmkd.wording import counted
+from napari_hmkd.training.tiles import PARTS, Tile
+from napari_hmkd.wording import GRADE_NAMES, counted
 
 OPEN = "not given"
 USABLE, LEAKING, UNUSABLE = range(3)

@@ -15,7 +15,8 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
 from napari_hmkd.training.files import csv_bytes, write_whole
 from napari_hmkd.training.leaks import PictureDigests
-from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
+from napari_hmkd.training.tiles import PARTS, Tile
+from napari_hmkd.wording import GRADE_NAMES
 
 Indices = NDArray[np.intp]
 SPLIT_FILE = "split.csv"

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_hmkd.wording import GRADE_NAMES
+
 RESEARCH_NOTICE = "research use only"
 TILE_MULTIPLE_PX = 256
-GRADE_NAMES = ("0", "1+", "2+", "3+")
 GRADES = len(GRADE_NAMES)
 PARTS = ("train", "validation", "calibration", "test")
 

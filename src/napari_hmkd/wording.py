@@ -6,6 +6,7 @@ import io
 import sys
 import unicodedata
 
+GRADE_NAMES = ("0", "1+", "2+", "3+")
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"

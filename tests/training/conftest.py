@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_hmkd.model import ModelCard, build_teacher, save
-from napari_hmkd.training.tiles import GRADE_NAMES, Tile
+from napari_hmkd.training.tiles import Tile
+from napari_hmkd.wording import GRADE_NAMES
 
 WriteFolder = Callable[..., Path]
 

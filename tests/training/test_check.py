@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_hmkd.wording import GRADE_NAMES
+
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
@@ -19,7 +21,6 @@ from napari_hmkd.training.config import CohortSettings, DataSettings
 from napari_hmkd.training.separation import picture_digests, refuse_leaks
 from napari_hmkd.training.sources.opening import open_source
 from napari_hmkd.training.splits import Split
-from napari_hmkd.training.tiles import GRADE_NAMES
 
 HEADER = "he,ihc,grade,patient,split"
 

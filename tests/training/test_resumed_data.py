@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_hmkd.wording import GRADE_NAMES
+
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError, OutputError
@@ -23,7 +25,7 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.run import RunFolder
 from napari_hmkd.training.splits import Split
-from napari_hmkd.training.tiles import GRADE_NAMES, Tile
+from napari_hmkd.training.tiles import Tile
 from napari_hmkd.training.workflow import train
 
 SETTINGS = {"role": "student"}

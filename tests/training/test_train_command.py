@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_hmkd.wording import GRADE_NAMES
+
 pytest.importorskip("lightning", reason="needs the extra `train`")
 pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 pytest.importorskip("sklearn", reason="needs the extra `train`")
@@ -27,7 +29,6 @@ from napari_hmkd.training.scores.calibration import calibrate
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
 from napari_hmkd.training.taught import SEPARATE
-from napari_hmkd.training.tiles import GRADE_NAMES
 
 COHORT = (
     "procedural --cohort-seed 2 --patients 4 --tiles-per-patient 4 --tile-px 256 --mpp 0.92 "

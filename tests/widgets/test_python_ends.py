@@ -10,7 +10,12 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-pytestmark = pytest.mark.gui
+from qtpy import API_NAME
+
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.skipif(API_NAME != "PySide6", reason="PyQt6 deletes nothing when Python ends"),
+]
 
 SESSION = """
     from qtpy.QtWidgets import QApplication, QWidget

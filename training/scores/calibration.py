@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from napari_hmkd.training.scores.conformal import conformal_threshold, fewest_tiles
-from napari_hmkd.training.tiles import GRADE_NAMES, GRADES
-from napari_hmkd.wording import counted
+from napari_hmkd.training.tiles import GRADES
+from napari_hmkd.wording import GRADE_NAMES, counted
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 _NEAR_BOUND = 1.001

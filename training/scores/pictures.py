@@ -20,7 +20,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.training.scores.metrics import CALIBRATION_BINS
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.tiles import GRADE_NAMES
+from napari_hmkd.wording import GRADE_NAMES
 
 _PX_PER_INCH = 96  # a CSS inch
 _DPI = 2 * _PX_PER_INCH

@@ -27,7 +27,8 @@ from napari_hmkd.training.scores.metrics import (
     weighted_f1,
 )
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.tiles import GRADE_NAMES, GRADES, Tile
+from napari_hmkd.training.tiles import GRADES, Tile
+from napari_hmkd.wording import GRADE_NAMES
 
 SCALARS = {
     "quadratic_weighted_kappa": "quadratic weighted kappa",

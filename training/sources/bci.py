@@ -6,7 +6,7 @@ import re
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.sources.folders import Layout
-from napari_hmkd.training.tiles import GRADE_NAMES
+from napari_hmkd.wording import GRADE_NAMES
 
 BCI_MPP = 0.46
 

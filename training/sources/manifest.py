@@ -13,8 +13,8 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.patients import patient_told, written_twice
 from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
-from napari_hmkd.training.tiles import GRADE_NAMES, PARTS, Tile
-from napari_hmkd.wording import counted
+from napari_hmkd.training.tiles import PARTS, Tile
+from napari_hmkd.wording import GRADE_NAMES, counted
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")

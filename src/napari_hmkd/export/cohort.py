@@ -17,7 +17,7 @@ from napari_hmkd.export.pages import render
 from napari_hmkd.export.provenance import FIELDS
 from napari_hmkd.export.summary import read_summary
 from napari_hmkd.palette import GRADE_COLOURS
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY, path_replaced, printable
+from napari_hmkd.wording import GRADE_NAMES, NO_SCORE, RESEARCH_ONLY, path_replaced, printable
 
 TABLE_FILE, PAGE_FILE = "cohort.csv", "cohort.html"
 _VALUES = (
@@ -34,8 +34,6 @@ _TUMOUR = {
     "reason_of_that_grade": "reason",
 }
 """Names in the table of what a summary's `slide_grade` says."""
-_GRADES = ("0", "1+", "2+", "3+")
-"""Of the page, whose slides may have been graded by several models."""
 
 
 def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +149,7 @@ def _page(rows: Sequence[Mapping[str, Any]]) -> str:
             "tumour": ": ".join(filter(None, map(row.get, _TUMOUR))),
             "bars": [
                 (name, 100 * row[f"share_{k}"], colour)
-                for k, (name, colour) in enumerate(zip(_GRADES, GRADE_COLOURS, strict=True))
+                for k, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True))
                 if f"share_{k}" in row
             ],
         }

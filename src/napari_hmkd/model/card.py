@@ -19,6 +19,7 @@ from napari_hmkd.model.card_fields import (
     json_object,
 )
 from napari_hmkd.model.stages import GRADES, TILE_MULTIPLE_PX, WIDEST
+from napari_hmkd.wording import GRADE_NAMES
 
 Role = Literal["teacher", "student"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -76,7 +77,7 @@ class ModelCard:
     tile_px: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    class_names: tuple[str, ...] = ("0", "1+", "2+", "3+")
+    class_names: tuple[str, ...] = GRADE_NAMES
     temperature: float = 1.0
     architecture: str = "hmkd"
     conformal_level: float = 0.9

@@ -14,12 +14,12 @@ from napari_hmkd.output_folder import is_there
 from napari_hmkd.study.scores import (
     COLUMNS,
     FINGERPRINT,
-    GRADE_NAMES,
     Score,
     case_name,
     read_scores,
 )
 from napari_hmkd.study.table import Row, read_records, written_as
+from napari_hmkd.wording import GRADE_NAMES
 
 
 def noted_score(path: Path, score: Score) -> Score | None:

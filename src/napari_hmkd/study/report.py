@@ -15,8 +15,8 @@ from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
 from napari_hmkd.study.measures import SEED, GradeAgreement
-from napari_hmkd.study.scores import GRADE_NAMES, PATIENT, Case, ScoreTable
-from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
+from napari_hmkd.study.scores import PATIENT, Case, ScoreTable
+from napari_hmkd.wording import GRADE_NAMES, NO_SCORE, RESEARCH_ONLY
 
 PAIRS_FILE = "pairs.csv"
 STUDY = FolderKind("a study", frozenset({AGREEMENT_FILE}), frozenset({AGREEMENT_FILE, PAIRS_FILE}))

@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.patients import patient_told
 from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
-from napari_hmkd.wording import same_name
+from napari_hmkd.wording import GRADE_NAMES, same_name
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"
-GradeName = Literal["0", "1+", "2+", "3+"]
-GRADE_NAMES: tuple[GradeName, ...] = get_args(GradeName)
 GRADES = len(GRADE_NAMES)
 WHOLE_SLIDE = ""
 Case = tuple[str, str]

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.recording import add_score, noted_score
-from napari_hmkd.study.scores import GRADE_NAMES, WHOLE_SLIDE, Score
+from napari_hmkd.study.scores import WHOLE_SLIDE, Score
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.question import Question
@@ -19,6 +19,7 @@ from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
+from napari_hmkd.wording import GRADE_NAMES
 
 _HINT = "Score a slide to see the model's result. 'napari-hmkd-grade study' compares the scores."
 _FILES = "Scores (*.csv)"

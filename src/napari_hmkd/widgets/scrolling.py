@@ -53,9 +53,8 @@ class _Scrolled(QScrollArea):
         self.setWidget(content)
         self.setWidgetResizable(True)
         self._wanted: QWidget = content
-        self._soon = QTimer(self)  # PySide6 has QTimer.singleShot call what was deleted meanwhile
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._turn)
+        # PySide6 has QTimer.singleShot call what was deleted meanwhile.
+        self._soon = QTimer(self, singleShot=True, timeout=self._turn)
         for kind in _TURNED_BY_WHEEL:
             for field in content.findChildren(kind):
                 field.installEventFilter(self)

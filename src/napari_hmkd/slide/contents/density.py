@@ -33,8 +33,8 @@ def optical_density(pixels: np.ndarray, glass: np.ndarray) -> np.ndarray:
     glass = np.asarray(glass, np.float32)[:, None]
     of_value = np.log10((glass + 1) / (np.minimum(np.arange(256, dtype=np.float32), glass) + 1))
     # What the scanner left out is filled with pure white, as bright as any glass: its border is no edge.
-    channels_first = np.moveaxis(pixels, -1, 0)
-    return by_strips(lambda strip: np.stack([*map(np.take, of_value, strip)]), channels_first)
+    channels = np.moveaxis(pixels, -1, 0)
+    return by_strips(lambda strip: np.stack([*map(np.take, of_value, strip)]), channels)
 
 
 def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
@@ -52,7 +52,7 @@ def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     float32 (3,), 0 to 255; a usual colour where hardly any glass is to be seen.
     """
     every = max(1, math.isqrt(pixels.shape[0] * pixels.shape[1] // _GLASS_SEARCH))
-    colour = _channels_first(pixels[::every, ::every])
+    colour = channels_first(pixels[::every, ::every]).astype(np.float32)
     unscanned = colour.min(axis=0) == 255
     smooth = spread(colour.mean(axis=0), window_px(every * um_per_px)) < 2.0
     empty = smooth & (colour.min(axis=0) >= _GLASS_MIN)
@@ -67,9 +67,9 @@ def glass_colour(pixels: np.ndarray, um_per_px: float) -> np.ndarray:
     return np.median(colour.reshape(3, -1)[:, sample], axis=1)
 
 
-def _channels_first(pixels: np.ndarray) -> np.ndarray:
-    """Float32 (3, height, width): numpy reduces over a leading axis of three far faster."""
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)).astype(np.float32)
+def channels_first(pixels: np.ndarray) -> np.ndarray:
+    """A copy (3, height, width): numpy reduces over a leading axis of three far faster."""
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
 
 def window_px(um_per_px: float) -> int:

@@ -49,7 +49,7 @@ def sample_fields(slide: Slide, tissue: TissueMask) -> list[Field]:
     PixelSizeError
         The slide has no pixel size.
     SlideReadError
-        The slide was closed, or its disk or network does not answer.
+        The slide was closed before, or its disk or network does not answer.
     """
     own_y, own_x = slide.require_mpp()
     um_per_px = max(_FINEST_UM, own_y, own_x)

@@ -10,7 +10,7 @@ import numpy as np
 from dask.system import CPU_COUNT
 from scipy import ndimage
 
-from napari_hmkd.slide.contents.density import glass_colour, optical_density
+from napari_hmkd.slide.contents.density import channels_first, glass_colour, optical_density
 from napari_hmkd.slide.contents.fields import Field, sample_fields
 from napari_hmkd.slide.contents.focus import BLURRED, blurriness
 from napari_hmkd.slide.contents.tissue import TissueMask, mask_overview, tissue_of
@@ -173,7 +173,7 @@ def _light_and_dark(overview: Overview) -> tuple[float, float]:
     """
     every = max(1, max(overview.readable.shape) // _THUMBNAIL_PX)
     pixels, readable = overview.pixels[::every, ::every], overview.readable[::every, ::every]
-    channels = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))  # reduced twenty times as fast
+    channels = channels_first(pixels)
     lowest, highest = channels.min(axis=0), channels.max(axis=0)
     scanned = readable & (highest > 0) & (lowest < 255)
     if not scanned.any():
