@@ -55,6 +55,17 @@ def test_a_read_keeps_the_tiles_that_its_border_cuts(
         assert kept(slide) == blocks
 
 
+def test_tiles_of_little_work_are_kept_once_a_second_region_needs_one(
+    tmp_path: Path, noise, write_pyramid
+) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
+    with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
+        for x, blocks in ((64, 0), (384, 0), (192, 5), (320, 8)):  # 3 x 2 tiles, of which 5 are cut
+            found = slide.read_level(0, Region(64, x, 256, 192))
+            assert np.array_equal(found, noise(SIDE, SIDE)[64:320, x : x + 192])
+            assert kept(slide) == blocks
+
+
 def test_what_is_drawn_is_kept_and_not_decoded_again(slide: Slide, noise) -> None:
     drawn = pyramid(slide)[0]
     drawn.compute()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DEFAULT_BYTES = 512 * 2**20
+_MOST_MET = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class CacheSection:
     def __init__(self, cache: TileCache) -> None:
         self.cache = cache
         self.released = False
+        self._met: set[Hashable] = set()
 
     def get(self, key: Hashable, load: Callable[[], np.ndarray]) -> np.ndarray:
         """The block of a key, loaded in this thread unless it is there or another one loads it.
@@ -172,6 +174,15 @@ class CacheSection:
     def held(self, keys: Iterable[Hashable]) -> set[Hashable]:
         """Those of these blocks that are there; it changes no figure and no order."""
         return {key for _, key in self.cache.held((self, key) for key in keys)}
+
+    def met(self, keys: Iterable[Hashable]) -> bool:
+        """Whether this was asked before about one of these blocks; some thousands are remembered."""
+        keys = set(keys)
+        met = not self._met.isdisjoint(keys)
+        if len(self._met) > _MOST_MET:
+            self._met.clear()  # costs no more than a block that is loaded once again
+        self._met |= keys
+        return met
 
     def release(self) -> None:
         """Forget the blocks, those too that are being loaded."""

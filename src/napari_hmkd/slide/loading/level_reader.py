@@ -59,7 +59,8 @@ class LevelReader:
         self.ahead = ReadAhead(self._grids, weakref.WeakMethod(self.load_block))
         self._name = path.name
         self._section = cache.section()
-        self._turns = None if is_remote(path) else threading.Semaphore(CPU_COUNT + 1)
+        self._remote = is_remote(path)
+        self._turns = threading.Semaphore(CPU_COUNT + 1)
         self._unreadable: dict[str, None] = {}  # in order, and each once
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
@@ -74,7 +75,8 @@ class LevelReader:
         keep : bool
             Keep all blocks under the region, as what is on screen is soon drawn again. Otherwise those
             are kept that its border cuts, as the regions beside it need them, too: what is read once
-            drives nothing out of the cache.
+            drives nothing out of the cache. Tiles of the computer's own disk that take little time are
+            kept from the second region on that needs one of them.
 
         Raises
         ------
@@ -98,14 +100,14 @@ class LevelReader:
         More of them would hand Python's lock to each other all the time.
         """
         by_tile = self.backend.levels[level].whole_tiles
-        return self._turns if by_tile and self._turns is not None else nullcontext()
+        return self._turns if by_tile and not self._remote else nullcontext()
 
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         """Pixels of a region inside the level.
 
         Where a read costs whole tiles, each block is read by itself, and `once` are those that lie inside
         the region and are not to be kept. If no block is held, and no other thread had better help, these
-        are read in one piece.
+        are read in one piece, and so is all of a region that shares no block with one before.
         """
         grid = self._grids[level]
         blocks = list(grid.under(region))
@@ -117,13 +119,14 @@ class LevelReader:
             return self._load(level, region)
         inner = Region(0, 0, 0, 0) if keep else grid.within(region)
         once = set(grid.under(inner)) - held
-        in_one_piece = bool(once) and not held and not stored.slow_tiles
-        if in_one_piece and inner == region:
+        in_one_piece = not (keep or held or stored.slow_tiles)
+        cut = [block for block in blocks if block not in once]
+        if in_one_piece and not (cut and self._share(level, cut)):
             return self._load(level, region)
         result = np.empty((region.height, region.width, 3), np.uint8)
-        if in_one_piece:
+        if in_one_piece and once:
             result[region.slices(inner)] = self._load(level, inner)
-            blocks = [block for block in blocks if block not in once]
+            blocks = cut
 
         def fill(block: tuple[int, int]) -> None:
             place = grid.place(*block)
@@ -140,6 +143,10 @@ class LevelReader:
             for block in blocks:
                 fill(block)
         return result
+
+    def _share(self, level: int, cut: list[tuple[int, int]]) -> bool:
+        """Whether regions share the blocks that a border cuts, as far as is known."""
+        return self._section.met((level, *block) for block in cut) or self._remote
 
     def _held(self, level: int, blocks: list[tuple[int, int]]) -> set[tuple[int, int]]:
         found = self._section.held((level, *block) for block in blocks)
