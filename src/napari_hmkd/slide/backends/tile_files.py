@@ -139,11 +139,10 @@ class TileFiles:
             piece = self._read_piece(level, stored, index, part)
             if piece is not None:
                 return np.ascontiguousarray(piece)
-        pixels = np.full((region.height, region.width, stored.channels), 255, np.uint8)
+        pixels = np.empty((region.height, region.width, stored.channels), np.uint8)
         for index, part, inside in tiles:
             piece = self._read_piece(level, stored, index, part)
-            if piece is not None:  # else left out by the writer: blank glass
-                pixels[inside] = piece
+            pixels[inside] = 255 if piece is None else piece  # left out by the writer: blank glass
         return pixels
 
     def _read_piece(
