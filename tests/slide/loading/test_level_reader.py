@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,6 +31,12 @@ def slide(tmp_path: Path, noise, write_pyramid) -> Slide:
         yield slide
 
 
+def read_by_turns(slide: Slide) -> None:
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for pool in (one, other):
+            pool.submit(slide.read_level, 0, Region(0, 0, TILE, TILE)).result()
+
+
 def kept(slide: Slide) -> int:
     return slide.reader.cache.statistics.blocks
 
@@ -45,20 +52,22 @@ def kept(slide: Slide) -> int:
         (Region(130, 130, 20, 20), 1),  # within a tile
     ],
 )
-def test_a_read_keeps_the_tiles_that_its_border_cuts(
+def test_a_second_read_keeps_the_tiles_that_its_border_cuts(
     slide: Slide, noise, region: Region, blocks: int
 ) -> None:
     whole = Region(0, 0, SIDE, SIDE)
-    for _ in range(2):
+    for expected in (0, blocks, blocks):
         found = slide.read_level(0, region)
         assert np.array_equal(found, noise(SIDE, SIDE)[whole.slices(region)])
-        assert kept(slide) == blocks
+        assert kept(slide) == expected
 
 
-def test_tiles_of_little_work_are_kept_once_a_second_region_needs_one(
-    tmp_path: Path, noise, write_pyramid
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_cut_tiles_are_kept_once_a_second_region_needs_one(
+    tmp_path: Path, noise, write_pyramid, compression: str | None
 ) -> None:
-    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
+    stored = {"tile": (TILE, TILE), "compression": compression}
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), **stored)
     with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
         for x, blocks in ((64, 0), (384, 0), (192, 5), (320, 8)):  # 3 x 2 tiles, of which 5 are cut
             found = slide.read_level(0, Region(64, x, 256, 192))
@@ -109,8 +118,33 @@ def test_of_many_threads_one_a_core_reads_and_one_may_wait_for_the_disk(
         return plain(level, region)
 
     with open_slide(tmp_path / "a.tif") as slide, ThreadPoolExecutor(len(rows)) as pool:
+        read_by_turns(slide)
         plain = slide.reader.backend.read
         monkeypatch.setattr(slide.reader.backend, "read", slow)
         for region, found in zip(rows, pool.map(partial(slide.read_level, 0), rows), strict=True):
             assert np.array_equal(found, noise(SIDE, SIDE)[region.y : region.bottom])
     assert 1 < max(most) <= CPU_COUNT + 1
+
+
+@pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores")
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("side", [512, 500])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_thread_that_reads_alone_is_helped(
+    tmp_path: Path, noise, write_pyramid, monkeypatch, keep: bool, side: int, alone: bool
+) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
+    with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
+        if not alone:
+            read_by_turns(slide)
+        plain, readers = slide.reader.backend.read, set()
+
+        def read(level: int, region: Region) -> np.ndarray:
+            readers.add(threading.get_ident())
+            time.sleep(0.01)
+            return plain(level, region)
+
+        monkeypatch.setattr(slide.reader.backend, "read", read)
+        found = slide.read_level(0, Region(128, 0, side, side), keep)
+        assert np.array_equal(found, noise(SIDE, SIDE)[128 : 128 + side, :side])
+        assert (len(readers) > 1) == alone

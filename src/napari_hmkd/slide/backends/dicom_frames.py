@@ -78,7 +78,16 @@ class Frames:
         if end - start > LARGEST_PIECE_BYTES:
             raise ValueError(f"it is said to have {end - start:,} bytes")
         data = file.read(start, end - start)
-        return b"".join(generate_fragments(data)) if self._in_items else data
+        if not self._in_items:
+            return data
+        if (
+            data.startswith(_ITEM)
+            and int.from_bytes(data[4:8], "little") == len(data) - _ITEM_BYTES
+        ):
+            return data[
+                _ITEM_BYTES:
+            ]  # as nearly always: to look for more takes 3 % of a tile's time
+        return b"".join(generate_fragments(data))
 
     def _found(self) -> FrameTable:
         with self._searching:

@@ -38,6 +38,8 @@ class Level:
         A read costs the tiles it touches and nothing besides, so that it is best done tile by tile.
     slow_tiles : bool
         Each of them takes so long, about a millisecond or more, that idle threads had better help.
+    own_threads : bool
+        The library that reads them does so in several threads by itself.
     """
 
     size: Size
@@ -45,6 +47,7 @@ class Level:
     tile: Size = DEFAULT_TILE
     whole_tiles: bool = False
     slow_tiles: bool = False
+    own_threads: bool = False
 
 
 class Backend(Protocol):

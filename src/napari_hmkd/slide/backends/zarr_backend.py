@@ -76,7 +76,7 @@ class ZarrBackend:
         sides = _many_chunks if is_remote(self._path) else int
         tiles = [Size(sides(array.chunks[y]), sides(array.chunks[x])) for array in self._arrays]
         return tuple(
-            Level(size, longer_ratio(sizes[0], size), tile, whole_tiles=True)
+            Level(size, longer_ratio(sizes[0], size), tile, whole_tiles=True, own_threads=True)
             for size, tile in zip(sizes, tiles, strict=True)
         )
 

@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -25,6 +26,8 @@ from napari_hmkd.slide.loading.read_ahead import ReadAhead
 from napari_hmkd.slide.reader_threads import ReaderThreads
 
 _LOG = logging.getLogger(__name__)
+_WORTH_HELP = 4  # blocks: of fewer, another thread would hardly have begun before they are read
+_READS_LOOKED_AT = 4
 
 
 class LevelReader:
@@ -61,6 +64,7 @@ class LevelReader:
         self._section = cache.section()
         self._remote = is_remote(path)
         self._turns = threading.Semaphore(CPU_COUNT + 1)
+        self._readers: deque[int] = deque(maxlen=_READS_LOOKED_AT)  # threads, of the latest reads
         self._unreadable: dict[str, None] = {}  # in order, and each once
         self.on_damage: Callable[[str], None] = _LOG.info
         self._release = weakref.finalize(self, _release, self.ahead, self.threads, self._section)
@@ -75,8 +79,8 @@ class LevelReader:
         keep : bool
             Keep all blocks under the region, as what is on screen is soon drawn again. Otherwise those
             are kept that its border cuts, as the regions beside it need them, too: what is read once
-            drives nothing out of the cache. Tiles of the computer's own disk that take little time are
-            kept from the second region on that needs one of them.
+            drives nothing out of the cache. They are kept from the second region on that needs one of
+            them; those of a server from the first.
 
         Raises
         ------
@@ -105,9 +109,9 @@ class LevelReader:
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         """Pixels of a region inside the level.
 
-        Where a read costs whole tiles, each block is read by itself, and `once` are those that lie inside
-        the region and are not to be kept. If no block is held, and no other thread had better help, these
-        are read in one piece, and so is all of a region that shares no block with one before.
+        Where a read costs whole tiles, each block is read by itself, and `once` are those that are not to
+        be kept: they lie inside the region, or nothing else needs any of its blocks. If none is held, and
+        no other thread had better help, these are read in one piece.
         """
         grid = self._grids[level]
         blocks = list(grid.under(region))
@@ -115,38 +119,58 @@ class LevelReader:
             return self.load_block(level, *blocks[0])
         held = self._held(level, blocks)
         stored = self.backend.levels[level]
-        if not (stored.whole_tiles or len(held) == len(blocks)):
+        whole = len(held) == len(blocks)
+        if not (stored.whole_tiles or whole):
             return self._load(level, region)
         inner = Region(0, 0, 0, 0) if keep else grid.within(region)
         once = set(grid.under(inner)) - held
-        in_one_piece = not (keep or held or stored.slow_tiles)
         cut = [block for block in blocks if block not in once]
-        if in_one_piece and not (cut and self._share(level, cut)):
+        if not (keep or held or self._others_need(level, cut)):
+            inner, once = region, set(blocks)
+        help_wanted = not (whole or stored.own_threads) and (
+            stored.slow_tiles or self._one_reads(len(blocks))
+        )
+        in_one_piece = bool(once) and not (held or help_wanted)
+        if in_one_piece and inner == region:
             return self._load(level, region)
         result = np.empty((region.height, region.width, 3), np.uint8)
-        if in_one_piece and once:
+        if in_one_piece:
             result[region.slices(inner)] = self._load(level, inner)
             blocks = cut
-
-        def fill(block: tuple[int, int]) -> None:
-            place = grid.place(*block)
-            part = place.overlap(region)
-            if block in once:
-                pixels = self._load(level, part)
-            else:
-                pixels = self._read_part(level, block, place, part)
-            result[region.slices(part)] = pixels
-
-        if stored.slow_tiles and len(held) < len(blocks):
+        fill = functools.partial(self._fill, level, region, once, result)
+        if help_wanted:
             self.threads.share_out(fill, blocks)
         else:
             for block in blocks:
                 fill(block)
         return result
 
-    def _share(self, level: int, cut: list[tuple[int, int]]) -> bool:
-        """Whether regions share the blocks that a border cuts, as far as is known."""
-        return self._section.met((level, *block) for block in cut) or self._remote
+    def _others_need(self, level: int, cut: list[tuple[int, int]]) -> bool:
+        """Whether other regions need the blocks that a border cuts, as far as is known."""
+        return bool(cut) and (self._section.met((level, *block) for block in cut) or self._remote)
+
+    def _one_reads(self, blocks: int) -> bool:
+        """Whether a single thread reads, one region after the other, so that others can help it."""
+        me = threading.get_ident()
+        self._readers.append(me)
+        return blocks >= _WORTH_HELP and set(self._readers) == {me}
+
+    def _fill(
+        self,
+        level: int,
+        region: Region,
+        once: set[tuple[int, int]],
+        result: np.ndarray,
+        block: tuple[int, int],
+    ) -> None:
+        """Write a block's part of a region into the result."""
+        place = self._grids[level].place(*block)
+        part = place.overlap(region)
+        if block in once:
+            pixels = self._load(level, part)
+        else:
+            pixels = self._read_part(level, block, place, part)
+        result[region.slices(part)] = pixels
 
     def _held(self, level: int, blocks: list[tuple[int, int]]) -> set[tuple[int, int]]:
         found = self._section.held((level, *block) for block in blocks)
