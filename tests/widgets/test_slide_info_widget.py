@@ -12,7 +12,7 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.reader import read_slides
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe
-from napari_hmkd.widgets import slide_info_widget
+from napari_hmkd.widgets import async_offer, slide_info_widget
 from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.slide_info_widget import SlideInfoWidget
 from napari_hmkd.widgets.viewing import add_layers, slide_of, state_pixel_size
@@ -82,7 +82,7 @@ def test_figures_follow_while_the_panel_is_seen_and_a_selection_stays(
     asked: list[Slide] = []
     monkeypatch.setattr(slide_info_widget, "describe", lambda slide: asked.append(slide) or {})
     slide = panel.slide.chosen
-    slide.read_level(0, Region(0, 0, 1000, 1000))
+    slide.read_level(0, Region(0, 0, 1000, 1000), keep=True)
     panel._timer.setInterval(20)
     qtbot.waitUntil(lambda: shown(panel)["cache"] == str(slide.reader.cache.statistics))
     assert shown(panel) == {**facts, "cache": shown(panel)["cache"]}
@@ -119,3 +119,10 @@ def test_async_slicing_is_offered_while_it_is_off(
     assert not any(offer.visible for offer in offers)
     settings.async_ = False
     assert all(offer.visible for offer in offers)
+
+
+@pytest.mark.parametrize("binding", ["PyQt6", "PySide6"])
+def test_the_offer_says_whether_it_is_advised(qapp, monkeypatch, binding: str) -> None:
+    monkeypatch.setattr(async_offer, "PYSIDE6", binding == "PySide6")
+    text = AsyncOffer().text
+    assert ("recommended" in text, "can hang" in text) == (binding == "PyQt6", binding == "PySide6")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from magicgui.widgets import PushButton
 from napari.settings import get_settings
+from qtpy import PYSIDE6
+
+WITH_PYSIDE6 = "with PySide6 that can hang or end napari, with PyQt6 it cannot"
+"""What superqt hands from a thread to the window does, not ours to mend."""
 
 
 class AsyncOffer(PushButton):
@@ -14,8 +18,9 @@ class AsyncOffer(PushButton):
 
     def __init__(self) -> None:
         self._setting = get_settings().experimental
+        advice = WITH_PYSIDE6 if PYSIDE6 else "recommended"
         super().__init__(
-            text="Load tiles in the background (recommended)",
+            text=f"Load tiles in the background ({advice})",
             tooltip="napari's setting 'async': the window stays live while tiles are read.",
             visible=False if self._setting.async_ else None,
         )

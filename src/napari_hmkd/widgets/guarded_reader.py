@@ -12,9 +12,11 @@ from typing import Any
 import napari
 from napari.settings import get_settings
 from napari.utils.notifications import show_info
+from qtpy import PYSIDE6
 
 from napari_hmkd import reader
 from napari_hmkd.layers import LayerData
+from napari_hmkd.widgets.async_offer import WITH_PYSIDE6
 from napari_hmkd.widgets.namesakes import tell_of_namesakes
 from napari_hmkd.widgets.overlay import lay_results_over
 from napari_hmkd.widgets.result_hiding import result_hiding
@@ -46,7 +48,7 @@ def _guarded(read: reader.Reader, path: reader.Paths) -> list[LayerData]:
     if viewer is not None and _guard_new not in viewer.layers.events.inserted.callbacks:
         viewer.layers.events.inserted.connect(_guard_new)
         if not get_settings().experimental.async_:
-            show_info(_ASYNC_HINT)
+            show_info(f"{_ASYNC_HINT} But {WITH_PYSIDE6}." if PYSIDE6 else _ASYNC_HINT)
     return layers
 
 
