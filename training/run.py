@@ -236,7 +236,7 @@ class RunFolder(RecordedFolder):
         """
         rows = {row["tile"]: row for row in self._split()}
         try:
-            found = [[bytes.fromhex(rows[tile.name].get(key) or "") for key in DIGEST_COLUMNS]
+            found = [[bytes.fromhex(rows[tile.name][key] or "") for key in DIGEST_COLUMNS]
                      for tile in tiles]  # fmt: skip
         except (KeyError, ValueError) as error:
             raise self._unreadable(error) from error
