@@ -47,7 +47,7 @@ class ResultFolder:
         try:
             summary = (self.path / self.summary_file).read_bytes()
             there = _Summary.model_validate_json(summary).slide
-        except (OSError, ValueError):  # no such file, or none that tells
+        except (OSError, ValueError):  # no such file, or a damaged one
             return
         if there.fingerprint != self.fingerprint:
             raise OutputError(
