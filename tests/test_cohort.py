@@ -262,14 +262,13 @@ def test_results_that_lost_something_are_written_anew(
     assert grade_to_folder(one).status is Status.SKIPPED
 
 
-@pytest.mark.parametrize("lacking", ["files", "request"])
-def test_results_of_former_versions_are_written_anew(
-    slides: Path, student_file: Path, tmp_path: Path, lacking: str
+@pytest.mark.parametrize("summary", ["{}", '{"files": []}', '{"files": {}, "slide": null}'])
+def test_what_is_no_summary_of_this_program_is_written_anew(
+    slides: Path, student_file: Path, tmp_path: Path, summary: str
 ) -> None:
     one = job(slides, "a.tif", student_file, tmp_path / "out")
-    content = dict(grade_to_folder(one).summary)
-    del content[lacking]
-    (one.folder / "summary.json").write_text(json.dumps(content), encoding="utf-8")
+    one.folder.mkdir(parents=True)
+    (one.folder / "summary.json").write_text(summary, encoding="utf-8")
     assert grade_to_folder(one).status is Status.GRADED
     assert grade_to_folder(one).status is Status.SKIPPED
 

@@ -19,7 +19,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
 from napari_hmkd.layers import heatmap_layers
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.result_files import SavedSlide, Summary, read_result_files
+from napari_hmkd.result_files import Summary, read_result_files
 from napari_hmkd.results import is_result_folder, result_layers
 from napari_hmkd.slide import open_slide
 
@@ -30,7 +30,13 @@ SUMMARY = {
     "notice": "painted, research use only",
     "graded_tiles": 3,
     "unreadable_tiles": [{"row": 1, "column": 0, "reason": "that part is damaged"}],
-    "slide": {"name": "Gewebe ü.tif", "mpp": [0.25, 0.5]},
+    "slide": {
+        "name": "Gewebe ü.tif",
+        "mpp": [0.25, 0.5],
+        "fingerprint": "af12",
+        "height_px": 1024,
+        "width_px": 768,
+    },
     "tiles": {
         "tile_px": 256,
         "overlap": 1,
@@ -40,7 +46,6 @@ SUMMARY = {
     },
     "model": {"name": "colours"},
 }
-SAVED = {"fingerprint": "af12", "height_px": 1024, "width_px": 768}
 TABLE = """\
 row,column,y_px,x_px,tissue_fraction,p_0,p_1,p_2,p_3,grade,expected_grade,notice
 0,0,0.000,0.000,1.0000,0.900000,0.100000,0.000000,0.000000,0,0.100000,"painted, research use only"
@@ -56,6 +61,16 @@ def written(folder: Path, summary: object = SUMMARY, table: str = TABLE) -> Path
     (folder / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     (folder / "tiles.csv").write_text(table, encoding="utf-8", newline="\n")
     return folder
+
+
+def copied(key: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """A summary, and the part of it that has a key, with the key's last name."""
+    summary: dict[str, Any] = json.loads(json.dumps(SUMMARY))
+    *parts, last = key.split(".")
+    inner = summary
+    for part in parts:
+        inner = inner[part]
+    return summary, inner, last
 
 
 def refused(folder: Path, message: str) -> None:
@@ -94,7 +109,7 @@ def test_layers_are_those_of_the_grading_itself(
         np.testing.assert_array_equal(*colours)
         said = kwargs.pop("metadata")["napari_hmkd"]
         source = {"slide_name": "Gewebe ü.tif", "slide_mpp": slide.mpp}
-        source |= {"folder": tmp_path / "out", "saved_slide": slide.saved}
+        source |= {"folder": tmp_path / "out", "saved_slide": slide}
         drawn = dict(wanted.pop("metadata")["napari_hmkd"])
         del drawn["result_of"]  # an open slide
         assert said == drawn | source
@@ -107,26 +122,11 @@ def test_results_say_what_the_files_say(tmp_path: Path) -> None:
     assert about["slide_name"] == "Gewebe ü.tif"
     assert about["notice"] == "painted, research use only"
     assert about["slide_mpp"] == (0.25, 0.5)
+    saved = about["saved_slide"]
+    assert (saved.fingerprint, saved.height_px, saved.width_px) == ("af12", 1024, 768)
     assert np.argwhere(unreadable).tolist() == [[1, 0]]
     expected = [[0.1, 1.25, np.nan], [np.nan, np.nan, 3.0]]
     np.testing.assert_allclose(grades, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("stated", "saved"),
-    [
-        (SAVED, SavedSlide(**SAVED)),
-        ({}, None),
-        ({"fingerprint": "af12", "height_px": 1024}, None),
-    ],
-    ids=["stated", "former version", "in part"],
-)
-def test_layers_tell_their_slide_from_others_of_its_name_where_the_summary_does(
-    tmp_path: Path, stated: dict[str, object], saved: SavedSlide | None
-) -> None:
-    summary = SUMMARY | {"slide": SUMMARY["slide"] | stated}
-    (_, kwargs, _), *_ = result_layers(written(tmp_path, summary))
-    assert kwargs["metadata"]["napari_hmkd"]["saved_slide"] == saved
 
 
 def test_napari_takes_the_layers(tmp_path: Path) -> None:
@@ -191,13 +191,16 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_wrong_value_in_the_summary_is_named(tmp_path: Path, key: str, value: object) -> None:
-    summary: dict[str, Any] = json.loads(json.dumps(SUMMARY))
-    *parts, last = key.split(".")
-    inner = summary
-    for part in parts:
-        inner = inner[part]
+    summary, inner, last = copied(key)
     inner[last] = value
     refused(written(tmp_path, summary), rf"summary\.json cannot be used: {key}")
+
+
+@pytest.mark.parametrize("key", ["slide.fingerprint", "slide.width_px", "tiles.overlap", "model"])
+def test_a_key_that_the_summary_lacks_is_named_with_what_helps(tmp_path: Path, key: str) -> None:
+    summary, inner, last = copied(key)
+    del inner[last]
+    refused(written(tmp_path, summary), f"{key}: Field required; .*or grade the slide again")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"[" * 100_000])

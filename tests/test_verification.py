@@ -106,10 +106,10 @@ def rewrite_table(results: Path, change: Callable[[dict[str, str]], object]) -> 
 
 
 def rewrite_summary(results: Path, *path: str | int, value: object = None) -> None:
-    """Change one value of the summary; the list of files, which would tell of the table, goes."""
+    """Change one value of the summary, and empty the list of files, which would tell of the table."""
     file = results / "summary.json"
     content = json.loads(file.read_text(encoding="utf-8"))
-    content.pop("files", None)
+    content["files"] = {}
     part = content
     for name in path[:-1]:
         part = part[name]
@@ -313,7 +313,33 @@ def test_a_folder_that_cannot_be_looked_into_is_an_error(impossible_folder: Path
     assert run(impossible_folder) == 2
 
 
-@pytest.mark.parametrize("damage", ["no summary", "no table", "cut", "older", "no folder"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "files",
+        "key.overlap",
+        "request",
+        "slide.fingerprint",
+        "slide_grade.region",
+        "tiles.only_in_regions",
+    ],
+)
+def test_a_key_that_the_summary_lacks_is_named_with_what_helps(
+    results: Path, student_file: Path, key: str
+) -> None:
+    content = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    *parts, last = key.split(".")
+    inner = content
+    for part in parts:
+        inner = inner[part]
+    del inner[last]
+    (results / "summary.json").write_text(json.dumps(content), encoding="utf-8")
+    message = f"{key}: Field required; .*or grade the slide again"
+    with pytest.raises(OutputError, match=message):
+        verify_results(results, model=str(student_file))
+
+
+@pytest.mark.parametrize("damage", ["no summary", "no table", "cut", "no folder"])
 def test_a_damaged_folder_is_an_error(results: Path, student_file: Path, damage: str) -> None:
     summary = results / "summary.json"
     if damage == "no summary":
@@ -322,10 +348,6 @@ def test_a_damaged_folder_is_an_error(results: Path, student_file: Path, damage:
         (results / "tiles.csv").unlink()
     elif damage == "cut":
         summary.write_text(summary.read_text(encoding="utf-8")[:500], encoding="utf-8")
-    elif damage == "older":
-        content = json.loads(summary.read_text(encoding="utf-8"))
-        del content["slide"]["fingerprint"]
-        summary.write_text(json.dumps(content), encoding="utf-8")
     else:
         shutil.rmtree(results)
     with pytest.raises(OutputError, match="asked to verify the results in"):

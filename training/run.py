@@ -213,10 +213,7 @@ class RunFolder(RecordedFolder):
             If the record of the run cannot be read.
         """
         self.require_same_settings(settings)
-        try:
-            kept = [tuple(row[name] or "" for name in TILE_COLUMNS) for row in self._split()]
-        except KeyError as error:
-            raise self._unreadable(error) from error
+        kept = [tuple(row[name] for name in TILE_COLUMNS) for row in self._split()]
         if changes := list(_changes(kept, [cells for _, cells in split.cells(tiles)])):
             shown = "; ".join(changes[:SHOWN_CHANGES])
             more = len(changes) - SHOWN_CHANGES
@@ -236,7 +233,7 @@ class RunFolder(RecordedFolder):
         """
         rows = {row["tile"]: row for row in self._split()}
         try:
-            found = [[bytes.fromhex(rows[tile.name].get(key) or "") for key in DIGEST_COLUMNS]
+            found = [[bytes.fromhex(rows[tile.name][key]) for key in DIGEST_COLUMNS]
                      for tile in tiles]  # fmt: skip
         except (KeyError, ValueError) as error:
             raise self._unreadable(error) from error
@@ -245,8 +242,11 @@ class RunFolder(RecordedFolder):
     def _split(self) -> list[dict[str, str]]:
         try:
             with (self.path / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
-                return list(csv.DictReader(file))
-        except (OSError, ValueError, csv.Error) as error:
+                return [
+                    {name: row[name] or "" for name in (*TILE_COLUMNS, *DIGEST_COLUMNS)}
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, KeyError, csv.Error) as error:
             raise self._unreadable(error) from error
 
     def create(

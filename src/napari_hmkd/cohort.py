@@ -154,7 +154,7 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
         "key": result_key(slide, grid, model, job.settings),
         "request": request_entry(job.settings, job.regions, False, job.geojson_origin),
     }
-    return found if asked == {name: found.get(name) for name in asked} else None
+    return found if found | asked == found else None
 
 
 def _ignore(_tiles: int) -> None:

@@ -72,7 +72,7 @@ class _Region(Totals):
 
 class _SlideGrade(Part):
     grade: str | None
-    region: str | None = None
+    region: str | None
 
 
 class _Tissue(Part):
@@ -81,7 +81,7 @@ class _Tissue(Part):
 
 class _Tiles(TilesEntry):
     min_tissue_fraction: Annotated[float, Field(gt=0, le=1)]
-    only_in_regions: bool = False  # results of former versions do not state it
+    only_in_regions: bool
 
 
 class _Stain(Part):
@@ -104,7 +104,7 @@ class CheckedSummary(Totals, Summary):
     tissue: _Tissue | None
     tiles: _Tiles
     complete: bool
-    request: _Request | None = None  # results of former versions do not state it
+    request: _Request
     regions: list[_Region]
     slide_grade: _SlideGrade
 
@@ -220,9 +220,8 @@ def _not_from_tiles(
 
 def _wrong_regions(said: CheckedSummary, heatmap: Heatmap, plan: GradePlan) -> Iterator[str]:
     """Of their areas and, where the plan has them, of the tiles."""
-    if said.request is not None:
-        asked = [one.name for one in said.request.regions]
-        yield from _unlike("regions", [one.name for one in said.regions], asked)
+    asked = [one.name for one in said.request.regions]
+    yield from _unlike("regions", [one.name for one in said.regions], asked)
     for region in said.regions:
         yield from _not_from_areas(region, region.of_what)
     for region, planned in zip(said.regions, plan.regions, strict=False):

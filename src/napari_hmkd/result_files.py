@@ -47,30 +47,18 @@ class SavedSlide(Part):
     width_px: PositiveInt
 
 
-class SlideEntry(Part):
-    """The slide: file name, pixel size (y, x) in um/px, and what `SavedSlide` has."""
+class SlideEntry(SavedSlide):
+    """The slide, with its file name and pixel size (y, x) in um/px."""
 
     name: str
     mpp: Pair
-    fingerprint: str | None = None  # results of former versions state neither it nor the size
-    height_px: PositiveInt | None = None
-    width_px: PositiveInt | None = None
-
-    @property
-    def saved(self) -> SavedSlide | None:
-        """None where a part of it is not stated."""
-        if self.fingerprint is None or self.height_px is None or self.width_px is None:
-            return None
-        return SavedSlide(
-            fingerprint=self.fingerprint, height_px=self.height_px, width_px=self.width_px
-        )
 
 
 class TilesEntry(Part):
     """The `TileGrid`."""
 
     step_level0_px: Pair
-    overlap: Overlap = 1  # results of former versions do not state it
+    overlap: Overlap
     rows: _Side
     columns: _Side
 

@@ -21,7 +21,7 @@ def result_layers(folder: Path) -> list[LayerData]:
     """The layers that `heatmap_layers` made of the grading that `write_results` left in a folder.
 
     Their `metadata["napari_hmkd"]` also has the `slide_name`, its `slide_mpp` then, the `folder`, and as
-    `saved_slide` what tells the slide from others of its name, where the files state it.
+    `saved_slide` what tells the slide from others of its name.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def result_layers(folder: Path) -> list[LayerData]:
             "notice": summary.notice,
             "slide_name": slide.name,
             "slide_mpp": slide.mpp,
-            "saved_slide": slide.saved,
+            "saved_slide": slide,
             "folder": folder,
         },
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from napari_hmkd.consistency import (
     CheckedSummary,
@@ -50,7 +49,6 @@ class _Slide(SlideEntry):
     path: str
     backend: str
     mpp_source: str
-    fingerprint: str
 
 
 class _Model(ModelEntry):
@@ -64,14 +62,14 @@ class _File(Part):
 
 class _Key(Part):
     precision: Literal["float32", "bfloat16"]
-    overlap: Overlap = 1
+    overlap: Overlap
 
 
 class _Summary(CheckedSummary):
     slide: _Slide
     model: _Model
     key: _Key
-    files: dict[str, _File] = Field(default_factory=dict)  # former versions listed none
+    files: dict[str, _File]
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,8 @@ def verify_results(
 ) -> Verification:
     """Check slide, model and up to 32 tiles, drawn at random, of what `write_results` wrote.
 
-    Also that all files are as they were written, where `summary.json` lists them, and that its numbers
-    and the columns of `tiles.csv` follow from the probabilities; see `summary_problems`.
+    Also that all files are as they were written, as `summary.json` lists them, and that its numbers and
+    the columns of `tiles.csv` follow from the probabilities; see `summary_problems`.
 
     Parameters
     ----------
@@ -168,7 +166,7 @@ def _differences(
             f"the model's SHA-256 is {student.sha256()}, and the results say {summary.model.sha256}: name the file "
             f"of '{summary.model.name}' that they were made with as the model"
         )
-    asked = [] if summary.request is None else summary.request.regions
+    asked = summary.request.regions
     if regions and outline_entries(regions) != [one.model_dump() for one in asked]:
         problems.append(
             f"the regions given, {quoted(regions)}, are not those of the results, which are "

@@ -65,7 +65,7 @@ def changed(path: Path, **values: Any) -> None:
     ("values", "message"),
     [
         ({"format": "something else"}, "format: Input should be 'napari-hmkd alignment'"),
-        ({"version": 2}, "version"),
+        ({"version": 2}, "version: Input should be 1; choose a file that this version of"),
         ({"affine": [[1, 0, 0]]}, "affine"),
         ({"affine": [[1, 0, None], [0, 1, 0]]}, "affine.0.2"),
         ({"method": "guessed"}, "method"),
@@ -87,6 +87,18 @@ def test_a_file_that_is_no_alignment_is_refused_with_what_is_wrong(
         load_alignment(tmp_path / "a.json", he_slide, ihc_slide)
 
 
+@pytest.mark.parametrize("key", ["format", "version", "maps", "score", "he_mpp"])
+def test_a_key_that_a_file_lacks_is_named_with_what_helps(
+    tmp_path: Path, alignment: Alignment, he_slide: Slide, ihc_slide: Slide, key: str
+) -> None:
+    save_alignment(tmp_path / "a.json", alignment)
+    content = json.loads((tmp_path / "a.json").read_text())
+    del content[key]
+    (tmp_path / "a.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(OutputError, match=f"but: {key}: Field required; .*or align the slides"):
+        load_alignment(tmp_path / "a.json", he_slide, ihc_slide)
+
+
 def test_a_matrix_edited_into_a_mirror_is_refused(
     tmp_path: Path, alignment: Alignment, he_slide: Slide, ihc_slide: Slide
 ) -> None:
@@ -102,7 +114,7 @@ def test_a_missing_or_damaged_file_is_refused(
 ) -> None:
     if content is not None:
         (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(OutputError, match=r"a\.json, but: .*choose a file that napari-hmkd wrote"):
+    with pytest.raises(OutputError, match=r"a\.json, but: .*choose a file that this version"):
         load_alignment(tmp_path / "a.json", he_slide, ihc_slide)
 
 

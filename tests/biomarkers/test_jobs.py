@@ -70,13 +70,17 @@ def test_bags_of_another_encoder_are_replaced_only_if_that_is_asked_for(
     assert bag_to_file(replace(job, fresh=True)).status is BagStatus.WRITTEN
 
 
-def test_a_bag_that_counts_from_elsewhere_is_made_anew(
-    slide_file: Path, encoder: Encoder, tmp_path: Path
+@pytest.mark.parametrize("origin", [(40, 100), None], ids=["elsewhere", "does not say"])
+def test_a_bag_that_counts_from_elsewhere_or_does_not_say_is_made_anew(
+    slide_file: Path, encoder: Encoder, tmp_path: Path, origin: tuple[int, int] | None
 ) -> None:
-    """As those did that were made when coordinates began at the scanned part."""
     job = BagJob(str(slide_file), tmp_path / "slide.h5", encoder, GradeSettings(device="cpu"))
     assert bag_to_file(job).status is BagStatus.WRITTEN
     with h5py.File(job.path, "r+") as file:
-        file["coords"].attrs["origin_in_file_px"] = (40, 100)
+        attributes = file["coords"].attrs
+        if origin is None:
+            del attributes["origin_in_file_px"]
+        else:
+            attributes["origin_in_file_px"] = origin
     assert bag_to_file(job).status is BagStatus.WRITTEN
     assert bag_to_file(job).status is BagStatus.SKIPPED

@@ -15,8 +15,10 @@ import pytest
 from napari_hmkd.errors import OutputError
 from napari_hmkd.export.cohort import COHORT, cohort_row
 from napari_hmkd.export.earlier_rows import Lines, Row, SharedTable
+from napari_hmkd.export.provenance import FIELDS
 
 SUMMARY: dict[str, Any] = {
+    **dict.fromkeys(FIELDS, ""),
     "unreadable_tiles": [],
     "slide": {"name": "a.svs"},
     "warnings": [],

@@ -150,7 +150,7 @@ def plain_tiff(side: int) -> bytes:
     ],
     ids=["read whole", "sampled"],
 )
-def test_the_fingerprint_of_a_file_is_that_of_earlier_versions(
+def test_the_fingerprint_of_a_file_is_the_same_whatever_version_reads_it(
     tmp_path: Path, side: int, digest: str
 ) -> None:
     """Results and alignments are known again by it."""

@@ -72,10 +72,13 @@ def write_result(tmp_path: Path) -> Callable[..., Path]:
                 "name": slide,
                 "fingerprint": fingerprint or sha256(slide),
                 "mpp": [0.5, 0.5],
+                "height_px": 512,
+                "width_px": 4096,
             },
             "tiles": {
                 "step_level0_px": [512.0, 512.0],
                 "overlap": 1,
+                "only_in_regions": False,
                 "rows": 1,
                 "columns": len(tiles) + unreadable + 1,
             },

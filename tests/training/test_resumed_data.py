@@ -94,6 +94,16 @@ def test_a_tile_more_or_less_is_refused_and_it_alone_is_named(
     assert str(raised.value).count(".png: ") == 1
 
 
+@pytest.mark.parametrize("column", ["tile", "he_digest", "ihc_digest"])
+def test_a_split_without_a_column_is_refused_with_what_helps(
+    folder: RunFolder, column: str
+) -> None:
+    path = folder.path / "split.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(column, "else", 1), encoding="utf-8")
+    with pytest.raises(OutputError, match=f"cannot be resumed.*'{column}'.*in a new folder"):
+        folder.digests(TILES)
+
+
 def test_of_many_changes_the_first_are_shown_and_the_others_counted(folder: RunFolder) -> None:
     tiles = [replace(tile, patient="A") for tile in TILES]
     with pytest.raises(DataError) as raised:

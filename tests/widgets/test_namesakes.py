@@ -20,6 +20,7 @@ from napari_hmkd.widgets.namesakes import tell_of_namesakes
 
 SIDE_PX = 64
 NAME = "a.svs"
+SAVED = SavedSlide(fingerprint="af12", height_px=SIDE_PX, width_px=SIDE_PX)
 
 
 def layer(**about: Any) -> Image:
@@ -32,7 +33,7 @@ def slide_layer(path: Path | UPath) -> Image:
 
 
 def result_layer(side_px: int) -> Image:
-    saved = SavedSlide(fingerprint="af12", height_px=side_px, width_px=side_px)
+    saved = SAVED.model_copy(update={"height_px": side_px, "width_px": side_px})
     return layer(slide_name=NAME, folder=Path("out"), saved_slide=saved)
 
 
@@ -44,7 +45,7 @@ def test_it_tells_once_of_a_folder_whatever_comes_later(
     monkeypatch.setattr(namesakes, "show_warning", told.append)
     slide, results = slide_layer(Path(NAME)), [result_layer(SIDE_PX + 1) for _ in range(2)]
     layers = [*results, slide] if first == "results" else [slide, *results]
-    layers += [Points(), layer(slide_name="b.svs", folder=Path("b"), saved_slide=None)]
+    layers += [Points(), layer(slide_name="b.svs", folder=Path("b"), saved_slide=SAVED)]
     for count in range(1, len(layers) + 1):
         tell_of_namesakes(layers[:count], layers[count - 1])
     (warning,) = told

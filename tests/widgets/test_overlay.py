@@ -15,6 +15,8 @@ from tests.widgets.pressing import PATIENCE_MS, press_and_wait
 
 from napari_hmkd.export import write_results
 from napari_hmkd.reader import read_slides
+from napari_hmkd.result_files import SavedSlide
+from napari_hmkd.slide import Slide
 from napari_hmkd.widgets.attention_widget import AttentionWidget
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.guarded_reader import get_reader
@@ -105,10 +107,12 @@ def test_results_of_a_dropped_folder_follow_their_slide_whichever_came_first(
         np.testing.assert_allclose(on_slide(layer, slide_layer), place, atol=1e-6)
 
 
-def results_of(viewer, slide_name: str, mpp: float = 0.5):
+def results_of(viewer, slide: Slide, mpp: float = 0.5):
     """A layer as one that was read from a folder, of a slide graded at a pixel size."""
-    layer = a_layer(viewer)
-    layer.metadata["napari_hmkd"] = {"slide_name": slide_name, "slide_mpp": (mpp, mpp)}
+    layer, size = a_layer(viewer), slide.size
+    saved = SavedSlide(fingerprint="af12", height_px=size.height, width_px=size.width)
+    about = {"slide_name": slide.name, "slide_mpp": (mpp, mpp), "saved_slide": saved}
+    layer.metadata["napari_hmkd"] = about
     return layer
 
 
@@ -117,7 +121,7 @@ def test_results_lie_right_whatever_pixel_size_is_stated(
     viewer, without_pixel_size: Path, stated: str
 ) -> None:
     (slide_layer,) = add_layers(viewer, read_slides(without_pixel_size))
-    results = results_of(viewer, slide_of(slide_layer).name)
+    results = results_of(viewer, slide_of(slide_layer))
     if stated == "before":
         state_pixel_size(viewer, slide_layer, 0.25)
     lay_results_over(list(viewer.layers))
@@ -131,7 +135,7 @@ def test_results_lie_right_whatever_pixel_size_is_stated(
 
 def test_results_follow_a_slide_that_is_opened_again(viewer, pair) -> None:
     (former,) = add_layers(viewer, read_slides(pair.he))
-    results = results_of(viewer, slide_of(former).name)
+    results = results_of(viewer, slide_of(former))
     lay_results_over(list(viewer.layers))
     viewer.layers.remove(former)  # it still lives, as napari's layers do for a while
     (slide_layer,) = add_layers(viewer, read_slides(pair.he))
@@ -142,7 +146,7 @@ def test_results_follow_a_slide_that_is_opened_again(viewer, pair) -> None:
 
 def test_results_choose_none_of_two_slides_of_their_name(viewer, pair) -> None:
     slides = add_layers(viewer, read_slides(pair.he) + read_slides(pair.he))
-    results = results_of(viewer, slide_of(slides[0]).name)
+    results = results_of(viewer, slide_of(slides[0]))
     lay_results_over(list(viewer.layers))
     for layer in slides:
         layer.translate = (30, 40)

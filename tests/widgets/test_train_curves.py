@@ -65,9 +65,8 @@ def test_another_run_starts_with_empty_axes(qtbot, table: Path) -> None:
         ("", [], []),
         ("1,10,2.5,1.5,0.1,0\n2,20,", [1, 2], [2.5, np.nan]),
         ("1,10,2.5,1.5,,\n", [1], [2.5]),
-        ("1,10,2.5,1,0,0\n2,20,2.0,1,0,0\n2,20,1.0,1,0,0\n", [1, 2], [2.5, 1.0]),
     ],
-    ids=["no row", "half a row", "empty cells", "an epoch twice"],
+    ids=["no row", "half a row", "empty cells"],
 )
 def test_a_table_is_read_at_any_moment(
     table: Path, text: str, epochs: list[int], losses: list[float]

@@ -49,8 +49,6 @@ def write_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
 def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
     """Refuse cases whose genes or bags, or what these hold, are not what `cases.csv` says.
 
-    That of an earlier version says less.
-
     Parameters
     ----------
     run, inputs, digests
@@ -67,18 +65,17 @@ def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            columns = [name for name in JOINED if name in (reader.fieldnames or ())]
-            kept = {(row["target"], row["case"]): [row[name] for name in columns] for row in reader}
+            kept = {(row["target"], row["case"]): [row[name] for name in JOINED] for row in reader}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OutputError(
             f"the run in {run} cannot be resumed, {path} cannot be read: {error!r}. Start again in a "
             "new folder"
         ) from error
-    now = {}
-    for data in inputs.targets:
-        for case in data.cases:
-            joined = dict(zip(JOINED, _joined(case, digests), strict=True))
-            now[data.name, case.name] = [joined[name] for name in columns]
+    now = {
+        (data.name, case.name): _joined(case, digests)
+        for data in inputs.targets
+        for case in data.cases
+    }
     changed = [key[1] for key in kept | now if kept.get(key) != now.get(key)]
     if changed := list(dict.fromkeys(changed)):
         raise DataError(
@@ -87,7 +84,7 @@ def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -
         )
 
 
-def _joined(case: Case, digests: Mapping[Path, str]) -> tuple[str, ...]:
+def _joined(case: Case, digests: Mapping[Path, str]) -> list[str]:
     """The cells of `JOINED`."""
     names, contents = zip(*((path.name, digests[path]) for path in case.bags), strict=True)
-    return case.genes, ";".join(names), ";".join(contents)
+    return [case.genes, ";".join(names), ";".join(contents)]

@@ -16,8 +16,8 @@ from napari_hmkd.training.mkd.labels import LabelledCase, LabelTable
 from napari_hmkd.training.parallel import side_by_side
 
 EXCLUSIONS_FILE = "exclusions.csv"
-KINDS = CASE, SLIDE, BAG, GENES = "case", "slide", "bag", "genes"
-"""Of what is left out: slides are those of the label table, genes are rows of the gene table."""
+CASE, SLIDE, BAG, GENES = "case", "slide", "bag", "genes"
+"""Kinds of what is left out: slides are those of the label table, genes are rows of the gene table."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Exclusion:
     Attributes
     ----------
     kind : str
-        One of `KINDS`.
+        `CASE`, `SLIDE`, `BAG` or `GENES`.
     name, reason : str
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from napari_hmkd.genes.names import listed
 from napari_hmkd.genes.table import plain_names, symbol
 from napari_hmkd.training.mkd.config import GeneSettings
-from napari_hmkd.training.mkd.selection import gene_places, usable_genes
+from napari_hmkd.training.mkd.selection import usable_genes
 
 ERBB2 = ("ERBB2", "ENSG00000141736", "2064")
 """Symbol, Ensembl and Entrez id of the gene that HER2 status can be read off."""
@@ -24,24 +24,23 @@ def gene_notes(
         The table's.
     ranking : sequence of str, optional
     settings : GeneSettings
+        Its genes to leave out are in the table.
 
     Raises
     ------
     DataError
         If no gene is left.
     """
-    names, out = gene_places(genes), settings.excluded
+    out = settings.excluded
     order = (
         "of the largest variance in each fold's training cases"
         if ranking is None
         else "that a ranking has first, which must not come from the cases tested here"
     )
-    left = listed([name for name in out if name in names]) if out else "none"
-    notes = [f"Genes: at most {settings.top_genes} {order}; left out: {left}."]
-    if absent := [name for name in out if name not in names]:
-        notes.append(f"To be left out, but not in the table: {listed(absent)}.")
+    left = listed(out) if out else "none"
+    told = f"Genes: at most {settings.top_genes} {order}; left out: {left}."
     usable = {genes[place] for place in usable_genes(genes, ranking, out)}
-    return [*notes, *_about_erbb2(genes, usable, out)]
+    return [told, *_about_erbb2(genes, usable, out)]
 
 
 def _about_erbb2(genes: Sequence[str], usable: set[str], out: Sequence[str]) -> list[str]:

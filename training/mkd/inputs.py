@@ -134,21 +134,19 @@ class Inputs:
         )
 
 
-def read_inputs(request: Request, settings: MkdRunSettings, *, resuming: bool = False) -> Inputs:
+def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     """Read and join everything that a run is given.
 
     Parameters
     ----------
     request : Request
     settings : MkdRunSettings
-    resuming : bool
-        Whether a run began with them, maybe by an earlier version, which took genes to leave out that
-        the table lacks, and settings that nothing reads.
 
     Raises
     ------
     DataError
-        If something cannot be read or used, or a target or a fold of it has no two classes.
+        If something cannot be read or used, nothing reads a setting, genes to leave out are not in the
+        table, or a target or a fold of it has no two classes.
     """
     if twice := sorted({name for name in request.targets if request.targets.count(name) > 1}):
         raise DataError(f"--target {twice[0]} is given twice: name each target once")
@@ -157,8 +155,7 @@ def read_inputs(request: Request, settings: MkdRunSettings, *, resuming: bool = 
             raise DataError(f"--{option} names {unknown[0]}, which is no --target of this run")
     bags = find_bags(request.bags)
     genes, ranking = _genes(request, settings)
-    if not resuming:
-        _refuse_unheeded(settings, genes)
+    _refuse_unheeded(settings, genes)
     targets = [_target(name, request, bags, genes, settings) for name in request.targets]
     files = sorted({file for data in targets for case in data.cases for file in case.bags})
     source, path = bag_source(files), settings.genes.ranking

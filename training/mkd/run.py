@@ -32,7 +32,6 @@ class MkdFolder(RecordedFolder):
         *(("compute", name) for name in ("device", "workers", "memory_gb")),
         *((name, "") for name in ("bags", "labels", "gene_table", "baselines", "versions")),
         ("genes", "ranking"),
-        ("identity", "bags"),  # earlier versions: `cases.csv` says more of them
     })  # fmt: skip
 
 
@@ -75,7 +74,7 @@ def train_mkd(
     settings = resolved(settings, device)
     with MkdFolder(out, resume=resume) as folder:
         folder.require_usable()
-        inputs = read_inputs(request, settings, resuming=folder.resuming)
+        inputs = read_inputs(request, settings)
         asked = record(request, settings, inputs)
         if folder.resuming:
             folder.require_same_settings(asked)

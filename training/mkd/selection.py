@@ -62,7 +62,6 @@ def fit_selection(
         scaler.mean_[chosen],
         scaler.scale_[chosen],
         token_genes,
-        tuple(name for name in exclude if name not in places),
         tuple(name for name in ranking or () if name not in places),
     )
 

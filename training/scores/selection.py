@@ -50,19 +50,19 @@ def _most_used(parts: Iterable[str | None]) -> str | None:
 
 
 def read_split(path: Path) -> RunSplit:
-    """A run's split.csv; those of older runs lack the digests.
+    """A run's split.csv.
 
     Raises
     ------
     DataError
-        If it is no table of tiles and parts; the message names the line.
+        If it is no table of tiles and parts, or lacks a column; the message names the line.
     """
     known = RunSplit({}, {}, {})
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             for row in reader:
-                name, patient, part = (row.get(key) for key in ("tile", "patient", "split"))
+                name, patient, part = (row[key] for key in ("tile", "patient", "split"))
                 if not name or part not in PARTS:
                     raise DataError(
                         f"{path}, line {reader.line_num}: needs a tile and as its split one of "
@@ -71,11 +71,15 @@ def read_split(path: Path) -> RunSplit:
                 _use(known.tiles, name, part)
                 _use(known.patients, patient, part)
                 for i, column in enumerate(DIGEST_COLUMNS):
-                    if digest := row.get(column):
+                    if digest := row[column]:
                         _use(known.pictures, (i, digest), part)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read ({error}): it says what trained the model"
+        ) from error
+    except KeyError as error:
+        raise DataError(
+            f"{path} has no column {error}: copy the run's own file beside its weights"
         ) from error
     return known
 

@@ -24,11 +24,9 @@ class _File(BaseModel):
 
     model_config = ConfigDict(allow_inf_nan=False, extra="forbid")
 
-    format: Literal["napari-hmkd alignment"] = "napari-hmkd alignment"
-    version: Literal[1] = 1
-    maps: Literal["(y, x, 1) on the H&E in um to (y, x) on the IHC in um"] = (
-        "(y, x, 1) on the H&E in um to (y, x) on the IHC in um"
-    )
+    format: Literal["napari-hmkd alignment"]
+    version: Literal[1]
+    maps: Literal["(y, x, 1) on the H&E in um to (y, x) on the IHC in um"]
     affine: tuple[_Row, _Row]
     method: Method
     residual_um: Annotated[float, Field(ge=0)] | None
@@ -48,6 +46,9 @@ def save_alignment(path: Path, alignment: Alignment) -> None:
         It cannot be written; what stood there before stands there still.
     """
     content = _File(
+        format="napari-hmkd alignment",
+        version=1,
+        maps="(y, x, 1) on the H&E in um to (y, x) on the IHC in um",
         affine=alignment.affine[:2].tolist(),
         method=alignment.method,
         residual_um=alignment.residual_um,
@@ -82,7 +83,8 @@ def load_alignment(path: Path, he_slide: Slide, ihc_slide: Slide) -> Alignment:
     except (OSError, ValueError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else error
         raise OutputError(
-            f"asked to read an alignment from {path}, but: {reason}; choose a file that napari-hmkd wrote"
+            f"asked to read an alignment from {path}, but: {reason}; choose a file that this version of "
+            "napari-hmkd wrote, or align the slides anew"
         ) from error
     kept = {"H&E": content.he_fingerprint, "IHC": content.ihc_fingerprint}
     for (stain, expected), slide in zip(kept.items(), (he_slide, ihc_slide), strict=True):

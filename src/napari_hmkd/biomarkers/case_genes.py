@@ -134,8 +134,7 @@ def open_genes(path: Path, model_path: Path, card: BiomarkerCard, case: str = ""
     if not card.takes_genes:
         raise ModelError(
             f"asked to use the genes of {path.name} with {card.name}, whose file holds P alone, the network that "
-            "needs no genes; leave the table out, or choose a model that was trained with --genes (a run that an "
-            "earlier version finished is exported anew, with M, by napari-hmkd-train mkd ... --resume)"
+            "needs no genes; leave the table out, or choose a model that was trained with --genes"
         )
     table, models = read_genes(path), load_multimodal(model_path, card)
     for one in models.values():

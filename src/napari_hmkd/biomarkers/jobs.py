@@ -202,8 +202,10 @@ def _finished(job: BagJob, slide: Slide) -> int:
         )
     settings, model = job.settings, job.encoder.model
     key = result_key(slide, tile_grid(slide, model.card, settings.overlap), model, settings)
-    wanted = (json.dumps(key, sort_keys=True), settings.min_tissue_fraction, 0, slide.origin_px)
-    # A bag that says nothing of its origin counts from the slide's corner.
-    origin = tuple(bag.attributes.get(ORIGIN, (0, 0)))
-    said = (*(bag.attributes.get(name) for name in (KEY, MIN_TISSUE, FAILED)), origin)
-    return len(bag.features) if said == wanted else 0
+    wanted = {
+        KEY: json.dumps(key, sort_keys=True),
+        MIN_TISSUE: settings.min_tissue_fraction,
+        FAILED: 0,
+        ORIGIN: list(slide.origin_px),
+    }
+    return len(bag.features) if {**bag.attributes, **wanted} == bag.attributes else 0

@@ -67,7 +67,7 @@ def cohort_row(slide: str, status: str, message: str, summary: Mapping[str, Any]
 
 def _provenance(summary: Mapping[str, Any]) -> str:
     """`provenance` out of a summary, as JSON text."""
-    found = {name: summary[name] for name in FIELDS if name in summary}
+    found = {name: summary[name] for name in FIELDS}
     found["slide"] = {name: said for name, said in found["slide"].items() if name != "path"}
     return json.dumps(found, ensure_ascii=False)
 

@@ -25,15 +25,14 @@ class GeneSelection:
         Of the training cases; std (over n, not n - 1) is 1 where a gene is constant in them.
     token_genes : int
         Genes in a token.
-    not_excluded, not_ranked : tuple of str
-        Names that were to be left out, or that the ranking has, and that the table lacks.
+    not_ranked : tuple of str
+        Names that the ranking has and the table lacks.
     """
 
     genes: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     token_genes: int
-    not_excluded: tuple[str, ...] = ()
     not_ranked: tuple[str, ...] = ()
 
     @property
@@ -127,7 +126,6 @@ class GeneSelection:
                 mean=np.array(content["mean"], np.float64),
                 std=np.array(content["std"], np.float64),
                 token_genes=int(content["token_genes"]),
-                not_excluded=tuple(content["not_excluded"]),
                 not_ranked=tuple(content["not_ranked"]),
             )
         except (KeyError, TypeError, ValueError) as error:

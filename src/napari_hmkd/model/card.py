@@ -24,8 +24,6 @@ from napari_hmkd.wording import GRADE_NAMES
 Role = Literal["teacher", "student"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Cards written before these fields existed are read with the defaults.
-_ADDED_LATER = ("architecture", "conformal_level", "conformal_thresholds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +102,7 @@ class ModelCard:
             If the text is no JSON object, or a field is missing, unknown or wrong.
         """
         data = json_object(text, "model card")
-        check_names(data, cls, "model card", optional=_ADDED_LATER)
+        check_names(data, cls, "model card")
         return cls(**data)
 
     def normalise(self, tiles: np.ndarray | torch.Tensor) -> torch.Tensor:

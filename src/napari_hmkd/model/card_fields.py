@@ -91,13 +91,8 @@ def json_object(text: str, what: str) -> dict[str, Any]:
     return data
 
 
-def check_names(
-    data: Collection[str],
-    card: type[DataclassInstance],
-    what: str,
-    optional: Collection[str] = (),
-) -> None:
-    """Require the names of a card's fields, all of them but the optional, and no others.
+def check_names(data: Collection[str], card: type[DataclassInstance], what: str) -> None:
+    """Require the names of a card's fields, all of them and no others.
 
     Raises
     ------
@@ -108,6 +103,9 @@ def check_names(
     for name, kind in _KINDS.items():
         if name in found - known:
             raise ModelError(f"{what}: this is the card of {kind}: choose a file of the other kind")
-    for problem, names in (("lacks", known - set(optional) - found), ("unknown", found - known)):
+    for problem, names in (("lacks", known - found), ("unknown", found - known)):
         if names:
-            raise ModelError(f"{what}: {problem} {', '.join(sorted(names))}")
+            raise ModelError(
+                f"{what}: {problem} {', '.join(sorted(names))}; take the card that was written with the weights, "
+                "or make the model again"
+            )

@@ -35,18 +35,18 @@ def stage_channels(width: float) -> tuple[int, ...]:
     return tuple(max(channels, SMALLEST_CHANNELS) for channels in half_up)
 
 
-def check_tiles(tiles: torch.Tensor, stain: str) -> None:
-    """Accept (B, 3, s, s) with s a multiple of 256.
+def check_tiles(he: torch.Tensor) -> None:
+    """Accept H&E (B, 3, s, s) with s a multiple of 256.
 
     Raises
     ------
     ValueError
         For any other shape, naming the one found.
     """
-    shape = tuple(tiles.shape)
+    shape = tuple(he.shape)
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
-        raise ValueError(f"{stain} tiles must have shape (B, 3, side, side), got {shape}")
+        raise ValueError(f"H&E tiles must have shape (B, 3, side, side), got {shape}")
     if shape[2] == 0 or shape[2] % TILE_MULTIPLE_PX:
         raise ValueError(
-            f"the side of {stain} tiles must be a multiple of {TILE_MULTIPLE_PX} px, got {shape[2]}"
+            f"the side of H&E tiles must be a multiple of {TILE_MULTIPLE_PX} px, got {shape[2]}"
         )

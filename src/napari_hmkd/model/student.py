@@ -46,7 +46,7 @@ class Student(nn.Module):
         ValueError
             If the tiles have another shape.
         """
-        check_tiles(he, "H&E")
+        check_tiles(he)
         x, matrices, maps = he, [], []
         *stages, last = self.stages
         for stage, distilled in zip(stages, self.distilled, strict=True):

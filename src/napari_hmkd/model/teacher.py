@@ -51,7 +51,7 @@ class Teacher(nn.Module):
         ValueError
             If the tiles have another shape, or the stains differ in shape.
         """
-        check_tiles(he, "H&E")
+        check_tiles(he)
         if ihc.shape != he.shape:
             raise ValueError(
                 "H&E and IHC tiles are pairs and must have one shape, "

@@ -70,7 +70,7 @@ class TimmStudent(nn.Module):
                 f"asked where the student looks, but {self.architecture} has no attention "
                 "matrices: choose a student of this project's own architecture"
             )
-        check_tiles(he, "H&E")
+        check_tiles(he)
         features, maps = self.backbone.forward_intermediates(
             he, indices=self._ends, output_fmt="NCHW"
         )

@@ -40,7 +40,6 @@ class Cells:
     short_um: Floats
     angle: Floats
     chromatin: Floats
-    mitotic: NDArray[np.bool_]
     staining: NDArray[np.int64]
     factors: Floats  # (rows, columns, 4), the region's, in patient.FACTOR_NAMES' order
 
@@ -86,7 +85,6 @@ class CellPlan:
             short_um=short,
             angle=self._angles(zone, y, x, i, j),
             chromatin=chromatin,
-            mitotic=mitotic,
             staining=self._staining(tumour, grade, i, j),
             factors=factors,
         )

@@ -15,7 +15,6 @@ from napari_hmkd.result_files import (
     MeanGrade,
     ModelEntry,
     Part,
-    SlideEntry,
     Summary,
     TilesEntry,
     read_result_files,
@@ -56,12 +55,8 @@ class SlideResult:
     warnings: tuple[str, ...]
 
 
-class _Slide(SlideEntry):
-    fingerprint: str
-
-
 class _Tiles(TilesEntry):
-    only_in_regions: bool = False  # results of former versions do not state it
+    only_in_regions: bool
 
 
 class _Model(ModelEntry):
@@ -99,7 +94,6 @@ class _Region(_Graded):
 
 
 class _Summary(_Graded, Summary):
-    slide: _Slide
     tiles: _Tiles
     model: _Model
     complete: bool

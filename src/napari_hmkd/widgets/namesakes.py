@@ -39,7 +39,7 @@ def tell_of_namesakes(layers: Sequence[Layer], new: Layer) -> None:
         alike = [slide for slide in of_name if may_be_of(about, slide)]
         if not alike:
             show_warning(_of_another_size(about, of_name[0]))
-        elif about["saved_slide"] and not any(is_remote(slide.path) for slide in alike):
+        elif not any(is_remote(slide.path) for slide in alike):
             _Comparison(about, alike)
 
 

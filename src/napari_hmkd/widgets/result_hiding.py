@@ -69,7 +69,7 @@ class ResultHiding:
     def gradings_of(self, slide: Slide, fingerprint: str) -> list[napari.layers.Layer]:
         """The layers of gradings of a slide, made here or read from a folder, hidden or not.
 
-        A folder's are the slide's by their fingerprint, or by their name where they have none.
+        A folder's are the slide's by their fingerprint.
         """
         viewer = self._viewer()
         layers = [*(() if viewer is None else viewer.layers), *self._kept]
@@ -140,9 +140,9 @@ def _grades(layer: napari.layers.Layer, slide: Slide, fingerprint: str) -> bool:
     about = noted(layer)
     if about.get("kind") != GRADING:
         return False
-    if (saved := about.get("saved_slide")) is not None:
-        return bool(saved.fingerprint == fingerprint)
-    return about.get("result_of") == slide.path or about.get("slide_name") == slide.name
+    if "result_of" in about:
+        return bool(about["result_of"] == slide.path)
+    return bool(about["saved_slide"].fingerprint == fingerprint)
 
 
 _hidings: WeakKeyDictionary[QMainWindow, ResultHiding] = WeakKeyDictionary()

@@ -47,7 +47,7 @@ class ResultFolder:
         try:
             summary = (self.path / self.summary_file).read_bytes()
             there = _Summary.model_validate_json(summary).slide
-        except (OSError, ValueError):  # no such file, or none that tells
+        except (OSError, ValueError):  # no such file, or a damaged one
             return
         if there.fingerprint != self.fingerprint:
             raise OutputError(
@@ -63,14 +63,11 @@ def may_be_of(about: Mapping[str, Any], slide: Slide) -> bool:
     Parameters
     ----------
     about : mapping
-        The results' layer's `metadata["napari_hmkd"]`: `slide_name`, and a `saved_slide` or None.
+        A layer's `metadata["napari_hmkd"]`; saved results have `slide_name` and `saved_slide`.
     slide : Slide
         An open slide.
     """
     if about.get("slide_name") != slide.name:
         return False
-    saved = about.get("saved_slide")
-    return saved is None or (saved.height_px, saved.width_px) == (
-        slide.size.height,
-        slide.size.width,
-    )
+    saved = about["saved_slide"]
+    return (saved.height_px, saved.width_px) == (slide.size.height, slide.size.width)

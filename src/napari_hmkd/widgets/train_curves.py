@@ -27,27 +27,21 @@ def read_curves(path: Path) -> Curves:
     Parameters
     ----------
     path : Path
-        A `metrics.csv`, which may be missing or end in the middle of a row.
+        A `metrics.csv`, which may be missing.
 
     Returns
     -------
     dict of str to ndarray
-        A float64 array (epochs,) per column, NaN where a cell is empty, ordered by "epoch"; empty
-        where there is nothing to read yet. Of two rows of one epoch the later counts.
+        A float64 array (epochs,) per column, NaN where a cell is empty; empty where there is nothing to
+        read yet.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = {_number(row.get("epoch")): row for row in csv.DictReader(file)}
+            rows = list(csv.DictReader(file))
     except (OSError, csv.Error, UnicodeDecodeError):
         return {}  # not yet there, or being replaced: the next look will find it
-    epochs = sorted(epoch for epoch in rows if not math.isnan(epoch))
-    if not epochs:
-        return {}
-    names = [name for name in rows[epochs[0]] if name]
-    return {
-        name: np.array([_number(rows[epoch].get(name)) for epoch in epochs], dtype=np.float64)
-        for name in names
-    }
+    names = [name for name in rows[0] if name] if rows else []
+    return {name: np.array([_number(row[name]) for row in rows], np.float64) for name in names}
 
 
 def _number(text: str | None) -> float:

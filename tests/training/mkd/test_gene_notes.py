@@ -67,12 +67,11 @@ def test_each_gene_that_stands_for_erbb2_is_told_by_itself() -> None:
     ]
 
 
-def test_what_was_left_out_and_what_could_not_be_is_told() -> None:
+def test_what_was_chosen_from_and_what_was_left_out_is_told() -> None:
     settings = GeneSettings(top_genes=5, exclude_genes="ERBB2, GRB7")
-    first, second, _ = gene_notes(["ERBB2", "TP53"], None, settings)
+    first, _ = gene_notes(["ERBB2", "GRB7", "TP53"], None, settings)
     assert first.startswith("Genes: at most 5 of the largest variance")
-    assert first.endswith("left out: ERBB2.")
-    assert second == "To be left out, but not in the table: GRB7."
+    assert first.endswith("left out: ERBB2, GRB7.")
 
 
 def test_that_erbb2_can_be_chosen_is_told_before_training(

@@ -33,7 +33,7 @@ from napari_hmkd.biomarkers.case_genes import open_genes
 from napari_hmkd.biomarkers.prediction import open_biomarkers, predict
 from napari_hmkd.errors import DataError, ModelError, OutputError
 from napari_hmkd.genes.selection import GeneSelection
-from napari_hmkd.model.mkd.files import load_biomarkers, load_multimodal, save_biomarkers
+from napari_hmkd.model.mkd.files import load_biomarkers, load_multimodal
 from napari_hmkd.training.mkd.baselines import BASELINES
 from napari_hmkd.training.mkd.config import AdamWSettings, CaseTrainerSettings
 from napari_hmkd.training.mkd.inputs import read_inputs
@@ -265,23 +265,6 @@ def test_a_slide_is_judged_by_the_exported_networks_as_its_bag_is(
     (found,) = predict(read_bag(cohort_files.bags / f"{name}.h5"), model, "cpu", of_slide)
     assert found.network == network
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
-
-
-def test_a_run_that_an_earlier_version_exported_asks_for_m_and_resuming_exports_it(
-    whole: Path, cohort_files: CohortFiles, tmp_path: Path
-) -> None:
-    out = tmp_path / "alt"
-    shutil.copytree(whole, out)
-    networks, card = load_biomarkers(out / "biomarkers.safetensors")
-    targets = tuple(replace(one, temperature_with_genes=None) for one in card.targets)
-    save_biomarkers(networks, replace(card, targets=targets), out / "biomarkers.safetensors")
-    predict_bags(out, cohort_files.bags, None, tmp_path / "P.csv", "cpu")
-    with pytest.raises(ModelError, match="--resume"):
-        predict_bags(out, cohort_files.bags, cohort_files.genes, tmp_path / "M.csv", "cpu")
-    train_mkd(request(cohort_files), out, SETTINGS, resume=True)
-    for name in ("biomarkers.safetensors", "biomarkers.json"):
-        before = (whole / name).read_text("latin-1").replace('"ganz"', '"alt"')
-        assert (out / name).read_text("latin-1") == before
 
 
 @pytest.mark.parametrize("with_genes", [False, True])

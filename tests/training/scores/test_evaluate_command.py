@@ -46,10 +46,10 @@ def write_split(folder: Path, parts: tuple[str, ...]) -> None:
     patients = list(dict.fromkeys(tile.patient for tile in tiles))
     with (folder / "split.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("tile", "patient", "grade", "split"))
+        writer.writerow(("tile", "patient", "grade", "split", "he_digest", "ihc_digest"))
         for tile in tiles:
             part = parts[patients.index(tile.patient)]
-            writer.writerow((tile.name, tile.patient, tile.grade, part))
+            writer.writerow((tile.name, tile.patient, tile.grade, part, "", ""))
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def test_memory_is_for_tiles_that_are_looked_at_more_than_once(
     names = ("student", "teacher")[:roles]
     graders = {role: save_network(tmp_path / f"{role}.safetensors", role) for role in names}
     if compared:
-        (tmp_path / "split.csv").write_text("tile,split,he_digest\nanother,train,00\n")
+        lines = "tile,patient,grade,split,he_digest,ihc_digest\nanother,,,train,00,\n"
+        (tmp_path / "split.csv").write_text(lines)
     rooms = []
     opened = store.MemoryStore
     monkeypatch.setattr(

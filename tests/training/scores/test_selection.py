@@ -25,9 +25,10 @@ class Named:
 
 
 def run_with_split(folder: Path, *rows: str) -> Path:
-    """The weights of a run whose split.csv holds these lines."""
+    """The weights of a run whose split.csv holds these lines, of tiles without pictures."""
     folder.mkdir(parents=True)
-    text = "\n".join(("tile,patient,grade,split", *rows)) + "\n"
+    header = "tile,patient,grade,split,he_digest,ihc_digest"
+    text = "\n".join((header, *(f"{row},," for row in rows))) + "\n"
     (folder / "split.csv").write_text(text, encoding="utf-8")
     return folder / "student.safetensors"
 
@@ -139,6 +140,14 @@ def test_nothing_left_is_refused_with_advice(weights: Path) -> None:
         select_tiles(Named(TILES[:3]), [weights], "test")
     with pytest.raises(DataError, match=r"none of the 1 tiles is in the train part.*1 test"):
         select_tiles(Named(TILES[3:]), [weights], "train")
+
+
+@pytest.mark.parametrize("column", ["tile", "patient", "split", "ihc_digest"])
+def test_a_split_without_a_column_is_refused_with_what_helps(weights: Path, column: str) -> None:
+    path = weights.with_name("split.csv")
+    path.write_text(path.read_text(encoding="utf-8").replace(column, "else", 1), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"split\.csv has no column '{column}': copy the run's"):
+        select_tiles(Named(TILES), [weights], "test")
 
 
 @pytest.mark.parametrize("row", ["a,P1,0,somewhere", "a,P1", ",P1,0,test"])

@@ -137,9 +137,7 @@ class BiomarkerCard:
 def _read_target(data: Any) -> Target:
     if not isinstance(data, Mapping):
         raise ModelError(f"{WHAT}: each of targets must be a JSON object, found {data!r}")
-    # Cards of models of tissue alone were written without it.
-    optional = ("temperature_with_genes",)
-    check_names(data, Target, f"{WHAT}, target {data.get('name')}", optional)
+    check_names(data, Target, f"{WHAT}, target {data.get('name')}")
     return Target(**data)
 
 
