@@ -125,6 +125,7 @@ def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Tiles and preferences are kept where no other test and no user keeps any, in subprocesses too."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "user data"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export import folder as folder_module
 from napari_hmkd.export.folder import RESULTS, result_folders
 from napari_hmkd.output_folder import replaced_folder
 
@@ -192,6 +193,15 @@ def test_a_file_is_no_folder_for_results(tmp_path: Path) -> None:
     for out in (file, file / "below"):
         with pytest.raises(OutputError, match="is a file"):
             result_folders(out, [Path("one.svs")])
+
+
+def test_a_drive_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows has drives and servers; elsewhere the root is always there."""
+    monkeypatch.setattr(folder_module, "is_there", lambda path: False)
+    with pytest.raises(OutputError, match=r"there is no .+; choose another folder"):
+        result_folders(tmp_path / "out", [Path("one.svs")])
 
 
 def test_a_folder_that_cannot_be_written_is_refused(
