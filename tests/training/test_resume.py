@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -152,6 +151,7 @@ def test_neither_pauses_nor_watching_change_anything(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_kill_changes_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "getötet"
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -189,6 +189,7 @@ def test_a_finished_run_says_so_and_trains_no_more(data: Path, whole: Path, caps
 @contextmanager
 def full_after(size: int) -> Iterator[None]:
     """No file can be larger."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
