@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,24 @@ def test_a_file_is_no_folder_for_results(tmp_path: Path) -> None:
     for out in (file, file / "below"):
         with pytest.raises(OutputError, match="is a file"):
             result_folders(out, [Path("one.svs")])
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "advice"),
+    [
+        ("win32", "x" * 250, "choose a shorter output folder"),
+        ("win32", "x", "close programs"),
+        ("linux", "x" * 250, "close programs"),
+    ],
+)
+def test_a_path_too_long_for_windows_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, name: str, advice: str
+) -> None:
+    """There it is one that is not found."""
+    lacking = FileNotFoundError(errno.ENOENT, "cannot find the path", str(tmp_path / name))
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(OutputError, match=advice):
+        raise RESULTS.unwritable(tmp_path / "a", lacking)
 
 
 def test_a_drive_that_is_not_there_is_refused(
