@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -125,6 +125,7 @@ def _no_results_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Tiles and preferences are kept where no other test and no user keeps any, in subprocesses too."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "user data"))
 
 
 @pytest.fixture
@@ -160,8 +161,21 @@ def impossible_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
             return tmp_path / "not there yet" / ("x" * 300)
         case "no name":
             return tmp_path / "a\0b"
-    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    request.getfixturevalue("link")(tmp_path / "circle", tmp_path / "circle")
     return tmp_path / "circle" / "out"
+
+
+@pytest.fixture
+def link() -> Callable[[Path, Path], None]:
+    """Make a path a link to another one; skips where the system lets users make none, as Windows does."""
+
+    def make(path: Path, target: Path) -> None:
+        with suppress(OSError):
+            path.symlink_to(target, target.is_dir())
+        if not path.is_symlink():
+            pytest.skip("needs the right to make links")
+
+    return make
 
 
 @pytest.fixture(scope="session")

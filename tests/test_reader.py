@@ -91,7 +91,10 @@ def test_a_folder_of_result_folders_is_refused_though_they_are_named_as_slides(
         for name in ("summary.json", "tiles.csv"):
             (folder / name).touch()
     asked = str(tmp_path) if opened == "a folder" else [str(one) for one in paths]
-    with pytest.raises(SlideError, match=r"results of a slide\. Open 'Schnitt\.svs' by itself"):
+    # Windows puts a before S.
+    with pytest.raises(
+        SlideError, match=r"results of a slide\. Open '(Schnitt\.svs|a\.tif)' by itself"
+    ):
         get_reader(asked)(asked)
 
 

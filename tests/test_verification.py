@@ -52,7 +52,8 @@ def kept_slide(
     """A slide that no test changes; what its gradings keep is kept beside it."""
     folder = tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(folder / "user data"))
+        for name in ("XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+            patch.setenv(name, str(folder / "user data"))
         yield paint_slide(folder / "slide ä.tif", GRADES)
 
 

@@ -20,7 +20,7 @@ from napari_hmkd.model.attention_rows import as_matrix
 from napari_hmkd.model.outputs import Matrices
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.data import Batch, TileData
-from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
+from napari_hmkd.training.files import csv_bytes, make_folder, write_unless_held, write_whole
 from napari_hmkd.training.tasks import StudentTask
 
 WATCHED_TILES = 4
@@ -48,6 +48,7 @@ class AttentionWatch(Callback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lessons: list[_Lesson] = []
+        self._rows: dict[int, tuple[float, ...]] = {}
 
     def on_validation_epoch_end(self, trainer: Any, task: Any) -> None:
         """Look at the tiles with the weights of this epoch.
@@ -63,15 +64,17 @@ class AttentionWatch(Callback):
         with torch.inference_mode(), trainer.precision_plugin.val_step_context():
             if not self._lessons:
                 self._lessons = list(_lessons(task, trainer.datamodule))
+                self._rows = read_agreement(self._folder)
             seen = [_look(task, lesson) for lesson in self._lessons]
         epoch = trainer.current_epoch + 1
         picture = picture_path(self._folder, epoch)
         make_folder(picture.parent)
         write_whole(picture, draw_tiles(seen, f"epoch {epoch}", task.card.notice))
         # A resumed run repeats the epoch in which it was cut short.
-        before = {e: row for e, row in read_agreement(self._folder).items() if e < epoch}
+        before = {e: row for e, row in self._rows.items() if e < epoch}
         means = np.mean([tile.agreement for tile in seen], axis=0)
-        _write_agreement(self._folder, before | {epoch: tuple(means.tolist())})
+        self._rows = before | {epoch: tuple(means.tolist())}
+        _write_agreement(self._folder, self._rows)
 
 
 def picture_path(run: Path, epoch: int) -> Path:
@@ -105,7 +108,7 @@ def _write_agreement(run: Path, rows: Mapping[int, Sequence[float]]) -> None:
     levels = range(len(next(iter(rows.values()))))
     header = ("epoch", *(f"agreement_{level}" for level in levels))
     lines = ((epoch, *(f"{value:.6f}" for value in row)) for epoch, row in rows.items())
-    write_whole(run / TABLE_FILE, csv_bytes(header, lines))
+    write_unless_held(run / TABLE_FILE, csv_bytes(header, lines))
 
 
 def choose_tiles(grades: NDArray[np.integer]) -> NDArray[np.intp]:

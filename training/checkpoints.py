@@ -16,6 +16,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from napari_hmkd.errors import ModelError
+from napari_hmkd.training import curves
 from napari_hmkd.training.files import make_folder, write_whole
 
 FOLDER = "checkpoints"
@@ -32,6 +33,8 @@ class Progress:
     """Finished epochs."""
     finished: bool
     """Whether the last epoch, or early stopping, has been reached."""
+    curves: Mapping[str, Any]
+    """The state of `EpochTable`."""
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -131,7 +134,7 @@ def read_progress(run: Path, task: LightningModule, *, repair: bool) -> Progress
         read_checkpoint(best, task)
     elif repair and not (best.exists() and filecmp.cmp(last, best, shallow=False)):
         write_whole(best, last.read_bytes())
-    return Progress(last, epoch + 1, bool(state["finished"]))
+    return Progress(last, epoch + 1, bool(state["finished"]), kept["callbacks"][curves.STATE])
 
 
 def read_checkpoint(path: Path, task: LightningModule) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def read_checkpoint(path: Path, task: LightningModule) -> dict[str, Any]:
     advice = "copy back the file of this run, or start again in a new folder with --out"
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
-        found, _ = kept["state_dict"], kept["callbacks"][STATE]
+        found, _ = kept["state_dict"], [kept["callbacks"][one] for one in (STATE, curves.STATE)]
     except Exception as error:  # torch, pickle and zip each raise their own kinds
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelError(f"the checkpoint {path} cannot be read ({reason}): {advice}") from error

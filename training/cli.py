@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name not in TRAIN_EXTRA:
             raise
         print(
-            f"napari-hmkd-train needs {error.name}: pip install 'napari-hmkd[train]'",
+            f'napari-hmkd-train needs {error.name}: pip install "napari-hmkd[train]"',
             file=sys.stderr,
         )
         raise SystemExit(2) from error

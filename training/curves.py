@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
-from napari_hmkd.errors import OutputError
 from napari_hmkd.training.console import Pulse, say
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import csv_bytes, write_unless_held
 
 METRICS_FILE = "metrics.csv"
+STATE = "hmkd_curves"
 Row = dict[str, str]
 FETCH = "[_TrainingEpochLoop].train_dataloader_next"
 
@@ -85,22 +84,33 @@ class EpochTable(Callback):
     _first_step: int = 0
     _rate: float = 0.0
 
-    def resume(self, epochs: int) -> None:
-        """Take over the rows of finished epochs.
+    @property
+    def state_key(self) -> str:
+        """Name of this callback's state in a checkpoint."""
+        return STATE
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint says about the epochs so far: the file can be behind."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the rows of finished epochs."""
+        self.rows = state_dict["rows"]
+
+    def write(self) -> None:
+        """Bring the file up to date; one that another program has open stays behind, with a word.
 
         Raises
         ------
         OutputError
-            If the table cannot be read.
+            If it cannot be written for another reason.
         """
-        path = self.folder / METRICS_FILE
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"{path}, the curves of the run so far, cannot be read: {error}"
-            ) from error
+        path, names = self.folder / METRICS_FILE, list(self.rows[-1])
+        content = csv_bytes(names, ([row.get(name, "") for name in names] for row in self.rows))
+        if path.is_file() and path.read_bytes() == content:
+            return
+        if not write_unless_held(path, content):
+            say(f"{path} is open in another program and lacks the last epochs as long")
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
         """Start the clocks."""
@@ -140,12 +150,7 @@ class EpochTable(Callback):
             "seconds": round(time.perf_counter() - self._began, 3),
         }
         self.rows.append({name: str(value) for name, value in row.items()})
-        self._write()
-
-    def _write(self) -> None:
-        names = list(self.rows[-1])
-        rows = ([row.get(name, "") for name in names] for row in self.rows)
-        write_whole(self.folder / METRICS_FILE, csv_bytes(names, rows))
+        self.write()
 
     def totals(self) -> tuple[float, float, float]:
         """Steps per second, share of waiting, and seconds of all epochs."""

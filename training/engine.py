@@ -142,7 +142,7 @@ class Engine:
             If something cannot be written; the last whole checkpoint is kept.
         """
         if progress is not None:
-            self._table.resume(progress.epochs)
+            self._table.load_state_dict(dict(progress.curves))
             if self.leads and not progress.finished:
                 say(f"going on after epoch {progress.epochs}")
         if progress is None or not progress.finished:
@@ -153,6 +153,7 @@ class Engine:
                 return None
         if not self.leads:
             return None
+        self._table.write()
         best_epoch = load_best(task, self._folder)
         speed, waiting, seconds = self._table.totals()
         return Fit(

@@ -42,6 +42,28 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         ) from error
 
 
+def write_unless_held(path: Path, content: bytes | memoryview) -> bool:
+    """As `write_whole`, but for a table that people look at while more is to come.
+
+    Returns
+    -------
+    bool
+        False where another program has it open, which keeps Windows from replacing it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written for another reason.
+    """
+    try:
+        write_whole(path, content)
+    except OutputError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        return False
+    return True
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, where it is missing.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import hidden_beside, in_use, patiently, renamed, take_over, tidy_up
 
 _TRIES, _PAUSE_S = 20, 0.005  # of runs that replace one folder at the same time
+_LONG_ON_WINDOWS = 247  # 12 fewer than files may have: a folder's, in which a file of 8.3 fits
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,16 @@ class FolderKind:
 
     def unwritable(self, folder: Path, error: Exception) -> OutputError:
         """What to raise where a folder cannot be written, for the reason that the system gives."""
-        return OutputError(
-            f"asked to write {self.what} to {folder}, but: {error}; close programs that show files of "
-            "that folder, look at its permissions and the free space, or choose another output folder"
+        advice = (
+            "close programs that show files of that folder, look at its permissions and the free space, or "
+            "choose another output folder"
         )
+        if sys.platform == "win32" and len(str(getattr(error, "filename", ""))) > _LONG_ON_WINDOWS:
+            advice = (
+                f"Windows takes no path of more than {_LONG_ON_WINDOWS} letters unless its long paths are "
+                "switched on: choose a shorter output folder"
+            )
+        return OutputError(f"asked to write {self.what} to {folder}, but: {error}; {advice}")
 
     def _is_empty_or_earlier(self, folder: Path) -> bool:
         if not folder.is_dir():

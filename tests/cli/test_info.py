@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_torch_is_not_loaded(slide: Path, arguments: list[str]):
     words = [word.format(slide=slide) for word in arguments]
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},  # Windows has another one for pipes
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.export import folder as folder_module
 from napari_hmkd.export.folder import RESULTS, result_folders
 from napari_hmkd.output_folder import replaced_folder
 
@@ -143,6 +145,7 @@ def test_an_older_folder_that_cannot_be_entered_is_refused(
         result_folders(closed_folder.parent, [Path(closed_folder.name)])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="keeps the folder that a program works in")
 def test_a_working_folder_that_has_gone_is_an_output_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +195,33 @@ def test_a_file_is_no_folder_for_results(tmp_path: Path) -> None:
     for out in (file, file / "below"):
         with pytest.raises(OutputError, match="is a file"):
             result_folders(out, [Path("one.svs")])
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "advice"),
+    [
+        ("win32", "x" * 250, "choose a shorter output folder"),
+        ("win32", "x", "close programs"),
+        ("linux", "x" * 250, "close programs"),
+    ],
+)
+def test_a_path_too_long_for_windows_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, name: str, advice: str
+) -> None:
+    """There it is one that is not found."""
+    lacking = FileNotFoundError(errno.ENOENT, "cannot find the path", str(tmp_path / name))
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(OutputError, match=advice):
+        raise RESULTS.unwritable(tmp_path / "a", lacking)
+
+
+def test_a_drive_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows has drives and servers; elsewhere the root is always there."""
+    monkeypatch.setattr(folder_module, "is_there", lambda path: False)
+    with pytest.raises(OutputError, match=r"there is no .+; choose another folder"):
+        result_folders(tmp_path / "out", [Path("one.svs")])
 
 
 def test_a_folder_that_cannot_be_written_is_refused(

@@ -80,7 +80,8 @@ def folder(students: dict[str, Student], tmp_path_factory: pytest.TempPathFactor
 def load(path: Path) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return torch.jit.load(path)
+        with path.open("rb") as file:  # given a name, torch finds no ü on Windows
+            return torch.jit.load(file)
 
 
 @pytest.mark.slow

@@ -101,7 +101,8 @@ def test_the_steps_of_wsinfer_lead_to_the_probabilities_of_grading(
     tile = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)
-        module = torch.jit.load(folder / "torchscript_model.pt")
+        with (folder / "torchscript_model.pt").open("rb") as file:
+            module = torch.jit.load(file)
         found = module(steps(Image.fromarray(tile))[None]).softmax(1)
     grader = TileGrader(model.network, model.card, torch.device("cpu"), "float32")
     graded = grader.grade([tile])

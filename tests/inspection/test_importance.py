@@ -189,5 +189,5 @@ def test_without_captum_there_is_occlusion_and_the_command_that_brings_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     assert importance_of_tile(watching(mean_of_square), HE, Method.OCCLUSION).any()
-    with pytest.raises(HmkdError, match=r"pip install 'napari-hmkd\[inspect\]'"):
+    with pytest.raises(HmkdError, match=r'pip install "napari-hmkd\[inspect\]"'):
         importance_of_tile(watching(mean_of_square), HE, Method.GRADIENT)

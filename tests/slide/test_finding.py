@@ -244,11 +244,11 @@ def test_a_folder_that_may_not_be_read_hides_no_dicom_around_it(
 
 
 def test_what_lies_beside_the_dicom_of_a_subfolder_is_told(
-    shared_data: Path, tmp_path: Path, found, slide: Path, caplog
+    shared_data: Path, tmp_path: Path, found, slide: Path, link, caplog
 ) -> None:
     copy_dicom(shared_data, tmp_path / "case1")
     (tmp_path / "case1" / "report.pdf").touch()
-    (tmp_path / "case1" / "again").symlink_to(tmp_path / "case1")
+    link(tmp_path / "case1" / "again", tmp_path / "case1")
     shutil.copyfile(slide, tmp_path / "case1" / "ihc.tif")
     assert found() == ["case1", "z.tif"]
     assert caplog.messages == [f"left out of the slides in '{tmp_path / 'case1'}': 'ihc.tif'"]

@@ -32,7 +32,10 @@ from napari_hmkd.training.config import (
 )
 from napari_hmkd.training.engine import Engine
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its processes"),
+]
 
 SPLIT = SplitSettings(validation_share=0.25, calibration_share=0.25, test_share=0)
 ARGUMENTS = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -26,8 +26,9 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from lightning.pytorch.callbacks import Callback
 
+from napari_hmkd import leftovers
 from napari_hmkd.errors import DataError, ModelError, OutputError
-from napari_hmkd.training import checkpoints, workflow
+from napari_hmkd.training import checkpoints, curves, workflow
 from napari_hmkd.training import run as run_module
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import (
@@ -152,6 +153,7 @@ def test_neither_pauses_nor_watching_change_anything(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_a_kill_changes_nothing(data: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "getötet"
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -186,9 +188,31 @@ def test_a_finished_run_says_so_and_trains_no_more(data: Path, whole: Path, caps
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
+@pytest.mark.parametrize("until", [1, EPOCHS])
+def test_curves_that_another_program_has_open_end_no_run(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    """Windows replaces no open file: the rows come with a later epoch, or at the end."""
+    out, replace_file, epochs = tmp_path / "in Excel", os.replace, []
+
+    def refuse(source: Path, target: Path) -> None:
+        if target.name == "metrics.csv" and len(epochs) < until:
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        if target.name == "last.ckpt":
+            epochs.append(target)
+        replace_file(source, target)
+
+    monkeypatch.setattr(leftovers, "_PAUSES_S", ())
+    monkeypatch.setattr(os, "replace", refuse)
+    one_epoch(data, out)
+    run(data, out, resume=True)
+    assert_equal_runs(out, whole)
+
+
 @contextmanager
 def full_after(size: int) -> Iterator[None]:
     """No file can be larger."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -257,7 +281,7 @@ def test_one_process_alone_repairs_what_a_kill_left(
     tmp_path: Path, repair: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = {"best_epoch": 1, "finished": False}
-    kept = {"callbacks": {checkpoints.STATE: state}, "epoch": 1}
+    kept = {"callbacks": {checkpoints.STATE: state, curves.STATE: {"rows": []}}, "epoch": 1}
     monkeypatch.setattr(checkpoints, "read_checkpoint", lambda path, task: kept)
     folder = tmp_path / "checkpoints"
     folder.mkdir()

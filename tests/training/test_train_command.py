@@ -378,4 +378,4 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch, tmp_pat
     for name in ("workflow", "run_plan"):
         monkeypatch.delitem(sys.modules, f"napari_hmkd.training.{name}")
     assert run("teacher", *COHORT, *QUICK, "--out", tmp_path / "run") == 2
-    assert "napari-hmkd[train]" in capsys.readouterr().err
+    assert '"napari-hmkd[train]"' in capsys.readouterr().err

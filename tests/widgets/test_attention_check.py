@@ -68,7 +68,7 @@ def test_without_captum_the_panel_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     check_and_wait(pointed_at, qtbot)
-    assert "pip install 'napari-hmkd[inspect]'" in pointed_at.status.value
+    assert 'pip install "napari-hmkd[inspect]"' in pointed_at.status.value
     assert pointed_at.check.enabled
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from napari_hmkd.cli.options import (
     SlidesArgument,
     complain,
     require_slides,
+    typed_words,
 )
 from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import ExitCode, HmkdError
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:  # the process is this program's
         keep_freed_memory()
         keep_to_allotted_cores()
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = typed_words() if arguments is None else list(arguments)
     first = words[0] if words else ""
     if first in COMMANDS:
         COMMANDS[first](words[1:], prog_name=f"{PROGRAM} {first}")

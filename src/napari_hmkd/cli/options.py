@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from glob import escape, glob
 from typing import Annotated
 
 import typer
@@ -31,6 +33,25 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.
 PrecisionOption = Annotated[
     str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
 ]
+
+
+def typed_words() -> list[str]:
+    """What was typed after the program's name; a name with * or ? stands for the files that match it.
+
+    Shells of Windows leave that to programs; elsewhere they have done it.
+    """
+    words = sys.argv[1:]
+    return (
+        [name for word in words for name in _matching(word)] if sys.platform == "win32" else words
+    )
+
+
+def _matching(word: str) -> list[str]:
+    """Files by name, or the word itself where none matches; brackets are letters, as in Windows' own."""
+    if not {"*", "?"} & set(word):
+        return [word]
+    pattern = escape(word).replace("[*]", "*").replace("[?]", "?")
+    return sorted(glob(pattern)) or [word]
 
 
 def require_slides(slides: list[str] | None, sample: bool) -> list[str]:

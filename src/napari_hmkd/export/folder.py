@@ -71,7 +71,11 @@ def result_folders(
 
 def _check_writable(out: Path) -> None:
     whole = out.absolute()
-    there = next(path for path in (whole, *whole.parents) if is_there(path))
+    there = next((path for path in (whole, *whole.parents) if is_there(path)), None)
+    if there is None:  # on Windows, not even a drive or a server must be there
+        raise OutputError(
+            f"asked to write results to {out}, but there is no {whole.anchor}; choose another folder"
+        )
     if not there.is_dir():
         raise OutputError(
             f"asked to write results to {out}, but {there} is a file; choose a folder"

@@ -206,7 +206,7 @@ def saliency() -> type:
     except ImportError as error:
         raise HmkdError(
             "asked for the gradient of a tile, but captum is not installed: "
-            "pip install 'napari-hmkd[inspect]'; occlusion needs none"
+            'pip install "napari-hmkd[inspect]"; occlusion needs none'
         ) from error
     return Saliency
 

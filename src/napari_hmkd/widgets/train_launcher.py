@@ -81,7 +81,9 @@ def _interrupt(child: subprocess.Popen[bytes]) -> None:
 def _kill(child: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         tree = ["taskkill", "/F", "/T", "/PID", str(child.pid)]
-        subprocess.run(tree, capture_output=True, check=False)
+        # Where this process has no console, taskkill would open one.
+        hidden = subprocess.CREATE_NO_WINDOW
+        subprocess.run(tree, capture_output=True, check=False, creationflags=hidden)
     else:
         _signal_group(child, signal.SIGKILL)
 

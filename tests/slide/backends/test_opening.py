@@ -228,7 +228,7 @@ def test_a_mrxs_without_its_folder_says_so(tmp_path: Path, backend: str | None):
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("backend", [None, "openslide"])
 def test_a_link_to_an_instance_opens_the_dicom_slide(
-    shared_data: Path, tmp_path: Path, together: bool, backend: str | None
+    shared_data: Path, tmp_path: Path, link, together: bool, backend: str | None
 ):
     """Alone elsewhere, or with its fellows as links to a store where each file lies by itself."""
     for number, instance in enumerate(
@@ -239,9 +239,9 @@ def test_a_link_to_an_instance_opens_the_dicom_slide(
             target = tmp_path / "store" / str(number) / instance.name
             target.parent.mkdir(parents=True)
             target.write_bytes(instance.read_bytes())
-        link = tmp_path / ("links" if together else str(number)) / f"{number}.dcm"
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(target)
+        path = tmp_path / ("links" if together else str(number)) / f"{number}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        link(path, target)
     with open_slide(tmp_path / ("links" if together else "0") / "0.dcm", backend=backend) as slide:
         assert slide.size == Size(2967, 2220)
 

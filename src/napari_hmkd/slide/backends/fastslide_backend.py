@@ -120,7 +120,7 @@ def _open(path: Path) -> Any:
     try:
         from fastslide import FastSlide
     except ImportError as error:
-        raise SlideError("fastslide is not installed: pip install 'napari-hmkd[fast]'.") from error
+        raise SlideError('fastslide is not installed: pip install "napari-hmkd[fast]".') from error
     return FastSlide.from_file_path(path, apply_icc=False)
 
 

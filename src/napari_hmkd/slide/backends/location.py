@@ -99,7 +99,8 @@ def remote_store(path: UPath) -> FsspecStore:
         return FsspecStore.from_url(str(path), storage_options=_options(path), read_only=True)
     except ImportError as error:
         raise SlideError(
-            f"'{path}' cannot be read: {error}. For s3:// addresses: pip install 'napari-hmkd[s3]'."
+            f"'{path}' cannot be read: {error}. For s3:// addresses: "
+            'pip install "napari-hmkd[s3]".'
         ) from error
 
 
