@@ -273,6 +273,19 @@ def test_what_is_no_summary_of_this_program_is_written_anew(
     assert grade_to_folder(one).status is Status.SKIPPED
 
 
+def test_results_whose_summary_lacks_an_entry_are_written_anew(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = job(slides, "a.tif", student_file, tmp_path / "out")
+    whole = grade_to_folder(one).summary
+    assert grade_to_folder(one).status is Status.SKIPPED
+    monkeypatch.setattr(cohort, "write_results", lambda *_: whole)
+    for lacking in whole:
+        rest = {name: said for name, said in whole.items() if name != lacking}
+        (one.folder / "summary.json").write_text(json.dumps(rest), encoding="utf-8")
+        assert grade_to_folder(one).status is Status.GRADED, lacking
+
+
 def test_results_that_another_run_replaces_at_once_are_told_all_the_same(
     slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from napari_hmkd.errors import HmkdError
 from napari_hmkd.export import write_results
 from napari_hmkd.export.contents import is_whole
 from napari_hmkd.export.request import request_entry
-from napari_hmkd.export.summary import read_summary
+from napari_hmkd.export.summary import NAMES, read_summary
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import OpenModel, SlideGrading, open_model, result_key, start_grading
 from napari_hmkd.model import find_model
@@ -138,8 +138,9 @@ def _model(name: str) -> OpenModel:
 def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] | None:
     """The summary of results that are there already, complete, of this job.
 
-    What could not be read is tried again, and what was painted or forced is another's decision. A
-    pixel size that was stated for a slide without one still counts.
+    What could not be read is tried again, what was painted or forced is another's decision, and of a
+    summary that lacks an entry no row can be made. A pixel size that was stated for a slide without one
+    still counts.
     """
     found = read_summary(job.folder)
     if job.kept_in is None or found is None or not is_whole(job.folder, found):
@@ -154,7 +155,7 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
         "key": result_key(slide, grid, model, job.settings),
         "request": request_entry(job.settings, job.regions, False, job.geojson_origin),
     }
-    return found if found | asked == found else None
+    return found if found | asked == found and found.keys() >= NAMES else None
 
 
 def _ignore(_tiles: int) -> None:

@@ -166,6 +166,18 @@ def test_results_of_another_kind_lose_their_row_alone(out: Path, summary: str) -
     assert slides(out) == ["/x/b.svs", "/x/c.svs"]
 
 
+def test_a_row_that_is_lost_is_told_with_what_helps(
+    out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lacking = {name: said for name, said in SUMMARY.items() if name != "device"}
+    (out / "a.svs" / "summary.json").write_text(json.dumps(lacking), encoding="utf-8")
+    assert SharedTable(out, COHORT, ["/x/c.svs"]).add([row("/x/c.svs")]) is None
+    (told,) = caplog.messages
+    assert "a.svs is left out of cohort.csv" in told
+    assert "'device'" in told
+    assert "make them again" in told
+
+
 def test_runs_side_by_side_keep_each_others_rows(tmp_path: Path) -> None:
     names = [[f"/x/{run}-{k}.svs" for k in range(5)] for run in range(4)]
 

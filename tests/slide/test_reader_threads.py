@@ -130,6 +130,9 @@ def test_a_thread_that_the_system_does_not_start_is_not_counted_on(
         exhausted.setattr(threading.Thread, "start", refuse)
         with pytest.raises(SlideReadError, match="can't start new thread"):
             threads.call(lambda: 1, 5)
+        done: list[int] = []
+        threads.share_out(done.append, range(9))
+        assert done == list(range(9))
     assert threads.call(lambda: 2, 5) == 2
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert list(threads.in_order([lambda: 3] * 5, ahead=5, seconds=5)) == [3] * 5

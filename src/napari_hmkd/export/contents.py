@@ -28,7 +28,7 @@ def is_whole(folder: Path, summary: Mapping[str, Any]) -> bool:
     folder : Path
         Of one slide's results.
     summary : mapping
-        What its `summary.json` says; results that list no files are not whole.
+        What its `summary.json` says; results without that list are not whole.
     """
     try:
         listed = summary[LISTED_AS].items()

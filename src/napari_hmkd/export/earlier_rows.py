@@ -129,7 +129,11 @@ class SharedTable:
         try:
             return self._kind.rows(lines, name, self._out)
         except (AttributeError, KeyError, TypeError, ValueError, HmkdError) as error:
-            _LOG.warning("%s: the results there are of another kind: %r", self._out / name, error)
+            _LOG.warning(
+                "%s is left out of %s: the results there are of another kind, or lack something (%r); make "
+                "them again",
+                self._out / name, self._kind.file, error,
+            )  # fmt: skip
             return []
 
 

@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.export.contents import LISTED_AS, list_files
-from napari_hmkd.export.provenance import provenance
+from napari_hmkd.export.provenance import FIELDS, provenance
 from napari_hmkd.export.regions import region_entries, slide_grade, summary_entries
 from napari_hmkd.export.request import request_entry
 from napari_hmkd.geometry import Origin
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.output_folder import write_json
 from napari_hmkd.result_files import SUMMARY_FILE
+
+NAMES = frozenset(FIELDS) | {
+    "warnings", "grades", "graded_tissue_mm2", "graded_tiles", "undecided_tiles", "expected_grade",
+    "grade_of_most_area", "slide_grade", "regions", "unreadable_tiles", "geojson_origin", "request",
+    "tiles_of_an_earlier_run", "seconds", "tiles_per_second", LISTED_AS,
+}  # fmt: skip
+"""Of the entries of `summary.json`."""
 
 
 def summarise(grading: SlideGrading, geojson_origin: Origin = "slide") -> dict[str, object]:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,6 +25,10 @@ READING_LIMIT_S = 30.0
 _URGENT, _USUAL = range(2)
 _LOOK_UP_S = 1.0  # how often a thread that waits for work looks whether it may end
 _Job = tuple[int, int, Future[Any], Callable[[], Any]]
+
+
+class _NoThreadError(SlideReadError):
+    """The system has no more threads."""
 
 
 class ReaderThreads:
@@ -143,8 +147,9 @@ class ReaderThreads:
         helping: list[Future[None]] = []
         with self._working():
             try:
-                for _ in range(min(self._spare, len(waiting) - 1)):
-                    helping.append(self._submit(job, _URGENT))
+                with suppress(_NoThreadError):  # this one can do it all
+                    for _ in range(min(self._spare, len(waiting) - 1)):
+                        helping.append(self._submit(job, _URGENT))
                 job()
             finally:
                 waiting.clear()  # after an error the helpers end with the part that they are at
@@ -194,7 +199,7 @@ class ReaderThreads:
             threading.Thread(target=self._work, name="slide-reader", daemon=True).start()
         except RuntimeError as error:
             if not self._threads:
-                raise SlideReadError(
+                raise _NoThreadError(
                     f"{self._what} cannot be read: {error}. Close other programs, and try again."
                 ) from error
         else:

@@ -7,7 +7,7 @@ from napari.settings import get_settings
 from qtpy import PYSIDE6
 
 WITH_PYSIDE6 = "with PySide6 that can hang or end napari, with PyQt6 it cannot"
-"""What superqt hands from a thread to the window does, not ours to mend."""
+"""It comes of how superqt hands results of threads to the window, which cannot be mended here."""
 
 
 class AsyncOffer(PushButton):

@@ -143,3 +143,10 @@ def test_a_slide_may_go_while_the_cache_is_locked() -> None:
     asked.join(5)
     assert not asked.is_alive()
     assert cache.statistics.blocks == 0
+
+
+def test_what_was_met_is_forgotten_in_time() -> None:
+    mine = TileCache().section()
+    assert [mine.met([key]) for key in (-1, -1)] == [False, True]
+    assert not any(mine.met([key]) for key in range(2**15))
+    assert not mine.met([-1])

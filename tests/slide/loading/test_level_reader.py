@@ -37,6 +37,19 @@ def read_by_turns(slide: Slide) -> None:
             pool.submit(slide.read_level, 0, Region(0, 0, TILE, TILE)).result()
 
 
+def count_readers(slide: Slide, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The threads that decode tiles from now on, each of which takes its time."""
+    plain, readers = slide.reader.backend.read, set()
+
+    def read(level: int, region: Region) -> np.ndarray:
+        readers.add(threading.get_ident())
+        time.sleep(0.01)
+        return plain(level, region)
+
+    monkeypatch.setattr(slide.reader.backend, "read", read)
+    return readers
+
+
 def kept(slide: Slide) -> int:
     return slide.reader.cache.statistics.blocks
 
@@ -137,14 +150,30 @@ def test_a_thread_that_reads_alone_is_helped(
     with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
         if not alone:
             read_by_turns(slide)
-        plain, readers = slide.reader.backend.read, set()
-
-        def read(level: int, region: Region) -> np.ndarray:
-            readers.add(threading.get_ident())
-            time.sleep(0.01)
-            return plain(level, region)
-
-        monkeypatch.setattr(slide.reader.backend, "read", read)
+        readers = count_readers(slide, monkeypatch)
         found = slide.read_level(0, Region(128, 0, side, side), keep)
         assert np.array_equal(found, noise(SIDE, SIDE)[128 : 128 + side, :side])
         assert (len(readers) > 1) == alone
+
+
+@pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores")
+def test_a_thread_is_not_helped_with_few_tiles(
+    tmp_path: Path, noise, write_pyramid, monkeypatch
+) -> None:
+    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
+    with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
+        readers = count_readers(slide, monkeypatch)
+        slide.read_level(0, Region(0, 0, TILE, 3 * TILE), keep=True)
+        assert readers == {threading.get_ident()}
+
+
+@pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores")
+def test_a_thread_is_not_helped_by_others_than_the_library_s_own(
+    tmp_path: Path, noise, write_zarr, monkeypatch
+) -> None:
+    write_zarr(tmp_path / "a.zarr", [noise(SIDE, SIDE)], chunk_px=TILE)
+    with open_slide(tmp_path / "a.zarr", cache=TileCache()) as slide:
+        readers = count_readers(slide, monkeypatch)
+        found = slide.read_level(0, Region(0, 0, SIDE, SIDE), keep=True)
+        assert np.array_equal(found, noise(SIDE, SIDE))
+        assert readers == {threading.get_ident()}

@@ -80,13 +80,9 @@ class Frames:
         data = file.read(start, end - start)
         if not self._in_items:
             return data
-        if (
-            data.startswith(_ITEM)
-            and int.from_bytes(data[4:8], "little") == len(data) - _ITEM_BYTES
-        ):
-            return data[
-                _ITEM_BYTES:
-            ]  # as nearly always: to look for more takes 3 % of a tile's time
+        length = int.from_bytes(data[len(_ITEM) : _ITEM_BYTES], "little")
+        if data.startswith(_ITEM) and length == len(data) - _ITEM_BYTES:
+            return data[_ITEM_BYTES:]  # nearly always: to look for more takes 3 % of a tile's time
         return b"".join(generate_fragments(data))
 
     def _found(self) -> FrameTable:
