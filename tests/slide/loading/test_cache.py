@@ -147,6 +147,6 @@ def test_a_slide_may_go_while_the_cache_is_locked() -> None:
 
 def test_what_was_met_is_forgotten_in_time() -> None:
     mine = TileCache().section()
-    assert [mine.met([key]) for key in (-1, -1)] == [False, True]
-    assert not any(mine.met([key]) for key in range(2**15))
-    assert not mine.met([-1])
+    assert [mine.meet([key]) for key in (-1, -1)] == [False, True]
+    assert not any(mine.meet([key]) for key in range(2**15))
+    assert not mine.meet([-1])

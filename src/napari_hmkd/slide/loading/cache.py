@@ -175,8 +175,8 @@ class CacheSection:
         """Those of these blocks that are there; it changes no figure and no order."""
         return {key for _, key in self.cache.held((self, key) for key in keys)}
 
-    def met(self, keys: Iterable[Hashable]) -> bool:
-        """Whether this was asked before about one of these blocks; some thousands are remembered."""
+    def meet(self, keys: Iterable[Hashable]) -> bool:
+        """Note that a region needs these blocks; whether one before did, as far as is remembered."""
         keys = set(keys)
         met = not self._met.isdisjoint(keys)
         if len(self._met) > _MOST_MET:

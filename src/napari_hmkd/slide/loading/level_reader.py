@@ -147,7 +147,7 @@ class LevelReader:
 
     def _others_need(self, level: int, cut: list[tuple[int, int]]) -> bool:
         """Whether other regions need the blocks that a border cuts, as far as is known."""
-        return bool(cut) and (self._section.met((level, *block) for block in cut) or self._remote)
+        return bool(cut) and (self._section.meet((level, *block) for block in cut) or self._remote)
 
     def _one_reads(self, blocks: int) -> bool:
         """Whether a single thread reads, one region after the other, so that others can help it."""
