@@ -187,6 +187,7 @@ class CacheSection:
     def release(self) -> None:
         """Forget the blocks, those too that are being loaded."""
         self.released = True
+        self._met.clear()
         self.cache.release(self)
 
 
