@@ -110,7 +110,9 @@ class EpochTable(Callback):
         if path.is_file() and path.read_bytes() == content:
             return
         if not write_unless_held(path, content):
-            say(f"{path} is open in another program: it gets the last epochs once it is closed there")
+            say(
+                f"{path} is open in another program: it gets the last epochs once it is closed there"
+            )
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
         """Start the clocks."""
