@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
+from napari_hmkd import leftovers
 from napari_hmkd.errors import OutputError
 from napari_hmkd.model import agreement, build_student, load
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
@@ -113,6 +116,25 @@ def test_a_resumed_run_has_each_epoch_once(
     for name in PICTURES:
         path = Path("attention") / name
         assert (out / path).read_bytes() == (watched / path).read_bytes(), name
+
+
+def test_a_table_that_another_program_has_open_ends_no_run(
+    watched: Path, data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows replaces no open file: the rows come with the epoch after it is closed."""
+    out, replace_file, refused = tmp_path / "in Excel", os.replace, []
+
+    def refuse(source: Path, target: Path) -> None:
+        if target.name == TABLE and len(refused) < EPOCHS - 1:
+            refused.append(target)
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        replace_file(source, target)
+
+    monkeypatch.setattr(leftovers, "_PAUSES_S", ())
+    monkeypatch.setattr(os, "replace", refuse)
+    train(str(data), out, SETTINGS, role="student", teacher=teacher)
+    assert len(refused) == EPOCHS - 1
+    assert (out / TABLE).read_bytes() == (watched / TABLE).read_bytes()
 
 
 @pytest.mark.parametrize(
