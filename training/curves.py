@@ -98,7 +98,7 @@ class EpochTable(Callback):
         self.rows = state_dict["rows"]
 
     def write(self) -> None:
-        """Bring the file up to date; one that another program has open stays behind, with a word.
+        """Bring the file up to date, or say that it stays behind, as where another program has it open.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class EpochTable(Callback):
             return
         if not write_unless_held(path, content):
             say(
-                f"{path} is open in another program: it gets the last epochs once it is closed there"
+                f"{path} cannot be replaced now (does a program have it open?): its rows come later"
             )
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:

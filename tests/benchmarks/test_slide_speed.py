@@ -1,8 +1,8 @@
 """Reading level 0 of slides: ours beside OpenSlide, tifffile, zarr, fastslide, tiffslide, napari-wsi.
 
 Each reader has a process of its own, see `slide_readers.py`, which also says how to get the peers and
-to run the full form: there ours is level with the fastest on every kind of slide, and never slower
-than OpenSlide. The suite runs a small form, whose bounds leave room for a busy machine, with the
+to run the full form: there ours has to be level with the fastest on every kind of slide, and never
+slower than OpenSlide. The suite runs a small form, whose bounds leave room for a busy machine, with the
 peers that are there.
 """
 

@@ -6,8 +6,8 @@ from magicgui.widgets import PushButton
 from napari.settings import get_settings
 from qtpy import PYSIDE6
 
-WITH_PYSIDE6 = "with PySide6 that can hang or end napari, with PyQt6 it cannot"
-"""It comes of how superqt hands results of threads to the window, which cannot be mended here."""
+WITH_PYSIDE6 = "with PySide6, that can hang or end napari"
+"""By the way in which superqt hands results of threads to the window; it cannot be mended here."""
 
 
 class AsyncOffer(PushButton):

@@ -27,7 +27,7 @@ from napari_hmkd.slide.reader_threads import ReaderThreads
 
 _LOG = logging.getLogger(__name__)
 _WORTH_HELP = 4  # blocks: of fewer, another thread would hardly have begun before they are read
-_READS_LOOKED_AT = 4
+_READS_LOOKED_AT = 4  # by one thread all of them: it reads alone
 
 
 class LevelReader:
@@ -119,15 +119,15 @@ class LevelReader:
             return self.load_block(level, *blocks[0])
         held = self._held(level, blocks)
         stored = self.backend.levels[level]
-        whole = len(held) == len(blocks)
-        if not (stored.whole_tiles or whole):
+        all_held = len(held) == len(blocks)
+        if not (stored.whole_tiles or all_held):
             return self._load(level, region)
         inner = Region(0, 0, 0, 0) if keep else grid.within(region)
         once = set(grid.under(inner)) - held
         cut = [block for block in blocks if block not in once]
         if not (keep or held or self._others_need(level, cut)):
             inner, once = region, set(blocks)
-        help_wanted = not (whole or stored.own_threads) and (
+        help_wanted = not (all_held or stored.own_threads) and (
             stored.slow_tiles or self._one_reads(len(blocks))
         )
         in_one_piece = bool(once) and not (held or help_wanted)
@@ -146,7 +146,7 @@ class LevelReader:
         return result
 
     def _others_need(self, level: int, cut: list[tuple[int, int]]) -> bool:
-        """Whether other regions need the blocks that a border cuts, as far as is known."""
+        """Whether other regions need the blocks that a border cuts, as far as is known; notes that this one does."""
         return bool(cut) and (self._section.meet((level, *block) for block in cut) or self._remote)
 
     def _one_reads(self, blocks: int) -> bool:
