@@ -127,13 +127,17 @@ def tifffile_zarr(path: str, threads: int) -> Read:
 
 
 def zarr_alone(path: str, threads: int) -> Read:
-    """The array of an OME-Zarr's level 0, its channels first as they are stored."""
+    """The array of an OME-Zarr's level 0, stored as planes of colours, which are put last."""
     import zarr
 
     if not Path(path).is_dir():
         raise ValueError("no zarr store")
     array = zarr.open_array(Path(path) / "0", mode="r")
-    return lambda y, x, height, width: array[:, y : y + height, x : x + width]
+
+    def read(y: int, x: int, height: int, width: int) -> np.ndarray:
+        return np.stack(array[:, y : y + height, x : x + width], axis=-1)
+
+    return read
 
 
 def fastslide(path: str, threads: int) -> Read:

@@ -139,6 +139,24 @@ def test_of_many_threads_one_a_core_reads_and_one_may_wait_for_the_disk(
     assert 1 < max(most) <= CPU_COUNT + 1
 
 
+def test_a_library_with_threads_of_its_own_is_given_all_there_is_to_read(
+    tmp_path: Path, noise, write_zarr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_zarr(tmp_path / "a.zarr", [noise(SIDE, SIDE)], chunk_px=TILE)
+    all_inside = threading.Barrier(CPU_COUNT + 2)
+
+    def wait(level: int, region: Region) -> np.ndarray:
+        all_inside.wait(5)
+        return plain(level, region)
+
+    with open_slide(tmp_path / "a.zarr") as slide, ThreadPoolExecutor(CPU_COUNT + 2) as pool:
+        plain = slide.reader.backend.read
+        monkeypatch.setattr(slide.reader.backend, "read", wait)
+        tiles = [Region(0, 0, TILE, TILE)] * (CPU_COUNT + 2)
+        for found in pool.map(partial(slide.read_level, 0), tiles):
+            assert np.array_equal(found, noise(SIDE, SIDE)[:TILE, :TILE])
+
+
 @pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores")
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("side", [512, 500])

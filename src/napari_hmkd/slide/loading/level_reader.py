@@ -101,10 +101,12 @@ class LevelReader:
     def _turn(self, level: int) -> AbstractContextManager[object]:
         """What tiles are read within: a thread for each core, and one that waits for the disk.
 
-        More of them would hand Python's lock to each other all the time.
+        More of them would hand Python's lock to each other all the time. A library with threads of its own
+        does better with all that there is to read.
         """
-        by_tile = self.backend.levels[level].whole_tiles
-        return self._turns if by_tile and not self._remote else nullcontext()
+        stored = self.backend.levels[level]
+        takes_turns = stored.whole_tiles and not (stored.own_threads or self._remote)
+        return self._turns if takes_turns else nullcontext()
 
     def _read_inside(self, level: int, region: Region, keep: bool) -> np.ndarray:
         """Pixels of a region inside the level.
