@@ -21,10 +21,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.regions import INVASIVE_TUMOUR
+from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion
 from napari_hmkd.result_files import SUMMARY_FILE
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
@@ -37,6 +36,8 @@ from napari_hmkd.widgets.grade_words import (
     HEATMAP_REMOVED,
     NEVER_BEGAN,
     NOTHING_TO_SAVE,
+    SAVED,
+    SAVED_WITH_FORMER_REGIONS,
     end_words,
     progress_words,
 )
@@ -49,8 +50,9 @@ from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_fields import RegionFields
+from napari_hmkd.widgets.region_layers import marked_regions
 from napari_hmkd.widgets.saved_slide import ResultFolder
-from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
+from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun, write_marked
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.tissue_run import TissueRun
@@ -74,7 +76,7 @@ class GradeWidget(Container):
         self.run = GradeRun(napari_viewer)
         self.tissue = TissueRun(napari_viewer)
         self.saving = SaveRun()
-        self._failure = ""
+        self._failure, self._saved_words = "", SAVED
         self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
@@ -152,7 +154,7 @@ class GradeWidget(Container):
         self.run.forgotten.connect(self._on_forgotten)
         self.run.ended.connect(self._on_ended)
         self.tissue.found.connect(self._on_tissue_found)
-        self.saving.saved.connect(lambda folder: self._say(f"Saved to {folder}"))
+        self.saving.saved.connect(lambda folder: self._say(self._saved_words.format(folder)))
         for run in (self.run, self.tissue, self.saving):
             run.failed.connect(self._on_failed)
             run.ended.connect(self._set_enabled)
@@ -332,9 +334,22 @@ class GradeWidget(Container):
             return
         fingerprint = str(grading.key["slide_fingerprint"])
         folder = ResultFolder(out / grading.plan.slide.name, SUMMARY_FILE, fingerprint)
+        planned, marked = grading.plan.marked, self._marked_on(grading)
+        # Which tiles were graded may depend on the regions of then.
+        kept = grading.plan.settings.only_regions and marked != planned
+        self._saved_words = SAVED_WITH_FORMER_REGIONS if kept else SAVED
         self._say(SAVING)
-        self.saving.start(write_results, grading, folder, self.geojson_origin.value)
+        self.saving.start(
+            write_marked, grading, folder, planned if kept else marked, self.geojson_origin.value
+        )
         self._set_enabled()
+
+    def _marked_on(self, grading: SlideGrading) -> tuple[MarkedRegion, ...]:
+        """What is marked now on the slide that was graded; what was then, if its layer has gone."""
+        layer = self.run.slide_layer
+        if layer is None or layer not in self._viewer.layers:
+            return grading.plan.marked
+        return marked_regions(self._viewer, layer)
 
     @property
     def _why_not_saved(self) -> str:

@@ -7,6 +7,8 @@ from napari_hmkd.wording import counted
 
 NOTHING_TO_SAVE = "There is no finished or stopped grading to save."
 NEVER_BEGAN = "Stopped before the first tile."
+SAVED = "Saved to {}"
+SAVED_WITH_FORMER_REGIONS = f"{SAVED}, with the regions as they were graded. They are others now: press Grade HER2 and save again."
 HEATMAP_REMOVED = "Stopped: the heatmap was removed."
 
 
