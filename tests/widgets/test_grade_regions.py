@@ -1,4 +1,4 @@
-"""Regions that are marked, moved or renamed once a slide is graded."""
+"""Regions and tissue that are marked, moved, renamed or erased once a slide is graded."""
 
 from __future__ import annotations
 
@@ -76,3 +76,18 @@ def test_where_regions_chose_the_tiles_another_region_asks_for_grading(
     after = saved(graded, qtbot, tmp_path)
     assert after["regions"] == before["regions"]
     assert "Grade HER2" in graded.status.value
+
+
+def test_tissue_that_is_erased_after_grading_asks_for_grading(
+    graded: GradeWidget, qtbot, tmp_path: Path
+) -> None:
+    before = saved(graded, qtbot, tmp_path)
+    assert "Grade HER2" not in graded.status.value
+    layer = graded.tissue.layer_of(graded.slide.chosen)
+    layer.data = np.where(np.arange(layer.data.shape[1]) < 40, 0, layer.data)
+    after = saved(graded, qtbot, tmp_path)
+    assert after["grades"] == before["grades"]
+    assert "tissue as it was graded" in graded.status.value
+    assert press_and_wait(graded, qtbot)
+    assert saved(graded, qtbot, tmp_path)["grades"] != before["grades"]
+    assert "Grade HER2" not in graded.status.value

@@ -36,10 +36,9 @@ from napari_hmkd.widgets.grade_words import (
     HEATMAP_REMOVED,
     NEVER_BEGAN,
     NOTHING_TO_SAVE,
-    SAVED,
-    SAVED_WITH_FORMER_REGIONS,
     end_words,
     progress_words,
+    saved_words,
 )
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.look_ahead import LookAhead, make_ready_ahead
@@ -55,7 +54,7 @@ from napari_hmkd.widgets.saved_slide import ResultFolder
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun, write_marked
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
-from napari_hmkd.widgets.tissue_run import TissueRun
+from napari_hmkd.widgets.tissue_run import TissueRun, same_tissue
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
 _STRIDES = [("side by side", 1.0), ("half a side apart", 0.5), ("a quarter of a side apart", 0.25)]
@@ -76,7 +75,11 @@ class GradeWidget(Container):
         self.run = GradeRun(napari_viewer)
         self.tissue = TissueRun(napari_viewer)
         self.saving = SaveRun()
-        self._failure, self._saved_words = "", SAVED
+        self._failure = ""
+        self._former = (
+            False,
+            False,
+        )  # whether regions and tissue of what is saved are not those of now
         self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
@@ -154,7 +157,7 @@ class GradeWidget(Container):
         self.run.forgotten.connect(self._on_forgotten)
         self.run.ended.connect(self._on_ended)
         self.tissue.found.connect(self._on_tissue_found)
-        self.saving.saved.connect(lambda folder: self._say(self._saved_words.format(folder)))
+        self.saving.saved.connect(lambda folder: self._say(saved_words(folder, *self._former)))
         for run in (self.run, self.tissue, self.saving):
             run.failed.connect(self._on_failed)
             run.ended.connect(self._set_enabled)
@@ -337,7 +340,8 @@ class GradeWidget(Container):
         planned, marked = grading.plan.marked, self._marked_on(grading)
         # Which tiles were graded may depend on the regions of then.
         kept = grading.plan.settings.only_regions and marked != planned
-        self._saved_words = SAVED_WITH_FORMER_REGIONS if kept else SAVED
+        tissue = self.tissue.mask_of(grading.plan.slide)
+        self._former = kept, tissue is not None and not same_tissue(tissue, grading.plan.tissue)
         self._say(SAVING)
         self.saving.start(
             write_marked, grading, folder, planned if kept else marked, self.geojson_origin.value
