@@ -11,10 +11,13 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.conftest import EXTENT_PX
+from tests.widgets.conftest import EXTENT_PX, MPP
 from tests.widgets.pressing import press_and_wait
 
+from napari_hmkd.attention_layers import tile_layer
+from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.viewing import add_layers
 
 pytestmark = pytest.mark.gui
 HEIGHT, WIDTH = EXTENT_PX
@@ -91,3 +94,22 @@ def test_tissue_that_is_erased_after_grading_asks_for_grading(
     assert press_and_wait(graded, qtbot)
     assert saved(graded, qtbot, tmp_path)["grades"] != before["grades"]
     assert "Grade HER2" not in graded.status.value
+
+
+def test_outlines_of_other_panels_are_no_regions(viewer, graded: GradeWidget) -> None:
+    """Those of a tile, as in Predict biomarkers and Show attention."""
+    grid = graded.run.grading.plan.grid
+    add_layers(viewer, [tile_layer(grid, (0, 1), {"model": "demo"})])
+    assert graded.region.marked() == ()
+
+
+def test_shapes_of_the_user_stay_regions_when_another_slide_is_opened(
+    viewer, graded: GradeWidget, qtbot, tmp_path: Path, pair
+) -> None:
+    corners = np.array([(0, 0), (0, WIDTH), (HEIGHT, WIDTH), (HEIGHT, 0)]) * MPP
+    viewer.add_shapes([corners], shape_type="polygon", name="tumour")
+    assert press_and_wait(graded, qtbot)
+    before = saved(graded, qtbot, tmp_path)
+    assert before["slide_grade"]["region"] == "tumour"
+    add_layers(viewer, read_slides(pair.ihc))
+    assert saved(graded, qtbot, tmp_path)["regions"] == before["regions"]

@@ -39,16 +39,14 @@ def marked_regions(
 ) -> tuple[MarkedRegion, ...]:
     """The regions that were marked on a slide, in its level-0 px.
 
-    A layer of shapes that `add_region_layer` has not made counts where the slide is the only one.
+    A layer of shapes that a user added otherwise counts where the slide is the only one; from then on it
+    is that slide's, also when another is opened. Outlines that panels draw are no regions.
     """
     slide = require_slide(slide_layer)
-    return regions_of_shapes(
-        [
-            (layer.name, _on_slide(layer, slide_layer))
-            for layer in region_layers(viewer)
-            if _region_of(layer, viewer) == slide.path
-        ]
-    )
+    own = [layer for layer in region_layers(viewer) if _region_of(layer, viewer) == slide.path]
+    for layer in own:
+        layer.metadata["napari_hmkd"] = {"region_of": slide.path}
+    return regions_of_shapes([(layer.name, _on_slide(layer, slide_layer)) for layer in own])
 
 
 def region_layers(viewer: napari.viewer.Viewer) -> list[napari.layers.Shapes]:
@@ -61,7 +59,7 @@ def _region_of(layer: napari.layers.Shapes, viewer: napari.viewer.Viewer) -> obj
     """The path of the slide that a layer's shapes were drawn on."""
     slides = {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
     alone = slides.pop() if len(slides) == 1 else None
-    return noted(layer).get("region_of", alone)
+    return noted(layer).get("region_of") if noted(layer) else alone
 
 
 def _on_slide(
