@@ -103,6 +103,20 @@ def test_outlines_of_other_panels_are_no_regions(viewer, graded: GradeWidget) ->
     assert graded.region.marked() == ()
 
 
+def test_shapes_that_may_be_any_slide_s_are_told(
+    viewer, graded: GradeWidget, qtbot, tmp_path: Path, pair
+) -> None:
+    add_layers(viewer, read_slides(pair.ihc))
+    corners = np.array([(0, 0), (0, WIDTH), (HEIGHT, WIDTH), (HEIGHT, 0)]) * MPP
+    layer = viewer.add_shapes([corners], shape_type="polygon", name="tumour")
+    assert press_and_wait(graded, qtbot)
+    assert "'tumour' count for none" in graded.notice.value
+    assert saved(graded, qtbot, tmp_path)["regions"] == []
+    layer.data = []
+    assert press_and_wait(graded, qtbot)
+    assert "tumour" not in graded.notice.value
+
+
 def test_shapes_of_the_user_stay_regions_when_another_slide_is_opened(
     viewer, graded: GradeWidget, qtbot, tmp_path: Path, pair
 ) -> None:

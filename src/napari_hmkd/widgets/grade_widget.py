@@ -49,7 +49,7 @@ from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_fields import RegionFields
-from napari_hmkd.widgets.region_layers import marked_regions
+from napari_hmkd.widgets.region_layers import marked_regions, shapes_of_no_slide
 from napari_hmkd.widgets.saved_slide import ResultFolder
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun, write_marked
 from napari_hmkd.widgets.scrolling import scroll
@@ -254,7 +254,9 @@ class GradeWidget(Container):
         self._set_enabled()
 
     def _write_notice(self, grading: SlideGrading) -> None:
-        self.notice.value = "\n".join([grading.plan.card.notice, *grading.warnings, BY_AREA])
+        left_out = shapes_of_no_slide(self._viewer)
+        lines = (grading.plan.card.notice, *grading.warnings, left_out, BY_AREA)
+        self.notice.value = "\n".join(filter(None, lines))
 
     def _on_doubted(self, reason: str) -> None:
         self._on_failed(reason)

@@ -49,6 +49,17 @@ def marked_regions(
     return regions_of_shapes([(layer.name, _on_slide(layer, slide_layer)) for layer in own])
 
 
+def shapes_of_no_slide(viewer: napari.viewer.Viewer) -> str:
+    """A sentence about shapes that a user added without `add_region_layer` beside several slides; or none."""
+    left = [one for one in region_layers(viewer) if one.nshapes and _region_of(one, viewer) is None]
+    names = ", ".join(f"'{layer.name}'" for layer in left if not noted(layer))
+    return (
+        f"Several slides are open: the shapes of {names} count for none. Press Mark a region, and draw there."
+        if names
+        else ""
+    )
+
+
 def region_layers(viewer: napari.viewer.Viewer) -> list[napari.layers.Shapes]:
     """The viewer's layers of shapes in the plane."""
     shapes = [layer for layer in viewer.layers if isinstance(layer, napari.layers.Shapes)]
