@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_hmkd.grading import OpenModel
-from napari_hmkd.heatmap import Heatmap
+from napari_hmkd.heatmap import Heatmap, SlideSummary
 from napari_hmkd.inference import FailedTile, GradedBatch
 from napari_hmkd.overlap import mean_of_tiles
 from napari_hmkd.palette import GRADE_COLOURS, colourise
@@ -52,6 +52,16 @@ def test_a_batch_fills_its_tiles_and_no_other(plan: GradePlan) -> None:
     assert heatmap.expected_grade[0, 1] == pytest.approx(0.2 + 2 * 0.3 + 3 * 0.4)
     assert heatmap.grade[1, 2] == 3
     assert heatmap.remaining.tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
+def test_of_two_grades_with_the_same_area_neither_has_most() -> None:
+    tie, least = 0.221878681, 0.1
+    assert (
+        SlideSummary((0.0, tie, tie * (1 + 1e-12), least), (), 5, 0, 1.6, 0).grade_of_most_area
+        is None
+    )
+    assert SlideSummary((0.0, tie, tie, 0.3), (), 5, 0, 1.6, 0).grade_of_most_area == 3
+    assert SlideSummary((0.0,) * 4, (), 0, 0, None, 0).grade_of_most_area is None
 
 
 def test_a_failed_tile_stays_empty_and_is_not_tried_again(plan: GradePlan) -> None:

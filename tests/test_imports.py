@@ -18,7 +18,7 @@ TRAINING = ROOT / "training"
 ORDER = (
     "errors leftovers",
     "durable",
-    "geometry device memory cores palette wording output_folder bootstrap grade_tables result_files",
+    "geometry device memory cores palette wording drawn_text output_folder bootstrap grade_tables result_files",
     "patients",
     "slide",
     "sample tiling overlap alignment",

@@ -180,6 +180,22 @@ def test_what_qupath_classes_as_tumour_is_tumour_whatever_it_is_called(tmp_path:
     assert found[1].outline.equals(shapely.union(left, right))
 
 
+def test_nested_classes_of_qupath_are_regions_of_their_own(tmp_path: Path) -> None:
+    """It writes them as `names` since 0.4."""
+    left, right = shapely.box(0, 0, 10, 10), shapely.box(10, 0, 30, 10)
+    features = [
+        feature(left, classification={"names": ["Tumor", "Positive"], "color": [200, 0, 0]}),
+        feature(right, classification={"names": ["Stroma", "Negative"]}),
+        feature(left, classification="Necrosis"),
+    ]
+    path = tmp_path / "regions.geojson"
+    path.write_text(json.dumps(features), encoding="utf-8")
+    found = read_regions(path)
+    assert [one.name for one in found] == ["Tumor: Positive", "Stroma: Negative", "Necrosis"]
+    assert [one.outline.area for one in found] == [100, 200, 100]
+    assert invasive_tumour(found) is None
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_regions_come_in_any_of_unicodes_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "regions.geojson"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from napari_hmkd.drawn_text import drawn_text
 from napari_hmkd.training.tiles import RESEARCH_NOTICE
 from napari_hmkd.wording import GRADE_NAMES
 
@@ -69,7 +70,7 @@ def draw_tiles(tiles: Sequence[WatchedTile], title: str, notice: str) -> bytes:
         scale = _row(row, tile)
     _colour_bar(figure, scale)
     figure.suptitle(title, fontsize=_FONT + 2)
-    figure.supxlabel(notice or RESEARCH_NOTICE, fontsize=_FONT - 1)
+    figure.supxlabel(drawn_text(notice or RESEARCH_NOTICE), fontsize=_FONT - 1)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     return png.getvalue()
@@ -103,7 +104,7 @@ def _colour_bar(figure: Figure, scale: AxesImage) -> None:
 def _row(axes: Sequence[Axes], tile: WatchedTile) -> AxesImage:
     he, *maps = axes
     he.imshow(tile.he)
-    he.set_xlabel(tile.name, fontsize=_FONT - 2)
+    he.set_xlabel(drawn_text(tile.name), fontsize=_FONT - 2)
     grade = f"grade {GRADE_NAMES[tile.grade]}" if tile.grade >= 0 else "no grade"
     he.set_ylabel(grade, fontsize=_FONT)
     for agreement, of_teacher in zip(tile.agreement, maps[::2], strict=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_hmkd.errors import DataError, ExitCode
 from napari_hmkd.training.console import say, tracked
 from napari_hmkd.training.fields import option
+from napari_hmkd.wording import counted
 
 if TYPE_CHECKING:  # --help must not wait for what computes
     from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch
@@ -106,5 +107,6 @@ def _tell(job: BagJob, outcome: BagOutcome) -> ExitCode:
     for line in outcome.warnings:
         say(f"warning: {job.slide}: {line}")
     lost = f", {outcome.failed} could not be read or encoded" if outcome.failed else ""
-    say(f"{job.path}: {outcome.patches} patches{lost}, {outcome.status}; research use only")
+    patches = counted(outcome.patches, "patch", "patches")
+    say(f"{job.path}: {patches}{lost}, {outcome.status}; research use only")
     return ExitCode.UNREADABLE_TILES if outcome.failed else ExitCode.GOOD

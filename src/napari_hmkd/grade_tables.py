@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,13 @@ def quadratic_kappa(tables: NDArray[np.number]) -> Floats:
     by_chance = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :]
     observed = (penalty * counts).sum((-2, -1)) * counts.sum((-2, -1))
     return 1 - ratio(observed, (penalty * by_chance).sum((-2, -1)))
+
+
+def grade_of_most(area_mm2: Sequence[float]) -> int | None:
+    """The grade that has most of an area per grade; None where two have the same, or none has any."""
+    largest = max(area_mm2)
+    most = np.flatnonzero(np.isclose(area_mm2, largest, rtol=1e-9)).tolist()
+    return int(most[0]) if largest > 0 and len(most) == 1 else None
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

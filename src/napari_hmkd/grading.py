@@ -20,7 +20,7 @@ from napari_hmkd.errors import ModelError, OutputError, SlideError
 from napari_hmkd.heatmap import Heatmap
 from napari_hmkd.inference import GradedBatch, grade_slide
 from napari_hmkd.model import ModelCard, find_model, load
-from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading
+from napari_hmkd.planning import GradePlan, GradeSettings, plan_grading, with_regions
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.result_store import ResultStore
@@ -175,6 +175,11 @@ class SlideGrading:
         unread = len(self.heatmap.failed)
         lost = [f"{counted(unread, 'tile')} could not be read or graded"] if unread else []
         return (*self.plan.warnings, *self.grader.notes, *self.notes, *lost)
+
+    def mark(self, regions: Sequence[MarkedRegion]) -> None:
+        """Sum up these regions from now on; which tiles are graded must not depend on them."""
+        if self.plan.marked != tuple(regions):
+            self.plan = with_regions(self.plan, regions)
 
     def take_up(self, store: ResultStore) -> None:
         """Enter what an earlier run kept, and keep there what comes; it ends nothing if that fails."""

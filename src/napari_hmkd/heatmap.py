@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr, softmax
 
+from napari_hmkd.grade_tables import grade_of_most
 from napari_hmkd.inference import FailedTile, GradedBatch
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.overlap import mean_of_cells, mean_of_squares, mean_of_tiles, squares_under
@@ -43,8 +44,8 @@ class SlideSummary:
 
     @property
     def grade_of_most_area(self) -> int | None:
-        """The grade that most of the graded tissue has, 0 to 3."""
-        return int(np.argmax(self.area_mm2)) if sum(self.area_mm2) else None
+        """The grade that most of the graded tissue has, 0 to 3; None where two have the same area."""
+        return grade_of_most(self.area_mm2)
 
     def highest_above(self, share: float) -> int | None:
         """The highest grade that, with those above it, covers more than a share of the graded tissue."""

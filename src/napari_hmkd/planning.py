@@ -122,6 +122,11 @@ class GradePlan:
     warnings: tuple[str, ...]
     regions: tuple[PlannedRegion, ...] = ()
 
+    @property
+    def marked(self) -> tuple[MarkedRegion, ...]:
+        """The regions themselves."""
+        return tuple(one.region for one in self.regions)
+
     @cached_property  # asked for with every batch; of overlapping tiles it takes up to 50 ms
     def tiles(self) -> np.ndarray:
         """The tiles to grade, row by row: int64 (n, 2); without a tissue mask every one may be."""
@@ -246,15 +251,28 @@ def plan_grading(
         tissue=tissue,
         tissue_fraction=tissue_fraction(grid, tissue),
         enlargement=enlargement,
-        warnings=(
-            *_warnings(slide, card, enlargement, stain, tissue),
-            *_region_warnings(slide.size, regions, settings.only_regions),
-        ),
-        regions=tuple(PlannedRegion(one, one.tissue_fraction(grid, tissue)) for one in regions),
+        warnings=_warnings(slide, card, enlargement, stain, tissue),
     )
+    plan = with_regions(plan, regions)
     if not len(plan.tiles):
         raise SlideError(f"asked to analyse {slide.name}, but {_why_no_tile(plan)}")
     return plan
+
+
+def with_regions(plan: GradePlan, regions: Sequence[MarkedRegion]) -> GradePlan:
+    """A plan with these regions in place of those that it has, and with what is to be said of them."""
+    size, only = plan.slide.size, plan.settings.only_regions
+    former = _region_warnings(size, plan.marked, only)
+    return replace(
+        plan,
+        warnings=(
+            *(warning for warning in plan.warnings if warning not in former),
+            *_region_warnings(size, regions, only),
+        ),
+        regions=tuple(
+            PlannedRegion(one, one.tissue_fraction(plan.grid, plan.tissue)) for one in regions
+        ),
+    )
 
 
 def _why_no_tile(plan: GradePlan) -> str:

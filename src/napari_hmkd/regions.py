@@ -195,10 +195,17 @@ def _merged(named: Iterable[tuple[str, shapely.Geometry]]) -> tuple[MarkedRegion
 
 
 def _names(properties: dict[str, Any]) -> list[str]:
-    classed = str((properties.get("classification") or {}).get("name") or "region")
+    classed = _class_name(properties.get("classification") or {}) or "region"
     own = str(properties.get("name") or classed)
     by_name, by_class = (same_region(name) in TUMOUR_NAMES for name in (own, classed))
     return [own, classed] if by_class and not by_name else [own]
+
+
+def _class_name(said: dict[str, Any] | str) -> str:
+    """QuPath's class as it shows it: of nested ones it writes the `names`, others may write a text alone."""
+    if isinstance(said, str):
+        return said
+    return str(said.get("name") or ": ".join(map(str, said.get("names") or ())))
 
 
 def _outline(kind: str, vertices: np.ndarray) -> np.ndarray:

@@ -22,9 +22,9 @@ def one_notice(*notices: str) -> str:
     return "; ".join([*sentences, *only])
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things that are called `what` in the singular: "1 tile", "2 tiles"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def counted(count: int, what: str, several: str = "") -> str:
+    """A number of things that are called `what` in the singular: "1 tile", "2 tiles", "2 patches"."""
+    return f"{count} {what if count == 1 else several or f'{what}s'}"
 
 
 def printable(name: str) -> str:

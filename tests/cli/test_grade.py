@@ -47,6 +47,13 @@ def test_a_slide_gets_its_folder_of_results(
     assert "random weights, research use only" in result.stderr
 
 
+def test_one_tile_is_one_tile(
+    tmp_path: Path, paint_slide: PaintSlide, grade: Callable[..., Result]
+) -> None:
+    one = paint_slide(tmp_path / "one.tif", [[1]])
+    assert "; 1 tile; no grade" in grade(one, "--out", tmp_path / "out").stdout
+
+
 def test_what_is_odd_about_a_file_is_told_everywhere(
     tmp_path: Path, slide: Path, grade: Callable[..., Result]
 ) -> None:

@@ -193,6 +193,16 @@ def test_the_console_shows_intervals_or_why_there_are_none(
     assert "anna, cleo: no interval: the draws show no spread" in done.stdout
 
 
+def test_the_console_says_why_a_spread_of_differences_is_missing(
+    tmp_path: Path, write_scores: WriteScores, graded: Path
+) -> None:
+    done = run(
+        write_scores("a,,anna,2+\nb,,ben,0\na,,ben,0\n"), graded, "--out", tmp_path / "study"
+    )
+    assert "anna, SD and limits: undefined: fewer than two cases have both" in done.stdout
+    assert "ben, SD" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("patients", "said"),
     [

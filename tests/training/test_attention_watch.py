@@ -8,6 +8,7 @@ import io
 import os
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,19 @@ def test_a_colour_means_the_same_at_every_level_whatever_else_is_in_the_picture(
     for level in teacher[1:]:
         assert count_coloured(pixels, level) == pytest.approx(one, rel=0.1)
     assert count_coloured(pixels, 1.2) == pytest.approx(3 * one, rel=0.1)
+
+
+def test_a_tile_and_a_model_may_be_called_anything() -> None:
+    tile = WatchedTile(
+        "$a_$ 日本",
+        2,
+        np.zeros((64, 64, 3), np.uint8),
+        *[(np.ones((2, 2), np.float32),)] * 2,
+        np.ones(1),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert draw_tiles([tile], "epoch 1", "$ 日 _$").startswith(b"\x89PNG")
 
 
 def test_a_map_that_is_not_finite_is_not_painted() -> None:

@@ -15,6 +15,7 @@ from napari_hmkd.training.scores.metrics import (
     expected_calibration_error,
     f1_per_grade,
     macro_f1,
+    ranked,
     roc_auc,
 )
 
@@ -86,7 +87,8 @@ def _over_classes(
     """The second of two classes; of several the mean of those that the labels hold."""
     classes = probabilities.shape[1]
     chosen = [1] if classes == 2 else [k for k in range(classes) if (labels == k).any()]
-    return np.mean([score(probabilities[:, k], labels == k, weights) for k in chosen], axis=0)
+    scores = ranked(probabilities)
+    return np.mean([score(scores[:, k], labels == k, weights) for k in chosen], axis=0)
 
 
 def _confusion(probabilities: Floats, labels: Labels, weights: Floats) -> Floats:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from napari_hmkd.grade_tables import Floats, ratio
 
 CALIBRATION_BINS = 15
+_ALL_BUT_ONE = 1e-6
 
 
 def accuracy(confusion: NDArray[np.number]) -> Floats:
@@ -33,6 +34,18 @@ def weighted_f1(confusion: NDArray[np.number]) -> Floats:
     """Mean F1 of the grades, weighted by their labelled tiles; NaN without a tile."""
     labelled = np.asarray(confusion, np.float64).sum(-1)
     return ratio((np.nan_to_num(f1_per_grade(confusion)) * labelled).sum(-1), labelled.sum(-1))
+
+
+def ranked(probabilities: Floats) -> Floats:
+    """(n, classes): scores in the order of the probabilities, that of those that are all but 1, too.
+
+    A probability near 1 has 16 digits, one near 0 far more: after a low temperature many are 1, as if they
+    were equal, where those of the other classes still tell them apart.
+    """
+    numbers = range(probabilities.shape[1])
+    others = np.stack([np.delete(probabilities, k, 1).sum(1) for k in numbers], axis=1)
+    with np.errstate(divide="ignore"):
+        return np.where(others < _ALL_BUT_ONE, 1 - np.log(others), probabilities)
 
 
 def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:

@@ -23,6 +23,7 @@ from napari_hmkd.training.scores.metrics import (
     expected_calibration_error,
     f1_per_grade,
     macro_f1,
+    ranked,
     roc_auc,
     weighted_f1,
 )
@@ -208,7 +209,8 @@ def _of_probabilities(
         keys = ("auc", "ece_before", "ece_after")
         return {key: unknown for key in keys}, [{"auc": unknown} for _ in range(GRADES)]
     calibrated = np.asarray(found.probabilities, np.float64)
-    areas = np.stack([_area(calibrated[:, k], truth == k, bootstrap) for k in range(GRADES)])
+    ranks = ranked(calibrated)
+    areas = np.stack([_area(ranks[:, k], truth == k, bootstrap) for k in range(GRADES)])
     missing = _missing(truth)
     scores = {
         "auc": bootstrap.score(areas.mean(0), missing),

@@ -22,7 +22,7 @@ from napari_hmkd.export.biomarkers_cohort import BIOMARKER_COHORT, biomarker_row
 from napari_hmkd.export.earlier_rows import SharedTable
 from napari_hmkd.geometry import Origin
 from napari_hmkd.planning import GradeSettings, opened_as_stated
-from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY, counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,8 +136,8 @@ def _tell(run: SlideBiomarkers, folder: Path) -> ExitCode:
         said = zip(one.target.classes, one.probabilities, strict=True)
         words = ", ".join(f"{name} {p:.3f}" for name, p in said)
         typer.echo(f"{folder}: {one.target.name}: {words} ({one.target.definition})")
-    patches = len(run.extraction.encoded_tiles())
-    typer.echo(f"{patches} patches; {run.answered_by}; {NO_GRADE}; {RESEARCH_ONLY}")
+    patches = counted(len(run.extraction.encoded_tiles()), "patch", "patches")
+    typer.echo(f"{patches}; {run.answered_by}; {NO_GRADE}; {RESEARCH_ONLY}")
     if run.notice:
         typer.echo(f"notice: {run.notice}", err=True)
     return ExitCode.UNREADABLE_TILES if run.extraction.failed else ExitCode.GOOD

@@ -167,7 +167,7 @@ def _areas(summary: dict[str, Any]) -> str:
     """Of a slide or a region."""
     grades = summary["grades"].items()
     areas = ", ".join(f"{name}: {g['area_mm2']:.2f} mm2 ({g['share']:.0%})" for name, g in grades)
-    return f"{areas}; {summary['graded_tiles']} tiles"
+    return f"{areas}; {counted(summary['graded_tiles'], 'tile')}"
 
 
 def _slide_grade(stated: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from napari_hmkd.cli.options import complain
 from napari_hmkd.errors import ExitCode, HmkdError, SlideError, SlideReadError
+from napari_hmkd.wording import counted
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,7 +55,7 @@ def verify(
         typer.echo(f"not recomputed: {left}", err=True)
     agree = "all that was recomputed agrees" if found.not_recomputed else "all agree"
     typer.echo(
-        f"{results}: {found.tiles} tiles graded again, largest difference of a probability "
+        f"{results}: {counted(found.tiles, 'tile')} graded again, largest difference of a probability "
         f"{found.largest_difference:.2g}, {'NOT verified' if found.problems else agree}"
     )
     if found.problems:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from napari_hmkd.drawn_text import drawn_text
 from napari_hmkd.export.overview import draw_overview
 from napari_hmkd.export.provenance import KEY
 from napari_hmkd.inspection.maps import MapKind, kinds_of, look_of, tokens_of
@@ -72,12 +73,13 @@ def write_figure(
     below = pair.he.thumbnail(_OVERVIEW_PX)
     label = "agreement of student and teacher, mean of the levels"
     draw_overview(axes, below, pair.grid, _middles_px(pair, chosen), agreement, label, most=1.0)
-    axes.set_title(f"{pair.he.name}, H&E")
+    axes.set_title(drawn_text(f"{pair.he.name}, H&E"))
     for number, (part, one) in enumerate(zip(parts[1:], chosen, strict=True), start=1):
         _tile(part, number, part.subplots(1, columns), pair, one)
     notice = about["notice"]
     said = notice if RESEARCH_ONLY in notice else "; ".join(filter(None, (notice, RESEARCH_ONLY)))
-    figure.supxlabel("\n".join(filter(None, (finding, said))), fontsize=7, wrap=True)
+    below_all = "\n".join(filter(None, (finding, said)))
+    figure.supxlabel(drawn_text(below_all), fontsize=7, wrap=True)
     figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from napari_hmkd.biomarkers.prediction import Prediction
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
+from napari_hmkd.drawn_text import drawn_text
 from napari_hmkd.export.overview import draw_overview
 from napari_hmkd.export.provenance import KEY
 from napari_hmkd.planning import read_tile
@@ -53,16 +54,17 @@ def write_gallery(run: SlideBiomarkers, about: Mapping[str, Any], path: Path) ->
         places_px = grid.centers(run.extraction.encoded_tiles()[top])
         attention = run.attention_map(prediction)
         draw_overview(axes, below, grid, places_px, attention, "attention, 1 = an even share")
-        axes.set_title(slide.name, fontsize=8)
+        axes.set_title(drawn_text(slide.name), fontsize=8)
         _patches(right, run, prediction, top)
         said = zip(prediction.target.classes, prediction.probabilities, strict=True)
         words = ", ".join(f"{name} {p:.2f}" for name, p in said)
         meaning = textwrap.fill(prediction.target.definition, _LINE)
-        row.suptitle(f"{prediction.target.name}: {words}\n{meaning}", fontsize=9)
+        heading = f"{prediction.target.name}: {words}\n{meaning}"
+        row.suptitle(drawn_text(heading), fontsize=9)
     caption = "; ".join(filter(None, (about["answered_by"], about["meaning"], about["notice"])))
     if RESEARCH_ONLY not in caption:
         caption += f"; {RESEARCH_ONLY}"
-    figure.supxlabel(textwrap.fill(caption, _LINE), fontsize=7)
+    figure.supxlabel(drawn_text(textwrap.fill(caption, _LINE)), fontsize=7)
     figure.savefig(path, metadata={KEY: json.dumps(about, ensure_ascii=False)})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from napari_hmkd.bootstrap import Estimate
-from napari_hmkd.study.agreement import ReaderAndModel
+from napari_hmkd.study.agreement import Agreement, ReaderAndModel
 from napari_hmkd.study.comparison import Comparison
 from napari_hmkd.study.report import graded_pairs, intervals
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
@@ -24,10 +24,7 @@ def lines(comparison: Comparison) -> Iterator[str]:
         rows.insert(len(found.pairs), (MEAN, "", "", "", "", _text(found.mean_kappa)))
     header = ("first", "second", "cases", "slides", "same", "quadratic weighted kappa")
     yield from _table([header, *rows])
-    with_model = list(found.readers_with_model)
-    if found.consensus_with_model is not None:
-        with_model.append(found.consensus_with_model)
-    if with_model:
+    if with_model := _with_model(found):
         yield ""
         yield "the model's mean expected grade less the reader's grade"
         columns = ("reader", "cases", "slides", "bias", "SD", "lower limit", "upper limit")
@@ -40,6 +37,12 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield f"notice: {comparison.notice}"
 
 
+def _with_model(found: Agreement) -> list[ReaderAndModel]:
+    """Each reader, then their consensus, where there is a model."""
+    consensus = found.consensus_with_model
+    return [*found.readers_with_model, *([] if consensus is None else [consensus])]
+
+
 def _differences(one: ReaderAndModel) -> tuple[str, ...]:
     found = one.expected_grade
     estimates = (found.bias, found.sd, found.lower_limit, found.upper_limit)
@@ -47,13 +50,16 @@ def _differences(one: ReaderAndModel) -> tuple[str, ...]:
 
 
 def _reasons(comparison: Comparison) -> Iterator[str]:
-    """Why a kappa or bias has no value or no interval."""
+    """Why a kappa has no value or no interval, and an SD none where there is a bias."""
     found = comparison.agreement
     for first, second, grades in graded_pairs(comparison):
         if grades.kappa.reason:
             yield f"{first}, {second}: {grades.kappa.reason}"
     if found.pairs and found.mean_kappa.reason:
         yield f"{MEAN}: {found.mean_kappa.reason}"
+    for one in _with_model(found):
+        if one.expected_grade.sd.value is None and one.expected_grade.bias.value is not None:
+            yield f"{one.reader}, SD and limits: {one.expected_grade.sd.reason}"
 
 
 def _text(estimate: Estimate) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from napari_hmkd.grade_tables import grade_of_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,5 +26,4 @@ class ModelValue:
     @classmethod
     def by_area(cls, expected_grade: float, area_mm2: Sequence[float]) -> ModelValue:
         """The value of tissue whose area per grade is known."""
-        most = np.flatnonzero(np.isclose(area_mm2, max(area_mm2), rtol=1e-9)).tolist()
-        return cls(expected_grade, most[0] if len(most) == 1 else None)
+        return cls(expected_grade, grade_of_most(area_mm2))

@@ -8,7 +8,7 @@ from html import escape
 from napari_hmkd.attention_layers import BAG_LIMITS
 from napari_hmkd.biomarkers.prediction import Prediction
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
-from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
+from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY, counted
 
 MEANING = f"Each number is the probability, after the model's temperature, of {NO_GRADE}; {RESEARCH_ONLY}."
 LEGEND = (
@@ -49,9 +49,9 @@ def progress_words(tried: int, planned: int, speed: float) -> str:
 def end_words(biomarkers: SlideBiomarkers) -> str:
     """What a prediction that ran to its end rests on."""
     extraction = biomarkers.extraction
-    patches = len(extraction.encoded_tiles())
+    patches = counted(len(extraction.encoded_tiles()), "patch", "patches")
     before = f", {extraction.resumed_tiles} encoded before" if extraction.resumed_tiles else ""
-    return f"Done: {patches} patches in {biomarkers.seconds:.0f} s{before}"
+    return f"Done: {patches} in {biomarkers.seconds:.0f} s{before}"
 
 
 def stop_words(tried: int, planned: int) -> str:

@@ -21,10 +21,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hmkd.errors import HmkdError
-from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradeSettings
-from napari_hmkd.regions import INVASIVE_TUMOUR
+from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion
 from napari_hmkd.result_files import SUMMARY_FILE
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
@@ -39,6 +38,7 @@ from napari_hmkd.widgets.grade_words import (
     NOTHING_TO_SAVE,
     end_words,
     progress_words,
+    saved_words,
 )
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.look_ahead import LookAhead, make_ready_ahead
@@ -49,11 +49,12 @@ from napari_hmkd.widgets.pixel_size import PixelSizeField
 from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.region_fields import RegionFields
+from napari_hmkd.widgets.region_layers import marked_regions, shapes_of_no_slide
 from napari_hmkd.widgets.saved_slide import ResultFolder
-from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun
+from napari_hmkd.widgets.saving import SAVING, STILL_SAVING, OriginChoice, SaveRun, write_marked
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
-from napari_hmkd.widgets.tissue_run import TissueRun
+from napari_hmkd.widgets.tissue_run import TissueRun, same_tissue
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
 
 _STRIDES = [("side by side", 1.0), ("half a side apart", 0.5), ("a quarter of a side apart", 0.25)]
@@ -75,6 +76,10 @@ class GradeWidget(Container):
         self.tissue = TissueRun(napari_viewer)
         self.saving = SaveRun()
         self._failure = ""
+        self._former = (
+            False,
+            False,
+        )  # whether regions and tissue of what is saved are not those of now
         self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
@@ -152,7 +157,7 @@ class GradeWidget(Container):
         self.run.forgotten.connect(self._on_forgotten)
         self.run.ended.connect(self._on_ended)
         self.tissue.found.connect(self._on_tissue_found)
-        self.saving.saved.connect(lambda folder: self._say(f"Saved to {folder}"))
+        self.saving.saved.connect(lambda folder: self._say(saved_words(folder, *self._former)))
         for run in (self.run, self.tissue, self.saving):
             run.failed.connect(self._on_failed)
             run.ended.connect(self._set_enabled)
@@ -249,7 +254,9 @@ class GradeWidget(Container):
         self._set_enabled()
 
     def _write_notice(self, grading: SlideGrading) -> None:
-        self.notice.value = "\n".join([grading.plan.card.notice, *grading.warnings, BY_AREA])
+        left_out = shapes_of_no_slide(self._viewer)
+        lines = (grading.plan.card.notice, *grading.warnings, left_out, BY_AREA)
+        self.notice.value = "\n".join(filter(None, lines))
 
     def _on_doubted(self, reason: str) -> None:
         self._on_failed(reason)
@@ -332,9 +339,23 @@ class GradeWidget(Container):
             return
         fingerprint = str(grading.key["slide_fingerprint"])
         folder = ResultFolder(out / grading.plan.slide.name, SUMMARY_FILE, fingerprint)
+        planned, marked = grading.plan.marked, self._marked_on(grading)
+        # Which tiles were graded may depend on the regions of then.
+        kept = grading.plan.settings.only_regions and marked != planned
+        tissue = self.tissue.mask_of(grading.plan.slide)
+        self._former = kept, tissue is not None and not same_tissue(tissue, grading.plan.tissue)
         self._say(SAVING)
-        self.saving.start(write_results, grading, folder, self.geojson_origin.value)
+        self.saving.start(
+            write_marked, grading, folder, planned if kept else marked, self.geojson_origin.value
+        )
         self._set_enabled()
+
+    def _marked_on(self, grading: SlideGrading) -> tuple[MarkedRegion, ...]:
+        """What is marked now on the slide that was graded; what was then, if its layer has gone."""
+        layer = self.run.slide_layer
+        if layer is None or layer not in self._viewer.layers:
+            return grading.plan.marked
+        return marked_regions(self._viewer, layer)
 
     @property
     def _why_not_saved(self) -> str:

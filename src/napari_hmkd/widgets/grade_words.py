@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.wording import counted
 
@@ -15,6 +17,22 @@ def progress_words(grading: SlideGrading | None, tried: int, planned: int, speed
     far = f"{tried} of {planned} tiles, {speed:.1f} tiles/s"
     unasked = () if grading is None else (*grading.grader.notes, *grading.notes)
     return f"{far}. {unasked[-1]}" if unasked else far
+
+
+def saved_words(folder: Path, other_regions: bool, other_tissue: bool) -> str:
+    """Where results were saved, and what of the slide is another now than when it was graded."""
+    changed = [
+        what
+        for what, other in (
+            ("regions as they were graded", other_regions),
+            ("tissue as it was graded", other_tissue),
+        )
+        if other
+    ]
+    more = (
+        f", with the {' and the '.join(changed)}: for those of now, press Grade HER2 and save again"
+    )
+    return f"Saved to {folder}{more if changed else ''}"
 
 
 def end_words(grading: SlideGrading, complete: bool, only_in_view: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from magicgui.widgets import ComboBox, FloatSlider, Label
+from qtpy.QtCore import Qt
 
 from napari_hmkd.map_modes import MapMode
 from napari_hmkd.widgets.blinding import HIDDEN, blinding
@@ -28,7 +29,7 @@ class MapControls:
     def __init__(self, run: GradeRun) -> None:
         self._run = run
         self.legend = Label(label="Grade", value="", visible=False)
-        wrap(self.legend)
+        wrap(self.legend, Qt.TextFormat.RichText)
         self.mode = ComboBox(label="Show", choices=[str(mode) for mode in MapMode])
         self.opacity = FloatSlider(label="Opacity", value=0.5, min=0, max=1)
         self.fields = [self.legend, self.mode, self.opacity]

@@ -9,6 +9,7 @@ from typing import Any
 
 import napari.viewer
 from magicgui.widgets import Label
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_hmkd.map_modes import IN_GRADE_COLOURS, MapMode
@@ -39,8 +40,12 @@ def text_overlay(viewer: napari.viewer.Viewer) -> Any:
     return viewer.text_overlay if canvas is None else canvas.overlays.text
 
 
-def wrap(label: Label) -> None:
-    """Break a label's lines, and have it as wide as its panel: long words must not widen that."""
+def wrap(label: Label, text_format: Qt.TextFormat = Qt.TextFormat.PlainText) -> None:
+    """Break a label's lines, and have it as wide as its panel: long words must not widen that.
+
+    Its text is plain, unless told otherwise: Qt would take "<b>" in a slide's name for a tag, and hide it.
+    """
+    label.native.setTextFormat(text_format)
     label.native.setWordWrap(True)
     label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 

@@ -39,15 +39,24 @@ def marked_regions(
 ) -> tuple[MarkedRegion, ...]:
     """The regions that were marked on a slide, in its level-0 px.
 
-    A layer of shapes that `add_region_layer` has not made counts where the slide is the only one.
+    A layer of shapes that a user added otherwise counts where the slide is the only one; from then on it
+    is that slide's, also when another is opened. Outlines that panels draw are no regions.
     """
     slide = require_slide(slide_layer)
-    return regions_of_shapes(
-        [
-            (layer.name, _on_slide(layer, slide_layer))
-            for layer in region_layers(viewer)
-            if _region_of(layer, viewer) == slide.path
-        ]
+    own = [layer for layer in region_layers(viewer) if _region_of(layer, viewer) == slide.path]
+    for layer in own:
+        layer.metadata["napari_hmkd"] = {"region_of": slide.path}
+    return regions_of_shapes([(layer.name, _on_slide(layer, slide_layer)) for layer in own])
+
+
+def shapes_of_no_slide(viewer: napari.viewer.Viewer) -> str:
+    """A sentence about shapes that a user added without `add_region_layer` beside several slides; or none."""
+    left = [one for one in region_layers(viewer) if one.nshapes and _region_of(one, viewer) is None]
+    names = ", ".join(f"'{layer.name}'" for layer in left if not noted(layer))
+    return (
+        f"Several slides are open: the shapes of {names} count for none. Press Mark a region, and draw there."
+        if names
+        else ""
     )
 
 
@@ -61,7 +70,7 @@ def _region_of(layer: napari.layers.Shapes, viewer: napari.viewer.Viewer) -> obj
     """The path of the slide that a layer's shapes were drawn on."""
     slides = {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
     alone = slides.pop() if len(slides) == 1 else None
-    return noted(layer).get("region_of", alone)
+    return noted(layer).get("region_of") if noted(layer) else alone
 
 
 def _on_slide(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from magicgui.widgets import ComboBox
 from psygnal import Signal
 
+from napari_hmkd.export import write_results
 from napari_hmkd.geometry import Origin
+from napari_hmkd.grading import SlideGrading
 from napari_hmkd.planning import GradePlan
+from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.widgets.background import BackgroundRun
 from napari_hmkd.widgets.saved_slide import ResultFolder
 
@@ -53,6 +56,14 @@ class SaveRun(BackgroundRun):
 
     def _on_step(self, folder: Path) -> None:
         self.saved.emit(folder)
+
+
+def write_marked(
+    grading: SlideGrading, folder: Path, regions: Sequence[MarkedRegion], geojson_origin: Origin
+) -> None:
+    """`write_results` with the regions that are marked now."""
+    grading.mark(regions)
+    write_results(grading, folder, geojson_origin)
 
 
 def _write(

@@ -78,6 +78,7 @@ class TrainWidget(QWidget):
         self._on_edited()
 
     def _lay_out(self) -> None:
+        self.status.setTextFormat(Qt.TextFormat.PlainText)  # no name in it is a tag
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         for text in (self.log, self.command):

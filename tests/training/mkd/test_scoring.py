@@ -114,6 +114,14 @@ def test_logits_of_different_scales_are_not_ranked_across_folds() -> None:
     assert scored["value"] == pytest.approx(own, abs=1e-4)
 
 
+def test_a_temperature_that_makes_all_sure_leaves_the_order_of_two_classes() -> None:
+    plain, sure = ([fold(k, 1.5, temperature) for k in range(3)] for temperature in (1.0, 0.02))
+    assert (sure[0].probabilities[:, 1] == 1).sum() > 1
+    plainly, surely = (score_rows({"one": folds})["one"] for folds in (plain, sure))
+    for name in ("auc", "average_precision"):
+        assert surely[name] == plainly[name]
+
+
 def test_differences_are_taken_over_the_same_draws() -> None:
     rows = {"good": [fold(k, 1.5) for k in range(3)], "again": [fold(k, 1.5) for k in range(3)]}
     found = score_rows(rows, reference="good")

@@ -14,6 +14,7 @@ from napari_hmkd.training.scores.metrics import (
     expected_calibration_error,
     f1_per_grade,
     macro_f1,
+    ranked,
     roc_auc,
     weighted_f1,
 )
@@ -61,13 +62,13 @@ def test_a_grade_without_labels_has_no_f1_although_it_was_given() -> None:
 
 @settings(max_examples=30)
 @given(
-    ranked=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30),
+    told=st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30),
     seed=st.integers(0, 99),
 )
-def test_weighted_auc_with_ties_is_scikit_learn_s(ranked, seed: int) -> None:
-    scores = np.array([score for score, _ in ranked], float)
-    positive = np.array([is_positive for _, is_positive in ranked])
-    weights = np.random.default_rng(seed).integers(0, 4, (3, len(ranked))).astype(float)
+def test_weighted_auc_with_ties_is_scikit_learn_s(told, seed: int) -> None:
+    scores = np.array([score for score, _ in told], float)
+    positive = np.array([is_positive for _, is_positive in told])
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(told))).astype(float)
     for found, weight in zip(roc_auc(scores, positive, weights), weights, strict=True):
         if not (weight[positive].sum() and weight[~positive].sum()):
             assert np.isnan(found)
@@ -85,6 +86,16 @@ def test_auc_by_hand() -> None:
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
     gaps = calibration_gaps(probabilities, truth)
     return float(expected_calibration_error(gaps.sum(0), np.float64(len(truth))))
+
+
+def test_probabilities_that_are_all_1_are_ranked_by_what_is_left() -> None:
+    left = np.array([1e-3, 1e-7, 1e-18, 1e-30, 0.0])
+    probabilities = np.stack([1 - left, left / 4, 3 * left / 4], axis=1)
+    assert len(set(probabilities[2:, 0])) == 1
+    scores = ranked(probabilities)
+    assert (np.diff(scores[:, 0]) > 0).all()
+    assert scores[3, 0] == ranked(probabilities[3:4])[0, 0]
+    np.testing.assert_array_equal(scores[:, 1:], probabilities[:, 1:])
 
 
 def test_calibration_error_is_torchmetrics_s() -> None:
