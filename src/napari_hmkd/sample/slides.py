@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import tifffile
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
 from napari_hmkd.leftovers import hidden_beside, in_use, patiently, tidy_up
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
+from napari_hmkd.user_folders import cache_folder
 
 SAMPLE_SEED = 59
 SAMPLE_SIZE = Size(9216, 12288)
@@ -60,9 +60,9 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     Raises
     ------
     OutputError
-        If it cannot be written there.
+        If it cannot be written there, or the user has no home.
     """
-    folder = Path(platformdirs.user_cache_dir("napari-hmkd", appauthor=False))
+    folder = cache_folder()
     pair = SamplePair(
         *(folder / f"sample-{stain}-v{_SAMPLE_VERSION}.ome.tif" for stain in ("he", "ihc"))
     )
