@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_hmkd.cores import keep_to_allotted_cores
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, refused_by_system
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.training.config import (
     AugmentSettings,
@@ -306,6 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f'napari-hmkd-train needs {error.name}: pip install "napari-hmkd[train]"',
             file=sys.stderr,
         )
+        raise SystemExit(2) from error
+    except Exception as error:
+        if (refusal := refused_by_system(error)) is None:
+            raise
+        print(f"napari-hmkd-train: {refusal}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
