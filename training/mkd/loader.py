@@ -39,6 +39,11 @@ class CaseBatch:
     label: torch.Tensor
     cases: tuple[str, ...]
 
+    @property
+    def size(self) -> int:
+        """Number of cases."""
+        return len(self.label)
+
     def to(self, device: torch.device | str) -> CaseBatch:
         """The batch on a device in float32, made there of float16: half the bytes on the way."""
         bags = self.bags.to(device)
