@@ -14,18 +14,12 @@ from napari_hmkd.patients import patient_told, written_twice
 from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import PARTS, Tile
-from napari_hmkd.wording import GRADE_NAMES, counted
+from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, counted
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
 SEPARATORS = ",;\t"
-# As written by hand, as an index, and as pandas writes whole numbers beside empty cells.
-GRADE_TEXTS: dict[str, int | None] = {
-    "": None,
-    **{name: grade for grade, name in enumerate(GRADE_NAMES)},
-    **{f"{grade}{ending}": grade for grade in range(len(GRADE_NAMES)) for ending in ("", ".0")},
-}
-KNOWN_CELLS = {"grade": GRADE_TEXTS.keys(), "split": {"", *PARTS}}
+KNOWN_CELLS = {"grade": {"", *WRITTEN_GRADES}, "split": {"", *PARTS}}
 EXPECTED_CELLS = {"grade": f"{', '.join(GRADE_NAMES)}, 0 to 3", "split": ", ".join(PARTS)}
 SHOWN_CELLS = 3
 Row = tuple[int, dict[str, str]]
@@ -90,7 +84,7 @@ def _notes(header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
 def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
     tile = Tile(
         name=row["he"],
-        grade=GRADE_TEXTS.get(row["grade"]),
+        grade=WRITTEN_GRADES.get(row["grade"]),
         patient=patient_told(row["patient"]) or None,
         part=row["split"] or None,
     )
