@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from napari_hmkd.training.tiles import RESEARCH_NOTICE
-from napari_hmkd.wording import GRADE_NAMES
+from napari_hmkd.wording import GRADE_NAMES, RESEARCH_ONLY
 
 LIMITS = 0.0, 2.0
 """Of the colours, in all tiles and epochs; 1 is received where all tokens are looked at alike."""
@@ -69,7 +68,7 @@ def draw_tiles(tiles: Sequence[WatchedTile], title: str, notice: str) -> bytes:
         scale = _row(row, tile)
     _colour_bar(figure, scale)
     figure.suptitle(title, fontsize=_FONT + 2)
-    figure.supxlabel(notice or RESEARCH_NOTICE, fontsize=_FONT - 1)
+    figure.supxlabel(notice or RESEARCH_ONLY, fontsize=_FONT - 1)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     return png.getvalue()
