@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.training.console import Pulse, say
-from napari_hmkd.training.files import csv_bytes, write_unless_held
+from napari_hmkd.training.files import write_unless_held
 
 METRICS_FILE = "metrics.csv"
 STATE = "hmkd_curves"
@@ -106,7 +107,7 @@ class EpochTable(Callback):
             If it cannot be written for another reason.
         """
         path, names = self.folder / METRICS_FILE, list(self.rows[-1])
-        content = csv_bytes(names, ([row.get(name, "") for name in names] for row in self.rows))
+        content = csv_text(names, ([row.get(name) for name in names] for row in self.rows)).encode()
         if path.is_file() and path.read_bytes() == content:
             return
         if not write_unless_held(path, content):

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.tiles import PARTS, Tile
 from napari_hmkd.wording import GRADE_NAMES
@@ -70,7 +70,7 @@ class Split:
             (*cells, *(found.hex() if found else "" for found in digests[i]))
             for i, cells in self.cells(tiles)
         )
-        write_whole(path, csv_bytes((*TILE_COLUMNS, *DIGEST_COLUMNS), rows))
+        write_csv(path, (*TILE_COLUMNS, *DIGEST_COLUMNS), rows)
 
     def cells(self, tiles: Sequence[Tile]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Index of each tile, part by part, and what the file's `TILE_COLUMNS` say of it."""

@@ -19,7 +19,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
-from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
+from napari_hmkd.training.files import make_folder, write_csv
 from napari_hmkd.training.mkd.approaches import build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.baselines import Sizes
@@ -229,7 +229,7 @@ class FoldRun:
             for network, logits in answers.items()
             for case, row in zip(cases, logits, strict=True)
         )
-        write_whole(self.folder / ANSWERS_FILE, csv_bytes(header, lines))
+        write_csv(self.folder / ANSWERS_FILE, header, lines)
 
 
 def predict(

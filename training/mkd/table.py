@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.markdown import markdown_table
 from napari_hmkd.training.scores.report import footnotes, with_interval
@@ -49,7 +49,7 @@ def write_table(run: Path, found: Mapping[str, Any]) -> None:
         If one cannot be written.
     """
     header = ["target", "network", *(f"{key}{end}" for key in TITLES for end in ENDS)]
-    write_whole(run / f"{TABLE_STEM}.csv", csv_bytes(header, _lines(found)))
+    write_csv(run / f"{TABLE_STEM}.csv", header, _lines(found))
     write_whole(run / f"{TABLE_STEM}.md", markdown(found).encode())
     write_json(run / f"{TABLE_STEM}.json", found)
 
