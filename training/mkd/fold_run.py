@@ -214,7 +214,7 @@ class FoldRun:
                 for network in temperature
                 if (own := [row for row in rows if row["network"] == network])
             }
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error) as error:
             raise OutputError(
                 f"{path} cannot be read: {error!r}. Delete {OUTCOME_FILE} beside it and --resume"
             ) from error
