@@ -32,7 +32,7 @@ def _panel(group: type) -> str:
     return group.__mro__[-2].__name__.removesuffix("Settings")
 
 
-def _members(group: type, without: Collection[str] = ()) -> list[tuple[Field[Any], Any]]:
+def _members(group: type, without: Collection[str]) -> list[tuple[Field[Any], Any]]:
     """Fields with their types."""
     kinds = get_type_hints(group)
     return [(item, kinds[item.name]) for item in fields(group) if item.name not in without]

@@ -108,8 +108,12 @@ class FoldRun:
     approach: str
     sizes: Sizes
     settings: MkdRunSettings
-    device: torch.device
     open_data: Callable[[], CaseData]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device(self.settings.compute.device)
 
     @property
     def finished(self) -> bool:
@@ -144,7 +148,7 @@ class FoldRun:
         """
         settings, data = self.settings, self.open_data()
         task = self.new_task(data.tokens)
-        compute = ParallelComputeSettings(settings.compute.batch_size, str(self.device))
+        compute = ParallelComputeSettings(settings.compute.batch_size, settings.compute.device)
         make_folder(self.folder)
         engine = Engine(
             settings.engine, compute, self.device, self.folder, deadline, monitor=MONITOR

@@ -137,11 +137,6 @@ class Inputs:
 def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     """Read and join everything that a run is given.
 
-    Parameters
-    ----------
-    request : Request
-    settings : MkdRunSettings
-
     Raises
     ------
     DataError

@@ -9,8 +9,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
-import torch
-
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.training.files import make_folder
@@ -37,7 +35,6 @@ def plan_runs(
     folder: Path,
     inputs: Inputs,
     settings: MkdRunSettings,
-    device: torch.device,
     *,
     baselines: bool,
 ) -> list[TargetRuns]:
@@ -49,7 +46,7 @@ def plan_runs(
         The run's.
     inputs : Inputs
     settings : MkdRunSettings
-    device : torch.device
+        With the device in full, as `choose_device` has it.
     baselines : bool
         Whether baselines belong to it.
     """
@@ -72,7 +69,7 @@ def plan_runs(
         sizes = Sizes(data.feature_dim, settings.genes.token_genes, len(data.labels.classes))
         place = fold_folder(folder, data.name, number) / approach
         open_data = partial(open_fold, data, number)
-        return FoldRun(place, approach, sizes, settings, device, open_data)
+        return FoldRun(place, approach, sizes, settings, open_data)
 
     return [
         TargetRuns(data, [[piece(data, k, name) for name in names] for k in range(len(data.folds))])

@@ -87,7 +87,7 @@ def train_mkd(
         notes = [*copies_of_others(inputs.cases, digests), *inputs.notes(settings.genes)]
         for note in notes:
             say(note)
-        targets = plan_runs(out, inputs, settings, device, baselines=request.baselines)
+        targets = plan_runs(out, inputs, settings, baselines=request.baselines)
         if not all(_train(runs, deadline) for runs in targets):
             return None
         found = results(targets, notes)

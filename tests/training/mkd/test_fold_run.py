@@ -19,7 +19,7 @@ ANSWERS = "network,case,patient,label,logit_0,logit_1\nP,a,p,1,0.5,-0.25\n"
 def piece(tmp_path: Path) -> FoldRun:
     (tmp_path / OUTCOME_FILE).write_text('{"temperature": {"P": 2.0}}', encoding="utf-8")
     nothing: Any = None
-    return FoldRun(tmp_path, "alone", nothing, nothing, nothing, nothing)
+    return FoldRun(tmp_path, "alone", nothing, nothing, nothing)
 
 
 def test_answers_are_read_as_they_were_written(piece: FoldRun) -> None:

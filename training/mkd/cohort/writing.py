@@ -34,12 +34,7 @@ NOT_DRAWING = ("__init__.py", "slides.py", "writing.py")
 
 @dataclass(frozen=True)
 class CohortFiles:
-    """Where the parts of a cohort lie.
-
-    Attributes
-    ----------
-    folder : Path
-    """
+    """Where the parts of a cohort lie."""
 
     folder: Path
 
