@@ -34,9 +34,9 @@ class TrainingTask(lightning.LightningModule, ABC):
     def parts(self, batch: Any) -> Parts:
         """The named terms of the loss on a batch."""
 
-    @abstractmethod
     def total(self, parts: Parts) -> torch.Tensor:
-        """The loss to be minimised."""
+        """The loss to be minimised: the sum of the terms, unless told otherwise."""
+        return torch.stack(list(parts.values())).sum()
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         """The loss; it and its parts are logged as means over the epoch."""
@@ -142,10 +142,6 @@ class TeacherTask(GradingTask):
     def parts(self, batch: Batch) -> Parts:
         """Cross entropy alone."""
         return {"cross_entropy": losses.cross_entropy(self.logits(batch), batch.grade)}
-
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The one part."""
-        return parts["cross_entropy"]
 
 
 class StudentTask(GradingTask):

@@ -173,10 +173,6 @@ class BaselineTask(CaseTask):
         """Its loss."""
         return {"baseline": self.baseline.loss(batch.bags, batch.genes, batch.label)}
 
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The one part."""
-        return parts["baseline"]
-
     def logits(self, batch: CaseBatch) -> Logits:
         """(b, classes)."""
         return {self.monitored: self.baseline(batch.bags, batch.genes)}
