@@ -32,19 +32,19 @@ def _panel(group: type) -> str:
     return group.__mro__[-2].__name__.removesuffix("Settings")
 
 
-def _members(group: type, without: Collection[str]) -> list[tuple[Field[Any], Any]]:
+def _members(group: Any, without: Collection[str]) -> list[tuple[Field[Any], Any]]:
     """Fields with their types."""
     kinds = get_type_hints(group)
     return [(item, kinds[item.name]) for item in fields(group) if item.name not in without]
 
 
-def _options(group: type, without: Collection[str] = ()) -> Iterator[inspect.Parameter]:
+def _options(group: Any, without: Collection[str] = ()) -> Iterator[inspect.Parameter]:
     """One for each field, those of the groups in a group one after another."""
     for item, kind in _members(group, without):
         yield from _options(kind) if is_dataclass(kind) else [_option(group, item, kind)]
 
 
-def _filled(group: type, values: dict[str, Any], without: Collection[str] = ()) -> Any:
+def _filled(group: Any, values: dict[str, Any], without: Collection[str] = ()) -> Any:
     """A group made of the values of its options, which are taken out."""
     found = {
         item.name: _filled(kind, values) if is_dataclass(kind) else values.pop(_parameter_name(item))
