@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
@@ -157,14 +158,10 @@ class EpochTable(Callback):
 
     def totals(self) -> tuple[float, float, float]:
         """Steps per second, share of waiting, and seconds of all epochs."""
-        steps = [int(row["step"]) for row in self.rows]
-        counts = [now - before for now, before in zip(steps, [0, *steps], strict=False)]
-        trained = [
-            count / float(row["steps_per_second"])
-            for count, row in zip(counts, self.rows, strict=True)
-        ]
-        waited = [
-            float(row["waiting_share"]) * part for row, part in zip(self.rows, trained, strict=True)
-        ]
-        seconds = sum(float(row["seconds"]) for row in self.rows)
-        return steps[-1] / sum(trained), sum(waited) / sum(trained), seconds
+        steps, speeds, shares, seconds = (
+            np.array([float(row[name]) for row in self.rows])
+            for name in ("step", "steps_per_second", "waiting_share", "seconds")
+        )
+        trained = np.diff(steps, prepend=0) / speeds
+        waited = np.average(shares, weights=trained)
+        return float(steps[-1] / trained.sum()), float(waited), float(seconds.sum())

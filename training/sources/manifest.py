@@ -59,7 +59,8 @@ def scan_manifest(manifest: Path) -> Scan:
         gone = _not_there(pair, row)
         for name, path in gone:
             absent[name].append((line, path))
-        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen), *_copies(pair, named)]
+        found = [f"the cell {name} is empty" for name in PATHS if not row[name]]
+        found += [*_wrong_files(pair, row, line, seen), *_copies(pair, named)]
         problems += [pair.said(problem) for problem in found]
         if not (wrong or gone or found):
             pairs.append(pair)
@@ -96,10 +97,6 @@ def _file(folder: Path, cell: str) -> Path:
     """The file that a cell names; Windows writes a backslash between folders."""
     path = folder / cell
     return path if os.path.isfile(path) else folder / cell.replace("\\", "/")
-
-
-def _empty_cells(row: dict[str, str]) -> Iterator[str]:
-    yield from (f"the cell {name} is empty" for name in PATHS if not row[name])
 
 
 def _unknown_cells(
