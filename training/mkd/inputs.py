@@ -151,11 +151,6 @@ def _require_different(targets: Sequence[str]) -> None:
 def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     """Read and join everything that a run is given.
 
-    Parameters
-    ----------
-    request : Request
-    settings : MkdRunSettings
-
     Raises
     ------
     DataError
