@@ -23,7 +23,8 @@ def silence() -> None:
 
 def say(text: str) -> None:
     """Print one line."""
-    Console(stderr=True, quiet=_silent).print(text, soft_wrap=True, highlight=False, markup=False)
+    console = Console(stderr=True, quiet=_silent, emoji=False)  # ":car:" in a name is none
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 class Pulse:

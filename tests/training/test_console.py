@@ -45,6 +45,11 @@ def test_a_name_with_brackets_is_shown_as_it_is(capsys, monkeypatch) -> None:
     assert "a [/b] [c].svs, batches" in capsys.readouterr().err
 
 
+def test_a_name_with_the_code_of_an_emoji_is_said_as_it_is(capsys) -> None:
+    console.say("runs/a:car:b [/c]")
+    assert capsys.readouterr().err == "runs/a:car:b [/c]\n"
+
+
 def test_one_of_several_processes_alone_speaks(clock, capsys, monkeypatch) -> None:
     monkeypatch.setattr(console, "_silent", True)
     pulse = Pulse()

@@ -99,7 +99,7 @@ def _print(
 
 def print_tables(tables: Iterable[Table], sentences: Iterable[str], columns: int) -> None:
     """Print tables of at most so many columns of scores, then what goes with them."""
-    console = Console()
+    console = Console(emoji=False)
     if not console.is_terminal:
         # In a file there is no edge to wrap at.
         console.width = max(_NARROWEST, 45 + _COLUMN * columns)
