@@ -16,11 +16,16 @@ from PIL import Image as Picture
 from napari_hmkd.alignment import align_by_matrix
 from napari_hmkd.errors import OutputError, SlideError
 from napari_hmkd.export.attention import MAP_STORES, write_attention
-from napari_hmkd.export.attention_check import CheckedTile, ImportanceCheck
+from napari_hmkd.export.attention_check import CheckedTile, ImportanceCheck, importance_words
 from napari_hmkd.export.attention_figure import write_figure
 from napari_hmkd.grading import OpenModel
 from napari_hmkd.inference import FailedTile
-from napari_hmkd.inspection.faithfulness import RECEIVED, check_faithfulness
+from napari_hmkd.inspection.faithfulness import (
+    RECEIVED,
+    Faithfulness,
+    RankCorrelation,
+    check_faithfulness,
+)
 from napari_hmkd.inspection.importance import Method
 from napari_hmkd.inspection.maps import MapKind, tokens_of
 from napari_hmkd.inspection.pair import AlignedIhc, StainPair
@@ -194,3 +199,23 @@ def test_importance_is_checked_in_the_worst_tiles(
     rhos = [one.found.correlations[RECEIVED, Method.OCCLUSION].rho for one in checked]
     mean = found["mean_rank_correlation"]["received attention with occlusion"]
     assert (mean["rho"], mean["n"]) == (pytest.approx(np.mean(rhos)), 2)
+
+
+@pytest.mark.parametrize(
+    ("with_teacher", "rhos", "said"),
+    [
+        (True, [0.5], "over 1 tile with the greatest attention loss"),
+        (False, [0.5, 0.3], "over 2 tiles with the highest expected grade"),
+        (True, [0.5, None, 0.3], "by occlusion 0.40 (0.30 to 0.50), defined in 2,"),
+    ],
+)
+def test_the_finding_says_which_tiles_it_is_of(with_teacher, rhos, said: str) -> None:
+    pairs = [(RECEIVED, method) for method in Method]
+    checked = [
+        CheckedTile(
+            (0, number),
+            Faithfulness(1, {}, dict.fromkeys(pairs, RankCorrelation(rho, None, None, 64))),
+        )
+        for number, rho in enumerate(rhos)
+    ]
+    assert said in importance_words(checked, with_teacher)

@@ -21,7 +21,8 @@ from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets import alignment_run
 from napari_hmkd.widgets.aligned_layers import LayerPair
 from napari_hmkd.widgets.alignment_widget import AlignmentWidget
-from napari_hmkd.widgets.viewing import add_layers, slide_of
+from napari_hmkd.widgets.landmark_layers import LandmarkLayers
+from napari_hmkd.widgets.viewing import add_layers, slide_of, state_pixel_size
 
 pytestmark = pytest.mark.gui
 TURN = np.deg2rad(7)
@@ -162,6 +163,26 @@ def test_marking_turns_to_the_slide_with_fewer_landmarks_and_hides_the_other(vie
     assert viewer.layers.selection.active is panel.landmarks.layer_of(ihc)
     assert (he.visible, ihc.visible) == (False, True)
     assert len([one for one in viewer.layers if one.name.startswith("landmarks")]) == 2
+
+
+def test_landmarks_stay_on_their_places_when_another_pixel_size_is_stated(
+    viewer, without_pixel_size: Path, paint_slide, tmp_path: Path
+) -> None:
+    ihc = paint_slide(tmp_path / "ihc.tif", [[3, 2, 1, 2], [0, 3, 2, 1]])
+    add_layers(viewer, read_slides(ihc) + read_slides(without_pixel_size))
+    he_layer, ihc_layer = viewer.layers[without_pixel_size.name], viewer.layers["ihc.tif"]
+    state_pixel_size(viewer, he_layer, 2.0)
+    landmarks, pair = LandmarkLayers(viewer), LayerPair(he_layer, ihc_layer)
+    landmarks.mark(pair, hide_other=True)
+    layer, places_px = landmarks.layer_of(he_layer), [(40.0, 70.0), (300.0, 500.0)]
+    for number, mpp in enumerate((2.0, 4.0)):
+        state_pixel_size(viewer, he_layer, mpp)
+        landmarks.mark(pair, hide_other=True)
+        layer.add(layer.world_to_data(he_layer.data_to_world(places_px[number])))
+        shown = [he_layer.world_to_data(layer.data_to_world(one)) for one in layer.data]
+        np.testing.assert_allclose(shown, places_px[: number + 1], atol=1e-6)
+    found_um = landmarks.positions_um(he_layer)
+    np.testing.assert_allclose(found_um, (np.array(places_px) + 0.5) * 4.0, atol=1e-5)
 
 
 def test_landmarks_that_are_no_pairs_are_refused_in_words_and_bar_no_other_way(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -181,3 +182,38 @@ def test_side_by_side_the_same_token_is_outlined_where_it_was_read_in_both_panes
     panel.beside.native.click()
     assert not grid.enabled
     assert "token on the IHC" not in layers
+
+
+def test_a_token_stays_outlined_in_its_own_tile_when_another_is_chosen_in_the_table(
+    viewer, qtbot, open_inspector: Opening, move_to
+) -> None:
+    panel = open_inspector()
+    press_and_wait(panel, qtbot)
+    rows = panel.scene.findings.rows
+    for tile, moved_um in (((1, 2), 8.0), ((0, 0), -40.0)):
+        rows[tile] = replace(rows[tile], moved_y_um=moved_um, moved_x_um=0.0)
+    panel.beside.native.click()
+    panel.follow.value = True
+    move_to(*place((1, 2), (3, 4), 8))
+    panel.scene.go_to((0, 0))
+    panel.form.level.value = 1
+    apart = viewer.layers["token on the IHC"].translate - viewer.layers[TOKEN].translate
+    np.testing.assert_allclose(apart, (8.0, 0.0), atol=1e-6)
+
+
+def test_a_token_that_is_outlined_already_gets_its_twin_when_the_ihc_gets_a_pane(
+    viewer, qtbot, open_inspector: Opening, move_to
+) -> None:
+    panel = open_inspector()
+    panel.follow.value = True
+    move_to(*place((1, 2), (3, 4), 8))
+    wait(panel, qtbot)
+    panel.follow.value = False
+    assert "token on the IHC" not in viewer.layers
+    panel.beside.native.click()
+    assert "token on the IHC" in viewer.layers
+    grid, layers = grid_of(viewer), viewer.layers
+    panes = [{layers[i].name for i in held} for _, held in grid.iter_viewboxes(layers)]
+    assert panes[1] == {"ihc.tif", "token on the IHC"}
+    panel.beside.native.click()
+    assert "token on the IHC" not in viewer.layers

@@ -54,7 +54,8 @@ def attention(
         typer.Option(
             min=0,
             metavar="N",
-            help="In the N worst tiles, correlate attention with what the student's answer hangs on.",
+            help="In the N tiles with the greatest attention loss (without --ihc, with the highest grade), "
+            "correlate attention with what the student's answer hangs on.",
         ),
     ] = 0,
     regions: Annotated[

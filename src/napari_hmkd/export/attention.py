@@ -132,8 +132,9 @@ def write_attention(
         for step in () if check is None else check.run(pair, [tile for _, tile in to_check]):
             checked.append(step)
             yield step
-        said, worst_tiles = importance_words(checked), [one for _, one in shown]
-        write_figure(pair, maps.agreement(), worst_tiles, about, part / FIGURE_FILE, said)
+        said = importance_words(checked, with_teacher=pair.ihc is not None)
+        chosen = [one for _, one in shown]
+        write_figure(pair, maps.agreement(), chosen, about, part / FIGURE_FILE, said)
         if alignment is not None:
             save_alignment(part / ALIGNMENT_FILE, alignment)
         found: dict[str, object] = {"importance": importance_entry(checked)} if checked else {}

@@ -20,6 +20,10 @@ from napari_hmkd.inspection.faithfulness import (
 from napari_hmkd.inspection.importance import Method
 from napari_hmkd.inspection.pair import StainPair
 from napari_hmkd.inspection.tile import LEVELS, Tile, inspect_tile, token_side_px
+from napari_hmkd.wording import counted
+
+_WORST, _HIGHEST = "the greatest attention loss", "the highest expected grade"
+"""What tiles are chosen by, and without a teacher."""
 
 _FEWEST_TOKENS = 64  # ranks of fewer say little
 
@@ -74,7 +78,7 @@ def importance_entry(checked: Sequence[CheckedTile]) -> dict[str, object]:
     """What `attention.json` says: the mean rank correlations, and those of each tile."""
     measured = _measured(checked)
     return {
-        "tiles": "those with the greatest attention loss, without a teacher with the highest expected grade",
+        "tiles": f"those with {_WORST}, without a teacher with {_HIGHEST}",
         "level": measured[0].level if measured else None,
         "mean_rank_correlation": _entry(mean_correlations(measured)),
         "each": [
@@ -89,18 +93,25 @@ def importance_entry(checked: Sequence[CheckedTile]) -> dict[str, object]:
     }
 
 
-def importance_words(checked: Sequence[CheckedTile]) -> str:
+def importance_words(checked: Sequence[CheckedTile], with_teacher: bool) -> str:
     """The same in a sentence; empty where nothing was measured."""
     measured = _measured(checked)
     if not measured:
         return ""
-    mean = mean_correlations(measured)
-    occlusion, gradient = mean[RECEIVED, Method.OCCLUSION], mean[RECEIVED, Method.GRADIENT]
+    mean, tiles = mean_correlations(measured), len(measured)
+    occlusion, gradient = (
+        _mean_words(mean[RECEIVED, method], tiles) for method in (Method.OCCLUSION, Method.GRADIENT)
+    )
     return (
         f"Attention is not importance: mean rank correlation of the student's received attention, level "
-        f"{measured[0].level}, over the {len(measured)} worst tiles (95 % interval over tiles) with importance "
-        f"by occlusion {occlusion}, by gradient {gradient}."
+        f"{measured[0].level}, over {counted(tiles, 'tile')} with {_WORST if with_teacher else _HIGHEST} "
+        f"(95 % interval over tiles) with importance by occlusion {occlusion}, by gradient {gradient}."
     )
+
+
+def _mean_words(mean: RankCorrelation, tiles: int) -> str:
+    """A mean, and of how many tiles it is where it is undefined in others."""
+    return f"{mean}, defined in {mean.n}" if 0 < mean.n < tiles else str(mean)
 
 
 def _level(tile_px: int) -> int:

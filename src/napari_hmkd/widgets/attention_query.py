@@ -96,7 +96,7 @@ class TokenQuery:
         if (wanted := (tile, level, token)) != self._shown:
             self._shown = wanted
             layers = query_layers(inspection, findings.grid, tile, level, token, findings.about)
-            self._scene.draw_query(layers)
+            self._scene.draw_query(tile, layers)
             self.said.emit(query_words(tile, token, level, inspection.has_teacher))
         return True
 

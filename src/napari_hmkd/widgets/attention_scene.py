@@ -86,6 +86,7 @@ class AttentionScene:
         self._drawn = DrawnLayers(viewer, _ROLES)
         self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
+        self._outlined: tuple[Tile, LayerData] | None = None
         self._agreement_seen = False
         self._repaint = Pause(_REPAINT_MS, self.paint)
         form.map_chosen.connect(self._on_map_chosen)
@@ -120,7 +121,7 @@ class AttentionScene:
         self._repaint.stop()
         self._drawn.remove(*_ROLES)
         self._table.clear()
-        self.findings = self.tile = self._slide_layer = None
+        self.findings = self.tile = self._slide_layer = self._outlined = None
         self._logits.show_tile(None)
         self.forgotten.emit()
 
@@ -164,15 +165,11 @@ class AttentionScene:
         self.tile = tile
         self._show_logits()
 
-    def draw_query(self, layers: Sequence[LayerData]) -> None:
-        """Draw where a token attends; the last of the layers, its outline, in either pane."""
+    def draw_query(self, tile: Tile, layers: Sequence[LayerData]) -> None:
+        """Draw where a token of a tile attends; the last of the layers, its outline, in either pane."""
         self.draw(layers)
-        if self._panes.shows(self._form.ihc.value):
-            outline, look, kind = layers[-1]
-            moved = np.add(look["translate"], self._ihc_moved_um())
-            self.draw([(outline, look | {"name": _TWIN, "translate": tuple(moved)}, kind)])
-            if (twin := self._drawn.get(_TWIN)) is not None:
-                self._panes.add(twin)
+        self._outlined = tile, layers[-1]
+        self._draw_twin()
 
     def draw_importance(self, layers: Sequence[LayerData]) -> None:
         """Draw a tile's importance, and take away where a token attends, which would lie on it."""
@@ -194,25 +191,39 @@ class AttentionScene:
         go_to(self._viewer, layer, findings.grid.centers(tile)[0], findings.grid.tile_um)
         self.draw([tile_layer(findings.grid, tile, findings.about)])
 
-    def _row(self) -> TileRow | None:
-        """What is known of the tile at hand."""
-        if self.findings is None or self.tile is None:
+    def _row(self, tile: Tile | None) -> TileRow | None:
+        """What is known of a tile."""
+        if self.findings is None or tile is None:
             return None
-        return self.findings.rows.get(self.tile)
+        return self.findings.rows.get(tile)
 
     def _show_logits(self) -> None:
         findings = self.findings
-        self._logits.show_tile(self._row(), () if findings is None else findings.class_names)
+        self._logits.show_tile(
+            self._row(self.tile), () if findings is None else findings.class_names
+        )
 
-    def _ihc_moved_um(self) -> tuple[float, float]:
-        """How far from the tile at hand its tissue was found on the IHC."""
-        row = self._row()
+    def _draw_twin(self) -> None:
+        """Outline the token on the IHC, too, where that has a pane of its own."""
+        seen = self._drawn.get(TOKEN) is not None and self._panes.shows(self._form.ihc.value)
+        if self._outlined is None or not seen:
+            return
+        tile, (outline, look, kind) = self._outlined
+        moved = np.add(look["translate"], self._ihc_moved_um(tile))
+        self.draw([(outline, look | {"name": _TWIN, "translate": tuple(moved)}, kind)])
+        if (twin := self._drawn.get(_TWIN)) is not None:
+            self._panes.add(twin)
+
+    def _ihc_moved_um(self, tile: Tile) -> tuple[float, float]:
+        """How far from a tile its tissue was found on the IHC."""
+        row = self._row(tile)
         if row is None or row.moved_y_um is None or row.moved_x_um is None:
             return 0.0, 0.0
         return row.moved_y_um, row.moved_x_um
 
     def _on_panes_changed(self) -> None:
         self._drawn.remove(_TWIN)
+        self._draw_twin()
 
     def _on_map_chosen(self) -> None:
         if self.findings is not None:

@@ -47,7 +47,8 @@ class LandmarkLayers:
         counts = [len(layer.data) for layer in layers]
         chosen = int(np.argmin(counts))  # the H&E where they are as many
         for number, (slide_layer, layer) in enumerate(zip(pair, layers, strict=True)):
-            lay_over(layer, slide_layer)  # it may be another layer of the slide than before
+            # It may be another layer of the slide than before, or of another pixel size: points are in px.
+            lay_over(layer, slide_layer, tuple(layer.scale))
             slide_layer.visible = layer.visible = number == chosen or not hide_other
         self._viewer.layers.selection.active = layers[chosen]
         layers[chosen].mode = "add"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,22 @@ def test_frames_in_several_fragments_need_no_table(tmp_path: Path, write_dicom):
             assert slide.backend == "pydicom"
             pixels.append(whole(slide))
     assert np.array_equal(*pixels)
+
+
+def test_a_fragment_of_jpeg_2000_that_begins_like_a_frame_is_none(
+    tmp_path: Path, noise, write_dicom
+):
+    pixels = noise(301, 517)
+    coding = {"coding": "jpeg 2000, lossless", "photometric": "YBR_RCT"}
+    (file,) = write_dicom(tmp_path, [pixels], tile=16, table="none", fragments=3, **coding)
+    data = file.read_bytes()
+    items = [
+        one.end() for one in re.finditer(rb"\xfe\xff\x00\xe0.{4}(?=\xff\x4f)", data, re.DOTALL)
+    ]
+    assert any(data[at : at + 4] != b"\xff\x4f\xff\x51" for at in items), "the noise has such a one"
+    with open_slide(file, backend="pydicom") as slide:
+        whole = Region(0, 0, *pixels.shape[:2])
+        np.testing.assert_array_equal(slide.read_level(0, whole), pixels)
 
 
 def test_frames_that_are_not_there_are_blank(tmp_path: Path, write_dicom):

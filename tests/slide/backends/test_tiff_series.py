@@ -158,6 +158,21 @@ def test_three_channels_that_are_no_colours_are_refused(
             assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))
 
 
+def test_a_level_of_an_ome_tiff_that_is_smaller_along_one_axis_alone_is_left_out(
+    tmp_path: Path, noise
+):
+    fine = noise(512, 640)
+    coarse = fine[::4, ::4]
+    layout = {key: value for key, value in TILED.items() if key != "metadata"}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+        tiff.write(fine, subifds=2, metadata={"axes": "YXS"}, **layout)
+        for level in (fine[::2, ::4], coarse):
+            tiff.write(level, subfiletype=1, **layout)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert [level.size for level in slide.levels] == [Size(512, 640), Size(128, 160)]
+        np.testing.assert_array_equal(slide.read_level(1, Region(0, 0, 128, 160)), coarse)
+
+
 @pytest.mark.parametrize("backend", [None, "tifffile"])
 def test_a_warning_says_which_of_several_scenes_is_shown(tmp_path: Path, noise, backend):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:

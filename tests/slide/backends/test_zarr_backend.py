@@ -110,6 +110,30 @@ def test_other_images_are_refused(tmp_path: Path, shape, dtype, write_zarr):
         open_slide(tmp_path / "a.zarr")
 
 
+def test_a_level_that_is_smaller_along_one_axis_alone_is_left_out_and_told(
+    tmp_path: Path, noise, write_zarr
+):
+    fine = noise(120, 203)
+    coarse = fine[::4, ::4]
+    write_zarr(tmp_path / "slide.zarr", [fine, fine[::2, ::4], coarse])
+    with open_slide(tmp_path / "slide.zarr") as slide:
+        assert [(level.size.height, level.size.width) for level in slide.levels] == [
+            fine.shape[:2],
+            coarse.shape[:2],
+        ]
+        whole = Region(0, 0, *coarse.shape[:2])
+        np.testing.assert_array_equal(slide.read_level(1, whole), coarse)
+        (warning,) = slide.warnings
+    assert "'1' has other proportions" in warning
+
+
+def test_a_first_level_that_is_not_the_largest_is_refused(tmp_path: Path, noise, write_zarr):
+    fine = noise(120, 203)
+    write_zarr(tmp_path / "slide.zarr", [fine[::2, ::2], fine])
+    with pytest.raises(SlideError, match="has to be the largest"):
+        open_slide(tmp_path / "slide.zarr")
+
+
 def test_stores_without_an_image_are_refused(tmp_path: Path, noise, write_zarr):
     zarr.create_group(tmp_path / "empty.zarr", zarr_format=3)
     zarr.create_array(tmp_path / "array.zarr", data=noise(8, 8))

@@ -17,7 +17,10 @@ from napari_hmkd.slide.backends.shared_file import SharedFile
 
 _ITEM = b"\xfe\xff\0\xe0"
 _ITEM_BYTES = 8  # an item's tag and length, before its value
-_STARTS = (b"\xff\xd8", b"\xff\x4f")  # of JPEG and JPEG 2000
+_STARTS = (
+    b"\xff\xd8",
+    b"\xff\x4f\xff\x51",
+)  # of JPEG and JPEG 2000, in whose data FF 4F can stand, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,4 +178,4 @@ def _search(header: DicomHeader, first: int) -> FrameTable:
 
 def _begins_frame(file: BinaryIO, item: int) -> bool:
     file.seek(item + _ITEM_BYTES)
-    return file.read(2) in _STARTS
+    return file.read(4).startswith(_STARTS)

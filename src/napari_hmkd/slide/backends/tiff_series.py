@@ -31,8 +31,8 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
 
     Of an OME-TIFF that lists the images of several files it is one that lies in this one, if any does.
 
-    Its levels are those of tifffile less what is a label, for which tifffile takes any page of half
-    the size, and with the smaller copies that tifffile missed.
+    Its levels are those of tifffile less what is no smaller copy, such as a label of half the size, and
+    with the smaller copies that tifffile missed.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             "not know it as one. Export the slide as DICOM or OME-TIFF."
         )
     series = _with_channels(_largest(_slides(tiff, path)), tiff)
-    levels = [level for level in series.levels[1:] if not _is_label(level, series, tiff)]
+    levels = [level for level in series.levels[1:] if not _is_no_level(level, series, tiff)]
     levels += _missed_levels(series, tiff)
     series.levels[1:] = sorted(levels, key=lambda level: -level.keyframe.imagewidth)
     require_gradable(series, path)
@@ -217,14 +217,17 @@ def _is_copy(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) ->
     )
 
 
-def _is_label(
+def _is_no_level(
     level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, tiff: tifffile.TiffFile
 ) -> bool:
-    """Whether tifffile took something else for a level of a series; of an SVS it takes any tiles."""
-    if series.kind != "svs":
-        return has_word(BESIDE, _title(level, tiff))
-    page = level.keyframe
-    return has_word(BESIDE, _words(page)) or not _same_aspect(page, series.keyframe)
+    """Whether tifffile took something else for a level of a series.
+
+    It takes any tiles of an SVS, and any SubIFD of an OME-TIFF, which can shrink one axis alone.
+    """
+    page, whole = level.keyframe, series.keyframe
+    words = _words(page) if series.kind == "svs" else _title(level, tiff)
+    larger = page.imagewidth > whole.imagewidth
+    return larger or has_word(BESIDE, words) or not _same_aspect(page, whole)
 
 
 def _form(series: tifffile.TiffPageSeries) -> tuple[object, ...]:

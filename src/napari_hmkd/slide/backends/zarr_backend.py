@@ -14,7 +14,12 @@ from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.location import is_remote, is_stall, reason_of, remote_store
 from napari_hmkd.slide.backends.pixel_size import PixelSize, um_per_unit
-from napari_hmkd.slide.backends.protocol import LARGEST_PIECE_BYTES, Level, longer_ratio
+from napari_hmkd.slide.backends.protocol import (
+    LARGEST_PIECE_BYTES,
+    Level,
+    longer_ratio,
+    same_proportions,
+)
 from napari_hmkd.slide.backends.zarr_metadata import (
     checked_multiscale,
     colours_problem,
@@ -64,15 +69,38 @@ class ZarrBackend:
         for array in self._arrays:
             _require_colour(array, self._axes, problem, path)
             _warn_of_missing_chunks(array, path)
+        self._leave_out_other_pictures(paths)
         self.properties = {"ome-zarr.name": str(self._multiscale.name or path.name)}
         if image.group.path:
             self.properties["ome-zarr.image"] = image.group.path
         self.levels = self._levels()
         self.pixel_sizes = self._pixel_sizes()
 
+    def _leave_out_other_pictures(self, names: list[str]) -> None:
+        """Leave out levels that are no smaller copies of the first: OME-Zarr can shrink one axis alone."""
+        first, *others = map(self._size, self._arrays)
+        if larger := [
+            size for size in others if size.height * size.width > first.height * first.width
+        ]:
+            raise SlideError(
+                f"'{self._path}' has a level of {larger[0].height:,} x {larger[0].width:,} px behind the first, of "
+                f"{first.height:,} x {first.width:,} px, which has to be the largest. Write it again."
+            )
+        odd = [
+            place for place, size in enumerate(others, start=1) if not same_proportions(size, first)
+        ]
+        self._arrays = [one for place, one in enumerate(self._arrays) if place not in odd]
+        self.warnings += tuple(
+            f"the level '{names[place]}' has other proportions than the first one and is left out"
+            for place in odd
+        )
+
+    def _size(self, array: zarr.Array) -> Size:
+        return Size(array.shape[self._axes.index("y")], array.shape[self._axes.index("x")])
+
     def _levels(self) -> tuple[Level, ...]:
         y, x = self._axes.index("y"), self._axes.index("x")
-        sizes = [Size(array.shape[y], array.shape[x]) for array in self._arrays]
+        sizes = [self._size(array) for array in self._arrays]
         sides = _many_chunks if is_remote(self._path) else int
         tiles = [Size(sides(array.chunks[y]), sides(array.chunks[x])) for array in self._arrays]
         return tuple(
