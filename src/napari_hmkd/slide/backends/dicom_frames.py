@@ -17,10 +17,8 @@ from napari_hmkd.slide.backends.shared_file import SharedFile
 
 _ITEM = b"\xfe\xff\0\xe0"
 _ITEM_BYTES = 8  # an item's tag and length, before its value
-_STARTS = (
-    b"\xff\xd8",
-    b"\xff\x4f\xff\x51",
-)  # of JPEG and JPEG 2000, in whose data FF 4F can stand, too
+_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
+"""Of JPEG and of JPEG 2000, in whose data FF 4F alone can stand, too."""
 
 
 @dataclass(frozen=True, slots=True)
