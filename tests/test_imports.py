@@ -17,7 +17,7 @@ TRAINING = ROOT / "training"
 # A part may import those on earlier lines, and itself.
 ORDER = (
     "errors leftovers",
-    "durable",
+    "durable user_folders",
     "geometry device memory cores palette wording drawn_text output_folder bootstrap grade_tables result_files",
     "patients",
     "slide",

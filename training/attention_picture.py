@@ -13,8 +13,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from napari_hmkd.drawn_text import drawn_text
-from napari_hmkd.training.tiles import RESEARCH_NOTICE
-from napari_hmkd.wording import GRADE_NAMES
+from napari_hmkd.wording import GRADE_NAMES, RESEARCH_ONLY
 
 LIMITS = 0.0, 2.0
 """Of the colours, in all tiles and epochs; 1 is received where all tokens are looked at alike."""
@@ -70,7 +69,7 @@ def draw_tiles(tiles: Sequence[WatchedTile], title: str, notice: str) -> bytes:
         scale = _row(row, tile)
     _colour_bar(figure, scale)
     figure.suptitle(title, fontsize=_FONT + 2)
-    figure.supxlabel(drawn_text(notice or RESEARCH_NOTICE), fontsize=_FONT - 1)
+    figure.supxlabel(drawn_text(notice or RESEARCH_ONLY), fontsize=_FONT - 1)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
     return png.getvalue()

@@ -18,9 +18,10 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.model import agreement, received_attention
 from napari_hmkd.model.attention_rows import as_matrix
 from napari_hmkd.model.outputs import Matrices
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.training.attention_picture import WatchedTile, draw_tiles
 from napari_hmkd.training.data import Batch, TileData
-from napari_hmkd.training.files import csv_bytes, make_folder, write_unless_held, write_whole
+from napari_hmkd.training.files import make_folder, write_unless_held, write_whole
 from napari_hmkd.training.tasks import StudentTask
 
 WATCHED_TILES = 4
@@ -108,7 +109,7 @@ def _write_agreement(run: Path, rows: Mapping[int, Sequence[float]]) -> None:
     levels = range(len(next(iter(rows.values()))))
     header = ("epoch", *(f"agreement_{level}" for level in levels))
     lines = ((epoch, *(f"{value:.6f}" for value in row)) for epoch, row in rows.items())
-    write_unless_held(run / TABLE_FILE, csv_bytes(header, lines))
+    write_unless_held(run / TABLE_FILE, csv_text(header, lines).encode())
 
 
 def choose_tiles(grades: NDArray[np.integer]) -> NDArray[np.intp]:

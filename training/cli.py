@@ -5,28 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from napari_hmkd.cores import keep_to_allotted_cores
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, refused_by_system
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.training.config import (
-    AugmentSettings,
     CohortSettings,
     ComputeSettings,
     DataSettings,
-    DistillationSettings,
-    EngineSettings,
-    ExportSettings,
-    OptimiserSettings,
-    ParallelComputeSettings,
-    SplitSettings,
     StoredDataSettings,
-    StudentSettings,
     TrainSettings,
 )
 from napari_hmkd.training.features import EncoderSettings, SlideSettings, make_bags
@@ -68,50 +60,12 @@ Resume = Annotated[
 TRAIN_EXTRA = ("lightning", "torchmetrics", "sklearn", "matplotlib", "pandas")
 
 
-class Role(StrEnum):
-    """The two networks."""
-
-    TEACHER = "teacher"
-    STUDENT = "student"
-
-
-class Part(StrEnum):
-    """The parts of a split."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    CALIBRATION = "calibration"
-    TEST = "test"
-
-
 @app.command()
-@with_settings
-def teacher(
-    data: Data,
-    out: Run,
-    cohort: CohortSettings,
-    pixels: StoredDataSettings,
-    split: SplitSettings,
-    augment: AugmentSettings,
-    optimiser: OptimiserSettings,
-    engine: EngineSettings,
-    compute: ParallelComputeSettings,
-    export: ExportSettings,
-    resume: Resume = False,
-) -> None:
+@partial(with_settings, without=("student", "distillation"))
+def teacher(data: Data, out: Run, settings: TrainSettings, resume: Resume = False) -> None:
     """Train a teacher on registered H&E and IHC tiles."""
     from napari_hmkd.training.workflow import train
 
-    settings = TrainSettings(
-        cohort=cohort,
-        data=pixels,
-        split=split,
-        augment=augment,
-        optimiser=optimiser,
-        engine=engine,
-        compute=compute,
-        export=export,
-    )
     train(data, out, settings, role="teacher", resume=resume)
 
 
@@ -120,16 +74,7 @@ def teacher(
 def student(
     data: Data,
     out: Run,
-    cohort: CohortSettings,
-    pixels: StoredDataSettings,
-    split: SplitSettings,
-    augment: AugmentSettings,
-    network: StudentSettings,
-    distillation: DistillationSettings,
-    optimiser: OptimiserSettings,
-    engine: EngineSettings,
-    compute: ParallelComputeSettings,
-    export: ExportSettings,
+    settings: TrainSettings,
     guide: Annotated[
         Path | None,
         typer.Option("--teacher", help="The finished teacher's file; not for --method none."),
@@ -139,18 +84,6 @@ def student(
     """Distil a teacher into a student that sees H&E alone."""
     from napari_hmkd.training.workflow import train
 
-    settings = TrainSettings(
-        cohort=cohort,
-        data=pixels,
-        split=split,
-        augment=augment,
-        student=network,
-        distillation=distillation,
-        optimiser=optimiser,
-        engine=engine,
-        compute=compute,
-        export=export,
-    )
     train(data, out, settings, role="student", teacher=guide, resume=resume)
 
 
@@ -168,8 +101,9 @@ def evaluate(
         Path | None, typer.Option("--teacher", help="Score this teacher on the same tiles.")
     ] = None,
     part: Annotated[
-        Part, typer.Option("--split", help="Which part of the data, as the split says.")
-    ] = Part.TEST,
+        Literal["train", "validation", "calibration", "test"],
+        typer.Option("--split", help="Which part of the data, as the split says."),
+    ] = "test",
     out: Annotated[
         Path | None, typer.Option("--out", help="New folder for scores, page and predictions.")
     ] = None,
@@ -180,7 +114,7 @@ def evaluate(
 
     named = {"teacher": guide, "student": learner}
     graders = {role: path for role, path in named.items() if path is not None}
-    print_scores(score(data, graders, out, cohort, pixels, compute, part=part.value))
+    print_scores(score(data, graders, out, cohort, pixels, compute, part=part))
 
 
 @app.command()
@@ -276,7 +210,9 @@ def convert(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="Torch file of the published program.")
     ],
-    role: Annotated[Role, typer.Option("--role", help="Which network it holds.")],
+    role: Annotated[
+        Literal["teacher", "student"], typer.Option("--role", help="Which network it holds.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", help="New .safetensors file; its card goes beside.")
     ],
@@ -284,7 +220,7 @@ def convert(
     """Import a checkpoint of the published HM-KD program; code in it is never run."""
     from napari_hmkd.training.convert import convert_published
 
-    convert_published(checkpoint, role.value, out)
+    convert_published(checkpoint, role, out)
     typer.echo(f"{out}")
 
 
@@ -306,6 +242,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f'napari-hmkd-train needs {error.name}: pip install "napari-hmkd[train]"',
             file=sys.stderr,
         )
+        raise SystemExit(2) from error
+    except Exception as error:
+        if (refusal := refused_by_system(error)) is None:
+            raise
+        print(f"napari-hmkd-train: {refusal}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

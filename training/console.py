@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 Item = TypeVar("Item")
@@ -22,7 +23,8 @@ def silence() -> None:
 
 def say(text: str) -> None:
     """Print one line."""
-    Console(stderr=True, quiet=_silent).print(text, soft_wrap=True, highlight=False, markup=False)
+    console = Console(stderr=True, quiet=_silent, emoji=False)  # ":car:" in a name is none
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 class Pulse:
@@ -43,7 +45,7 @@ def tracked(items: Iterable[Item], text: str, total: int) -> Iterator[Item]:
     """The items, with a progress bar where a person watches, and now and then a line elsewhere."""
     console = Console(stderr=True, quiet=_silent)
     if console.is_terminal:
-        return iter(track(items, text, total, console=console))
+        return iter(track(items, escape(text), total, console=console))
     say(f"{text}: {total}")
     return _counted(items, text, total)
 

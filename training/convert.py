@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_hmkd.model import ModelCard, import_published, save
 from napari_hmkd.training.files import require_new_file
 from napari_hmkd.training.sources.bci import BCI_MPP
-from napari_hmkd.training.tiles import RESEARCH_NOTICE
+from napari_hmkd.wording import RESEARCH_ONLY
 
 PUBLISHED_TILE_PX = 1024
 
@@ -31,7 +31,7 @@ def convert_published(checkpoint: Path, role: str, out: Path) -> ModelCard:
         mpp=BCI_MPP,
         tile_px=PUBLISHED_TILE_PX,
         training_data=f"imported from {checkpoint.name} of the published HM-KD program",
-        notice=RESEARCH_NOTICE,
+        notice=RESEARCH_ONLY,
     )
     save(out, network, card)
     return card

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.training.console import Pulse, say
-from napari_hmkd.training.files import csv_bytes, write_unless_held
+from napari_hmkd.training.files import write_unless_held
 
 METRICS_FILE = "metrics.csv"
 STATE = "hmkd_curves"
@@ -106,7 +108,7 @@ class EpochTable(Callback):
             If it cannot be written for another reason.
         """
         path, names = self.folder / METRICS_FILE, list(self.rows[-1])
-        content = csv_bytes(names, ([row.get(name, "") for name in names] for row in self.rows))
+        content = csv_text(names, ([row.get(name) for name in names] for row in self.rows)).encode()
         if path.is_file() and path.read_bytes() == content:
             return
         if not write_unless_held(path, content):
@@ -156,14 +158,10 @@ class EpochTable(Callback):
 
     def totals(self) -> tuple[float, float, float]:
         """Steps per second, share of waiting, and seconds of all epochs."""
-        steps = [int(row["step"]) for row in self.rows]
-        counts = [now - before for now, before in zip(steps, [0, *steps], strict=False)]
-        trained = [
-            count / float(row["steps_per_second"])
-            for count, row in zip(counts, self.rows, strict=True)
-        ]
-        waited = [
-            float(row["waiting_share"]) * part for row, part in zip(self.rows, trained, strict=True)
-        ]
-        seconds = sum(float(row["seconds"]) for row in self.rows)
-        return steps[-1] / sum(trained), sum(waited) / sum(trained), seconds
+        steps, speeds, shares, seconds = (
+            np.array([float(row[name]) for row in self.rows])
+            for name in ("step", "steps_per_second", "waiting_share", "seconds")
+        )
+        trained = np.diff(steps, prepend=0) / speeds
+        waited = np.average(shares, weights=trained)
+        return float(steps[-1] / trained.sum()), float(waited), float(seconds.sum())

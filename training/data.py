@@ -42,6 +42,11 @@ class Batch(NamedTuple):
     grade: torch.Tensor
     stains: torch.Tensor | None = None
 
+    @property
+    def size(self) -> int:
+        """Number of pairs."""
+        return len(self.grade)
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, as `copied_to` brings it there."""
         return self._each(partial(copied_to, device))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import patiently
-from napari_hmkd.output_folder import is_there
+from napari_hmkd.output_folder import csv_text, is_there
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
@@ -40,6 +38,11 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             f"{path} cannot be written: {error}. Make room or choose another folder; what was "
             "there before is kept"
         ) from error
+
+
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table in UTF-8, written as `write_whole` does it and with its errors."""
+    write_whole(path, csv_text(header, rows).encode())
 
 
 def write_unless_held(path: Path, content: bytes | memoryview) -> bool:
@@ -94,12 +97,3 @@ def require_new_file(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {error}. Name another with --out") from error
     if taken:
         raise OutputError(f"{path} exists: name a new file with --out")
-
-
-def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
-    """A table as a CSV file holds it, in UTF-8."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.config import SplitSettings
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.tiles import PARTS, Tile
 from napari_hmkd.wording import GRADE_NAMES
@@ -70,7 +70,7 @@ class Split:
             (*cells, *(found.hex() if found else "" for found in digests[i]))
             for i, cells in self.cells(tiles)
         )
-        write_whole(path, csv_bytes((*TILE_COLUMNS, *DIGEST_COLUMNS), rows))
+        write_csv(path, (*TILE_COLUMNS, *DIGEST_COLUMNS), rows)
 
     def cells(self, tiles: Sequence[Tile]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Index of each tile, part by part, and what the file's `TILE_COLUMNS` say of it."""
@@ -257,20 +257,28 @@ def _kinds(grades: NDArray[np.int64]) -> int:
 
 def _folds(tiles: Sequence[Tile], pool: Indices, count: int, seed: int) -> list[Indices]:
     """The pool in `count` stratified folds, fewer where there are too few patients or tiles."""
-    grades = _grades(tiles, pool)
-    count = min(count, int(np.unique(grades, return_counts=True)[1].max()))
-    groups = _groups(tiles, pool)
+    grades, groups = _grades(tiles, pool), _groups(tiles, pool)
     if groups is not None:
         count = min(count, int(groups.max()) + 1)
+    return [pool[held] for held in stratified_folds(grades, groups, count, seed) if len(held)]
+
+
+def stratified_folds(
+    labels: NDArray[np.int64], groups: NDArray[np.int64] | None, count: int, seed: int
+) -> list[Indices]:
+    """The items of labels (n,) in `count` stratified folds, whole groups (n,) at a time.
+
+    Folds are fewer where each label has fewer items; one can be empty where there are few groups.
+    """
+    count = min(count, int(np.unique(labels, return_counts=True)[1].max()))
     if count < 2:
-        return [pool]
+        return [np.arange(len(labels))]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # A grade with fewer tiles than folds is spread as far as it goes.
+        # A label with fewer items than folds is spread as far as it goes.
         warnings.filterwarnings("ignore", message="The least populated class")
-        found = [pool[held] for _, held in folds.split(grades, grades, groups)]
-    return [held for held in found if len(held)]
+        return [held for _, held in folds.split(labels, labels, groups)]
 
 
 def _groups(tiles: Sequence[Tile], pool: Indices) -> NDArray[np.int64] | None:

@@ -27,7 +27,33 @@ MONITOR = "validation_kappa"
 """The score that picks the checkpoint of both tasks."""
 
 
-class GradingTask(lightning.LightningModule, ABC):
+class TrainingTask(lightning.LightningModule, ABC):
+    """What is trained by a loss of named terms, which are logged as `train_loss` and `train_NAME`."""
+
+    @abstractmethod
+    def parts(self, batch: Any) -> Parts:
+        """The named terms of the loss on a batch."""
+
+    def total(self, parts: Parts) -> torch.Tensor:
+        """The loss to be minimised: the sum of the terms, unless told otherwise."""
+        return torch.stack(list(parts.values())).sum()
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        """The loss; it and its parts are logged as means over the epoch."""
+        parts = self.parts(batch)
+        loss = self.total(parts)
+        named = {f"train_{name}": part.detach() for name, part in parts.items()}
+        self.log_dict(
+            {"train_loss": loss.detach(), **named},
+            on_step=False,
+            on_epoch=True,
+            batch_size=batch.size,
+            sync_dist=True,
+        )
+        return loss
+
+
+class GradingTask(TrainingTask):
     """What teacher and student share: optimiser, scores on validation tiles, logging.
 
     Validation scores are `validation_kappa` (quadratic weights), `validation_accuracy` and
@@ -45,17 +71,9 @@ class GradingTask(lightning.LightningModule, ABC):
         self.accuracy = MulticlassAccuracy(GRADES, average="micro")
         self.not_finite = SumMetric(sync_on_compute=False)
 
-    @abstractmethod
-    def parts(self, batch: Batch) -> Parts:
-        """The named terms of the loss on a batch."""
-
-    @abstractmethod
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The loss to be minimised."""
-
-    @abstractmethod
     def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, 4) of the network that is trained."""
+        """(B, 4) of the network that is trained: the student sees H&E alone."""
+        return Grader(self.network, self.card).logits(batch.he, batch.ihc)
 
     def truth(self, batch: Batch) -> torch.Tensor:
         """The grades (B,), int64 0 to 3, that validation compares with."""
@@ -77,20 +95,6 @@ class GradingTask(lightning.LightningModule, ABC):
                     f"{source.names(index)[0]} has no grade, which loss or validation compares with: "
                     f"train a student from a teacher alone with {WITHOUT_GRADES}, or use labelled tiles"
                 )
-
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """The loss; it and its parts are logged as means over the epoch."""
-        parts = self.parts(batch)
-        loss = self.total(parts)
-        named = {f"train_{name}": part.detach() for name, part in parts.items()}
-        self.log_dict(
-            {"train_loss": loss.detach(), **named},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch.grade),
-            sync_dist=True,
-        )
-        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
@@ -138,15 +142,6 @@ class TeacherTask(GradingTask):
     def parts(self, batch: Batch) -> Parts:
         """Cross entropy alone."""
         return {"cross_entropy": losses.cross_entropy(self.logits(batch), batch.grade)}
-
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The one part."""
-        return parts["cross_entropy"]
-
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, 4) from H&E and IHC."""
-        card = self.card
-        return self.network(card.normalise(batch.he), card.normalise(batch.ihc)).logits
 
 
 class StudentTask(GradingTask):
@@ -210,10 +205,6 @@ class StudentTask(GradingTask):
     def total(self, parts: Parts) -> torch.Tensor:
         """The weighted sum of the terms."""
         return self.method.total(parts)
-
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, 4) from H&E alone."""
-        return self.network(self.card.normalise(batch.he)).logits
 
     def truth(self, batch: Batch) -> torch.Tensor:
         """The grades (B,); of tiles without one the teacher's.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_hmkd.wording import GRADE_NAMES
 
-RESEARCH_NOTICE = "research use only"
 TILE_MULTIPLE_PX = 256
 GRADES = len(GRADE_NAMES)
 PARTS = ("train", "validation", "calibration", "test")

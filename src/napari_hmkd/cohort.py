@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from napari_hmkd.errors import HmkdError
+from napari_hmkd.errors import HmkdError, unforeseen
 from napari_hmkd.export import write_results
 from napari_hmkd.export.contents import is_whole
 from napari_hmkd.export.request import request_entry
@@ -120,8 +120,7 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
     except HmkdError as error:
         return SlideOutcome(job, Status.FAILED, str(error), {})
     except Exception as error:  # one slide's bad luck is not the others'
-        _LOG.exception("grading %s", job.slide)
-        return SlideOutcome(job, Status.FAILED, f"{job.slide}: {error!r}", {})
+        return SlideOutcome(job, Status.FAILED, unforeseen(job.slide, error, _LOG), {})
     return SlideOutcome(job, Status.GRADED, "", summary)
 
 

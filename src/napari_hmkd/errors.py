@@ -4,8 +4,13 @@ None of them is a `RuntimeError`, because a napari worker swallows that class an
 Each message says what was asked, what was found and what to do.
 """
 
+import logging
+import re
 from collections.abc import Iterable
 from enum import IntEnum
+
+# Of Python, and of glibc, when a library is loaded that finds no room.
+_NO_ROOM = re.compile("can't start new thread|failed to map segment from shared object")
 
 
 class ExitCode(IntEnum):
@@ -63,3 +68,34 @@ class DataError(HmkdError):
 
 class OutputError(HmkdError):
     """Results cannot be written where they were asked for, or not read back."""
+
+
+def refused_by_system(error: BaseException) -> str | None:
+    """What to tell of an error by which the system refuses this process something; None for any other.
+
+    A traceback says no more of a full disk, a file that may not be read, or a container's memory.
+    """
+    if isinstance(error, MemoryError) or (
+        isinstance(error, (RuntimeError, ImportError)) and _NO_ROOM.search(str(error))
+    ):
+        return (
+            f"this process may have no more memory or threads ({str(error) or type(error).__name__}); raise the limits "
+            "of its container, batch job or shell (ulimit -v, ulimit -u), or close other programs"
+        )
+    if isinstance(error, OSError):
+        return (
+            f"the system refused this process something: {error}; look at the free space, the permissions and the "
+            "limits (ulimit -a)"
+        )
+    return None
+
+
+def unforeseen(slide: str, error: Exception, log: logging.Logger) -> str:
+    """What to tell of a slide whose work ended in an error that is no `HmkdError`.
+
+    The log gets the traceback of what is the program's own fault.
+    """
+    refusal = refused_by_system(error)
+    if refusal is None:
+        log.error("%s ended in an error of the program", slide, exc_info=error)
+    return f"{slide}: {refusal or repr(error)}"

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import platformdirs
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.output_folder import is_there
+from napari_hmkd.user_folders import data_folder
 
 Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
@@ -36,9 +36,21 @@ _TILES = (
 )
 
 
-def default_folder() -> Path:
-    """Where results are kept: in the user's data folder, since that of a slide is often read-only."""
-    return platformdirs.user_data_path("napari-hmkd") / "results"
+def default_folder() -> Path | None:
+    """Where results are kept: in the user's data folder, since that of a slide is often read-only.
+
+    None, with a warning, for a user without a home.
+    """
+    return kept_among_the_users_data(ResultStore)
+
+
+def kept_among_the_users_data(kind: type[TileStore]) -> Path | None:
+    """The folder of the user's stores of one kind; None, with a warning, for a user without a home."""
+    try:
+        return data_folder() / kind.what
+    except OutputError as error:
+        _LOG.warning("%s are not kept for another time: %s", kind.what, error)
+        return None
 
 
 class TileStore:

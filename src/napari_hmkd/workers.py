@@ -48,7 +48,7 @@ def grade_with_workers(
     Raises
     ------
     DeviceError
-        If the scheduler does not answer.
+        If the scheduler does not answer, or no processes can be started.
     """
     from distributed import as_completed
 
@@ -77,13 +77,19 @@ def _own_workers(workers: int) -> Iterator[LocalCluster]:
 
     with ExitStack() as stack:
         with _interrupts_put_off():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                scheduler_kwargs={"dashboard_address": ":0"},  # any port: runs go side by side
-                silence_logs=logging.CRITICAL,
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": ":0"},  # any port: runs go side by side
+                    silence_logs=logging.CRITICAL,
+                )
+            except (OSError, RuntimeError) as error:
+                raise DeviceError(
+                    f"asked to grade in {workers} processes of this machine, but: {error}; give them a folder for "
+                    "temporary files (TMPDIR), memory, threads and files (ulimit -a), or leave out --workers"
+                ) from error
             stack.callback(_close, cluster)
         with silence_logging_cmgr(logging.WARNING):
             yield cluster

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +74,8 @@ def test_what_the_system_kept_of_an_interrupted_sample_goes_when_it_is_opened_ag
     unlink = os.unlink
 
     def unlink_on_windows(path: str | Path, **options: int) -> None:
-        if os.path.basename(path).isdigit():
-            raise PermissionError("a level is mapped")
+        if os.path.basename(path) == "slide.ome.tif":
+            raise PermissionError("another program looks into it")
         unlink(path, **options)
 
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
@@ -82,11 +85,35 @@ def test_what_the_system_kept_of_an_interrupted_sample_goes_when_it_is_opened_ag
         with pytest.raises(KeyboardInterrupt):
             sample_slide(interrupt)
     left = list(tmp_path.rglob("*"))
-    assert [one.name for one in left if one.is_file()] == ["1"]
+    assert [one.name for one in left if one.is_file()] == ["slide.ome.tif"]
     for one in left:
         os.utime(one, (0, 0))
     pair = sample_slide()
     assert set(tmp_path.iterdir()) == {pair.he, pair.ihc}
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    """On a disk of its own, as no limit of a process makes the system refuse a page of a file."""
+    draw = (
+        "import os, sys; from pathlib import Path; from napari_hmkd.geometry import Size\n"
+        "from napari_hmkd.sample import sample_slide, slides\n"
+        "slides.SAMPLE_SIZE = Size(1024, 2048)\n"
+        "try: sample_slide()\n"
+        "except Exception as error: print(error, os.listdir(os.environ['XDG_CACHE_HOME'] + '/napari-hmkd'))\n"
+    )
+    mount = 'mount -t tmpfs -o size=300k tmpfs "$XDG_CACHE_HOME" && exec "$@"'
+    within = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]
+    if shutil.which("unshare") is None or run_at(tmp_path, *within, "true").returncode:
+        pytest.skip("needs the right to mount a small disk")
+    drawn = run_at(tmp_path, *within, sys.executable, "-c", draw)
+    assert "asked for the sample slide" in drawn.stdout, drawn
+    assert "No space left on device" in drawn.stdout
+    assert drawn.stdout.endswith(" []\n")
+
+
+def run_at(cache: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_section_too_small_for_a_pyramid_is_one_level(tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ def test_a_removed_slide_is_said_to_be_gone(tmp_path: Path, write_pyramid, write
     path = tmp_path / name
     write_zarr(path, [pixels]) if name.endswith("zarr") else write_pyramid(path, pixels)
     with open_slide(path) as slide:
-        path.rename(tmp_path / "elsewhere")
+        try:
+            path.rename(tmp_path / "elsewhere")
+        except PermissionError:
+            pytest.skip("Windows moves no file that is open")
         assert describe(slide)["file size"].startswith("gone")
         assert describe(slide)["dimensions"].startswith("64 x 64 px")
 

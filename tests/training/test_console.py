@@ -39,6 +39,17 @@ def test_what_comes_at_once_after_a_line_is_not_said(clock, capsys) -> None:
     assert capsys.readouterr().err.splitlines() == ["first", "second"]
 
 
+def test_a_name_with_brackets_is_shown_as_it_is(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    assert list(tracked([1], "a [/b] [c].svs, batches", 1)) == [1]
+    assert "a [/b] [c].svs, batches" in capsys.readouterr().err
+
+
+def test_a_name_with_the_code_of_an_emoji_is_said_as_it_is(capsys) -> None:
+    console.say("runs/a:car:b [/c]")
+    assert capsys.readouterr().err == "runs/a:car:b [/c]\n"
+
+
 def test_one_of_several_processes_alone_speaks(clock, capsys, monkeypatch) -> None:
     monkeypatch.setattr(console, "_silent", True)
     pulse = Pulse()

@@ -101,7 +101,9 @@ def ran(pairs: Path) -> Ran:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     print(done.stderr)
-    codes = json.loads(done.stdout.splitlines()[0])
+    # Gloo of older versions of torch speaks on stdout, too.
+    said = next(line for line in done.stdout.splitlines() if line.startswith("[["))
+    codes = json.loads(said)
     return Ran(pairs.with_name("teacher"), done.stderr, dict(zip(jobs, codes, strict=True)))
 
 

@@ -12,7 +12,7 @@ import tifffile
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
-from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
+from tests.widgets.pressing import PATIENCE_MS, each_step_shown, one_tile_at_a_time, press_and_wait
 
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import SlideReadError
@@ -160,7 +160,7 @@ def test_tiles_in_view_come_first_nearest_the_centre(
 def test_removing_a_layer_ends_the_run(
     viewer, widget: GradeWidget, qtbot, monkeypatch, which: str
 ) -> None:
-    one_tile_at_a_time(monkeypatch)
+    each_step_shown(monkeypatch)
 
     held: list[SlideGrading] = []
 
@@ -177,7 +177,7 @@ def test_removing_a_layer_ends_the_run(
 
 
 def test_closing_the_window_ends_the_run(viewer, widget: GradeWidget, qtbot, monkeypatch) -> None:
-    one_tile_at_a_time(monkeypatch)
+    each_step_shown(monkeypatch)
     steps: list[int] = []
     widget.run.progressed.connect(lambda *a: steps.append(1))
     widget.grade()

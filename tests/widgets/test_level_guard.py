@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from napari.layers import Image
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
@@ -18,7 +19,12 @@ from napari_hmkd.widgets import level_guard
 from napari_hmkd.widgets.level_guard import guard_level_lock, too_large
 from napari_hmkd.widgets.slide_choice import SlideChoice
 
-pytestmark = pytest.mark.gui
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.skipif(
+        not hasattr(Image, "locked_data_level"), reason="this napari locks no level"
+    ),
+]
 HUGE, FINE = 0, 1
 SHAPES = [(20_480, 512), (5120, 128), (1280, 32)]
 

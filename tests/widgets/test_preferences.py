@@ -11,6 +11,7 @@ pytest.importorskip("magicgui", reason="needs the napari extra")
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 
+from napari_hmkd.errors import OutputError
 from napari_hmkd.widgets import preferences
 from napari_hmkd.widgets.preferences import Preferences
 
@@ -86,3 +87,18 @@ def test_a_slider_that_is_drawn_is_written_once_it_rests(
     assert written == [{"opacity": 0.99}]
     kept.write()
     assert len(written) == 1, "there was nothing new"
+
+
+def test_a_user_without_a_home_has_the_defaults(
+    qapp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless() -> Path:
+        raise OutputError("this user has no home folder")
+
+    monkeypatch.setattr(preferences, "config_folder", homeless)
+    found = fields(qapp)
+    kept = Preferences("grade", **found)
+    found["device"].value = "cpu"
+    kept.write()
+    assert found["opacity"].value == 0.5
+    assert "preferences are not remembered: this user has no home folder" in caplog.text

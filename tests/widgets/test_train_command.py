@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-import shlex
+import subprocess
+import sys
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from napari_hmkd.errors import DataError, HmkdError, ModelError, OutputError
+from napari_hmkd.widgets import train_command
 from napari_hmkd.widgets.train_command import TrainRequest, own_message, shell_line, split_words
 
 
 @pytest.fixture
 def request_of_all(tmp_path: Path) -> TrainRequest:
-    data, teacher = tmp_path / "BCI Daten", tmp_path / "Lehrer.safetensors"
+    data, teacher = tmp_path / "BCI&Daten", tmp_path / "Lehrer.safetensors"
     data.mkdir()
     teacher.touch()
     return TrainRequest(
@@ -37,7 +41,16 @@ def test_the_command_line_says_what_was_asked_and_can_be_pasted(
         "--teacher", str(request_of_all.teacher), "--epochs", "3", "--batch-size", "2",
         "--device", "cpu", "--name", "my student", "--cosine", "0",
     ]  # fmt: skip
-    assert shlex.split(shell_line(arguments)) == arguments
+    told = [sys.executable, "-c", "import sys; print(sys.argv[1:])", *arguments]
+    typed = subprocess.run(shell_line(told), shell=True, check=True, capture_output=True, text=True)
+    assert literal_eval(typed.stdout) == arguments
+
+
+def test_what_shells_of_windows_read_otherwise_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_command, "os", SimpleNamespace(name="nt"))
+    words = ["student", r"C:\R&D\BCI", "--out", "C:\\R&D\\", r"D:\new run", "--name=a", "(b)", ""]
+    typed = r'''student "C:\R&D\BCI" --out "C:\R&D\\" "D:\new run" --name=a "(b)" ""'''
+    assert shell_line(words) == typed
 
 
 def _check_and_spell(request: TrainRequest) -> None:
@@ -52,7 +65,7 @@ def _check_and_spell(request: TrainRequest) -> None:
         ({"data": "/no/such folder"}, DataError, "/no/such folder"),
         ({"teacher": None}, ModelError, "needs its teacher"),
         ({"teacher": None, "more": ""}, ModelError, "needs its teacher"),
-        ({"teacher": Path("/no/teacher")}, ModelError, "/no/teacher"),
+        ({"teacher": Path("/no/teacher")}, ModelError, "no.teacher does not exist"),
         ({"out": None}, OutputError, "new folder"),
         ({"more": "--name 'open"}, HmkdError, "cannot be read"),
         ({"more": "--out elsewhere"}, OutputError, "--out"),

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ pytest.importorskip("pytestqt", reason="needs pytest-qt")
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QEvent
 
+from napari_hmkd.widgets import train_launcher
 from napari_hmkd.widgets.train_process import TrainProcess
 
 pytestmark = pytest.mark.gui
@@ -105,6 +107,19 @@ def test_a_progress_bar_is_no_line_until_it_ends(process: TrainProcess, qtbot) -
 @pytest.mark.parametrize("code", [0, 2, 3])
 def test_the_exit_code_is_the_commands(process: TrainProcess, qtbot, code: int) -> None:
     assert run(process, qtbot, f"raise SystemExit({code})")[2] == code
+
+
+def test_what_ends_a_command_on_windows_gets_no_pipe_that_is_waited_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = []
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "CREATE_NO_WINDOW", 0, raising=False)
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, **how: ran.append((words[0], how.get("stdin")))
+    )
+    train_launcher._kill(SimpleNamespace(pid=1))
+    assert ran == [("taskkill", subprocess.DEVNULL)]
 
 
 @posix

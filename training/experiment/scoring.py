@@ -23,7 +23,7 @@ from napari_hmkd.training.experiment.plan import (
     Size,
     with_each_seed,
 )
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.markdown import markdown_table
 from napari_hmkd.training.scores.paired import Grades, paired
@@ -152,4 +152,4 @@ def _write_grades(
 ) -> None:
     """Every network's grade of every test tile, so that other scores can be computed later."""
     rows = zip(names, truth, *columns.values(), strict=True)
-    write_whole(place.folder / GRADES_FILE, csv_bytes(("tile", "truth", *columns), rows))
+    write_csv(place.folder / GRADES_FILE, ("tile", "truth", *columns), rows)

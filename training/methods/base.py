@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.model.outputs import StudentOutput, TeacherOutput
 from napari_hmkd.model.precision import float32_island
-from napari_hmkd.training.config import DistillationSettings
 from napari_hmkd.training.methods import losses
 
 Weights = Mapping[str, float]
@@ -92,35 +89,3 @@ class Distillation(nn.Module, ABC):
     def total(self, parts: Parts) -> torch.Tensor:
         """The weighted sum to be minimised."""
         return torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
-
-
-class Rival(Distillation):
-    """A published method with the weights of its authors.
-
-    `settings.rival_weight` replaces the weight of the first term in `authors`; the others keep
-    their ratio to it. At 0 the cross entropy is left alone.
-    """
-
-    authors: ClassVar[Weights]
-    """Weight of each term, by default."""
-
-    def __init__(self, settings: DistillationSettings) -> None:
-        weights, factor = dict(self.authors), 1.0
-        if weights and settings.rival_weight is not None:
-            factor = settings.rival_weight / next(iter(weights.values()))
-        scaled = {name: factor * weight for name, weight in weights.items()}
-        super().__init__({LABEL: settings.cross_entropy, **scaled})
-
-
-def same_grid(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two feature maps (B, C, h, w) in float32, averaged onto the coarser of their square grids."""
-    side = min(a.shape[-1], b.shape[-1])
-    return _averaged(a.float(), side), _averaged(b.float(), side)
-
-
-def _averaged(x: torch.Tensor, side: int) -> torch.Tensor:
-    # Adaptive pooling is the same where the sides divide, but its gradient is not reproducible on
-    # CUDA.
-    if x.shape[-1] % side == 0:
-        return functional.avg_pool2d(x, x.shape[-1] // side)
-    return functional.adaptive_avg_pool2d(x, side)

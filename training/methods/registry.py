@@ -12,16 +12,19 @@ from napari_hmkd.model import TimmStudent
 from napari_hmkd.model.shapes import answer_widths
 from napari_hmkd.training.config import DistillationSettings, Method
 from napari_hmkd.training.graders import Grader
-from napari_hmkd.training.methods.alone import Alone
-from napari_hmkd.training.methods.attention_transfer import AttentionTransfer
 from napari_hmkd.training.methods.base import Distillation
-from napari_hmkd.training.methods.decoupled import Decoupled
-from napari_hmkd.training.methods.dist import Dist
-from napari_hmkd.training.methods.fitnets import MIDDLE, FitNets
-from napari_hmkd.training.methods.hinton import Hinton
 from napari_hmkd.training.methods.hmkd import Hmkd
-from napari_hmkd.training.methods.relational import Relational
-from napari_hmkd.training.methods.similarity import Similarity
+from napari_hmkd.training.methods.rivals import (
+    MIDDLE,
+    Alone,
+    AttentionTransfer,
+    Decoupled,
+    Dist,
+    FitNets,
+    Hinton,
+    Relational,
+    Similarity,
+)
 
 # HM-KD and FitNets may have layers of their own, whose sizes depend on the networks.
 WITHOUT_LAYERS: dict[Method, Callable[[DistillationSettings], Distillation]] = {

@@ -40,11 +40,6 @@ def needs_genes(approach: str) -> bool:
     return BASELINES[approach].needs_genes
 
 
-def title(approach: str, network: str) -> str:
-    """What a table calls a network."""
-    return TITLES.get((approach, network), approach)
-
-
 def titles(names: Sequence[str]) -> list[tuple[str, str, str]]:
     """Approach, network and title of every row of a table."""
     own = [(approach, network, text) for (approach, network), text in TITLES.items()]

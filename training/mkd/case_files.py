@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.genes.names import listed
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE, Case
 from napari_hmkd.training.mkd.inputs import Inputs
 
@@ -41,9 +41,8 @@ def write_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:
             cases.append((data.name, case.name, case.patient, shown, tested[number], *joined))
         exclusions += [(data.name, o.kind, o.name, o.reason) for o in data.exclusions]
     header = ("target", "case", "patient", "class", "test_fold", *JOINED)
-    write_whole(run / CASES_FILE, csv_bytes(header, cases))
-    excluded = csv_bytes(("target", "kind", "name", "reason"), exclusions)
-    write_whole(run / EXCLUSIONS_FILE, excluded)
+    write_csv(run / CASES_FILE, header, cases)
+    write_csv(run / EXCLUSIONS_FILE, ("target", "kind", "name", "reason"), exclusions)
 
 
 def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -> None:

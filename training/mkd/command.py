@@ -9,15 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.mkd.config import (
-    AdamWSettings,
-    CaseComputeSettings,
-    CaseTrainerSettings,
-    FoldSettings,
-    GeneSettings,
-    MkdRunSettings,
-    MkdSettings,
-)
+from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.options import with_settings
 
 Bags = Annotated[
@@ -42,12 +34,7 @@ def mkd(
     ],
     target: Annotated[list[str], typer.Option("--target", help="Column to learn; repeatable.")],
     out: Annotated[Path, typer.Option("--out", help="New folder for the run.")],
-    terms: MkdSettings,
-    selection: GeneSettings,
-    folds: FoldSettings,
-    optimiser: AdamWSettings,
-    engine: CaseTrainerSettings,
-    compute: CaseComputeSettings,
+    settings: MkdRunSettings,
     genes: GeneTableFile = None,
     classes: Annotated[
         list[str] | None,
@@ -81,7 +68,6 @@ def mkd(
     )
     order = {name: _class_names(text) for name, text in orders.items()}
     request = Request(bags, labels, tuple(target), genes, order, meanings, baselines)
-    settings = MkdRunSettings(terms, selection, folds, optimiser, engine, compute)
     if (path := train_mkd(request, out, settings, resume=resume)) is not None:
         typer.echo(f"{path}")
 

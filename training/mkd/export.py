@@ -10,7 +10,7 @@ from typing import Any
 from napari_hmkd.model.mkd.card import BiomarkerCard, Target
 from napari_hmkd.model.mkd.files import MultimodalModel, save_biomarkers
 from napari_hmkd.model.mkd.outputs import M, P
-from napari_hmkd.training.mkd.approaches import title
+from napari_hmkd.training.mkd.approaches import TITLES
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.plan import TargetRuns, fold_folder, read_selection
 from napari_hmkd.training.mkd.sources import BagSource
@@ -92,6 +92,6 @@ def _about(runs: TargetRuns, choice: Choice) -> str:
     m = f", M {scores[M]:.3f}" if M in scores else ""
     return (
         f"{data.summary}; trained on {len(fold.train)} of them, "
-        f"{title(choice.piece.approach, P)}, fold {choice.fold} of {len(data.folds)} (from 0), the best on "
+        f"{TITLES[choice.piece.approach, P]}, fold {choice.fold} of {len(data.folds)} (from 0), the best on "
         f"validation (AUC {scores[P]:.3f}{m} over {len(fold.validation)} cases, which also gave the temperature)"
     )

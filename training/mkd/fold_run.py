@@ -19,7 +19,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
-from napari_hmkd.training.files import csv_bytes, make_folder, write_whole
+from napari_hmkd.training.files import make_folder, write_csv
 from napari_hmkd.training.mkd.approaches import build_task
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.baselines import Sizes
@@ -108,8 +108,12 @@ class FoldRun:
     approach: str
     sizes: Sizes
     settings: MkdRunSettings
-    device: torch.device
     open_data: Callable[[], CaseData]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device(self.settings.compute.device)
 
     @property
     def finished(self) -> bool:
@@ -144,7 +148,7 @@ class FoldRun:
         """
         settings, data = self.settings, self.open_data()
         task = self.new_task(data.tokens)
-        compute = ParallelComputeSettings(settings.compute.batch_size, str(self.device))
+        compute = ParallelComputeSettings(settings.compute.batch_size, settings.compute.device)
         make_folder(self.folder)
         engine = Engine(
             settings.engine, compute, self.device, self.folder, deadline, monitor=MONITOR
@@ -214,7 +218,7 @@ class FoldRun:
                 for network in temperature
                 if (own := [row for row in rows if row["network"] == network])
             }
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error) as error:
             raise OutputError(
                 f"{path} cannot be read: {error!r}. Delete {OUTCOME_FILE} beside it and --resume"
             ) from error
@@ -229,7 +233,7 @@ class FoldRun:
             for network, logits in answers.items()
             for case, row in zip(cases, logits, strict=True)
         )
-        write_whole(self.folder / ANSWERS_FILE, csv_bytes(header, lines))
+        write_csv(self.folder / ANSWERS_FILE, header, lines)
 
 
 def predict(

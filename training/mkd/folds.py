@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import FoldSettings
-from napari_hmkd.training.splits import ATTEMPTS, SEED_STEP, Indices
+from napari_hmkd.training.splits import ATTEMPTS, SEED_STEP, Indices, stratified_folds
 
 DEFAULTS = FoldSettings()
 Numbers = NDArray[np.int64]
@@ -74,9 +72,10 @@ def nested_folds(
 def _drawn(labels: Numbers, owners: Numbers, folds: int, seed: int) -> list[Fold]:
     everything = np.arange(len(labels))
     found = []
-    for test in _parts(labels, owners, folds, seed):
+    for test in stratified_folds(labels, owners, folds, seed):
         rest = np.setdiff1d(everything, test)
-        candidates = [rest[part] for part in _parts(labels[rest], owners[rest], folds, seed)]
+        parts = stratified_folds(labels[rest], owners[rest], folds, seed)
+        candidates = [rest[part] for part in parts]
 
         def cost(part: Indices, share: float = len(rest) / folds) -> tuple[int, float]:
             return -len(np.unique(labels[part])), abs(len(part) - share)
@@ -84,15 +83,6 @@ def _drawn(labels: Numbers, owners: Numbers, folds: int, seed: int) -> list[Fold
         validation = min(candidates, key=cost)
         found.append(Fold(np.setdiff1d(rest, validation), validation, test))
     return found
-
-
-def _parts(labels: Numbers, owners: Numbers, count: int, seed: int) -> list[Indices]:
-    count = min(count, int(np.bincount(labels).max()))
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # A class with fewer cases than parts is spread as far as it goes.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        return [part for _, part in splitter.split(labels, labels, owners)]
 
 
 def _require_enough(labels: Numbers, owners: Numbers, folds: int) -> None:

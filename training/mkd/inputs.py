@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_hmkd.training.mkd.ranking import read_ranking
 from napari_hmkd.training.mkd.selection import fit_selection, require_known, usable_genes
 from napari_hmkd.training.mkd.sources import BagSource, bag_source
 from napari_hmkd.training.run import file_digest
+from napari_hmkd.wording import same_name
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,20 @@ class Inputs:
         )
 
 
+def _require_different(targets: Sequence[str]) -> None:
+    for first, second in combinations(targets, 2):
+        if first == second:
+            raise DataError(f"--target {first} is given twice: name each target once")
+        # Each has a folder of its own, and what lies in it already is not trained again.
+        if same_name(first) == same_name(second):
+            raise DataError(
+                f"--target {first} and --target {second} are one name to the file systems of Windows and "
+                "macOS: train them in separate runs, or rename a column of the label table"
+            )
+
+
 def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
     """Read and join everything that a run is given.
-
-    Parameters
-    ----------
-    request : Request
-    settings : MkdRunSettings
 
     Raises
     ------
@@ -148,8 +157,7 @@ def read_inputs(request: Request, settings: MkdRunSettings) -> Inputs:
         If something cannot be read or used, nothing reads a setting, genes to leave out are not in the
         table, or a target or a fold of it has no two classes.
     """
-    if twice := sorted({name for name in request.targets if request.targets.count(name) > 1}):
-        raise DataError(f"--target {twice[0]} is given twice: name each target once")
+    _require_different(request.targets)
     for option, given in (("classes", request.classes), ("definition", request.definitions)):
         if unknown := sorted(given.keys() - set(request.targets)):
             raise DataError(f"--{option} names {unknown[0]}, which is no --target of this run")

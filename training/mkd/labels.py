@@ -140,10 +140,7 @@ def _table(path: Path, target: str | None = None) -> pd.DataFrame:
                 f"{path} has no column {name}; its columns are {', '.join(frame.columns)}. A label "
                 f"table has the column {CASE} and one for each target"
             )
-    try:
-        require_unique(frame.columns, "columns")
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    require_unique(frame.columns, "columns", path)
     for row in frame.index[frame[CASE] == ""]:
         raise DataError(f"{place(path, row)}: the cell {CASE} is empty")
     return frame
@@ -170,10 +167,7 @@ def _require_classes(path: Path, target: str, classes: Sequence[str], found: Seq
             f"{said}: {len(classes)} classes, of which {MOST_CLASSES} are the most: {listed(classes)}. "
             "It is probably a continuous column: cut it into classes in the table first"
         )
-    try:
-        require_unique(classes, "classes")
-    except DataError as error:
-        raise DataError(f"{said}: {error}") from None
+    require_unique(classes, "classes", said)
     if absent := [name for name in classes if name not in found]:
         raise DataError(
             f"{said}: no case is {listed(absent)}; the values are {listed(found)}. Give the classes "

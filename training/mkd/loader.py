@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import Sampler
 
 from napari_hmkd.bags.packing import PackedBags
 from napari_hmkd.device import copied_to
 from napari_hmkd.training.data import BatchLoader
 from napari_hmkd.training.mkd.bag_store import DEFAULTS, BagStore
 from napari_hmkd.training.mkd.cases import Case
-from napari_hmkd.training.mkd.sampling import BalancedSampler
 
 Genes = NDArray[np.float32]
 
@@ -38,6 +38,11 @@ class CaseBatch:
     genes: torch.Tensor | None
     label: torch.Tensor
     cases: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of cases."""
+        return len(self.label)
 
     def to(self, device: torch.device | str) -> CaseBatch:
         """The batch on a device in float32, made there of float16: half the bytes on the way."""
@@ -107,6 +112,40 @@ class CaseDataset:
         files_before = np.cumsum([0, *(len(case.bags) for case in cases)])
         offsets = np.concatenate(([0], ends))[files_before]
         return PackedBags(features, torch.from_numpy(offsets))
+
+
+class BalancedSampler(Sampler[int]):
+    """As many draws as there are cases, with replacement, each class as likely as the others.
+
+    Case i of class c is drawn with probability 1 / (K n_c), where n_c of all cases are of class c
+    and K classes occur: inverse class frequency, as CLAM's `make_weights_for_balanced_classes_split`
+    has it (Lu et al. 2021, doi 10.1038/s41551-020-00682-w). The draws depend on seed and epoch
+    alone, so that a resumed run goes on with the same. Lightning calls `set_epoch`.
+
+    Parameters
+    ----------
+    dataset : CaseDataset
+        Its epoch is turned with the sampler's.
+    seed : int
+    """
+
+    def __init__(self, dataset: CaseDataset, seed: int) -> None:
+        self._dataset, self._seed = dataset, seed
+        _, number, count = np.unique(dataset.labels, return_inverse=True, return_counts=True)
+        self._probability = 1 / (len(count) * count[number])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose this epoch's draws."""
+        self._dataset.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of draws."""
+        return len(self._probability)
+
+    def __iter__(self) -> Iterator[int]:
+        """This epoch's draws."""
+        rng = np.random.default_rng((self._seed, self._dataset.epoch))
+        return iter(rng.choice(len(self), len(self), p=self._probability).tolist())
 
 
 def case_loader(

@@ -9,8 +9,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
-import torch
-
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.selection import GeneSelection
 from napari_hmkd.training.files import make_folder
@@ -33,7 +31,13 @@ class TargetRuns:
     folds: Sequence[Sequence[FoldRun]]
 
 
-class RunPlan:
+def plan_runs(
+    folder: Path,
+    inputs: Inputs,
+    settings: MkdRunSettings,
+    *,
+    baselines: bool,
+) -> list[TargetRuns]:
     """All pieces of a run; what they need is opened when one of them is trained.
 
     Parameters
@@ -42,56 +46,35 @@ class RunPlan:
         The run's.
     inputs : Inputs
     settings : MkdRunSettings
-    device : torch.device
+        With the device in full, as `choose_device` has it.
     baselines : bool
         Whether baselines belong to it.
     """
+    store = BagStore(settings.compute.memory_gb)
+    names = approaches(genes=inputs.genes is not None, baselines=baselines)
 
-    def __init__(
-        self,
-        folder: Path,
-        inputs: Inputs,
-        settings: MkdRunSettings,
-        device: torch.device,
-        *,
-        baselines: bool,
-    ) -> None:
-        self._folder, self._inputs, self._settings, self._device = folder, inputs, settings, device
-        self._store = BagStore(settings.compute.memory_gb)
-        names = approaches(genes=inputs.genes is not None, baselines=baselines)
-        # The pieces of a fold, which come one after the other, share its genes.
-        self._open = lru_cache(maxsize=1)(self._open_fold)
-        self.targets = [
-            TargetRuns(
-                data,
-                [[self._piece(data, number, name) for name in names] for number in range(len(data.folds))],
-            )
-            for data in inputs.targets
-        ]  # fmt: skip
-
-    def _piece(self, data: TargetData, number: int, approach: str) -> FoldRun:
-        token_genes, classes = self._settings.genes.token_genes, len(data.labels.classes)
-        sizes = Sizes(data.feature_dim, token_genes, classes)
-        return FoldRun(
-            fold_folder(self._folder, data.name, number) / approach,
-            approach,
-            sizes,
-            self._settings,
-            self._device,
-            partial(self._open, data, number),
-        )
-
-    def _open_fold(self, data: TargetData, number: int) -> CaseData:
+    @lru_cache(maxsize=1)  # the pieces of a fold, which come one after the other, share its genes
+    def open_fold(data: TargetData, number: int) -> CaseData:
         """The cases of a fold, with its genes, whose choice is kept beside what learns from it."""
-        inputs, fold = self._inputs, data.folds[number]
-        tokens = None
+        fold, tokens = data.folds[number], None
         if inputs.genes is not None:
-            chosen = inputs.select_genes(data, fold, self._settings)
+            chosen = inputs.select_genes(data, fold, settings)
             tokens = chosen.tokens(inputs.genes, [case.genes for case in data.cases])
-            folder = fold_folder(self._folder, data.name, number)
-            make_folder(folder)
-            write_json(folder / GENES_FILE, chosen.to_json())
-        return CaseData(data.cases, fold, tokens, self._settings, self._store)
+            place = fold_folder(folder, data.name, number)
+            make_folder(place)
+            write_json(place / GENES_FILE, chosen.to_json())
+        return CaseData(data.cases, fold, tokens, settings, store)
+
+    def piece(data: TargetData, number: int, approach: str) -> FoldRun:
+        sizes = Sizes(data.feature_dim, settings.genes.token_genes, len(data.labels.classes))
+        place = fold_folder(folder, data.name, number) / approach
+        open_data = partial(open_fold, data, number)
+        return FoldRun(place, approach, sizes, settings, open_data)
+
+    return [
+        TargetRuns(data, [[piece(data, k, name) for name in names] for k in range(len(data.folds))])
+        for data in inputs.targets
+    ]
 
 
 def fold_folder(run: Path, target: str, number: int) -> Path:

@@ -18,7 +18,7 @@ from napari_hmkd.errors import DataError
 from napari_hmkd.model.mkd.card import Target
 from napari_hmkd.model.mkd.outputs import M, P
 from napari_hmkd.training.console import say
-from napari_hmkd.training.files import csv_bytes, make_folder, require_new_file, write_whole
+from napari_hmkd.training.files import make_folder, require_new_file, write_csv
 from napari_hmkd.training.mkd.approaches import CROSS_ENTROPY_ALONE
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.cases import Case
@@ -95,7 +95,7 @@ def predict_bags(
                 rows += _rows(target, network, group, found)
     say(f"{len(with_genes)} by M, {len(without)} by P")
     rows.sort(key=lambda row: row[:2])  # classes stay in the card's order
-    write_whole(out, csv_bytes(COLUMNS, rows))
+    write_csv(out, COLUMNS, rows)
 
 
 def _predicted(

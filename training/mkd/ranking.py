@@ -32,8 +32,5 @@ def read_ranking(path: Path) -> list[str]:
     genes = [gene for gene in genes if gene]
     if not genes:
         raise DataError(f"{path} ranks no gene: it needs one a line, the most telling first")
-    try:
-        require_unique(genes, "ranked genes")
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    require_unique(genes, "ranked genes", path)
     return genes

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_hmkd.training.mkd.approaches import MKD, REFERENCE, titles
-from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.plan import TargetRuns
 from napari_hmkd.training.mkd.scoring import INTERVALS, FoldAnswers, score_rows
 
@@ -62,10 +61,7 @@ def _of_target(runs: TargetRuns) -> dict[str, Any]:
     labels = runs.data.labels
     rows: dict[str, list[FoldAnswers]] = {}
     fits: dict[str, list[dict[str, Any]]] = {}
-    pieces: dict[str, list[FoldRun]] = {}
-    for fold in runs.folds:
-        for piece in fold:
-            pieces.setdefault(piece.approach, []).append(piece)
+    pieces = {own[0].approach: own for own in zip(*runs.folds, strict=True)}
     answers = {name: [piece.answers() for piece in own] for name, own in pieces.items()}
     outcomes = {name: [piece.outcome() for piece in own] for name, own in pieces.items()}
     notes = []

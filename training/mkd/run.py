@@ -17,7 +17,7 @@ from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE
 from napari_hmkd.training.mkd.config import MkdRunSettings
 from napari_hmkd.training.mkd.export import export_networks
 from napari_hmkd.training.mkd.inputs import Inputs, Request, read_inputs
-from napari_hmkd.training.mkd.plan import RunPlan, TargetRuns
+from napari_hmkd.training.mkd.plan import TargetRuns, plan_runs
 from napari_hmkd.training.mkd.results import results
 from napari_hmkd.training.mkd.table import print_table, write_table
 from napari_hmkd.training.run import RecordedFolder
@@ -87,13 +87,13 @@ def train_mkd(
         notes = [*copies_of_others(inputs.cases, digests), *inputs.notes(settings.genes)]
         for note in notes:
             say(note)
-        plan = RunPlan(out, inputs, settings, device, baselines=request.baselines)
-        if not all(_train(runs, deadline) for runs in plan.targets):
+        targets = plan_runs(out, inputs, settings, baselines=request.baselines)
+        if not all(_train(runs, deadline) for runs in targets):
             return None
-        found = results(plan.targets, notes)
+        found = results(targets, notes)
         write_table(out, found)
         print_table(found)
-        return export_networks(plan.targets, inputs.source, out)
+        return export_networks(targets, inputs.source, out)
 
 
 def record(request: Request, settings: MkdRunSettings, inputs: Inputs) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv, write_whole
 from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.markdown import markdown_table
 from napari_hmkd.training.scores.report import footnotes, with_interval
+from napari_hmkd.training.scores.tables import print_tables
 
 TITLES = {
     "auc": "AUC",
@@ -29,7 +29,6 @@ TITLES = {
 OVER_FOLDS = "AUC, interval over folds"
 TABLE_STEM = "table"
 ENDS = ("", "_low", "_high", "_folds_low", "_folds_high")
-_NARROWEST, _COLUMN = 80, 24
 
 
 def write_table(run: Path, found: Mapping[str, Any]) -> None:
@@ -49,27 +48,19 @@ def write_table(run: Path, found: Mapping[str, Any]) -> None:
         If one cannot be written.
     """
     header = ["target", "network", *(f"{key}{end}" for key in TITLES for end in ENDS)]
-    write_whole(run / f"{TABLE_STEM}.csv", csv_bytes(header, _lines(found)))
+    write_csv(run / f"{TABLE_STEM}.csv", header, _lines(found))
     write_whole(run / f"{TABLE_STEM}.md", markdown(found).encode())
     write_json(run / f"{TABLE_STEM}.json", found)
 
 
 def print_table(found: Mapping[str, Any]) -> None:
     """Print one table for each target, and what goes with it."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(_NARROWEST, 40 + _COLUMN * len(TITLES))
     for about in found["targets"].values():
-        table = Table(title=escape(about["summary"]))
-        for column in _columns(about):
-            table.add_column(column)
+        table = Table(*_columns(about), title=escape(about["summary"]))
         for title, cells in _cells(about):
             table.add_row(escape(title), *map(escape, cells))
-        console.print(table)
-        for note in _notes(about):
-            console.print(note, soft_wrap=True, highlight=False, markup=False)
-    for note in found["notes"]:
-        console.print(note, soft_wrap=True, highlight=False, markup=False)
+        print_tables([table], _notes(about), len(TITLES))
+    print_tables([], found["notes"], 0)
 
 
 def markdown(found: Mapping[str, Any]) -> str:

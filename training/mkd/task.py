@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import optim
@@ -26,17 +25,17 @@ from napari_hmkd.training.mkd.config import AdamWSettings, MkdSettings
 from napari_hmkd.training.mkd.loader import CaseBatch
 from napari_hmkd.training.mkd.metrics import class_auc
 from napari_hmkd.training.scores.calibration import probabilities
+from napari_hmkd.training.tasks import TrainingTask
 
 MONITOR = "validation_auc"
 Logits = dict[str, torch.Tensor]
 
 
-class CaseTask(lightning.LightningModule, ABC):
-    """Optimiser, scores on validation cases, and logging, whatever is trained.
+class CaseTask(TrainingTask):
+    """Optimiser and scores on validation cases, whatever is trained.
 
-    Logged are `train_loss` and its parts, and of each network the area under the ROC curve:
-    `validation_auc` of the one that `monitored` names, which picks the checkpoint, and
-    `validation_auc_NAME` of the others.
+    Logged is of each network the area under the ROC curve: `validation_auc` of the one that
+    `monitored` names, which picks the checkpoint, and `validation_auc_NAME` of the others.
     """
 
     monitored: str
@@ -47,29 +46,8 @@ class CaseTask(lightning.LightningModule, ABC):
         self._answers: list[tuple[Logits, torch.Tensor]] = []
 
     @abstractmethod
-    def parts(self, batch: CaseBatch) -> Parts:
-        """The named terms of the loss on a batch."""
-
-    @abstractmethod
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The loss to be minimised."""
-
-    @abstractmethod
     def logits(self, batch: CaseBatch) -> Logits:
         """(b, classes) of every network that can answer with what the batch holds."""
-
-    def training_step(self, batch: CaseBatch, batch_idx: int) -> torch.Tensor:
-        """The loss; it and its parts are logged as means over the epoch."""
-        parts = self.parts(batch)
-        loss = self.total(parts)
-        named = {f"train_{name}": part.detach() for name, part in parts.items()}
-        self.log_dict(
-            {"train_loss": loss.detach(), **named},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch.label),
-        )
-        return loss
 
     def validation_step(self, batch: CaseBatch, batch_idx: int) -> None:
         """Keep the answers until all are there: a rank has no mean over batches."""
@@ -194,10 +172,6 @@ class BaselineTask(CaseTask):
     def parts(self, batch: CaseBatch) -> Parts:
         """Its loss."""
         return {"baseline": self.baseline.loss(batch.bags, batch.genes, batch.label)}
-
-    def total(self, parts: Parts) -> torch.Tensor:
-        """The one part."""
-        return parts["baseline"]
 
     def logits(self, batch: CaseBatch) -> Logits:
         """(b, classes)."""

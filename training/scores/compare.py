@@ -16,7 +16,8 @@ from napari_hmkd.training.scores.files import EVALUATION_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.paired import Grades, estimates, less, means, of_seeds
 from napari_hmkd.training.scores.predictions import Predictions, read_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, grader_scores
-from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
+from napari_hmkd.training.tiles import Tile
+from napari_hmkd.wording import RESEARCH_ONLY
 
 
 def compare(runs: Sequence[Path]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
         If a run's evaluation.json cannot be read.
     """
     about = {folder: _about(folder) for folder in folders}
-    notices = [str(said.get("notice") or RESEARCH_NOTICE) for said in about.values()]
+    notices = [str(said.get("notice") or RESEARCH_ONLY) for said in about.values()]
     notes = [
         str(said.get("part_note") or PART_NOTES.get(part or "", "")) for said in about.values()
     ]

@@ -20,13 +20,13 @@ from napari_hmkd.training.data import PairDataset
 from napari_hmkd.training.files import make_folder, write_whole
 from napari_hmkd.training.graders import load_grader, predict_logits
 from napari_hmkd.training.parallel import in_threads
+from napari_hmkd.training.run import write_json
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PAGE_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.page import render_page
 from napari_hmkd.training.scores.pictures import Picture
 from napari_hmkd.training.scores.predictions import Predictions, write_predictions
 from napari_hmkd.training.scores.report import PART_NOTES, report
 from napari_hmkd.training.scores.selection import ChosenTiles, Selection, select_tiles
-from napari_hmkd.training.scores.strict_json import strict_json
 from napari_hmkd.training.sources.opening import kind_of_labels, open_source, resolve_labels
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.splits import NOT_BY_PATIENT
@@ -92,7 +92,7 @@ def write_evaluation(
         make_folder(folder)
         write_predictions(folder / PREDICTIONS_FILE, tiles, predictions, found["part"])
         write_whole(folder / PAGE_FILE, render_page(found, tiles, predictions, attention).encode())
-        write_whole(folder / EVALUATION_FILE, strict_json(found).encode())
+        write_json(folder / EVALUATION_FILE, found)
     return found
 
 

@@ -13,7 +13,8 @@ from napari_hmkd.training.scores.pictures import Picture, pictures
 from napari_hmkd.training.scores.predictions import Predictions
 from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
 from napari_hmkd.training.sources.opening import AS_GIVEN
-from napari_hmkd.training.tiles import RESEARCH_NOTICE, Tile
+from napari_hmkd.training.tiles import Tile
+from napari_hmkd.wording import RESEARCH_ONLY
 
 MEANINGS = {
     "quadratic_weighted_kappa": "Agreement with the labels beyond chance; an error of two grades "
@@ -75,7 +76,7 @@ def render_page(
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         found=found,
-        research=RESEARCH_NOTICE,
+        research=RESEARCH_ONLY,
         labels=LABELS.get(found.get("labels", ""), ""),
         scalars=SCALARS,
         meanings=MEANINGS,

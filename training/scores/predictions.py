@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.model import ModelCard
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv
 from napari_hmkd.training.scores.calibration import probabilities
 from napari_hmkd.training.scores.conformal import prediction_sets
 from napari_hmkd.training.tiles import GRADES, Tile
@@ -75,7 +75,7 @@ def write_predictions(
     OutputError
         If it cannot be written.
     """
-    write_whole(path, csv_bytes(COLUMNS, _lines(tiles, predictions, part)))
+    write_csv(path, COLUMNS, _lines(tiles, predictions, part))
 
 
 def _lines(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -37,9 +37,7 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     """A table of what `compare` found: every score, then every pair's differences."""
     tables, notes = [_table(found)], [*found["remarks"], *_notes(found)]
     if found["differences"]:
-        pairs = Table(title="paired differences")
-        for column in ("", *_PAIRED.values()):
-            pairs.add_column(column)
+        pairs = Table("", *_PAIRED.values(), title="paired differences")
         for pair in found["differences"]:
             title = f"{pair['a']} - {pair['b']}"
             shown = {column: pair[key] for key, column in _PAIRED.items()}
@@ -51,9 +49,9 @@ def print_comparison(found: Mapping[str, Any]) -> None:
 
 def print_groups(found: Mapping[str, Any]) -> None:
     """A table of what `compare_groups` found."""
-    table = Table(title=_title(found))
-    for column in ("", "score", "of each run", "mean", f"less {found['reference']}"):
-        table.add_column(escape(column))
+    less_reference = f"less {found['reference']}"
+    headers = ("", "score", "of each run", "mean", less_reference)
+    table = Table(*map(escape, headers), title=_title(found))
     notes = []
     for name, scores in found["scores"].items():
         for key, title in _PAIRED.items():
@@ -61,9 +59,7 @@ def print_groups(found: Mapping[str, Any]) -> None:
             runs = " ".join("-" if v is None else f"{v:.3f}" for v in scores[key]["per_seed"])
             less = "" if difference is None else with_interval(difference)
             table.add_row(*map(escape, (name, title, runs, with_interval(scores[key]), less)))
-            shown = {title: scores[key]} | (
-                {f"less {found['reference']}": difference} if difference else {}
-            )
+            shown = {title: scores[key]} | ({less_reference: difference} if difference else {})
             notes += [f"{name}: {note}" for note in footnotes(shown)]
     _print(found, [table], [*found["remarks"], *notes], 4)
 
@@ -83,8 +79,7 @@ def _title(found: Mapping[str, Any]) -> str:
 
 
 def _table(found: Mapping[str, Any]) -> Table:
-    table = Table(title=_title(found))
-    table.add_column("")
+    table = Table("", title=_title(found))
     for name in found["graders"]:
         table.add_column(escape(name), justify="right")
     for key, title in SCALARS.items():
@@ -96,15 +91,19 @@ def _table(found: Mapping[str, Any]) -> Table:
 def _print(
     found: Mapping[str, Any], tables: Sequence[Table], more: Sequence[str], columns: int
 ) -> None:
-    console = Console()
+    unlabelled = found["tiles_without_label"]
+    unscored = f"not scored, without a label: {counted(unlabelled, 'tile')}" if unlabelled else ""
+    note = f"{found['part']}: {found['part_note']}"
+    print_tables(tables, (note, *more, unscored, found["intervals"], found["notice"]), columns)
+
+
+def print_tables(tables: Iterable[Table], sentences: Iterable[str], columns: int) -> None:
+    """Print tables of at most so many columns of scores, then what goes with them."""
+    console = Console(emoji=False)
     if not console.is_terminal:
         # In a file there is no edge to wrap at.
         console.width = max(_NARROWEST, 45 + _COLUMN * columns)
     for table in tables:
         console.print(table)
-    unlabelled = found["tiles_without_label"]
-    unscored = f"not scored, without a label: {counted(unlabelled, 'tile')}" if unlabelled else ""
-    note = f"{found['part']}: {found['part_note']}"
-    for sentence in (note, *more, unscored, found["intervals"], found["notice"]):
-        if sentence:
-            console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    for sentence in filter(None, sentences):
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)

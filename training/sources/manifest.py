@@ -14,18 +14,12 @@ from napari_hmkd.patients import patient_told, written_twice
 from napari_hmkd.training.sources.folders import bare_name, copied
 from napari_hmkd.training.sources.pairs import Pair, Scan
 from napari_hmkd.training.tiles import PARTS, Tile
-from napari_hmkd.wording import GRADE_NAMES, counted
+from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, counted
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
 SEPARATORS = ",;\t"
-# As written by hand, as an index, and as pandas writes whole numbers beside empty cells.
-GRADE_TEXTS: dict[str, int | None] = {
-    "": None,
-    **{name: grade for grade, name in enumerate(GRADE_NAMES)},
-    **{f"{grade}{ending}": grade for grade in range(len(GRADE_NAMES)) for ending in ("", ".0")},
-}
-KNOWN_CELLS = {"grade": GRADE_TEXTS.keys(), "split": {"", *PARTS}}
+KNOWN_CELLS = {"grade": {"", *WRITTEN_GRADES}, "split": {"", *PARTS}}
 EXPECTED_CELLS = {"grade": f"{', '.join(GRADE_NAMES)}, 0 to 3", "split": ", ".join(PARTS)}
 SHOWN_CELLS = 3
 Row = tuple[int, dict[str, str]]
@@ -65,7 +59,8 @@ def scan_manifest(manifest: Path) -> Scan:
         gone = _not_there(pair, row)
         for name, path in gone:
             absent[name].append((line, path))
-        found = [*_empty_cells(row), *_wrong_files(pair, row, line, seen), *_copies(pair, named)]
+        found = [f"the cell {name} is empty" for name in PATHS if not row[name]]
+        found += [*_wrong_files(pair, row, line, seen), *_copies(pair, named)]
         problems += [pair.said(problem) for problem in found]
         if not (wrong or gone or found):
             pairs.append(pair)
@@ -90,7 +85,7 @@ def _notes(header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
 def _pair(manifest: Path, line: int, row: dict[str, str]) -> Pair:
     tile = Tile(
         name=row["he"],
-        grade=GRADE_TEXTS.get(row["grade"]),
+        grade=WRITTEN_GRADES.get(row["grade"]),
         patient=patient_told(row["patient"]) or None,
         part=row["split"] or None,
     )
@@ -102,10 +97,6 @@ def _file(folder: Path, cell: str) -> Path:
     """The file that a cell names; Windows writes a backslash between folders."""
     path = folder / cell
     return path if os.path.isfile(path) else folder / cell.replace("\\", "/")
-
-
-def _empty_cells(row: dict[str, str]) -> Iterator[str]:
-    yield from (f"the cell {name} is empty" for name in PATHS if not row[name])
 
 
 def _unknown_cells(

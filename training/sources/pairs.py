@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.parallel import side_by_side
 from napari_hmkd.training.sources.images import decode, image_size
-from napari_hmkd.training.tiles import RESEARCH_NOTICE, TILE_MULTIPLE_PX, Tile
-from napari_hmkd.wording import counted
+from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile
+from napari_hmkd.wording import RESEARCH_ONLY, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class PairSource:
         If the scan has a problem or no pair, a file is no image, or sizes differ.
     """
 
-    notice = RESEARCH_NOTICE
+    notice = RESEARCH_ONLY
     renders = False
 
     def __init__(self, scan: Scan, mpp: float, labels: str) -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import platformdirs
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.result_store import TileStore
+from napari_hmkd.result_store import TileStore, kept_among_the_users_data
 
 
-def default_folder() -> Path:
-    """Where features are kept that were not asked for as files: in the user's data folder."""
-    return platformdirs.user_data_path("napari-hmkd") / "features"
+def default_folder() -> Path | None:
+    """Where features are kept that were not asked for as files: in the user's data folder.
+
+    None, with a warning, for a user without a home.
+    """
+    return kept_among_the_users_data(FeatureStore)
 
 
 class FeatureStore(TileStore):

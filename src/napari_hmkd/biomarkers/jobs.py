@@ -23,7 +23,7 @@ from napari_hmkd.biomarkers.attributes import (
 )
 from napari_hmkd.biomarkers.encoders import Encoder
 from napari_hmkd.biomarkers.extraction import BagExtraction, EncodedBatch, start_extraction
-from napari_hmkd.errors import DataError, HmkdError, OutputError
+from napari_hmkd.errors import DataError, HmkdError, OutputError, unforeseen
 from napari_hmkd.grading import result_key
 from napari_hmkd.planning import GradeSettings, opened_as_stated, tile_grid
 from napari_hmkd.slide import Slide
@@ -161,8 +161,7 @@ def bag_to_file(job: BagJob, watch: Watch = BagExtraction.run) -> BagOutcome:
     except HmkdError as error:
         return BagOutcome(BagStatus.FAILED, str(error))
     except Exception as error:
-        _LOG.exception("making the bag of %s", job.slide)
-        return BagOutcome(BagStatus.FAILED, f"{job.slide}: {error!r}")
+        return BagOutcome(BagStatus.FAILED, unforeseen(job.slide, error, _LOG))
     return BagOutcome(
         BagStatus.WRITTEN, "", len(bag.features), len(extraction.failed), extraction.warnings
     )

@@ -16,7 +16,7 @@ from napari_hmkd.biomarkers.prediction import BiomarkerModel
 from napari_hmkd.biomarkers.slide import SlideBiomarkers, start_biomarkers
 from napari_hmkd.cli.options import complain
 from napari_hmkd.cli.progress import tile_progress, told_when_stopped
-from napari_hmkd.errors import ExitCode, HmkdError
+from napari_hmkd.errors import ExitCode, HmkdError, unforeseen
 from napari_hmkd.export.biomarkers import write_biomarkers
 from napari_hmkd.export.biomarkers_cohort import BIOMARKER_COHORT, biomarker_rows
 from napari_hmkd.export.earlier_rows import SharedTable
@@ -107,8 +107,7 @@ def _predict(job: BiomarkerJob) -> tuple[ExitCode, dict[str, Any], str]:
     except HmkdError as error:
         message = str(error)
     except Exception as error:  # whatever it is, it is this slide's: the others go on
-        _LOG.exception("predicting biomarkers of %s", job.slide)
-        message = f"{job.slide}: {error!r}"
+        message = unforeseen(job.slide, error, _LOG)
     complain(message)
     return ExitCode.FAILED, {}, message
 

@@ -21,7 +21,7 @@ from napari_hmkd.cli.options import (
     typed_words,
 )
 from napari_hmkd.cores import keep_to_allotted_cores
-from napari_hmkd.errors import ExitCode, HmkdError
+from napari_hmkd.errors import ExitCode, HmkdError, refused_by_system
 from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.wording import print_any_name
@@ -152,7 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         keep_to_allotted_cores()
     words = typed_words() if arguments is None else list(arguments)
     first = words[0] if words else ""
-    if first in COMMANDS:
-        COMMANDS[first](words[1:], prog_name=f"{PROGRAM} {first}")
-    else:
-        app(words, prog_name=PROGRAM)
+    try:
+        if first in COMMANDS:
+            COMMANDS[first](words[1:], prog_name=f"{PROGRAM} {first}")
+        else:
+            app(words, prog_name=PROGRAM)
+    except Exception as error:
+        if (refusal := refused_by_system(error)) is None:
+            raise
+        complain(refusal)
+        raise SystemExit(ExitCode.FAILED) from error

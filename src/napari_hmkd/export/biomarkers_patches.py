@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,10 @@ import pyarrow.parquet as pq
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.provenance import KEY
+from napari_hmkd.output_folder import csv_text
+
+_FORMS = {"y_px": ".4f", "x_px": ".4f"}
+"""With three digits, some spreadsheets take 4096.125 for 4096125."""
 
 
 def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
@@ -48,13 +51,9 @@ def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
 def write_patches(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
     """Write `patch_table` as Parquet, and as UTF-8 CSV with a header and six digits of attention."""
     pq.write_table(table, parquet_path)
-    with csv_path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(table.column_names)
-        for row, column, y_px, x_px, *attention, answered_by, notice in zip(
-            *table.to_pydict().values(), strict=True
-        ):
-            # With three digits, some spreadsheets take 4096.125 for 4096125.
-            corner = (f"{y_px:.4f}", f"{x_px:.4f}")
-            shown = (f"{value:.6g}" for value in attention)
-            rows.writerow((row, column, *corner, *shown, answered_by, notice))
+    columns = (
+        [f"{one:{_FORMS.get(name, '.6g')}}" if isinstance(one, float) else one for one in values]
+        for name, values in table.to_pydict().items()
+    )
+    text = csv_text(table.column_names, zip(*columns, strict=True))
+    csv_path.write_text(text, encoding="utf-8", newline="")

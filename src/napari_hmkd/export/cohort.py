@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from napari_hmkd.export.earlier_rows import Lines, TableKind, slide_name
 from napari_hmkd.export.pages import render
 from napari_hmkd.export.provenance import FIELDS
 from napari_hmkd.export.summary import read_summary
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.wording import GRADE_NAMES, NO_SCORE, RESEARCH_ONLY, path_replaced, printable
 
@@ -127,11 +126,7 @@ def write_beside(out: Path, files: Mapping[str, str]) -> None:
 def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV with a header of all their names; what a row lacks, or is None, is empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(names, (map(row.get, names) for row in rows))
 
 
 def _without_folder(message: str, slide: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from napari_hmkd.export.provenance import KEY, provenance_json
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.heatmap import expected, most_probable
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.result_files import COLUMNS
 
 _TYPES = {"row": pa.int64(), "column": pa.int64(), "grade": pa.int64(), "notice": pa.string()}
@@ -57,7 +57,5 @@ def write_tiles(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
         [f"{one:.{_DECIMALS.get(name, 6)}f}" if isinstance(one, float) else one for one in values]
         for name, values in table.to_pydict().items()
     )
-    with csv_path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(zip(*columns, strict=True))
+    text = csv_text(COLUMNS, zip(*columns, strict=True))
+    csv_path.write_text(text, encoding="utf-8", newline="")

@@ -17,7 +17,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(every[:SHOWN]) + more
 
 
-def require_unique(names: Iterable[str], what: str) -> None:
+def require_unique(names: Iterable[str], what: str, where: object = "") -> None:
     """Refuse names that are there more than once, naming them.
 
     Parameters
@@ -25,6 +25,8 @@ def require_unique(names: Iterable[str], what: str) -> None:
     names : iterable of str
     what : str
         What they name, in the plural.
+    where : object
+        What the message begins with, such as their file.
 
     Raises
     ------
@@ -33,6 +35,6 @@ def require_unique(names: Iterable[str], what: str) -> None:
     """
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
-            f"{len(twice)} {what} are there more than once: {listed(twice)}. Give each one its own "
+            f"{where}{': ' if where else ''}{len(twice)} {what} are there more than once: {listed(twice)}. Give each one its own "
             "name, or keep one of them"
         )

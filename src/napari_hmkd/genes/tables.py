@@ -156,8 +156,5 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
             f"{path} has fewer than two columns in its first line: it must name the columns, "
             "separated by commas, semicolons or tabs"
         )
-    try:
-        require_unique(header, "columns")
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    require_unique(header, "columns", path)
     return header

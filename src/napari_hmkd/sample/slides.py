@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import tifffile
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
 from napari_hmkd.leftovers import hidden_beside, in_use, patiently, tidy_up
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
+from napari_hmkd.user_folders import cache_folder
 
 SAMPLE_SEED = 59
 SAMPLE_SIZE = Size(9216, 12288)
@@ -60,9 +60,9 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     Raises
     ------
     OutputError
-        If it cannot be written there.
+        If it cannot be written there, or the user has no home.
     """
-    folder = Path(platformdirs.user_cache_dir("napari-hmkd", appauthor=False))
+    folder = cache_folder()
     pair = SamplePair(
         *(folder / f"sample-{stain}-v{_SAMPLE_VERSION}.ome.tif" for stain in ("he", "ihc"))
     )
@@ -110,10 +110,8 @@ def write_slide(
     size = Size(*(round(extent / mpp) for extent in tissue.size_um))
     sizes = _level_sizes(size)
     with _scratch_beside(path) as scratch:
-        levels = [
-            np.memmap(scratch / str(k), np.uint8, "w+", shape=(s.height, s.width, 3))
-            for k, s in enumerate(sizes[1:], start=1)
-        ]
+        # In memory, a third of level 0: in mapped files a full disk would end the process (SIGBUS).
+        levels = [np.empty((s.height, s.width, 3), np.uint8) for s in sizes[1:]]
         partial = scratch / "slide.ome.tif"
         tiles = _draw_tiles(tissue, stain, size, mpp, levels[0] if levels else None, progress)
         options = {
@@ -138,7 +136,6 @@ def write_slide(
                     _halve(levels[k - 1], levels[k])
                 writer.write(levels[k], subfiletype=1, metadata=None, **options)
         tiles.close()
-        levels.clear()  # Windows removes no file that is mapped
         patiently(lambda: os.replace(partial, path))
     if progress is not None:
         progress(1.0)
@@ -146,7 +143,7 @@ def write_slide(
 
 @contextmanager
 def _scratch_beside(path: Path) -> Iterator[Path]:
-    """A folder that goes at the end, or else by `tidy_up`: Windows keeps what an error still holds."""
+    """A folder that goes at the end, or else by `tidy_up`: Windows keeps what another program looks into."""
     scratch = hidden_beside(path, "part")
     with in_use(scratch):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.bootstrap import DRAWS
-from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
+from napari_hmkd.output_folder import FolderKind, csv_text, replaced_folder, write_json
 from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
@@ -59,10 +58,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     report = summarise(comparison)
     with replaced_folder(folder, STUDY) as part:
         write_json(part / AGREEMENT_FILE, report)
-        with (part / PAIRS_FILE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(pair_rows(comparison))
+        text = csv_text(COLUMNS, pair_rows(comparison))
+        (part / PAIRS_FILE).write_text(text, encoding="utf-8", newline="")
 
 
 def summarise(comparison: Comparison) -> dict[str, Any]:

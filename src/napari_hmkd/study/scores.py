@@ -11,7 +11,7 @@ from napari_hmkd.patients import patient_told
 from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
-from napari_hmkd.wording import GRADE_NAMES, same_name
+from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, same_name
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"
@@ -20,12 +20,6 @@ WHOLE_SLIDE = ""
 Case = tuple[str, str]
 """A slide and a region of it, `WHOLE_SLIDE` for all of it."""
 
-# As written by hand, as a number, and as pandas writes whole numbers beside empty cells.
-_GRADES = {
-    text: grade
-    for grade, name in enumerate(GRADE_NAMES)
-    for text in (name, f"{grade}", f"{grade}.0")
-}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Seen = dict[tuple[str, str], tuple[int, str]]  # of a column and a name: its line and spelling
 
@@ -114,12 +108,12 @@ def case_name(case: Case) -> str:
 
 
 def _grade(text: str, where: str) -> int:
-    if text not in _GRADES:
+    if text not in WRITTEN_GRADES:
         raise DataError(
             f"{where}: the score {text!r} is none of {', '.join(GRADE_NAMES)}, 0 to 3, or empty: "
             "write one of these"
         )
-    return _GRADES[text]
+    return WRITTEN_GRADES[text]
 
 
 def _fingerprint(text: str, where: str) -> str:

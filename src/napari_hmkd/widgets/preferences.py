@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from magicgui.widgets.bases import ValueWidget
 
 from napari_hmkd.durable import replaced_file
+from napari_hmkd.errors import OutputError
+from napari_hmkd.user_folders import config_folder
 from napari_hmkd.widgets.pause import Pause
 
 _LOG = logging.getLogger(__name__)
@@ -59,13 +60,13 @@ class Preferences:
 
 
 def _path() -> Path:
-    return platformdirs.user_config_path("napari-hmkd") / "preferences.json"
+    return config_folder() / "preferences.json"
 
 
 def _all() -> dict[str, Any]:
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or spoilt: the defaults
+    except (OSError, ValueError, OutputError):  # none yet, or spoilt, or no home: the defaults
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -76,9 +77,8 @@ def _read(panel: str) -> dict[str, Any]:
 
 
 def _write(panel: str, values: dict[str, Any]) -> None:
-    path = _path()
     try:
-        with replaced_file(path) as part:
+        with replaced_file(_path()) as part:
             part.write_text(json.dumps({**_all(), panel: values}, indent=2), encoding="utf-8")
-    except OSError as error:  # a home that cannot be written to is no reason to stop
+    except (OSError, OutputError) as error:  # a home that cannot be written to is no reason to stop
         _LOG.warning("preferences are not remembered: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ PROGRAM = (sys.executable, "-m", "napari_hmkd.training.cli")
 PROCEDURAL = "procedural"
 ROLES = ("teacher", "student")
 _SAID = "napari-hmkd-train: "  # what the command's own messages begin with
+_PLAIN = re.compile(r"[\w%+./:=\\-]+")
 _BOX = "─│╭╮╰╯ \t"
 
 
@@ -173,7 +175,16 @@ def split_words(text: str) -> list[str]:
 
 def shell_line(command: Sequence[str]) -> str:
     """A command as a person types it into this machine's shell."""
-    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+    return " ".join(map(_windows_word, command)) if os.name == "nt" else shlex.join(command)
+
+
+def _windows_word(word: str) -> str:
+    """A word in quotation marks where a shell of Windows would end it early, as at the & of R&D."""
+    quoted = subprocess.list2cmdline([word])
+    if '"' in quoted or _PLAIN.fullmatch(word):
+        return quoted
+    # Before the closing mark, a backslash counts only when it is doubled.
+    return '"' + word + "\\" * (len(word) - len(word.rstrip("\\"))) + '"'
 
 
 def own_message(lines: Sequence[str]) -> str:

@@ -81,9 +81,12 @@ def _interrupt(child: subprocess.Popen[bytes]) -> None:
 def _kill(child: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         tree = ["taskkill", "/F", "/T", "/PID", str(child.pid)]
-        # Where this process has no console, taskkill would open one.
-        hidden = subprocess.CREATE_NO_WINDOW
-        subprocess.run(tree, capture_output=True, check=False, creationflags=hidden)
+        # Where this process has no console, taskkill would open one. It must not share the pipe at which
+        # `watch` waits: Windows lets no other process look at that meanwhile.
+        apart: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL, "creationflags": subprocess.CREATE_NO_WINDOW,
+        }  # fmt: skip
+        subprocess.run(tree, capture_output=True, check=False, **apart)
     else:
         _signal_group(child, signal.SIGKILL)
 

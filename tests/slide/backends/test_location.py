@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import time
 from pathlib import Path, PurePosixPath
@@ -278,3 +279,17 @@ def test_an_address_is_described_without_asking_the_server(folder, serve):
         assert facts["file"] == "Präparat 0.5.ome.zarr"
         assert server.url in facts["folder"]
         assert server.asked == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are letters on Windows, not bytes")
+def test_a_name_in_utf8_is_not_to_be_renamed_where_python_takes_it_for_ascii(
+    tmp_path: Path,
+) -> None:
+    """As in the C locale with PYTHONUTF8=0."""
+    name = "Präparat ß.tif".encode().decode("ascii", "surrogateescape")
+    with pytest.raises(
+        SlideError, match=r"Präparat ß.tif' is a name in UTF-8, .* Set PYTHONUTF8=1"
+    ):
+        open_slide(tmp_path / name)
+    with pytest.raises(SlideError, match="Rename it"):
+        open_slide(tmp_path / "f\udcfcr" / name)

@@ -8,15 +8,18 @@ import torch
 from napari_hmkd.errors import DataError
 from napari_hmkd.model.outputs import StudentOutput
 from napari_hmkd.training.config import DistillationSettings
-from napari_hmkd.training.methods.alone import Alone
-from napari_hmkd.training.methods.attention_transfer import AttentionTransfer
-from napari_hmkd.training.methods.base import Rival, same_grid
-from napari_hmkd.training.methods.decoupled import Decoupled
-from napari_hmkd.training.methods.dist import Dist
-from napari_hmkd.training.methods.hinton import Hinton
 from napari_hmkd.training.methods.hmkd import Hmkd
-from napari_hmkd.training.methods.relational import Relational
-from napari_hmkd.training.methods.similarity import Similarity
+from napari_hmkd.training.methods.rivals import (
+    Alone,
+    AttentionTransfer,
+    Decoupled,
+    Dist,
+    Hinton,
+    Relational,
+    Rival,
+    Similarity,
+    same_grid,
+)
 
 
 def output(logits: torch.Tensor) -> StudentOutput:

@@ -89,6 +89,7 @@ def test_a_class_of_few_cases_is_put_where_all_folds_can_be_used() -> None:
             r"of 40 cases the \w+ part of fold \d \(from 0\) of 3 has \d+, of 1 of the 2 classes",
         ),
         ([[1]] + [[0]] * 39, 3, f"of 1 of the 2 classes, and {ATTEMPTS - 1} other draws"),
+        ([[0, 0], [0], [1], [2], [3]], 3, r"of 6 cases the train part of fold \d .* has \d+, of"),
     ],
 )
 def test_cases_that_cannot_be_divided_are_refused_by_fold(

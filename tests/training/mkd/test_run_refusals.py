@@ -35,6 +35,7 @@ TWO_EPOCHS = replace(WITHOUT_GENES, engine=CaseTrainerSettings(epochs=2))
     ("changed", "message"),
     [
         ({"targets": ("HER2", "HER2")}, "--target HER2 is given twice"),
+        ({"targets": ("ER", "Er")}, "--target ER and --target Er are one name to the file systems"),
         ({"targets": ("PR",)}, "has no column PR"),
         ({"targets": ("grade",)}, "have no order"),
         ({"classes": {"ER": ("0", "1")}}, "--classes names ER"),

@@ -190,7 +190,7 @@ def test_a_name_without_a_grade_is_named_with_its_folder(bci_folder) -> None:
     folder = bci_folder()
     for stain in ("HE", "IHC"):
         (folder / stain / "train/00003_train_3+.png").rename(folder / stain / "train/x.png")
-    with pytest.raises(DataError, match=r"HE/train/x\.png: no HER2 grade in the file name x\.png"):
+    with pytest.raises(DataError, match=r"HE.train.x\.png: no HER2 grade in the file name x\.png"):
         open_folder(folder)
 
 

@@ -58,7 +58,7 @@ def test_tile_labels_are_refused(mist_folder) -> None:
 def test_a_file_without_its_partner_is_named(mist_folder) -> None:
     folder = mist_folder(train=2)
     (folder / "trainB/1.png").unlink()
-    with pytest.raises(DataError, match=r"trainA/1\.png has no partner .*trainB/1\.png"):
+    with pytest.raises(DataError, match=r"trainA.1\.png has no partner .*trainB.1\.png"):
         open_folder(folder)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from napari_hmkd.training.mkd.baselines.abmil import Abmil
 from napari_hmkd.training.mkd.baselines.base import Baseline, Sizes
 from napari_hmkd.training.mkd.baselines.clam import ClamSb
 from napari_hmkd.training.mkd.baselines.dsmil import Dsmil
-from napari_hmkd.training.mkd.baselines.early import EarlyConcatenation
-from napari_hmkd.training.mkd.baselines.mean import MeanPooling
-from napari_hmkd.training.mkd.baselines.snn import Snn
+from napari_hmkd.training.mkd.baselines.pooling import Abmil, MeanPooling
+from napari_hmkd.training.mkd.baselines.snn import EarlyConcatenation, Snn
 from napari_hmkd.training.mkd.baselines.transmil import TransMil
 
 __all__ = ["BASELINES", "Baseline", "Sizes"]

@@ -14,10 +14,11 @@ from napari_hmkd import sample
 from napari_hmkd.bags.bag import Bag, write_bag
 from napari_hmkd.biomarkers.attributes import ENCODER, ENCODER_SHA256, PATCH_MPP
 from napari_hmkd.biomarkers.encoders import Encoder, find_encoder
+from napari_hmkd.output_folder import csv_text
 from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import tracked
 from napari_hmkd.training.experiment.provenance import source_digest
-from napari_hmkd.training.files import csv_bytes, write_whole
+from napari_hmkd.training.files import write_csv, write_whole
 from napari_hmkd.training.mkd import cohort
 from napari_hmkd.training.mkd.cohort.design import FACTORS, SHOWN, CohortDesign
 from napari_hmkd.training.mkd.cohort.expression import draw_expression, plan_genes
@@ -33,12 +34,7 @@ NOT_DRAWING = ("__init__.py", "slides.py", "writing.py")
 
 @dataclass(frozen=True)
 class CohortFiles:
-    """Where the parts of a cohort lie.
-
-    Attributes
-    ----------
-    folder : Path
-    """
+    """Where the parts of a cohort lie."""
 
     folder: Path
 
@@ -154,12 +150,12 @@ def _write_tables(files: CohortFiles, design: CohortDesign) -> None:
         for case, row in zip(cases, draw_expression(design, factors).tolist(), strict=True)
     )
     # Without a time, so that the same cohort is the same bytes.
-    packed = gzip.compress(csv_bytes(("case", *plan_genes(design).names), genes), mtime=0)
-    write_whole(files.genes, packed)
+    table = csv_text(("case", *plan_genes(design).names), genes)
+    write_whole(files.genes, gzip.compress(table.encode(), mtime=0))
     status = np.array(STATUS)[draw_labels(design, factors)]
     labels = zip(cases, cases, *status.T.tolist(), strict=True)
     names = (target.name for target in design.targets)
-    write_whole(files.labels, csv_bytes(("case", "patient", *names), labels))
+    write_csv(files.labels, ("case", "patient", *names), labels)
     truth = zip(cases, *factors.hidden.T.tolist(), *factors.shown.T.tolist(), strict=True)
     shown = (f"{name}_shown" for name in SHOWN)
-    write_whole(files.factors, csv_bytes(("case", *FACTORS, *shown), truth))
+    write_csv(files.factors, ("case", *FACTORS, *shown), truth)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from napari_hmkd.bags.bag import read_header
 from napari_hmkd.genes.table import GeneTable
@@ -16,7 +15,13 @@ from napari_hmkd.training.mkd.approaches import ALONE, MKD, needs_genes
 from napari_hmkd.training.mkd.bag_store import BagStore
 from napari_hmkd.training.mkd.baselines import Sizes
 from napari_hmkd.training.mkd.cases import Case
-from napari_hmkd.training.mkd.config import MkdRunSettings, MkdSettings
+from napari_hmkd.training.mkd.config import (
+    CaseComputeSettings,
+    CaseTrainerSettings,
+    GeneSettings,
+    MkdRunSettings,
+    MkdSettings,
+)
 from napari_hmkd.training.mkd.fold_run import CaseData, FoldRun
 from napari_hmkd.training.mkd.folds import Fold, nested_folds
 from napari_hmkd.training.mkd.selection import fit_selection
@@ -85,22 +90,32 @@ def make_run(
     folder: Path,
     approach: Approach,
     cases: Sequence[Case],
-    fold: Fold,
+    test: Sequence[int],
     genes: GeneTable,
-    settings: MkdRunSettings,
-    device: torch.device,
+    engine: CaseTrainerSettings,
+    top_genes: int,
+    device: str,
 ) -> FoldRun:
-    """A run of an approach; genes are chosen and scaled on its training cases when it begins."""
+    """A run of an approach as `napari-hmkd-train mkd` would train it, with test cases as given.
+
+    Genes are chosen and scaled on its training cases when it begins.
+    """
+    settings = MkdRunSettings(
+        mkd=approach.terms,
+        genes=GeneSettings(top_genes=top_genes),
+        engine=engine,
+        compute=CaseComputeSettings(device=device, workers=1),
+    )
+    fold = divide(cases, test, engine.seed)
 
     def open_data() -> CaseData:
         tokens = None
         if needs_genes(approach.name):
             training = [cases[index].genes for index in fold.train]
-            top, token_genes = settings.genes.top_genes, settings.genes.token_genes
-            chosen = fit_selection(genes, training, top=top, token_genes=token_genes)
+            chosen = fit_selection(genes, training, top=top_genes)
             tokens = chosen.tokens(genes, [case.genes for case in cases])
         return CaseData(cases, fold, tokens, settings, BagStore(settings.compute.memory_gb))
 
     features = read_header(cases[0].bags[0]).features
     sizes = Sizes(features, settings.genes.token_genes, CLASSES)
-    return FoldRun(folder, approach.name, sizes, settings, device, open_data)
+    return FoldRun(folder, approach.name, sizes, settings, open_data)

@@ -33,12 +33,9 @@ def mkd_cohort(
     """
     from napari_hmkd.training.mkd.cohort.writing import write_cohort
 
-    for name, value in (
-        ("seed", seed),
-        ("patients", patients),
-        ("tiles_per_patient", tiles_per_patient),
-    ):
-        require(name, value, 0 if name == "seed" else 1)
+    require("seed", seed, 0)
+    require("patients", patients, 1)
+    require("tiles_per_patient", tiles_per_patient, 1)
     design = replace(DESIGN, seed=seed, patients=patients, tiles_per_patient=tiles_per_patient)
     files = write_cohort(out, design, encoder, jobs)
     typer.echo(f"{files.folder}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from napari_hmkd.biomarkers.encoders import find_encoder
 from napari_hmkd.device import choose_device
@@ -20,12 +19,7 @@ from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import Case
-from napari_hmkd.training.mkd.config import (
-    CaseComputeSettings,
-    CaseTrainerSettings,
-    GeneSettings,
-    MkdRunSettings,
-)
+from napari_hmkd.training.mkd.config import CaseTrainerSettings
 from napari_hmkd.training.mkd.evidence.approaches import (
     ABMIL,
     FULL_MKD,
@@ -33,7 +27,6 @@ from napari_hmkd.training.mkd.evidence.approaches import (
     REFERENCE,
     SNN,
     Approach,
-    divide,
     make_run,
 )
 from napari_hmkd.training.mkd.evidence.markdown import auc_table
@@ -169,14 +162,8 @@ def run_of(piece: Piece, place: Place) -> FoldRun:
     spots, genes = _usable(place.data)
     cases = cases_of(spots, piece.train, place.folder / "bags")
     test = [index for index, spot in enumerate(spots) if spot.section == piece.test]
-    fold = divide(cases, test, piece.seed)
-    settings = MkdRunSettings(
-        genes=GeneSettings(top_genes=TOP_GENES),
-        engine=replace(SETTINGS, seed=piece.seed),
-        compute=CaseComputeSettings(device=place.device, workers=1),
-    )
-    folder, device = place.folder / "runs" / piece.name, torch.device(place.device)
-    return make_run(folder, piece.approach, cases, fold, genes, settings, device)
+    folder, engine = place.folder / "runs" / piece.name, replace(SETTINGS, seed=piece.seed)
+    return make_run(folder, piece.approach, cases, test, genes, engine, TOP_GENES, place.device)
 
 
 def cases_of(spots: Sequence[Spot], train: str, bags: Path) -> list[Case]:

@@ -18,13 +18,8 @@ from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import Case, join_cases
 from napari_hmkd.training.mkd.cohort.writing import CohortFiles, case_name
-from napari_hmkd.training.mkd.config import (
-    CaseComputeSettings,
-    CaseTrainerSettings,
-    GeneSettings,
-    MkdRunSettings,
-)
-from napari_hmkd.training.mkd.evidence.approaches import divide, make_run
+from napari_hmkd.training.mkd.config import CaseTrainerSettings
+from napari_hmkd.training.mkd.evidence.approaches import make_run
 from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.labels import read_labels
@@ -68,21 +63,13 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
 
 
 def run_of(piece: Piece, size: Size, place: Place) -> FoldRun:
-    """A piece's run, which is one of `napari-hmkd-train mkd` with the same settings."""
+    """A piece's run."""
     cases, genes = _cases(place.files, piece.target), _genes(place.files)
-    settings = MkdRunSettings(
-        mkd=piece.approach.terms,
-        genes=GeneSettings(top_genes=size.design.genes),
-        engine=CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed),
-        compute=CaseComputeSettings(device=place.device, workers=1),
-    )
     tested = set(test_names(size))
     test = [index for index, case in enumerate(cases) if case.name in tested]
-    fold = divide(cases, test, piece.seed)
-    folder = place.embeddings(piece).parent
-    return make_run(
-        folder, piece.approach, cases, fold, genes, settings, torch.device(place.device)
-    )
+    engine = CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed)
+    folder, top_genes = place.embeddings(piece).parent, size.design.genes
+    return make_run(folder, piece.approach, cases, test, genes, engine, top_genes, place.device)
 
 
 def test_names(size: Size) -> list[str]:

@@ -101,7 +101,7 @@ def read_spots(data: Path) -> list[Spot]:
                 )
                 for row in csv.DictReader(file)
             ]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:  # a cut line has None
         raise DataError(
             f"asked for the spots of her2st in {path}, but: {error!r}; give the folder that holds "
             "her2st/spots.csv, her2st/C2.tsv.gz, C3.tsv.gz and slides/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -67,14 +68,23 @@ def require_utf8(path: Path) -> None:
     Raises
     ------
     SlideError
-        Its name, or a folder's above it, is no UTF-8, as names from old systems are not.
+        Its name, or a folder's above it, is no UTF-8, as names from old systems are not, or not to
+        this Python.
     """
     whole = os.path.abspath(path)
-    if printable(whole) != whole:
+    if printable(whole) == whole:
+        return
+    try:
+        found = os.fsencode(whole).decode("utf-8")
+    except UnicodeDecodeError:
         raise SlideError(
             f"'{printable(str(path))}' has a name, or lies in a folder with one, that is no UTF-8, which "
             "results are written in. Rename it."
-        )
+        ) from None
+    raise SlideError(
+        f"'{found}' is a name in UTF-8, but this Python takes the names of files for "
+        f"{sys.getfilesystemencoding()}. Set PYTHONUTF8=1."
+    )
 
 
 def is_remote(path: Path | UPath) -> TypeIs[UPath]:
