@@ -22,6 +22,10 @@ SPOILT_BY = {
 }
 SHOWN_TILES = 3
 SEPARATE = "the teacher was fitted to none of the tiles or patients that its student is judged by"
+PATIENTS_UNKNOWN = (
+    "the teacher was fitted to none of the tiles that its student is judged by; whether to others of "
+    "their patients is not known, as some tiles name none"
+)
 
 
 def refuse_seen_by_teacher(
@@ -53,7 +57,7 @@ def refuse_seen_by_teacher(
     Returns
     -------
     str
-        What is to be recorded about it: separate, not checked, or accepted.
+        What is to be recorded about it: separate, as far as patients are known, not checked, or accepted.
 
     Raises
     ------
@@ -68,9 +72,12 @@ def refuse_seen_by_teacher(
         )
         say(f"note: {note}")
         return note
-    found = list(_overlaps(read_split(path), tiles, split, digests))
+    known = read_split(path)
+    found = list(_overlaps(known, tiles, split, digests))
     if not found:
-        return SEPARATE
+        judged = (tiles[i] for part in SPOILT_BY for i in split.parts()[part])
+        nameless = known.nameless or any(tile.patient is None for tile in judged)
+        return PATIENTS_UNKNOWN if nameless else SEPARATE
     text = "\n  ".join([f"{weights} knows tiles that its student is judged by:", *found])
     if not accept:
         raise DataError(

@@ -15,11 +15,17 @@ def patient_told(cell: str) -> str:
     return "" if cell.casefold() in _NOBODY else cell
 
 
+def same_patient(name: str) -> str:
+    """Equal for names of one patient: as `same_name`, and as pandas writes numbers beside empty cells."""
+    whole = same_name(name).removesuffix(".0")
+    return whole if whole.isdecimal() else same_name(name)
+
+
 def written_twice(patients: Iterable[str]) -> list[str]:
     """One sentence for each patient whose name is written in several ways, who would count as several."""
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     for name in patients:
-        groups[same_name(name)][name] = None
+        groups[same_patient(name)][name] = None
     return [
         f"one patient is written {' and '.join(map(repr, group))}: write the name the same way everywhere"
         for group in groups.values()

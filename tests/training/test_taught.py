@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.errors import DataError
 from napari_hmkd.training.splits import Split
-from napari_hmkd.training.taught import SEPARATE, refuse_seen_by_teacher
+from napari_hmkd.training.taught import PATIENTS_UNKNOWN, SEPARATE, refuse_seen_by_teacher
 from napari_hmkd.training.tiles import PARTS, Tile
 
 
@@ -41,14 +41,14 @@ def teacher_of(
 
 def test_the_same_split_passes(tmp_path: Path, capsys) -> None:
     weights = teacher_of(tmp_path, STUDENT)
-    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == SEPARATE
+    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == PATIENTS_UNKNOWN
     assert capsys.readouterr().err == ""
 
 
 def test_picking_and_calibrating_may_share_tiles(tmp_path: Path) -> None:
     swapped = make_split(train=[0, 1], validation=[4, 5], calibration=[2, 3], test=[6, 7])
     weights = teacher_of(tmp_path, swapped)
-    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == SEPARATE
+    assert refuse_seen_by_teacher(weights, TILES, STUDENT, UNSEEN, accept=False) == PATIENTS_UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,19 @@ def test_other_tiles_of_a_patient_count(tmp_path: Path) -> None:
         weights, tiles, make_split(train=[0], test=[1]), UNSEEN, accept=False
     )
     assert note == SEPARATE
+
+
+@pytest.mark.parametrize(
+    ("taught", "judged", "said"),
+    [("A", "B", SEPARATE), (None, "B", PATIENTS_UNKNOWN), ("A", None, PATIENTS_UNKNOWN)],
+)
+def test_patients_count_as_others_only_where_both_runs_name_theirs(
+    tmp_path: Path, taught: str | None, judged: str | None, said: str
+) -> None:
+    weights = teacher_of(tmp_path, make_split(train=[0]), [Tile("a", 0, taught)])
+    tiles = [Tile("b", 0, judged)]
+    split = make_split(test=[0])
+    assert refuse_seen_by_teacher(weights, tiles, split, UNSEEN[:1], accept=False) == said
 
 
 def test_a_picture_of_another_name_counts(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ from napari_hmkd.training.store import open_store
 from napari_hmkd.training.tiles import Tile, TileSource
 
 HELD_OUT = "patients that neither trained, picked nor calibrated the models"
+NOT_KNOWN_OTHERS = (
+    "not known to be other patients: some tile that the models were fitted to names no patient, so "
+    "scores may be optimistic"
+)
 NOT_CHECKED = (
     "whether the models, or their teachers, were fitted to these tiles was not checked: no split.csv "
     "beside the weights says so"
@@ -200,5 +204,7 @@ def _about_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> dict[st
     kind = HELD_OUT if part == "test" and chosen.checked else "by patient"
     if any(tile.patient is None for tile in tiles):
         kind = NOT_BY_PATIENT
+    elif not chosen.patients_known:
+        kind = NOT_KNOWN_OTHERS
     unchecked = {"part_note": NOT_CHECKED} if part == "test" and not chosen.checked else {}
     return {"split": kind, "tiles_of_other_parts": chosen.left_out, **unchecked}

@@ -83,7 +83,7 @@ def _lines(
 ) -> Iterator[tuple[Any, ...]]:
     for grader, found in predictions.items():
         numbers = (
-            _texts(found.probabilities, len(tiles), "{:.7g}"),
+            _texts(found.probabilities, len(tiles), "{:.17g}"),
             _texts(found.logits, len(tiles), "{:.9g}"),
             _texts(found.sets, len(tiles), "{:d}"),
         )

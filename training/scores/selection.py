@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.patients import same_patient
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.run import SETTINGS_FILE
 from napari_hmkd.training.separation import picture_digests
@@ -30,16 +31,18 @@ UNKNOWN: PictureDigests = (None, None)
 class RunSplit:
     """The parts of tiles, patients and pictures (stain and digest) in a run's split.csv.
 
-    Parts are compared in the order of `PARTS`: one on several sides counts as used.
+    Parts are compared in the order of `PARTS`: one on several sides counts as used. Patients are
+    those of `same_patient`; `nameless` are the tiles outside the test part that name none.
     """
 
     tiles: dict[str, str]
     patients: dict[str, str]
     pictures: dict[tuple[int, str], str]
+    nameless: set[str]
 
     def part(self, tile: Tile, digests: PictureDigests = UNKNOWN) -> str | None:
         """The part of a tile, of its patient or of its pictures, the most used; None if unseen."""
-        found = [self.tiles.get(tile.name), self.patients.get(tile.patient or "")]
+        found = [self.tiles.get(tile.name), self.patients.get(same_patient(tile.patient or ""))]
         found += [self.pictures.get((i, one.hex())) for i, one in enumerate(digests) if one]
         return _most_used(found)
 
@@ -57,7 +60,7 @@ def read_split(path: Path) -> RunSplit:
     DataError
         If it is no table of tiles and parts, or lacks a column; the message names the line.
     """
-    known = RunSplit({}, {}, {})
+    known = RunSplit({}, {}, {}, set())
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -69,7 +72,9 @@ def read_split(path: Path) -> RunSplit:
                         f"{', '.join(PARTS)}"
                     )
                 _use(known.tiles, name, part)
-                _use(known.patients, patient, part)
+                _use(known.patients, same_patient(patient or ""), part)
+                if not patient and part != "test":
+                    known.nameless.add(name)
                 for i, column in enumerate(DIGEST_COLUMNS):
                     if digest := row[column]:
                         _use(known.pictures, (i, digest), part)
@@ -120,12 +125,14 @@ def _had_teacher(weights: Path) -> bool:
 class Selection:
     """The tiles to score; `checked` if it is known of every model what it and its teacher saw.
 
+    `patients_known` if all that they saw, as far as that is known, names its patient.
     `decoded` if every picture was decoded to find copies, so that none is unreadable.
     """
 
     indices: NDArray[np.intp]
     checked: bool
     decoded: bool
+    patients_known: bool
     left_out: dict[str, int]
     """How many tiles belong to other parts of a model's split or of the data's own."""
 
@@ -161,7 +168,13 @@ def select_tiles(source: TileSource, weights: Sequence[Path], part: str) -> Sele
     if not len(indices):
         seen = part == "test" and any(map(any, used))
         raise DataError(_nothing_left(tiles, weights, part, others, seen))
-    return Selection(indices, all(complete for _, complete in behind), pictured, dict(others))
+    return Selection(
+        indices,
+        checked=all(complete for _, complete in behind),
+        decoded=pictured,
+        patients_known=not any(split.nameless for splits, _ in behind for split in splits),
+        left_out=dict(others),
+    )
 
 
 def _nothing_left(

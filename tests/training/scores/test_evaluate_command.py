@@ -105,6 +105,15 @@ def test_only_patients_that_the_run_held_out_are_scored(student: Path) -> None:
     assert found["part_note"].startswith("tiles held out of training")
 
 
+def test_patients_are_not_called_others_where_the_training_did_not_tell_its_own(tmp_path) -> None:
+    weights = save_network(tmp_path / "student.safetensors")
+    (tmp_path / "split.csv").write_text(
+        "tile,patient,grade,split,he_digest,ihc_digest\nsomewhere,,0,train,,\n", encoding="utf-8"
+    )
+    found = evaluate("procedural", {"student": weights}, None, COHORT, PIXELS, COMPUTE)
+    assert "names no patient" in found["split"]
+
+
 def test_another_part_is_scored_when_asked_and_its_scores_called_optimistic(student) -> None:
     found = score({"student": student}, part="validation")
     assert found["tiles"] == 2

@@ -37,7 +37,7 @@ def test_what_is_written_is_read(tmp_path: Path, graded, card) -> None:
     assert list(answers) == ["oracle", "ein Netz, groß"]
     found = answers["ein Netz, groß"]
     np.testing.assert_array_equal(found.logits.astype(np.float32), logits)
-    np.testing.assert_allclose(found.probabilities, network.probabilities, rtol=1e-6)
+    np.testing.assert_array_equal(found.probabilities, network.probabilities)
     np.testing.assert_array_equal(found.sets, network.sets)
     np.testing.assert_array_equal(found.grades, logits.argmax(1))
     assert answers["oracle"].logits is answers["oracle"].sets is None

@@ -58,6 +58,26 @@ def test_unknown_patients_are_test_patients_and_other_tiles_of_known_ones_are_no
     assert select_tiles(Named(tiles), [weights], "test").indices.tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("written", ["p1", "1", "A\u0308"])
+def test_a_patient_is_known_however_another_table_writes_the_name(
+    tmp_path: Path, written: str
+) -> None:
+    rows = ("a,P1,0,train", "b,1.0,1,train", "c,\u00c4,1,train")
+    weights = run_with_split(tmp_path / "run", *rows)
+    tiles = [Tile("new", 0, written), Tile("other", 0, "P10")]
+    assert select_tiles(Named(tiles), [weights], "test").indices.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "known"), [("b,,1,train", False), ("b,,1,test", True), ("b,P7,1,train", True)]
+)
+def test_tiles_without_a_patient_that_a_model_was_fitted_to_are_told(
+    tmp_path: Path, row: str, known: bool
+) -> None:
+    weights = run_with_split(tmp_path / "run", "a,P1,0,train", row)
+    assert select_tiles(Named([Tile("n", 0, "P9")]), [weights], "test").patients_known is known
+
+
 def test_a_tile_must_be_unseen_by_every_model(weights: Path, tmp_path: Path) -> None:
     second = run_with_split(tmp_path / "second", "d,P4,3,train", "e,P5,3,test")
     tiles = [*TILES, Tile("e", 0, "P5")]

@@ -89,12 +89,15 @@ def test_what_says_that_no_patient_is_known_is_no_patient(manifest) -> None:
     assert len(scan_manifest(path).notes) == 3
 
 
-def test_a_patient_written_in_two_ways_is_a_problem_and_not_two_patients(manifest) -> None:
-    cells = [("P Ä", "train"), ("NA", "train"), ("p ä", "test"), ("na", "test")]
+@pytest.mark.parametrize(("first", "second"), [("P Ä", "p ä"), ("7", "7.0")])
+def test_a_patient_written_in_two_ways_is_a_problem_and_not_two_patients(
+    manifest, first: str, second: str
+) -> None:
+    cells = [(first, "train"), ("NA", "train"), (second, "test"), ("na", "test")]
     lines = [f"he/{n}.png,ihc/{n}.png,1,{who},{part}" for n, (who, part) in enumerate(cells)]
     path = manifest([HEADER, *lines])
     assert scan_manifest(path).problems == (
-        f"{path}: one patient is written 'P Ä' and 'p ä': write the name the same way everywhere",
+        f"{path}: one patient is written {first!r} and {second!r}: write the name the same way everywhere",
     )
 
 
