@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import rankdata
 from sklearn.metrics import roc_curve
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.palette import GRADE_COLOURS
-from napari_hmkd.training.scores.metrics import CALIBRATION_BINS
+from napari_hmkd.training.scores.metrics import CALIBRATION_BINS, ranked
 from napari_hmkd.training.scores.predictions import Predictions
 from napari_hmkd.wording import GRADE_NAMES
 
@@ -129,13 +130,14 @@ def _share(score: Mapping[str, Any]) -> str:
 def _roc(
     scored: Mapping[str, Any], found: NDArray[np.floating], truth: NDArray[np.integer]
 ) -> Picture:
+    scores = ranked(found)
     figure, (ax,) = new_figure(3.6, 3.4)
     ax.plot((0, 1), (0, 1), color=_GREY, linewidth=0.8, linestyle=":")
     for grade, name in enumerate(GRADE_NAMES):
         area = scored["per_grade"][name]["auc"]["value"]
         if area is None:
             continue
-        false, true, _ = roc_curve(truth == grade, found[:, grade])
+        false, true, _ = roc_curve(truth == grade, rankdata(scores[:, grade]))
         # The palette's light tones need a dark line below them.
         ax.plot(false, true, color=_INK, linewidth=3.0)
         colour, dash = GRADE_COLOURS[grade], _DASHES[grade]
