@@ -76,10 +76,8 @@ class GradeWidget(Container):
         self.tissue = TissueRun(napari_viewer)
         self.saving = SaveRun()
         self._failure = ""
-        self._former = (
-            False,
-            False,
-        )  # whether regions and tissue of what is saved are not those of now
+        # Whether regions and tissue of what is saved are not those of now.
+        self._former = False, False
         self._following = Following(napari_viewer, self.run, lambda: not self._busy)
         self.slide = SlideChoice(napari_viewer, label="H&E slide")
         self.mpp = PixelSizeField(napari_viewer, self.slide, self.tissue)
