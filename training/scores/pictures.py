@@ -130,7 +130,7 @@ def _share(score: Mapping[str, Any]) -> str:
 def _roc(
     scored: Mapping[str, Any], found: NDArray[np.floating], truth: NDArray[np.integer]
 ) -> Picture:
-    scores = ranked(found)
+    scores = ranked(np.asarray(found, np.float64))
     figure, (ax,) = new_figure(3.6, 3.4)
     ax.plot((0, 1), (0, 1), color=_GREY, linewidth=0.8, linestyle=":")
     for grade, name in enumerate(GRADE_NAMES):
