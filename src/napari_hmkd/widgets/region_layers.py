@@ -51,11 +51,11 @@ def marked_regions(
 
 def shapes_of_no_slide(viewer: napari.viewer.Viewer) -> str:
     """A sentence about shapes that a user added without `add_region_layer` beside several slides; or none."""
-    left = [one for one in region_layers(viewer) if one.nshapes and _region_of(one, viewer) is None]
-    names = ", ".join(f"'{layer.name}'" for layer in left if not noted(layer))
+    left = [one for one in region_layers(viewer) if one.nshapes and not noted(one)]
+    names = ", ".join(f"'{layer.name}'" for layer in left)
     return (
         f"Several slides are open: the shapes of {names} count for none. Press Mark a region, and draw there."
-        if names
+        if names and len(_open_slides(viewer)) > 1
         else ""
     )
 
@@ -68,9 +68,14 @@ def region_layers(viewer: napari.viewer.Viewer) -> list[napari.layers.Shapes]:
 
 def _region_of(layer: napari.layers.Shapes, viewer: napari.viewer.Viewer) -> object:
     """The path of the slide that a layer's shapes were drawn on."""
-    slides = {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
+    slides = _open_slides(viewer)
     alone = slides.pop() if len(slides) == 1 else None
     return noted(layer).get("region_of") if noted(layer) else alone
+
+
+def _open_slides(viewer: napari.viewer.Viewer) -> set[object]:
+    """Their paths."""
+    return {slide.path for one in viewer.layers if (slide := slide_of(one)) is not None}
 
 
 def _on_slide(

@@ -293,3 +293,8 @@ def test_a_name_in_utf8_is_not_to_be_renamed_where_python_takes_it_for_ascii(
         open_slide(tmp_path / name)
     with pytest.raises(SlideError, match="Rename it"):
         open_slide(tmp_path / "f\udcfcr" / name)
+
+
+def test_a_name_that_no_system_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="Rename it"):
+        open_slide(tmp_path / "a\ud800.tif")

@@ -76,7 +76,7 @@ def require_utf8(path: Path) -> None:
         return
     try:
         found = os.fsencode(whole).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:  # a letter that stands for no byte has no bytes either
         raise SlideError(
             f"'{printable(str(path))}' has a name, or lies in a folder with one, that is no UTF-8, which "
             "results are written in. Rename it."
