@@ -21,6 +21,13 @@ from napari_hmkd.errors import DeviceError, refused_by_system
 REFUSALS = {
     "memory": (MemoryError("Unable to allocate 32.0 MiB"), "Unable to allocate 32.0 MiB", "limits"),
     "memory without a word": (MemoryError(), "MemoryError", "limits"),
+    "memory for torch": (
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+        ),
+        "DefaultCPUAllocator",
+        "ulimit -v",
+    ),
     "threads": (RuntimeError("can't start new thread"), "can't start new thread", "ulimit -u"),
     "a library": (
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),

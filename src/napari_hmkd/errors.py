@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 
-# Of Python, and of glibc, when a library is loaded that finds no room.
-_NO_ROOM = re.compile("can't start new thread|failed to map segment from shared object")
+# Of Python, of glibc when a library is loaded that finds no room, and of torch on a CPU.
+_NO_ROOM = re.compile(
+    "can't start new thread|failed to map segment from shared object|CPUAllocator"
+)
 _NO_ROOM_ON_WINDOWS = 1450, 1455  # no resources; the paging file is too small
 _REFUSALS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
