@@ -21,7 +21,7 @@ from napari_hmkd.errors import SlideError
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.reader import read_slides
-from napari_hmkd.widgets import grade_run, grade_widget
+from napari_hmkd.widgets import grade_run, saving
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.notice import show_notice, text_overlay
 from napari_hmkd.widgets.saving import SAVING, STILL_SAVING
@@ -155,7 +155,7 @@ def written(monkeypatch) -> Event:
         assert written.wait(30)
         return write_results(*what)
 
-    monkeypatch.setattr(grade_widget, "write_results", write)
+    monkeypatch.setattr(saving, "write_results", write)
     return written
 
 
