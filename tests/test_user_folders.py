@@ -12,13 +12,9 @@ import pytest
 from napari_hmkd.cli.grade import main
 from napari_hmkd.errors import OutputError
 from napari_hmkd.sample import sample_slide
-from napari_hmkd.user_folders import cache_folder, config_folder, data_folder
+from napari_hmkd.user_folders import Kind, user_folder
 
-VARIABLES = {
-    data_folder: "XDG_DATA_HOME",
-    cache_folder: "XDG_CACHE_HOME",
-    config_folder: "XDG_CONFIG_HOME",
-}
+VARIABLES = {"data": "XDG_DATA_HOME", "cache": "XDG_CACHE_HOME", "config": "XDG_CONFIG_HOME"}
 
 
 @pytest.fixture
@@ -36,14 +32,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("homeless")
-@pytest.mark.parametrize("folder", VARIABLES, ids=VARIABLES.values())
+@pytest.mark.parametrize(("kind", "variable"), VARIABLES.items(), ids=VARIABLES)
 def test_without_a_home_no_folder_is_guessed_and_a_variable_names_one(
-    folder: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OutputError, match=f"no home folder; set HOME or {VARIABLES[folder]}"):
-        folder()
-    monkeypatch.setenv(VARIABLES[folder], str(tmp_path / "näher"))
-    assert folder().parent == tmp_path / "näher"
+    with pytest.raises(OutputError, match=f"no home folder; set HOME or {variable}"):
+        user_folder(kind)
+    monkeypatch.setenv(variable, str(tmp_path / "näher"))
+    assert user_folder(kind).parent == tmp_path / "näher"
 
 
 @pytest.mark.usefixtures("homeless")
@@ -51,7 +47,7 @@ def test_a_tilde_that_platformdirs_left_is_no_home(monkeypatch: pytest.MonkeyPat
     """As older ones leave it: a folder of that name would be made where the program runs."""
     monkeypatch.setattr("platformdirs.user_data_path", lambda name: Path("~/.local/share", name))
     with pytest.raises(OutputError, match="no home folder"):
-        data_folder()
+        user_folder("data")
 
 
 @pytest.mark.usefixtures("homeless", "undrawn_figures")

@@ -17,8 +17,9 @@ def patient_told(cell: str) -> str:
 
 def same_patient(name: str) -> str:
     """Equal for names of one patient: as `same_name`, and as pandas writes numbers beside empty cells."""
-    whole = same_name(name).removesuffix(".0")
-    return whole if whole.isdecimal() else same_name(name)
+    name = same_name(name)
+    whole = name.removesuffix(".0")
+    return whole if whole.isdecimal() else name
 
 
 def written_twice(patients: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.inference import GradedBatch
 from napari_hmkd.model.stages import GRADES
 from napari_hmkd.output_folder import is_there
-from napari_hmkd.user_folders import data_folder
+from napari_hmkd.user_folders import user_folder
 
 Result = TypeVar("Result")
 _LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def default_folder() -> Path | None:
 def kept_among_the_users_data(kind: type[TileStore]) -> Path | None:
     """The folder of the user's stores of one kind; None, with a warning, for a user without a home."""
     try:
-        return data_folder() / kind.what
+        return user_folder("data") / kind.what
     except OutputError as error:
         _LOG.warning("%s are not kept for another time: %s", kind.what, error)
         return None

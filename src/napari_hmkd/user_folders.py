@@ -2,62 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
 from napari_hmkd.errors import OutputError
 
+Kind = Literal["data", "cache", "config"]
 _PROGRAM = "napari-hmkd"
 
 
-def data_folder() -> Path:
-    """The user's data folder of this program; it need not be there.
+def user_folder(kind: Kind) -> Path:
+    """The user's folder of this program for data, for what can be made anew, or for settings; it need not be there.
 
     Raises
     ------
     OutputError
         If the user has no home.
     """
-    return _absolute(lambda: platformdirs.user_data_path(_PROGRAM), "XDG_DATA_HOME")
-
-
-def cache_folder() -> Path:
-    """The user's cache folder of this program; it need not be there.
-
-    Raises
-    ------
-    OutputError
-        If the user has no home.
-    """
-    return _absolute(
-        lambda: Path(platformdirs.user_cache_dir(_PROGRAM, appauthor=False)), "XDG_CACHE_HOME"
-    )
-
-
-def config_folder() -> Path:
-    """The user's folder of this program's settings; it need not be there.
-
-    Raises
-    ------
-    OutputError
-        If the user has no home.
-    """
-    return _absolute(lambda: platformdirs.user_config_path(_PROGRAM), "XDG_CONFIG_HOME")
-
-
-def _absolute(ask: Callable[[], Path], variable: str) -> Path:
     try:
-        folder = ask()
+        match kind:
+            case "data":
+                folder = platformdirs.user_data_path(_PROGRAM)
+            case "cache":
+                folder = platformdirs.user_cache_path(_PROGRAM, appauthor=False)
+            case "config":
+                folder = platformdirs.user_config_path(_PROGRAM)
     except RuntimeError as error:  # a napari worker would swallow it
-        raise _homeless(variable) from error
+        raise _homeless(kind) from error
     if not folder.is_absolute():  # "~" is a folder's name to older platformdirs
-        raise _homeless(variable)
+        raise _homeless(kind)
     return folder
 
 
-def _homeless(variable: str) -> OutputError:
+def _homeless(kind: Kind) -> OutputError:
+    variable = f"XDG_{kind.upper()}_HOME"
     return OutputError(
         f"this user has no home folder; set HOME or {variable} to a folder that can be written"
     )

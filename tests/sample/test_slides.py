@@ -78,7 +78,7 @@ def test_what_the_system_kept_of_an_interrupted_sample_goes_when_it_is_opened_ag
             raise PermissionError("another program looks into it")
         unlink(path, **options)
 
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path)
     monkeypatch.setattr(slides, "SAMPLE_SIZE", Size(200, 1100))
     with monkeypatch.context() as on_windows:
         on_windows.setattr(os, "unlink", unlink_on_windows)

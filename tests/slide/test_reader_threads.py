@@ -236,21 +236,6 @@ def test_parts_are_shared_out_from_inside_too(count: int) -> None:
     assert sorted(done) == sorted([*range(5)] * 8)
 
 
-def test_a_helper_leaves_the_rest_to_the_caller_once_it_is_told_to(threads: ReaderThreads) -> None:
-    caller, told, by = threading.get_ident(), threading.Event(), []
-
-    def work(part: int) -> None:
-        by.append(threading.get_ident())
-        if by[-1] == caller:
-            assert told.wait(5)
-        else:
-            told.set()
-
-    threads.share_out(work, range(20), while_idle=lambda: not told.is_set())
-    assert len(by) == 20
-    assert by.count(caller) == 19
-
-
 @pytest.mark.parametrize("where", ["caller", "helper"])
 def test_an_error_in_a_part_ends_the_others(threads: ReaderThreads, where: str) -> None:
     caller, both, done = threading.get_ident(), threading.Barrier(2), []

@@ -92,10 +92,10 @@ def test_a_slider_that_is_drawn_is_written_once_it_rests(
 def test_a_user_without_a_home_has_the_defaults(
     qapp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def homeless() -> Path:
+    def homeless(kind: str) -> Path:
         raise OutputError("this user has no home folder")
 
-    monkeypatch.setattr(preferences, "config_folder", homeless)
+    monkeypatch.setattr(preferences, "user_folder", homeless)
     found = fields(qapp)
     kept = Preferences("grade", **found)
     found["device"].value = "cpu"

@@ -20,7 +20,7 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.geometry import Size
 from napari_hmkd.leftovers import hidden_beside, in_use, patiently, tidy_up
 from napari_hmkd.sample.tissue import ProceduralTissue, Stain
-from napari_hmkd.user_folders import cache_folder
+from napari_hmkd.user_folders import user_folder
 
 SAMPLE_SEED = 59
 SAMPLE_SIZE = Size(9216, 12288)
@@ -62,7 +62,7 @@ def sample_slide(progress: Progress | None = None) -> SamplePair:
     OutputError
         If it cannot be written there, or the user has no home.
     """
-    folder = cache_folder()
+    folder = user_folder("cache")
     pair = SamplePair(
         *(folder / f"sample-{stain}-v{_SAMPLE_VERSION}.ome.tif" for stain in ("he", "ihc"))
     )

@@ -128,24 +128,11 @@ class ReaderThreads:
             for future in pending:
                 future.cancel()
 
-    def share_out(
-        self,
-        function: Callable[[Part], None],
-        parts: Iterable[Part],
-        while_idle: Callable[[], bool] | None = None,
-    ) -> None:
+    def share_out(self, function: Callable[[Part], None], parts: Iterable[Part]) -> None:
         """Call a function with each of some parts, in this thread and in those that have nothing to do.
 
         Other than `call`, it may be used from inside a function that these threads run: nobody waits
         for a thread that has not begun, and there is no limit of time but the caller's own.
-
-        Parameters
-        ----------
-        function : callable
-            What to do with a part.
-        parts : iterable
-        while_idle : callable, optional
-            The other threads ask it before each part, and leave the rest to this one once it is false.
 
         Raises
         ------
@@ -156,14 +143,14 @@ class ReaderThreads:
             for, as one of them can be stalled.
         """
         waiting = deque(parts)
-        help_out = partial(_work_off, function, waiting, while_idle)
+        job = partial(_work_off, function, waiting)
         helping: list[Future[None]] = []
         with self._working():
             try:
                 with suppress(_NoThreadError):  # this one can do it all
                     for _ in range(min(self._spare, len(waiting) - 1)):
-                        helping.append(self._submit(help_out, _URGENT))
-                _work_off(function, waiting)
+                        helping.append(self._submit(job, _URGENT))
+                job()
             finally:
                 waiting.clear()  # after an error the helpers end with the part that they are at
                 begun = [future for future in helping if not future.cancel()]
@@ -256,12 +243,8 @@ class ReaderThreads:
                     return None
 
 
-def _work_off(
-    function: Callable[[Part], None],
-    waiting: deque[Part],
-    as_long_as: Callable[[], bool] | None = None,
-) -> None:
-    while as_long_as is None or as_long_as():
+def _work_off(function: Callable[[Part], None], waiting: deque[Part]) -> None:
+    while True:
         try:
             part = waiting.popleft()
         except IndexError:

@@ -12,7 +12,7 @@ from magicgui.widgets.bases import ValueWidget
 
 from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import OutputError
-from napari_hmkd.user_folders import config_folder
+from napari_hmkd.user_folders import user_folder
 from napari_hmkd.widgets.pause import Pause
 
 _LOG = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Preferences:
 
 
 def _path() -> Path:
-    return config_folder() / "preferences.json"
+    return user_folder("config") / "preferences.json"
 
 
 def _all() -> dict[str, Any]:

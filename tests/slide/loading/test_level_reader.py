@@ -174,36 +174,6 @@ def test_a_thread_that_reads_alone_is_helped(
         assert (len(readers) > 1) == alone
 
 
-def test_help_ends_when_another_thread_reads(
-    tmp_path: Path, noise, write_pyramid, monkeypatch
-) -> None:
-    write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), tile=(TILE, TILE), compression=None)
-    with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
-        slide.reader.threads.count = 2
-        plain, begun, came = slide.reader.backend.read, threading.Barrier(2), threading.Event()
-        other = threading.Thread(target=slide.read_level, args=(0, Region(0, 0, TILE, TILE)))
-        first, after = set(), []
-
-        def read(level: int, region: Region) -> np.ndarray:
-            me = threading.current_thread()
-            if me is not other and me not in first:
-                first.add(me)
-                if begun.wait(5) == 0:
-                    other.start()
-                    other.join(5)
-                    came.set()
-                assert came.wait(5)
-            elif me is not other:
-                after.append(me)
-                time.sleep(0.005)  # so that the other one would get some
-            return plain(level, region)
-
-        monkeypatch.setattr(slide.reader.backend, "read", read)
-        found = slide.read_level(0, Region(0, 0, SIDE, SIDE), keep=True)
-        assert np.array_equal(found, noise(SIDE, SIDE))
-        assert set(after) == {threading.current_thread()}
-
-
 @pytest.mark.skipif(CPU_COUNT < 2, reason="needs two cores")
 def test_a_thread_is_not_helped_with_few_tiles(
     tmp_path: Path, noise, write_pyramid, monkeypatch

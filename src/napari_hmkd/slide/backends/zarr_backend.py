@@ -78,22 +78,21 @@ class ZarrBackend:
 
     def _leave_out_other_pictures(self, names: list[str]) -> None:
         """Leave out levels that are no smaller copies of the first: OME-Zarr can shrink one axis alone."""
-        first, *others = map(self._size, self._arrays)
-        if larger := [
-            size for size in others if size.height * size.width > first.height * first.width
-        ]:
-            raise SlideError(
-                f"'{self._path}' has a level of {larger[0].height:,} x {larger[0].width:,} px behind the first, of "
-                f"{first.height:,} x {first.width:,} px, which has to be the largest. Write it again."
-            )
-        odd = [
-            place for place, size in enumerate(others, start=1) if not same_proportions(size, first)
-        ]
-        self._arrays = [one for place, one in enumerate(self._arrays) if place not in odd]
-        self.warnings += tuple(
-            f"the level '{names[place]}' has other proportions than the first one and is left out"
-            for place in odd
-        )
+        first, kept = self._size(self._arrays[0]), self._arrays[:1]
+        for name, array in zip(names[1:], self._arrays[1:], strict=True):
+            size = self._size(array)
+            if size.height * size.width > first.height * first.width:
+                raise SlideError(
+                    f"'{self._path}' has a level of {size.height:,} x {size.width:,} px behind the first, of "
+                    f"{first.height:,} x {first.width:,} px, which has to be the largest. Write it again."
+                )
+            if same_proportions(size, first):
+                kept.append(array)
+            else:
+                self.warnings += (
+                    f"the level '{name}' has other proportions than the first one and is left out",
+                )
+        self._arrays = kept
 
     def _size(self, array: zarr.Array) -> Size:
         return Size(array.shape[self._axes.index("y")], array.shape[self._axes.index("x")])

@@ -130,7 +130,7 @@ class LevelReader:
         if not (keep or held or self._others_need(level, cut)):
             inner, once = region, set(blocks)
         help_wanted = not (all_held or stored.own_threads) and (
-            stored.slow_tiles or self._may_be_helped(len(blocks))
+            stored.slow_tiles or self._one_reads(len(blocks))
         )
         in_one_piece = bool(once) and not (held or help_wanted)
         if in_one_piece and inner == region:
@@ -141,7 +141,7 @@ class LevelReader:
             blocks = cut
         fill = functools.partial(self._fill, level, region, once, result)
         if help_wanted:
-            self.threads.share_out(fill, blocks, None if stored.slow_tiles else self._one_reads)
+            self.threads.share_out(fill, blocks)
         else:
             for block in blocks:
                 fill(block)
@@ -151,14 +151,11 @@ class LevelReader:
         """Whether other regions need the blocks that a border cuts, as far as is known; notes that this one does."""
         return bool(cut) and (self._section.meet((level, *block) for block in cut) or self._remote)
 
-    def _may_be_helped(self, blocks: int) -> bool:
-        """Whether other threads can help this one with so many blocks; notes that it reads."""
-        self._readers.append(threading.get_ident())
-        return blocks >= _WORTH_HELP and self._one_reads()
-
-    def _one_reads(self) -> bool:
-        """Whether a single thread reads, one region after the other: others have nothing to do."""
-        return len(set(self._readers)) == 1
+    def _one_reads(self, blocks: int) -> bool:
+        """Whether a single thread reads, one region after the other, so that others can help it."""
+        me = threading.get_ident()
+        self._readers.append(me)
+        return blocks >= _WORTH_HELP and set(self._readers) == {me}
 
     def _fill(
         self,
