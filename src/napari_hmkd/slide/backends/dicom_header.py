@@ -26,6 +26,7 @@ _KEYWORDS = (
     "TransferSyntaxUID", "ImageType", "SeriesInstanceUID", "PhotometricInterpretation",
     "DimensionOrganizationType", "NumberOfFrames", "Rows", "Columns", "TotalPixelMatrixRows",
     "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
+    "SamplesPerPixel", "BitsAllocated",
 )  # fmt: skip
 _SPACING = re.compile(rb"\x28\0\x30\0DS(..)", re.DOTALL)
 """PixelSpacing, and its length."""
@@ -59,6 +60,8 @@ class DicomHeader:
         How many it has.
     layers : int
         Focal planes times optical paths.
+    samples, bits : int
+        SamplesPerPixel, BitsAllocated.
     places : bool
         It tells of each frame by itself; sparse images have to.
     spacing_mm : tuple of float, or None
@@ -76,6 +79,8 @@ class DicomHeader:
     tile: Size
     frames: int
     layers: int
+    samples: int
+    bits: int
     places: bool
     spacing_mm: tuple[float, float] | None
 
@@ -117,6 +122,8 @@ def read_header(path: Path) -> DicomHeader:
         frames=int(_text(found, "NumberOfFrames") or 1),
         layers=_number(found, "TotalPixelMatrixFocalPlanes", 1)
         * _number(found, "NumberOfOpticalPaths", 1),
+        samples=_number(found, "SamplesPerPixel", 3),
+        bits=_number(found, "BitsAllocated", 8),
         places=places,
         spacing_mm=spacing_mm,
     )

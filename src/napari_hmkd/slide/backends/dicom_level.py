@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import imagecodecs
 import numpy as np
+from pydicom.uid import UID
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends.dicom_body import DicomBody, frame_corners, read_body
 from napari_hmkd.slide.backends.dicom_frames import Frames
@@ -15,14 +17,23 @@ from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _PLAIN = "1.2.840.10008.1.2.1"
+_RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4.50"
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_HTJ2K = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_XL = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
 _COLOURS = {
     _PLAIN: ("RGB",),
+    _RLE: ("RGB",),
     _JPEG: ("RGB", "YBR_FULL_422"),
-    **dict.fromkeys(_JPEG_2000, ("RGB", "YBR_ICT", "YBR_RCT")),  # the data say it, too
+    **dict.fromkeys(_JPEG_LS, ("RGB",)),
+    **dict.fromkeys((*_JPEG_2000, *_HTJ2K), ("RGB", "YBR_ICT", "YBR_RCT")),  # the data say it, too
+    **dict.fromkeys(_JPEG_XL, ("RGB", "YBR_FULL", "YBR_FULL_422", "XYB")),  # as the data do here
 }
-"""Of each TransferSyntaxUID the PhotometricInterpretation that OpenSlide knows, too."""
+"""Of each TransferSyntaxUID the PhotometricInterpretation that is known here."""
+
+_OF_OPENSLIDE = (_PLAIN, _JPEG, *_JPEG_2000)
 
 
 class DicomLevel:
@@ -31,14 +42,16 @@ class DicomLevel:
     Attributes
     ----------
     slow : bool
-        Its codec takes far longer for a tile than a thread for handing it on: that of JPEG 2000.
+        Its codec takes far longer for a tile than a thread for handing it on.
+    openslide_knows : bool
+        OpenSlide has its codec, too.
 
     Raises
     ------
     SlideError
-        The file is truncated.
+        The file is truncated, or holds no 8-bit colours.
     UndecodableError
-        It is not one plane of 8-bit colour in a coding that is known here.
+        It is not one plane in a coding that is known here.
     OSError
         The system cannot read it.
     """
@@ -48,7 +61,13 @@ class DicomLevel:
     def __init__(self, header: DicomHeader) -> None:
         self.path = str(header.path)
         self.grid = StoredGrid(header.size, header.tile)
-        self.slow = header.syntax in _JPEG_2000
+        self.slow = header.syntax not in (_PLAIN, _RLE, _JPEG)
+        self.openslide_knows = header.syntax in _OF_OPENSLIDE
+        if problem := _content_problem(header):
+            raise SlideError(
+                f"'{header.path}' is no slide that can be graded: {problem}. Needed is an 8-bit RGB "
+                "image (brightfield, one plane); export it as such."
+            )
         if problem := _coding_problem(header):
             raise UndecodableError(f"{problem}.")
         self._header = header
@@ -66,13 +85,36 @@ class DicomLevel:
         return cut(self._decode(self._frames.read(file, number)), part)
 
     def _decode(self, data: bytes) -> np.ndarray:
-        tile = self.grid.tile
-        if self._header.syntax == _JPEG:
+        tile, syntax = self.grid.tile, self._header.syntax
+        if syntax == _JPEG:
             return decode_jpeg(data, tile, None, ycbcr=self._header.photometric == "YBR_FULL_422")
-        if self.slow:
-            require_end(data)
-            return np.asarray(imagecodecs.jpeg2k_decode(data))
-        return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
+        if syntax == _PLAIN:
+            return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
+        if syntax == _RLE:  # one plane after the other
+            planes = np.frombuffer(imagecodecs.dicomrle_decode(data, np.uint8), np.uint8)
+            return np.moveaxis(planes.reshape(3, tile.height, tile.width), 0, -1)
+        if syntax in _JPEG_LS:
+            return _colour(imagecodecs.jpegls_decode(data))
+        if syntax in _JPEG_XL:
+            return _colour(imagecodecs.jpegxl_decode(data))
+        require_end(data)
+        return _colour(imagecodecs.jpeg2k_decode(data))
+
+
+def _colour(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as a codec gives them, if they are what the header says."""
+    if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+        raise ValueError(f"it holds {pixels.dtype} of shape {pixels.shape}")
+    return pixels
+
+
+def _content_problem(header: DicomHeader) -> str | None:
+    """Why it is not 8-bit colour, or None."""
+    if header.bits != 8:
+        return f"its pixels have {header.bits} bits per channel"
+    if header.samples == 1:
+        return f"it is a grey image ({header.photometric})"
+    return None if header.samples == 3 else f"it has {header.samples} channels"
 
 
 def _coding_problem(header: DicomHeader) -> str | None:
@@ -80,7 +122,7 @@ def _coding_problem(header: DicomHeader) -> str | None:
     if header.layers != 1:
         return "it has several focal planes or optical paths"
     if header.photometric not in _COLOURS.get(header.syntax, ()):
-        return f"its colours are stored as {header.photometric} in {header.syntax}"
+        return f"its colours are stored as {header.photometric} in {UID(header.syntax).name}"
     return None
 
 

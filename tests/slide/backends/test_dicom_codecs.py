@@ -1,0 +1,127 @@
+"""DICOM slides in codings that OpenSlide does not know: their headers alone tell what they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from PIL import ImageCms
+from skimage.data import astronaut
+
+from napari_hmkd.errors import SlideError, SlideReadError
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.description import describe
+
+PIXELS = astronaut()[:300, :260]
+LEVELS = [PIXELS, PIXELS[::2, ::2], PIXELS[::4, ::4]]
+needs_htj2k = pytest.mark.skipif(
+    not hasattr(imagecodecs, "htj2k_encode"), reason="this imagecodecs writes no HTJ2K"
+)
+CODINGS = [
+    pytest.param("htj2k", "YBR_RCT", marks=needs_htj2k),
+    ("jpeg-ls", "RGB"),
+    ("jpeg xl", "RGB"),
+    ("rle", "RGB"),
+]
+
+
+@pytest.mark.parametrize(("coding", "photometric"), CODINGS)
+@pytest.mark.parametrize("more", [{}, {"organization": "TILED_SPARSE", "table": "none"}])
+def test_pixels_are_those_that_were_written(
+    tmp_path: Path, write_dicom, coding: str, photometric: str, more
+):
+    write_dicom(tmp_path, LEVELS, coding=coding, photometric=photometric, **more)
+    with open_slide(tmp_path) as slide:
+        assert slide.backend == "pydicom"
+        assert [level.downsample for level in slide.levels] == [1.0, 2.0, 4.0]
+        for number, pixels in enumerate(LEVELS):
+            whole = Region(0, 0, *pixels.shape[:2])
+            np.testing.assert_array_equal(slide.read_level(number, whole), pixels)
+
+
+def test_what_is_told_is_what_openslide_tells_of_the_same_slide(tmp_path: Path, write_dicom):
+    told = []
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for coding in ("rle", "plain"):
+        folder = tmp_path / coding
+        folder.mkdir()
+        files = write_dicom(
+            folder, LEVELS, label=PIXELS[:50, :60], coding=coding, photometric="RGB"
+        )
+        change(files[0], profile)
+        with open_slide(files[1]) as slide:
+            facts = describe(slide)
+            names = (
+                "format",
+                "dimensions",
+                "levels",
+                "tiles",
+                "pixel size",
+                "objective",
+                "scan date",
+            )
+            told.append([facts[name] for name in (*names, "colours", "begins at", "warnings")])
+            assert slide.reader.backend.icc_profile == profile
+            assert "PatientName" not in " ".join(slide.properties) or coding == "plain"
+    assert told[0] == told[1]
+    assert "20x" in told[0]
+
+
+def change(file: Path, profile: bytes) -> None:
+    data = pydicom.dcmread(file)
+    data.PatientName = "Doe^Jane"
+    data.OpticalPathSequence[0].ICCProfile = profile
+    data.save_as(file)
+
+
+@pytest.mark.parametrize(("coding", "photometric"), CODINGS)
+def test_a_frame_that_breaks_off_is_damage_of_its_own(
+    tmp_path: Path, write_dicom, coding: str, photometric: str
+):
+    (file,) = write_dicom(tmp_path, [PIXELS], coding=coding, photometric=photometric)
+    stored = file.read_bytes()
+    items = [one.start() for one in re.finditer(rb"\xfe\xff\0\xe0", stored)][-25:]
+    damaged, after = items[6] + 8, items[7]
+    half = (damaged + after) // 2
+    file.write_bytes(stored[:half] + bytes(after - half) + stored[after:])
+    with open_slide(file) as slide:
+        with pytest.raises(SlideReadError, match="level 0, tile 6 cannot be read"):
+            slide.read_level(0, Region(64, 64, 64, 64))
+        np.testing.assert_array_equal(
+            slide.read_level(0, Region(64, 0, 64, 64)), PIXELS[64:128, :64]
+        )
+
+
+def test_a_coding_that_nothing_here_reads_is_named(tmp_path: Path, write_dicom):
+    (file,) = write_dicom(tmp_path, [PIXELS])
+    data = pydicom.dcmread(file)
+    data.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    data.save_as(file)
+    with pytest.raises(SlideError, match="stored as YBR_FULL_422 in MPEG2 Main Profile"):
+        open_slide(file)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}, "have 16 bits per channel"),
+        (
+            {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"},
+            r"a grey image \(MONOCHROME2\)",
+        ),
+    ],
+)
+def test_what_is_no_8_bit_colour_is_refused_in_words(tmp_path: Path, write_dicom, values, why: str):
+    (file,) = write_dicom(tmp_path, [PIXELS], coding="plain", photometric="RGB")
+    data = pydicom.dcmread(file)
+    for name, value in values.items():
+        setattr(data, name, value)
+    data.save_as(file)
+    with pytest.raises(SlideError, match=why) as refusal:
+        open_slide(file)
+    assert "Copy it again" not in str(refusal.value)
