@@ -36,7 +36,10 @@ class TiffBackend:
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
             self.pixel_sizes = pixel_sizes(tiff, series)
-            self.warnings = tiff_series.other_images(tiff, path)
+            self.warnings = (
+                *tiff_series.other_images(tiff, path),
+                *tiff_series.left_out(tiff, series),
+            )
             self.icc_profile: bytes | None = series.keyframe.iccprofile
             planes = [planes_of(level) for level in series.levels]
             files = {plane.path for parts in planes for plane in parts} - {tiff.filehandle.path}

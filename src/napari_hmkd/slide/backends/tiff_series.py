@@ -22,6 +22,9 @@ BESIDE = re.compile("(slide)?(label|barcode|macro|overview|thumbnail)s?(image)?"
 WITH_LABEL = re.compile("(slide)?(label|barcode|macro)s?(image)?")
 """Those of pictures that show the label."""
 
+_MASK = tifffile.PHOTOMETRIC.MASK
+"""GDAL's, of an image before it."""
+
 _SHORT = 40  # characters
 _QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*?<ImageType>(.*?)</ImageType>", re.DOTALL)
 
@@ -105,6 +108,22 @@ def other_images(tiff: tifffile.TiffFile, path: Path) -> tuple[str, ...]:
     return one_of_several(slides.index(_largest(slides)), len(slides))
 
 
+def left_out(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """Warnings of what belongs to an image and is not used: SubIFDs that are no level, and a mask."""
+    page = series.keyframe
+    used = {level.keyframe.offset for level in series.levels}
+    below = [one for one in page.pages or () if one.offset not in used]
+    found = [
+        f"what lies below the slide's image with {one.imagelength:,} x {one.imagewidth:,} px is no smaller "
+        "copy of it and is left out"
+        for one in (one.aspage() for one in below)
+        if not has_word(BESIDE, _words(one))
+    ]
+    if any(one.keyframe.photometric == _MASK for one in tiff.series):
+        found.append("the file has a mask, which is not applied: what it hides is shown")
+    return tuple(found)
+
+
 def one_of_several(index: int, count: int) -> tuple[str, ...]:
     """A warning that images of a file besides the one at `index` are not looked at; none of one image."""
     if count == 1:
@@ -156,8 +175,7 @@ def first_image(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
 
 def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries]:
     """The images that may be the slide; at least one."""
-    mask = tifffile.PHOTOMETRIC.MASK  # GDAL's, of an image before it
-    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != mask]
+    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != _MASK]
     every = [one for one in listed if _lies_in(tiff, one)] or listed
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")
