@@ -13,8 +13,9 @@ from PIL import ImageCms
 from skimage.data import astronaut
 
 from napari_hmkd.errors import SlideError, SlideReadError
-from napari_hmkd.geometry import Region
+from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide
+from napari_hmkd.slide.backends.dicom_rle import decode_rle
 from napari_hmkd.slide.description import describe
 
 PIXELS = astronaut()[:300, :260]
@@ -125,3 +126,25 @@ def test_what_is_no_8_bit_colour_is_refused_in_words(tmp_path: Path, write_dicom
     with pytest.raises(SlideError, match=why) as refusal:
         open_slide(file)
     assert "Copy it again" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("start", "value"), [(0, 4), (4, 2**31), (4, 0), (8, 40), (12, 2**32 - 1)])
+def test_a_damaged_header_of_rle_ends_no_process(start: int, value: int):
+    """imagecodecs' own decoder can."""
+    planes = [imagecodecs.packbits_encode(bytes([shade] * 16)) for shade in (7, 8, 9)]
+    edges = np.cumsum([64, *map(len, planes)])
+    header = np.array([3, *edges[:3], *[0] * 12], "<u4").tobytes()
+    frame = header + b"".join(planes)
+    assert (decode_rle(frame, Size(4, 4)) == (7, 8, 9)).all()
+    changed = frame[:start] + np.array([value], "<u4").tobytes() + frame[start + 4 :]
+    with pytest.raises(ValueError, match="RLE data"):
+        decode_rle(changed, Size(4, 4))
+
+
+@pytest.mark.parametrize("length", [0, 20, 64, 66])
+def test_rle_that_breaks_off_is_damage(length: int):
+    plane = imagecodecs.packbits_encode(bytes(range(16)))
+    starts = [64 + number * len(plane) for number in range(3)]
+    frame = np.array([3, *starts, *[0] * 12], "<u4").tobytes() + plane * 3
+    with pytest.raises(ValueError, match="RLE data"):
+        decode_rle(frame[:length], Size(4, 4))

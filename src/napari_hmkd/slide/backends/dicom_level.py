@@ -11,7 +11,9 @@ from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends.dicom_body import DicomBody, frame_corners, read_body
 from napari_hmkd.slide.backends.dicom_frames import Frames
 from napari_hmkd.slide.backends.dicom_header import DicomHeader
+from napari_hmkd.slide.backends.dicom_rle import decode_rle
 from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
+from napari_hmkd.slide.backends.jpeg_2000 import require_picture
 from napari_hmkd.slide.backends.protocol import UndecodableError
 from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
@@ -90,22 +92,20 @@ class DicomLevel:
             return decode_jpeg(data, tile, None, ycbcr=self._header.photometric == "YBR_FULL_422")
         if syntax == _PLAIN:
             return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
-        if syntax == _RLE:  # one plane after the other
-            planes = np.frombuffer(imagecodecs.dicomrle_decode(data, np.uint8), np.uint8)
-            return np.moveaxis(planes.reshape(3, tile.height, tile.width), 0, -1)
-        if syntax in _JPEG_LS:
-            return _colour(imagecodecs.jpegls_decode(data))
-        if syntax in _JPEG_XL:
-            return _colour(imagecodecs.jpegxl_decode(data))
+        if syntax == _RLE:
+            return decode_rle(data, tile)
+        if syntax in _JPEG_LS or syntax in _JPEG_XL:
+            pixels = np.empty(
+                (tile.height, tile.width, 3), np.uint8
+            )  # what does not fit is refused
+            decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS else imagecodecs.jpegxl_decode
+            return np.asarray(decode(data, out=pixels))
         require_end(data)
-        return _colour(imagecodecs.jpeg2k_decode(data))
-
-
-def _colour(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as a codec gives them, if they are what the header says."""
-    if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
-        raise ValueError(f"it holds {pixels.dtype} of shape {pixels.shape}")
-    return pixels
+        require_picture(data, tile, 3)
+        pixels = imagecodecs.jpeg2k_decode(data)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+            raise ValueError(f"it holds {pixels.dtype} of shape {pixels.shape}")
+        return pixels
 
 
 def _content_problem(header: DicomHeader) -> str | None:
