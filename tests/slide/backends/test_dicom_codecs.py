@@ -91,8 +91,13 @@ def test_a_frame_that_breaks_off_is_damage_of_its_own(
     half = (damaged + after) // 2
     file.write_bytes(stored[:half] + bytes(after - half) + stored[after:])
     with open_slide(file) as slide:
-        with pytest.raises(SlideReadError, match="level 0, tile 6 cannot be read"):
+        with pytest.raises(SlideReadError, match="level 0, tile 6 cannot be read") as damage:
             slide.read_level(0, Region(64, 64, 64, 64))
+        if coding in (
+            "htj2k",
+            "jpeg-ls",
+        ):  # seen before the codec works on it, for seconds at times
+            assert "its JPEG data break off" in str(damage.value)
         np.testing.assert_array_equal(
             slide.read_level(0, Region(64, 0, 64, 64)), PIXELS[64:128, :64]
         )

@@ -94,13 +94,12 @@ class DicomLevel:
             return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
         if syntax == _RLE:
             return decode_rle(data, tile)
-        if syntax in _JPEG_LS or syntax in _JPEG_XL:
-            pixels = np.empty(
-                (tile.height, tile.width, 3), np.uint8
-            )  # what does not fit is refused
-            decode = imagecodecs.jpegls_decode if syntax in _JPEG_LS else imagecodecs.jpegxl_decode
-            return np.asarray(decode(data, out=pixels))
-        require_end(data)
+        fitting = np.empty((tile.height, tile.width, 3), np.uint8)  # a larger picture is refused
+        if syntax in _JPEG_XL:
+            return np.asarray(imagecodecs.jpegxl_decode(data, out=fitting))
+        require_end(data)  # over what breaks off CharLS can work for seconds
+        if syntax in _JPEG_LS:
+            return np.asarray(imagecodecs.jpegls_decode(data, out=fitting))
         require_picture(data, tile, 3)
         pixels = imagecodecs.jpeg2k_decode(data)
         if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
