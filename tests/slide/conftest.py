@@ -97,6 +97,7 @@ def write_channel_files() -> Callable[..., None]:
 
 SYNTAXES = {
     "plain": pydicom.uid.ExplicitVRLittleEndian,
+    "plain, implicit": pydicom.uid.ImplicitVRLittleEndian,
     "jpeg": pydicom.uid.JPEGBaseline8Bit,
     "jpeg 2000": pydicom.uid.JPEG2000,
     "jpeg 2000, lossless": pydicom.uid.JPEG2000Lossless,
@@ -190,7 +191,7 @@ def _set_frames(
     data.DimensionOrganizationType, data.PhotometricInterpretation = organization, photometric
     data.Rows = data.Columns = tile
     data.NumberOfFrames = len(frames)
-    if coding == "plain":
+    if coding.startswith("plain"):
         joined = b"".join(frames)
         data.PixelData = joined + bytes(len(joined) % 2)
     elif table == "extended":
@@ -212,7 +213,7 @@ def _placed(y: int, x: int) -> pydicom.Dataset:
 def _coded(tile: np.ndarray, coding: str, photometric: str, marks: bytes) -> bytes:
     """A frame, with further marks at the start of a JPEG."""
     tile = np.ascontiguousarray(tile)
-    if coding == "plain":
+    if coding.startswith("plain"):
         return tile.tobytes()
     if coding == "jpeg":
         stored = {"RGB": "rgb", "YBR_FULL_422": "ycbcr"}[photometric]

@@ -29,10 +29,15 @@ CODINGS = [
     ("jpeg xl", "RGB"),
     ("rle", "RGB"),
 ]
+LAYOUTS = [
+    {},
+    {"organization": "TILED_SPARSE", "table": "none"},
+    {"organization": "TILED_SPARSE", "undefined_length": True},
+]
 
 
-@pytest.mark.parametrize(("coding", "photometric"), CODINGS)
-@pytest.mark.parametrize("more", [{}, {"organization": "TILED_SPARSE", "table": "none"}])
+@pytest.mark.parametrize(("coding", "photometric"), [*CODINGS, ("plain, implicit", "RGB")])
+@pytest.mark.parametrize("more", LAYOUTS)
 def test_pixels_are_those_that_were_written(
     tmp_path: Path, write_dicom, coding: str, photometric: str, more
 ):
@@ -48,7 +53,7 @@ def test_pixels_are_those_that_were_written(
 def test_what_is_told_is_what_openslide_tells_of_the_same_slide(tmp_path: Path, write_dicom):
     told = []
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for coding in ("rle", "plain"):
+    for coding in ("rle", "plain, implicit", "plain"):
         folder = tmp_path / coding
         folder.mkdir()
         files = write_dicom(
@@ -69,7 +74,7 @@ def test_what_is_told_is_what_openslide_tells_of_the_same_slide(tmp_path: Path, 
             told.append([facts[name] for name in (*names, "colours", "begins at", "warnings")])
             assert slide.reader.backend.icc_profile == profile
             assert "PatientName" not in " ".join(slide.properties) or coding == "plain"
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
     assert "20x" in told[0]
 
 

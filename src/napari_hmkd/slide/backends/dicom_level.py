@@ -10,7 +10,7 @@ from napari_hmkd.errors import SlideError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends.dicom_body import DicomBody, frame_corners, read_body
 from napari_hmkd.slide.backends.dicom_frames import Frames
-from napari_hmkd.slide.backends.dicom_header import DicomHeader
+from napari_hmkd.slide.backends.dicom_header import IMPLICIT, DicomHeader
 from napari_hmkd.slide.backends.dicom_rle import decode_rle
 from napari_hmkd.slide.backends.jpeg import decode_jpeg, require_end
 from napari_hmkd.slide.backends.jpeg_2000 import require_picture
@@ -19,6 +19,7 @@ from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _PLAIN = "1.2.840.10008.1.2.1"
+_UNCOMPRESSED = (IMPLICIT, _PLAIN)
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4.50"
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
@@ -26,6 +27,7 @@ _HTJ2K = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_XL = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
 _COLOURS = {
+    IMPLICIT: ("RGB",),
     _PLAIN: ("RGB",),
     _RLE: ("RGB",),
     _JPEG: ("RGB", "YBR_FULL_422"),
@@ -63,7 +65,7 @@ class DicomLevel:
     def __init__(self, header: DicomHeader) -> None:
         self.path = str(header.path)
         self.grid = StoredGrid(header.size, header.tile)
-        self.slow = header.syntax not in (_PLAIN, _RLE, _JPEG)
+        self.slow = header.syntax not in (*_UNCOMPRESSED, _RLE, _JPEG)
         self.openslide_knows = header.syntax in _OF_OPENSLIDE
         if problem := _content_problem(header):
             raise SlideError(
@@ -74,7 +76,7 @@ class DicomLevel:
             raise UndecodableError(f"{problem}.")
         self._header = header
         body = read_body(header)
-        if (body.count is None) == (header.syntax == _PLAIN):
+        if (body.count is None) == (header.syntax in _UNCOMPRESSED):
             raise UndecodableError("its pixels are not stored as its transfer syntax says.")
         self._numbers = _numbers(header, self.grid, body)
         self._frames = Frames(header, body)
@@ -90,7 +92,7 @@ class DicomLevel:
         tile, syntax = self.grid.tile, self._header.syntax
         if syntax == _JPEG:
             return decode_jpeg(data, tile, None, ycbcr=self._header.photometric == "YBR_FULL_422")
-        if syntax == _PLAIN:
+        if syntax in _UNCOMPRESSED:
             return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
         if syntax == _RLE:
             return decode_rle(data, tile)
