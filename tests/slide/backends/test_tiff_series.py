@@ -255,32 +255,3 @@ def test_a_mask_is_no_image_of_its_own_and_told_not_to_be_applied(tmp_path: Path
             "the file has a mask, which is not applied: what it hides is shown",
         )
         assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))
-
-
-@pytest.mark.parametrize(
-    "copied",
-    [
-        '{"shape": [256, 320, 3]}',
-        '{"shape": [512, 640, 3]}',
-        '{"shape": [999, 640, 3], "axes": "YXS"}',
-        '{"internal": {"xml": {"shape": [256, 320, 3]}}, "metadata": {}}',
-        '{"shape": "large"}',
-        '{"shape": [256, 320, 3]',
-    ],
-)
-@pytest.mark.parametrize("repeated", [False, True])
-def test_a_header_that_was_copied_from_another_tiff_hides_no_level(
-    tmp_path: Path, noise, copied: str, repeated: bool
-):
-    """As libvips copies tifffile's to each page, and large-image quotes it on the first."""
-    fine = noise(256, 320)
-    levels = [fine, fine[::2, ::2], fine[::4, ::4], fine[::8, ::8]]
-    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
-        for number, level in enumerate(levels):
-            told = copied if repeated or not number else None
-            tiff.write(level, subfiletype=int(number > 0), description=told, **TILED)
-    with open_slide(tmp_path / "a.tif") as slide:
-        assert [level.downsample for level in slide.levels] == [1.0, 2.0, 4.0, 8.0]
-        for number, level in enumerate(levels):
-            whole = Region(0, 0, *level.shape[:2])
-            np.testing.assert_array_equal(slide.read_level(number, whole), level)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +16,6 @@ import tifffile
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.protocol import require_bytes
 
-_MOST_LEVELS = 64
 _TEXT_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime")
 _APERIO_KEYS = ("AppMag", "MPP", "Date", "Time", "ScanScope ID")
 """What of an Aperio header is passed on: others can name a patient."""
@@ -144,32 +141,6 @@ def _next_page(tiff: tifffile.TiffFile) -> int:
     if len(link) < layout.offsetsize:
         return int(end + layout.offsetsize)
     return int(struct.unpack(layout.offsetformat, link)[0])
-
-
-def forget_copied_shapes(tiff: tifffile.TiffFile) -> None:
-    """Keep tifffile from going by the shape that it writes into a file, where that is another file's.
-
-    libvips copies the header of what it was made from to each level of a pyramid, and large-image
-    quotes it: tifffile then finds one level, or ends with an error. Call it before `tiff.series`.
-    """
-    if tiff.is_shaped and not _shapes_fit(list(islice(tiff.pages, _MOST_LEVELS))):
-        tiff.is_shaped = False
-
-
-def _shapes_fit(pages: list[tifffile.TiffPage]) -> bool:
-    """Whether each shape that is told is that of a page and of those behind it that are alike."""
-    for index, page in enumerate(pages):
-        told = page.shaped_description
-        if told is None or not told.startswith("{"):
-            continue
-        try:
-            shape = json.loads(told)["shape"]
-            count, rest = divmod(math.prod(shape), math.prod(page.shape) or 1)
-        except (ValueError, KeyError, TypeError):
-            return False
-        if rest or any(one.shape != page.shape for one in pages[index + 1 : index + count]):
-            return False
-    return True
 
 
 def ome_root(tiff: tifffile.TiffFile) -> ElementTree.Element:

@@ -13,7 +13,8 @@ from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.protocol import same_proportions
 from napari_hmkd.slide.backends.tiff_checks import require_gradable
-from napari_hmkd.slide.backends.tiff_metadata import forget_copied_shapes, ome_pixels
+from napari_hmkd.slide.backends.tiff_copies import forget_copied_headers
+from napari_hmkd.slide.backends.tiff_metadata import ome_pixels
 
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of "label_image", "MacroImage", "Label 1"
 BESIDE = re.compile("(slide)?(label|barcode|macro|overview|thumbnail)s?(image)?")
@@ -48,7 +49,7 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             f"'{path}' is a Ventana BIF, whose tiles overlap; OpenSlide, which puts them together, does "
             "not know it as one. Export the slide as DICOM or OME-TIFF."
         )
-    forget_copied_shapes(tiff)
+    forget_copied_headers(tiff)
     series = _with_channels(_largest(_slides(tiff, path)), tiff)
     levels = [level for level in series.levels[1:] if not _is_no_level(level, series, tiff)]
     levels += _missed_levels(series, tiff)

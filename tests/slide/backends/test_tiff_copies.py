@@ -1,0 +1,85 @@
+"""TIFFs that keep the header of the file they were made from: all levels, and the header's pixel size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_hmkd.geometry import Region
+from napari_hmkd.slide import Slide, open_slide
+
+TILED: dict[str, Any] = {
+    "photometric": "rgb",
+    "tile": (64, 64),
+    "compression": "zlib",
+    "metadata": None,
+}
+APERIO = "Aperio Image Library v11.2.1 \r\n320x256 [0,0 320x256] (256x256) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"
+IMAGEJ = "ImageJ=1.11a\nimages=1\nhyperstack=true\nmode=grayscale\nunit=um\n"
+OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="320" SizeY="256" SizeC="3" SizeZ="1" '
+    'SizeT="1" PhysicalSizeX="0.5" PhysicalSizeY="0.5"><Channel ID="Channel:0:0" SamplesPerPixel="3"/>'
+    '<TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>'
+)
+
+
+def levels_of(pixels: np.ndarray) -> list[np.ndarray]:
+    return [pixels[::step, ::step] for step in (1, 2, 4, 8)]
+
+
+def assert_levels(slide: Slide, levels: list[np.ndarray]) -> None:
+    assert [level.downsample for level in slide.levels] == [1.0, 2.0, 4.0, 8.0]
+    assert slide.warnings == ()
+    for number, level in enumerate(levels):
+        whole = Region(0, 0, *level.shape[:2])
+        np.testing.assert_array_equal(slide.read_level(number, whole), level)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        '{"shape": [256, 320, 3]}',
+        '{"shape": [512, 640, 3]}',
+        '{"shape": [999, 640, 3], "axes": "YXS"}',
+        '{"internal": {"xml": {"shape": [256, 320, 3]}}, "metadata": {}}',
+        '{"shape": "large"}',
+        '{"shape": [256, 320, 3]',
+    ],
+)
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_header_of_tifffile_that_was_copied_hides_no_level(
+    tmp_path: Path, noise, copied: str, repeated: bool
+):
+    levels = levels_of(noise(256, 320))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for number, level in enumerate(levels):
+            told = copied if repeated or not number else None
+            tiff.write(level, subfiletype=int(number > 0), description=told, **TILED)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert_levels(slide, levels)
+
+
+@pytest.mark.parametrize(
+    ("copied", "mpp"),
+    [(APERIO, 0.499), (IMAGEJ, 1.0), (OME, 0.5)],
+    ids=["Aperio", "ImageJ", "OME"],
+)
+@pytest.mark.parametrize("layout", ["on each page", "on the first page", "with pages below"])
+def test_another_programs_header_that_was_copied_hides_no_level(
+    tmp_path: Path, noise, copied: str, mpp: float, layout: str
+):
+    levels = levels_of(noise(256, 320))
+    below = {"subifds": 3} if layout == "with pages below" else {}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(levels[0], description=copied, **below, **TILED)
+        for level in levels[1:]:
+            told = copied if layout == "on each page" else None
+            tiff.write(level, subfiletype=1, description=told, **TILED)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert_levels(slide, levels)
+        assert slide.mpp == pytest.approx((mpp, mpp))
