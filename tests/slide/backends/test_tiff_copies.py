@@ -83,3 +83,35 @@ def test_another_programs_header_that_was_copied_hides_no_level(
     with open_slide(tmp_path / "a.tif") as slide:
         assert_levels(slide, levels)
         assert slide.mpp == pytest.approx((mpp, mpp))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "doubted"),
+    [
+        ("320x256 [0,0 320x256] (256x256)", False),
+        ("4600x3291 [42,55 320x256] (256x256)", False),
+        ("(64x64)", False),
+        ("640x512 [0,0 640x512] (320x256)", True),
+    ],
+)
+def test_an_aperio_header_of_another_size_is_doubted(
+    tmp_path: Path, noise, sizes: str, doubted: bool
+):
+    told = f"Aperio Image Library v11.2.1 \r\n{sizes} JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"
+    tifffile.imwrite(tmp_path / "a.svs", noise(256, 320), description=told, **TILED)
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert any("of an image of another size" in one for one in slide.warnings) == doubted
+
+
+@pytest.mark.parametrize(
+    ("unit", "density", "mpp"), [("CENTIMETER", 20_000, 0.5), ("CENTIMETER", 5, None)]
+)
+def test_tags_with_a_unit_are_not_read_in_the_unit_of_a_copied_imagej_header(
+    tmp_path: Path, noise, unit: str, density: int, mpp: float | None
+):
+    tifffile.imwrite(
+        tmp_path / "a.tif", noise(256, 320), description=IMAGEJ, resolution=(density, density),
+        resolutionunit=unit, **TILED,
+    )  # fmt: skip
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.mpp == (mpp and pytest.approx((mpp, mpp)))
