@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from napari_hmkd.slide.backends.dicom_header import PER_FRAME, DicomHeader
-from napari_hmkd.slide.backends.pixel_size import PixelSize
+from napari_hmkd.slide.backends.pixel_size import PixelSize, from_sides
 from napari_hmkd.slide.backends.protocol import Level, longer_ratio
 
-_TAGS = [Tag("AcquisitionDateTime"), Tag("OpticalPathSequence")]
+_TAGS: list[BaseTag | int] = [Tag("AcquisitionDateTime"), Tag("OpticalPathSequence")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,11 @@ def read_facts(images: Sequence[DicomHeader]) -> DicomFacts:
         "dicom.AcquisitionDateTime": said.get("AcquisitionDateTime"),
         "openslide.objective-power": light.get("ObjectiveLensPower"),
     }
-    sizes = ()
-    if base.spacing_mm:
-        y, x = (1000 * side for side in base.spacing_mm)
-        sizes = (PixelSize((y, x), "DICOM PixelSpacing"),)
+    y, x = base.spacing_mm or (None, None)
+    known = from_sides(y and 1000 * y, x and 1000 * x, "DICOM PixelSpacing")
     return DicomFacts(
         levels=(Level(base.size, 1.0, base.tile), *levels),
         properties={name: str(value) for name, value in properties.items() if value},
-        pixel_sizes=sizes,
+        pixel_sizes=() if known is None else (known,),
         icc_profile=light.get("ICCProfile"),
     )
