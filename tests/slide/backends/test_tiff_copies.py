@@ -27,6 +27,11 @@ OME = (
     '<TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>'
 )
 
+PHILIPS = (
+    '<?xml version="1.0"?><DataObject ObjectType="DPUfsImport"><Attribute Name="PIM_DP_IMAGE_TYPE" '
+    'PMSVR="IString">LABELIMAGE</Attribute></DataObject>'
+)
+
 
 def levels_of(pixels: np.ndarray) -> list[np.ndarray]:
     return [pixels[::step, ::step] for step in (1, 2, 4, 8)]
@@ -66,12 +71,12 @@ def test_a_header_of_tifffile_that_was_copied_hides_no_level(
 
 @pytest.mark.parametrize(
     ("copied", "mpp"),
-    [(APERIO, 0.499), (IMAGEJ, 1.0), (OME, 0.5)],
-    ids=["Aperio", "ImageJ", "OME"],
+    [(APERIO, 0.499), (IMAGEJ, 1.0), (OME, 0.5), (PHILIPS, None)],
+    ids=["Aperio", "ImageJ", "OME", "Philips"],
 )
 @pytest.mark.parametrize("layout", ["on each page", "on the first page", "with pages below"])
 def test_another_programs_header_that_was_copied_hides_no_level(
-    tmp_path: Path, noise, copied: str, mpp: float, layout: str
+    tmp_path: Path, noise, copied: str, mpp: float | None, layout: str
 ):
     levels = levels_of(noise(256, 320))
     below = {"subifds": 3} if layout == "with pages below" else {}
@@ -82,7 +87,7 @@ def test_another_programs_header_that_was_copied_hides_no_level(
             tiff.write(level, subfiletype=1, description=told, **TILED)
     with open_slide(tmp_path / "a.tif") as slide:
         assert_levels(slide, levels)
-        assert slide.mpp == pytest.approx((mpp, mpp))
+        assert slide.mpp == (mpp and pytest.approx((mpp, mpp)))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.protocol import same_proportions
 
 _MOST_LEVELS = 64
-_KINDS = ("is_svs", "is_ome", "is_imagej")
+_KINDS = ("is_svs", "is_ome", "is_imagej", "is_philips", "is_scn")
 
 
 def forget_copied_headers(tiff: tifffile.TiffFile) -> None:

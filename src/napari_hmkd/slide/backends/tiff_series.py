@@ -151,7 +151,8 @@ def require_no_label_as_level(tiff: tifffile.TiffFile, path: Path) -> None:
     for page in tiff.pages[1:]:
         taken = page.is_tiled and (tiff.is_svs or page.is_reduced)
         larger = page.imagewidth > first.imagewidth
-        if taken and (larger or has_word(BESIDE, _words(page)) or not _same_aspect(page, first)):
+        beside = _is_beside(page, first, _words(page))
+        if taken and (larger or beside or not _same_aspect(page, first)):
             raise SlideError(
                 f"'{path}' has a picture beside the slide, such as a label, that OpenSlide would show "
                 "as a level of the slide. Export the slide without it."
@@ -232,7 +233,7 @@ def _is_copy(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) ->
         and page.is_tiled
         and page.imagewidth < whole.imagewidth
         and _form(level) == _form(series)
-        and not has_word(BESIDE, _words(page))
+        and not _is_beside(page, whole, _words(page))
         and _same_aspect(page, whole)
     )
 
@@ -247,7 +248,12 @@ def _is_no_level(
     page, whole = level.keyframe, series.keyframe
     words = _words(page) if series.kind == "svs" else _title(level, tiff)
     larger = page.imagewidth > whole.imagewidth
-    return larger or has_word(BESIDE, words) or not _same_aspect(page, whole)
+    return larger or _is_beside(page, whole, words) or not _same_aspect(page, whole)
+
+
+def _is_beside(page: tifffile.TiffPage, whole: tifffile.TiffPage, words: str) -> bool:
+    """Whether words call a page a picture beside the slide; a copy of the slide's own header does not."""
+    return page.description != whole.description and has_word(BESIDE, words)
 
 
 def _form(series: tifffile.TiffPageSeries) -> tuple[object, ...]:
