@@ -17,6 +17,7 @@ from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.backends.dicom_rle import decode_rle
 from napari_hmkd.slide.description import describe
+from napari_hmkd.slide.loading.cache import TileCache
 
 PIXELS = astronaut()[:300, :260]
 LEVELS = [PIXELS, PIXELS[::2, ::2], PIXELS[::4, ::4]]
@@ -48,6 +49,20 @@ def test_pixels_are_those_that_were_written(
         for number, pixels in enumerate(LEVELS):
             whole = Region(0, 0, *pixels.shape[:2])
             np.testing.assert_array_equal(slide.read_level(number, whole), pixels)
+
+
+def test_jpeg_whose_colours_are_said_to_be_whole_is_the_same_picture(tmp_path: Path, write_dicom):
+    """YBR_FULL says no more than YBR_FULL_422; OpenSlide knows the second alone."""
+    shown = []
+    for photometric in ("YBR_FULL_422", "YBR_FULL"):
+        (file,) = write_dicom(tmp_path, [PIXELS])
+        data = pydicom.dcmread(file)
+        data.PhotometricInterpretation = photometric
+        data.save_as(file)
+        with open_slide(file, cache=TileCache(0)) as slide:
+            assert slide.backend == "pydicom"
+            shown.append(slide.read_level(0, Region(0, 0, 300, 260)).copy())
+    np.testing.assert_array_equal(*shown)
 
 
 def test_what_is_told_is_what_openslide_tells_of_the_same_slide(tmp_path: Path, write_dicom):

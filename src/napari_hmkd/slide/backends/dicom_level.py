@@ -30,7 +30,7 @@ _COLOURS = {
     IMPLICIT: ("RGB",),
     _PLAIN: ("RGB",),
     _RLE: ("RGB",),
-    _JPEG: ("RGB", "YBR_FULL_422"),
+    _JPEG: ("RGB", "YBR_FULL_422", "YBR_FULL"),
     **dict.fromkeys(_JPEG_LS, ("RGB",)),
     **dict.fromkeys((*_JPEG_2000, *_HTJ2K), ("RGB", "YBR_ICT", "YBR_RCT")),  # the data say it, too
     **dict.fromkeys(_JPEG_XL, ("RGB", "YBR_FULL", "YBR_FULL_422", "XYB")),  # as the data do here
@@ -48,7 +48,7 @@ class DicomLevel:
     slow : bool
         Its codec takes far longer for a tile than a thread for handing it on.
     openslide_knows : bool
-        OpenSlide has its codec, too.
+        OpenSlide has its codec, too, and takes its colours for what they are.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class DicomLevel:
         self.path = str(header.path)
         self.grid = StoredGrid(header.size, header.tile)
         self.slow = header.syntax not in (*_UNCOMPRESSED, _RLE, _JPEG)
-        self.openslide_knows = header.syntax in _OF_OPENSLIDE
+        self.openslide_knows = header.syntax in _OF_OPENSLIDE and header.photometric != "YBR_FULL"
         if problem := _content_problem(header):
             raise SlideError(
                 f"'{header.path}' is no slide that can be graded: {problem}. Needed is an 8-bit RGB "
@@ -91,7 +91,7 @@ class DicomLevel:
     def _decode(self, data: bytes) -> np.ndarray:
         tile, syntax = self.grid.tile, self._header.syntax
         if syntax == _JPEG:
-            return decode_jpeg(data, tile, None, ycbcr=self._header.photometric == "YBR_FULL_422")
+            return decode_jpeg(data, tile, None, ycbcr=self._header.photometric != "RGB")
         if syntax in _UNCOMPRESSED:
             return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
         if syntax == _RLE:
