@@ -120,3 +120,23 @@ def test_tags_with_a_unit_are_not_read_in_the_unit_of_a_copied_imagej_header(
     )  # fmt: skip
     with open_slide(tmp_path / "a.tif") as slide:
         assert slide.mpp == (mpp and pytest.approx((mpp, mpp)))
+
+
+def test_colours_in_pages_of_their_own_stay_colours_though_reduced_pages_follow(
+    tmp_path: Path, noise
+):
+    pixels = noise(256, 320)
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(3))
+    told = "".join(f'<TiffData IFD="{c}" FirstC="{2 - c}" PlaneCount="1"/>' for c in range(3))
+    header = OME.replace('<Channel ID="Channel:0:0" SamplesPerPixel="3"/>', channels)
+    header = header.replace('<TiffData IFD="0" PlaneCount="1"/>', told)
+    layout = TILED | {"photometric": "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
+        for step in (1, 2):
+            for channel in (2, 1, 0):
+                tiff.write(
+                    pixels[::step, ::step, channel], subfiletype=int(step > 1),
+                    description=header if (step, channel) == (1, 2) else None, **layout,
+                )  # fmt: skip
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        np.testing.assert_array_equal(slide.read_level(0, Region(0, 0, 256, 320)), pixels)

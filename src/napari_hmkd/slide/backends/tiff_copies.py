@@ -44,6 +44,8 @@ def forget_copied_headers(tiff: tifffile.TiffFile) -> None:
 def _are_a_pyramid(pages: Sequence[tifffile.TiffPage], sub_pages: bool) -> bool:
     """Whether the levels are pages behind the first that say to be reduced, or lie below it."""
     first = pages[0]
+    if first.samplesperpixel < 3:  # a header is needed to tell which pages are its colours
+        return False
     return bool(sub_pages and first.subifds) or any(
         page.is_reduced
         and page.is_tiled
