@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import tifffile
 from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels.encoders import RLELosslessEncoder
 
 UM_PER_CM = 10_000
 
@@ -96,9 +97,14 @@ def write_channel_files() -> Callable[..., None]:
 
 SYNTAXES = {
     "plain": pydicom.uid.ExplicitVRLittleEndian,
+    "plain, implicit": pydicom.uid.ImplicitVRLittleEndian,
     "jpeg": pydicom.uid.JPEGBaseline8Bit,
     "jpeg 2000": pydicom.uid.JPEG2000,
     "jpeg 2000, lossless": pydicom.uid.JPEG2000Lossless,
+    "htj2k": pydicom.uid.HTJ2KLossless,
+    "jpeg-ls": pydicom.uid.JPEGLSLossless,
+    "jpeg xl": pydicom.uid.HTJ2KLossless,  # as long as its own, which pydicom does not know
+    "rle": pydicom.uid.RLELossless,
 }
 
 
@@ -120,6 +126,9 @@ def write_dicom() -> Callable[..., list[Path]]:
             _set_frames(dataset, pixels, tile, left_out=() if number else left_out, **more)
             files.append(folder / f"{number}.dcm")
             dataset.save_as(files[-1], enforce_file_format=True)
+            if more.get("coding") == "jpeg xl":
+                stored = files[-1].read_bytes()
+                files[-1].write_bytes(stored.replace(b".1.2.4.201", b".1.2.4.110"))
         if label is not None:
             dataset = _instance(len(levels), levels[0], label, "LABEL")
             _set_frames(dataset, label, max(label.shape), organization="TILED_FULL")
@@ -182,7 +191,7 @@ def _set_frames(
     data.DimensionOrganizationType, data.PhotometricInterpretation = organization, photometric
     data.Rows = data.Columns = tile
     data.NumberOfFrames = len(frames)
-    if coding == "plain":
+    if coding.startswith("plain"):
         joined = b"".join(frames)
         data.PixelData = joined + bytes(len(joined) % 2)
     elif table == "extended":
@@ -203,7 +212,8 @@ def _placed(y: int, x: int) -> pydicom.Dataset:
 
 def _coded(tile: np.ndarray, coding: str, photometric: str, marks: bytes) -> bytes:
     """A frame, with further marks at the start of a JPEG."""
-    if coding == "plain":
+    tile = np.ascontiguousarray(tile)
+    if coding.startswith("plain"):
         return tile.tobytes()
     if coding == "jpeg":
         stored = {"RGB": "rgb", "YBR_FULL_422": "ycbcr"}[photometric]
@@ -212,6 +222,18 @@ def _coded(tile: np.ndarray, coding: str, photometric: str, marks: bytes) -> byt
             tile, level=90, colorspace="rgb", outcolorspace=stored, subsampling=halved
         )
         return data[:2] + marks + data[2:]
+    if coding == "rle":
+        return RLELosslessEncoder.encode(
+            tile, rows=len(tile), columns=tile.shape[1], number_of_frames=1,
+            samples_per_pixel=3, bits_allocated=8, bits_stored=8, pixel_representation=0,
+            photometric_interpretation="RGB", planar_configuration=0,
+        )  # fmt: skip
+    if coding == "htj2k":
+        return imagecodecs.htj2k_encode(tile, reversible=True)
+    if coding == "jpeg-ls":
+        return imagecodecs.jpegls_encode(tile)
+    if coding == "jpeg xl":
+        return imagecodecs.jpegxl_encode(tile, lossless=True)
     exact = coding == "jpeg 2000, lossless"
     return imagecodecs.jpeg2k_encode(
         tile, level=0 if exact else 40, reversible=exact, codecformat="j2k", mct=True

@@ -245,13 +245,11 @@ def test_what_openslide_refuses_is_refused_in_its_words(tmp_path: Path, write_di
         open_slide(files[0])
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2"])
-def test_headers_in_another_coding_are_named(tmp_path: Path, write_dicom, syntax: str):
+def test_a_header_in_another_coding_is_named(tmp_path: Path, write_dicom):
     (file,) = write_dicom(tmp_path, pyramid()[:1], coding="plain", photometric="RGB")
-    plain, other = (uid.encode().ljust(20, b"\0") for uid in ("1.2.840.10008.1.2.1", syntax))
-    assert file.read_bytes().count(plain) == 1
-    file.write_bytes(file.read_bytes().replace(plain, other))
-    with pytest.raises(SlideError, match=rf"transfer syntax {syntax}\. Nor can OpenSlide"):
+    assert file.read_bytes().count(b"1.2.840.10008.1.2.1\0") == 1
+    file.write_bytes(file.read_bytes().replace(b"10008.1.2.1\0", b"10008.1.2.2\0"))
+    with pytest.raises(SlideError, match=r"syntax Explicit VR Big Endian\. Nor can OpenSlide"):
         open_slide(file)
 
 

@@ -252,6 +252,19 @@ def test_of_shards_on_a_server_that_knows_no_ranges_the_cause_is_told(serve, tmp
             slide.read_level(0, part)
 
 
+def test_of_shards_that_a_server_refuses_the_refusal_is_told(serve, tmp_path, write_zarr):
+    path = tmp_path / "s.zarr"
+    write_zarr(path, [np.zeros((64, 64, 3), np.uint8)])
+    shutil.rmtree(path / "0")
+    shards = {"chunks": (1, 32, 32), "shards": (3, 64, 64)}
+    zarr.open_group(path, mode="r+").create_array("0", data=np.ones((3, 64, 64), "u1"), **shards)
+    with serve(tmp_path) as server, open_slide(f"{server.url}/s.zarr") as slide:
+        server.failing.add("/c/")
+        with pytest.raises(SlideReadError, match="500") as refusal:
+            slide.read_level(0, Region(0, 0, 64, 64))
+    assert "Range" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("name", ["nothing.zarr", "slide.svs", ""])
 def test_an_address_without_a_store_is_refused(folder, serve, name: str):
     (folder / "slide.svs").write_bytes(b"no store")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import openslide
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
@@ -263,3 +265,20 @@ def test_a_folder_of_two_dicom_slides_is_refused_with_a_file_of_each(shared_data
         open_slide(folder)
     with open_slide(folder / f"b {instances[0].name}") as slide:
         assert slide.size == Size(2967, 2220)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "slide.zip", "w") as archive:
+        archive.writestr("slide.mrxs", b"")
+    with pytest.raises(SlideError, match=r"slide\.zip' is a ZIP archive\. Unpack it"):
+        open_slide(tmp_path / "slide.zip")
+
+
+def test_dicom_that_is_no_slide_is_called_so(tmp_path: Path):
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = pydicom.uid.CTImageStorage, "1.2.3"
+    data.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
+    with pytest.raises(SlideError, match="is DICOM, and no whole-slide image"):
+        open_slide(tmp_path / "ct.dcm")

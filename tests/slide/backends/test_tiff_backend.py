@@ -14,7 +14,7 @@ import simplejpeg
 import tifffile
 from skimage.data import astronaut
 
-from napari_hmkd.errors import SlideReadError, SlideStalledError
+from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.backends.shared_file import SharedFile
@@ -159,6 +159,17 @@ def test_a_tile_left_out_by_the_writer_is_blank(tmp_path: Path, noise):
             tiff.pages[0].tags[tag].overwrite([0, values[1]])
     assert (whole(path)[:, :64] == 255).all()
     assert np.array_equal(whole(path)[:, 64:], pixels[:, 64:])
+
+
+def test_an_image_of_which_no_tile_was_written_is_refused(tmp_path: Path, noise):
+    """As libvips and GDAL leave one whose codec failed; drawn, it would be blank glass."""
+    layout = {"tile": (64, 64), "compression": "zlib", "photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", noise(128, 128), **layout)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        for tag in ("TileOffsets", "TileByteCounts"):
+            tiff.pages[0].tags[tag].overwrite([0, 0, 0, 0])
+    with pytest.raises(SlideError, match="none of the tiles of its image of 128 x 128 px"):
+        open_slide(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

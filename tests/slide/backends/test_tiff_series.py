@@ -158,18 +158,22 @@ def test_three_channels_that_are_no_colours_are_refused(
             assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))
 
 
-def test_a_level_of_an_ome_tiff_that_is_smaller_along_one_axis_alone_is_left_out(
-    tmp_path: Path, noise
+@pytest.mark.parametrize("ome", [False, True])
+def test_a_level_that_is_smaller_along_one_axis_alone_is_left_out_and_told(
+    tmp_path: Path, noise, ome: bool
 ):
     fine = noise(512, 640)
     coarse = fine[::4, ::4]
     layout = {key: value for key, value in TILED.items() if key != "metadata"}
-    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
-        tiff.write(fine, subifds=2, metadata={"axes": "YXS"}, **layout)
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    with tifffile.TiffWriter(path, ome=ome) as tiff:
+        tiff.write(fine, subifds=2, metadata={"axes": "YXS"} if ome else None, **layout)
         for level in (fine[::2, ::4], coarse):
             tiff.write(level, subfiletype=1, **layout)
-    with open_slide(tmp_path / "a.ome.tif") as slide:
+    with open_slide(path) as slide:
         assert [level.size for level in slide.levels] == [Size(512, 640), Size(128, 160)]
+        assert len(slide.warnings) == 1
+        assert "256 x 160 px is no smaller copy of it and is left out" in slide.warnings[0]
         np.testing.assert_array_equal(slide.read_level(1, Region(0, 0, 128, 160)), coarse)
 
 
@@ -232,11 +236,22 @@ def test_pages_that_are_not_the_headers_three_channels_are_refused(
         open_slide(tmp_path / "a.ome.tif")
 
 
-def test_a_mask_is_no_image_of_its_own(tmp_path: Path, noise):
+def test_a_label_below_an_image_is_passed_over_in_silence(tmp_path: Path, noise):
+    layout = {key: value for key, value in TILED.items() if key != "metadata"}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(256, 320), subifds=1, metadata=None, **layout)
+        tiff.write(noise(64, 96), subfiletype=1, description="Label", metadata=None, **layout)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert (len(slide.levels), slide.warnings) == (1, ())
+
+
+def test_a_mask_is_no_image_of_its_own_and_told_not_to_be_applied(tmp_path: Path, noise):
     """As GDAL writes it behind an image."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         tiff.write(noise(64, 80), photometric="rgb", metadata=None)
         tiff.write(noise(64, 80, 1)[..., 0] > 99, photometric="mask", subfiletype=4, metadata=None)
     with open_slide(tmp_path / "a.tif") as slide:
-        assert slide.warnings == ()
+        assert slide.warnings == (
+            "the file has a mask, which is not applied: what it hides is shown",
+        )
         assert np.array_equal(slide.read_level(0, Region(0, 0, 64, 80)), noise(64, 80))

@@ -142,3 +142,21 @@ def test_stores_without_an_image_are_refused(tmp_path: Path, noise, write_zarr):
     for name in ("empty.zarr", "array.zarr", "lost.zarr"):
         with pytest.raises(SlideError, match=name):
             open_slide(tmp_path / name)
+
+
+def test_a_level_of_an_image_is_told_from_a_damaged_store(tmp_path: Path, noise, write_zarr):
+    for version in ("0.4", "0.5"):
+        write_zarr(tmp_path / version, [noise(40, 40)], version=version)
+        with pytest.raises(SlideError, match="a single zarr array") as refusal:
+            open_slide(tmp_path / version / "0")
+        assert "damaged" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["plate", "well"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_plate_is_named(tmp_path: Path, kind: str, version: str):
+    group = zarr.create_group(tmp_path / "p.zarr", zarr_format=2 if version == "0.4" else 3)
+    told = {kind: {"version": version}}
+    group.attrs.update(told if version == "0.4" else {"ome": {"version": version, **told}})
+    with pytest.raises(SlideError, match="is a plate, or one of its wells"):
+        open_slide(tmp_path / "p.zarr")

@@ -1,14 +1,15 @@
-"""DICOM slides: OpenSlide reads what they say, and each frame is decoded by itself."""
+"""DICOM slides: OpenSlide reads what most of them say, and each frame is decoded by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_hmkd.geometry import Region
+from napari_hmkd.slide.backends.dicom_facts import DicomFacts, read_facts
 from napari_hmkd.slide.backends.dicom_header import DicomHeader
 from napari_hmkd.slide.backends.dicom_level import DicomLevel
 from napari_hmkd.slide.backends.dicom_pyramid import placed_levels
@@ -23,7 +24,8 @@ class DicomBackend:
 
     OpenSlide opens what it would read: 8-bit colour of one series, whose levels it finds by their
     ImageType. Its labels and overviews are never asked for. Where levels lie is told by their pixel
-    spacing, too; see `placed_levels`.
+    spacing, too; see `placed_levels`. What is coded in a way that OpenSlide does not know is told by
+    the headers alone.
     """
 
     name = "pydicom"
@@ -33,10 +35,9 @@ class DicomBackend:
     def __init__(self, path: Path) -> None:
         volumes = volumes_beside(path)
         found = _levels_of(volumes)  # before OpenSlide, which can end the process over damage
-        reference = OpenSlideBackend(path)
-        reference.close()
+        reference = _told(path, volumes, found)
         self.vendor = reference.vendor
-        self.properties: Mapping[str, str] = reference.properties
+        self.properties = reference.properties
         self.pixel_sizes = reference.pixel_sizes
         self.icc_profile = reference.icc_profile
         self.origin_px = reference.origin_px
@@ -56,6 +57,17 @@ class DicomBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         self._tiles.close()
+
+
+def _told(
+    path: Path, volumes: Sequence[DicomHeader], found: Sequence[DicomLevel]
+) -> OpenSlideBackend | DicomFacts:
+    """What the slide says about itself."""
+    if not all(level.openslide_knows for level in found):
+        return read_facts(volumes)
+    opened = OpenSlideBackend(path)
+    opened.close()
+    return opened
 
 
 def _levels_of(volumes: Sequence[DicomHeader]) -> list[DicomLevel]:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from napari_hmkd.errors import SlideError
-from napari_hmkd.slide.backends.dicom_header import PER_FRAME, DicomHeader, read_elements
+from napari_hmkd.slide.backends.dicom_header import IMPLICIT, PER_FRAME, DicomHeader, read_elements
 
 _EXTENDED_OFFSETS, _EXTENDED_LENGTHS, _PIXELS = 0x7FE00001, 0x7FE00002, 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
@@ -23,9 +23,9 @@ _UNDEFINED = 0xFFFFFFFF
 _BODY = re.compile(rb"\xe0\x7f(?:\x01\x00OV|\x10\x00O[BW])\0\0")
 """The start of the extended offset table or of the pixels."""
 
-_COLUMN = re.compile(rb"\x48\0\x1e\x02SL\x04\0(.{4})", re.DOTALL)
-_ROW = re.compile(rb"\x48\0\x1f\x02SL\x04\0(.{4})", re.DOTALL)
-"""Column and RowPositionInTotalImagePixelMatrix of a frame."""
+_COLUMN = re.compile(rb"\x48\0\x1e\x02(?:SL\x04\0|\x04\0\0\0)(.{4})", re.DOTALL)
+_ROW = re.compile(rb"\x48\0\x1f\x02(?:SL\x04\0|\x04\0\0\0)(.{4})", re.DOTALL)
+"""Column and RowPositionInTotalImagePixelMatrix of a frame, in an explicit and an implicit header."""
 
 _CHUNK_BYTES = 2**20
 _MOST_PER_FRAME_BYTES = 2**28  # about 500 bytes for each of half a million frames
@@ -66,16 +66,17 @@ def read_body(header: DicomHeader) -> DicomBody:
     ValueError
         No pixels follow where they should.
     """
+    implicit = header.syntax == IMPLICIT
     with header.path.open("rb") as file:
         file.seek(header.end)
         start = end = header.end
-        tag, count = _element(file)
+        tag, count = _element(file, implicit)
         if tag == PER_FRAME:
             start = file.tell()
-            end = start + count if count != _UNDEFINED else _find_body(file)
+            end = start + count if count != _UNDEFINED else _find_body(file, header)
         file.seek(end)
-        found = read_elements(file, [_EXTENDED_OFFSETS, _EXTENDED_LENGTHS], _PIXELS)
-        tag, count = _element(file)
+        found = read_elements(file, [_EXTENDED_OFFSETS, _EXTENDED_LENGTHS], _PIXELS, implicit)
+        tag, count = _element(file, implicit)
         if tag != _PIXELS:
             raise ValueError("no pixels follow its header")
         return DicomBody(
@@ -87,21 +88,26 @@ def read_body(header: DicomHeader) -> DicomBody:
         )
 
 
-def _element(file: BinaryIO) -> tuple[int, int]:
+def _element(file: BinaryIO, implicit: bool) -> tuple[int, int]:
     """Tag and number of bytes of a long element, whose value is read next."""
-    data = file.read(12)
-    if len(data) < 12:
+    layout = struct.Struct("<HHL" if implicit else "<HH4xL")
+    data = file.read(layout.size)
+    if len(data) < layout.size:
         raise _truncated(file)
-    group, element, _, count = struct.unpack("<HH4sL", data)
+    group, element, count = layout.unpack(data)
     return group << 16 | element, count
 
 
-def _find_body(file: BinaryIO) -> int:
+def _find_body(file: BinaryIO, header: DicomHeader) -> int:
     """The first place from here on where an offset table or the pixels begin."""
+    pattern = _BODY
+    if header.syntax == IMPLICIT:  # no kind is told, but the number of bytes is known
+        count = header.frames * header.tile.height * header.tile.width * 3
+        pattern = re.compile(re.escape(struct.pack("<HHL", 0x7FE0, 0x10, count + count % 2)))
     start, last = file.tell(), b""
     for at in range(start, start + _MOST_PER_FRAME_BYTES, _CHUNK_BYTES):
         data = last + file.read(_CHUNK_BYTES)
-        if match := _BODY.search(data):
+        if match := pattern.search(data):
             return at - len(last) + match.start()
         if len(data) < _CHUNK_BYTES:
             raise _truncated(file)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import data_element_generator
+from pydicom.uid import UID
 
 from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.protocol import UndecodableError
@@ -26,17 +27,21 @@ _KEYWORDS = (
     "TransferSyntaxUID", "ImageType", "SeriesInstanceUID", "PhotometricInterpretation",
     "DimensionOrganizationType", "NumberOfFrames", "Rows", "Columns", "TotalPixelMatrixRows",
     "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
+    "SamplesPerPixel", "BitsAllocated",
 )  # fmt: skip
-_SPACING = re.compile(rb"\x28\0\x30\0DS(..)", re.DOTALL)
-"""PixelSpacing, and its length."""
+_SPACING = re.compile(rb"\x28\0\x30\0(?:DS(..)|(..)\0\0)", re.DOTALL)
+"""PixelSpacing, and its length, in an explicit and an implicit header."""
 
 _SHARED_BYTES = 2**14
 """What is told of all frames at once is short, and the last before `PER_FRAME`."""
 
 _PREAMBLE_BYTES = 132
 _META_END = 0x00030000
-_OTHERWISE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-"""Transfer syntaxes of implicit, deflated and big-endian headers."""
+IMPLICIT = "1.2.840.10008.1.2"
+"""The transfer syntax of uncompressed pixels behind a header that does not tell its values' kinds."""
+
+_OTHERWISE = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes of deflated and big-endian headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class DicomHeader:
         How many it has.
     layers : int
         Focal planes times optical paths.
+    samples, bits : int
+        SamplesPerPixel, BitsAllocated.
     places : bool
         It tells of each frame by itself; sparse images have to.
     spacing_mm : tuple of float, or None
@@ -76,6 +83,8 @@ class DicomHeader:
     tile: Size
     frames: int
     layers: int
+    samples: int
+    bits: int
     places: bool
     spacing_mm: tuple[float, float] | None
 
@@ -96,8 +105,8 @@ def read_header(path: Path) -> DicomHeader:
         file.seek(_PREAMBLE_BYTES)
         found = read_elements(file, [_tag("TransferSyntaxUID")], _META_END)
         if (syntax := _text(found, "TransferSyntaxUID")) in _OTHERWISE:
-            raise UndecodableError(f"its header is in the transfer syntax {syntax}.")
-        found |= read_elements(file, map(_tag, _KEYWORDS), PER_FRAME)
+            raise UndecodableError(f"its header is in the transfer syntax {UID(syntax).name}.")
+        found |= read_elements(file, map(_tag, _KEYWORDS), PER_FRAME, syntax == IMPLICIT)
         end = file.tell()
         places = file.read(4) == _PER_FRAME_STORED
         spacing_mm = _spacing_mm(file, end)
@@ -117,15 +126,19 @@ def read_header(path: Path) -> DicomHeader:
         frames=int(_text(found, "NumberOfFrames") or 1),
         layers=_number(found, "TotalPixelMatrixFocalPlanes", 1)
         * _number(found, "NumberOfOpticalPaths", 1),
+        samples=_number(found, "SamplesPerPixel", 3),
+        bits=_number(found, "BitsAllocated", 8),
         places=places,
         spacing_mm=spacing_mm,
     )
 
 
-def read_elements(file: BinaryIO, tags: Iterable[int], end: int) -> dict[int, bytes]:
+def read_elements(
+    file: BinaryIO, tags: Iterable[int], end: int, implicit: bool = False
+) -> dict[int, bytes]:
     """Some elements from here on, as they are stored; the file is left at the first tag from `end` on."""
     elements = data_element_generator(
-        file, is_implicit_VR=False, is_little_endian=True,
+        file, is_implicit_VR=implicit, is_little_endian=True,
         stop_when=lambda tag, *_: tag >= end, specific_tags=[*tags],
     )  # fmt: skip
     return {int(one.tag): one.value for one in elements if isinstance(one.value, bytes)}
@@ -136,7 +149,7 @@ def _spacing_mm(file: BinaryIO, end: int) -> tuple[float, float] | None:
     file.seek(max(0, end - _SHARED_BYTES))
     told = file.read(min(end, _SHARED_BYTES))
     for found in _SPACING.finditer(told):
-        value = told[found.end() :][: int.from_bytes(found[1], "little")]
+        value = told[found.end() :][: int.from_bytes(found[1] or found[2], "little")]
         try:
             height, width = map(float, value.split(b"\\"))
         except ValueError:

@@ -18,7 +18,7 @@ _START = b"\xff\xd8"
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"  # a byte for the colours follows
 _APPS = range(0xE0, 0xF0)  # what applications add: JFIF's first, Adobe's 14 further on
 _COLOUR_MARKS = (0xE0, 0xEE)
-_END = b"\xff\xd9"  # the same mark in JPEG and JPEG 2000
+_END = b"\xff\xd9"  # the same mark in JPEG, JPEG-LS and JPEG 2000
 
 
 def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> np.ndarray:
@@ -58,7 +58,7 @@ def decode_jpeg(data: bytes, size: Size, tables: bytes | None, ycbcr: bool) -> n
 
 
 def require_end(data: bytes) -> None:
-    """Check that a tile ends as JPEG and JPEG 2000 do: their other codecs make up what is missing.
+    """Check that a tile ends as JPEG, JPEG-LS and JPEG 2000 do: codecs make up what is missing.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import openslide
 import tifffile
+from pydicom.misc import is_dicom
 from upath import UPath
 
 from napari_hmkd.errors import SlideError
@@ -36,7 +37,8 @@ _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
 )
-_CHECK_NETWORK = "Look at the address, the network, the server and, for s3://, the credentials."
+_CHECK_NETWORK = "Look at the address, the network, the server and the credentials, which for http(s):// stand in ~/.netrc."
+_ZIP = b"PK\3\4"
 
 
 def open_backend(path: Path | UPath, backend: str | None = None) -> tuple[Backend, str]:
@@ -131,6 +133,16 @@ def _no_slide(path: Path) -> str:
     """What to tell about a file that nothing reads."""
     if problem := mirax_problem(path):
         return problem
+    with path.open("rb") as file:
+        if file.read(len(_ZIP)) == _ZIP:
+            return (
+                f"'{path}' is a ZIP archive. Unpack it, and give the slide's file or folder in it."
+            )
+    if is_dicom(path):
+        return (
+            f"'{path}' is DICOM, and no whole-slide image; a DICOMDIR only lists files. Give a file of the "
+            "slide, or the folder in which they lie."
+        )
     advice = f"Opened are {_FORMATS}."
     if path.suffix.lower() in VENDOR_SUFFIXES:
         advice = "By its name it is one: it may have been cut off. Copy it again from its source."

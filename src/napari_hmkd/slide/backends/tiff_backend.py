@@ -10,7 +10,7 @@ import tifffile
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide.backends import tiff_checks, tiff_metadata, tiff_series
 from napari_hmkd.slide.backends.protocol import Level, flatten_on_white, longer_ratio
-from napari_hmkd.slide.backends.tiff_pixel_size import pixel_sizes
+from napari_hmkd.slide.backends.tiff_pixel_size import copied_aperio_doubt, pixel_sizes
 from napari_hmkd.slide.backends.tiff_plane import planes_of
 from napari_hmkd.slide.backends.tile_files import TileFiles
 
@@ -36,7 +36,11 @@ class TiffBackend:
             self.vendor = tiff_metadata.vendor(tiff)
             self.properties = tiff_metadata.properties(tiff, series)
             self.pixel_sizes = pixel_sizes(tiff, series)
-            self.warnings = tiff_series.other_images(tiff, path)
+            self.warnings = (
+                *tiff_series.other_images(tiff, path),
+                *tiff_series.left_out(tiff, series),
+                *copied_aperio_doubt(tiff, series.keyframe),
+            )
             self.icc_profile: bytes | None = series.keyframe.iccprofile
             planes = [planes_of(level) for level in series.levels]
             files = {plane.path for parts in planes for plane in parts} - {tiff.filehandle.path}

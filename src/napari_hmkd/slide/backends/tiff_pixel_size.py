@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
@@ -15,6 +16,9 @@ from napari_hmkd.slide.backends.pixel_size import (
     um_per_unit,
 )
 from napari_hmkd.slide.backends.tiff_metadata import aperio_header, ome_pixels, ome_root
+
+_SIDES = re.compile(r"(?<![(\d])(\d+)x(\d+)")
+"""Width and height of an image in an Aperio header; those of a tile stand in brackets."""
 
 _UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}  # inch, centimetre; 1 is "no unit"
 
@@ -75,11 +79,31 @@ def _aperio_pixel_size(tiff: tifffile.TiffFile) -> PixelSize | None:
     return from_sides(side, side, "aperio.MPP")
 
 
+def copied_aperio_doubt(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[str, ...]:
+    """A warning where an Aperio header is that of an image of another size, as of one that was shrunk."""
+    if "aperio.MPP" not in aperio_header(tiff):
+        return ()
+    told = tiff.pages.first.description.partition("|")[0]
+    sizes = [tuple(map(int, sides)) for sides in _SIDES.findall(told)]
+    if not sizes or (page.imagewidth, page.imagelength) in sizes:
+        return ()
+    return (
+        "the Aperio header is that of an image of another size, and its pixel size may be, too: make sure of "
+        "it, and state the right one if it is wrong (--mpp)",
+    )
+
+
 def _imagej_pixel_size(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize | None:
-    """ImageJ has the tags count pixels per a unit of its own, which its header names."""
+    """ImageJ has the tags count pixels per a unit of its own, which its header names.
+
+    Where the tags name a unit of theirs, another program has written them anew.
+    """
     header = tiff.imagej_metadata or {}
     unit = header.get("unit")
     y, x = (um_per_unit(one) for one in (header.get("yunit", unit), unit))
+    own = _UM_PER_RESOLUTION_UNIT.get(page.tags.valueof(296, 1))
+    if own is not None and x != own:
+        return None
     return _from_densities(page, y, x, "ImageJ's unit")
 
 

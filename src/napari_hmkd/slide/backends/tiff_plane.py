@@ -9,12 +9,13 @@ import tifffile
 
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends.jpeg import decode_grey_jpeg, decode_jpeg, require_end
+from napari_hmkd.slide.backends.jpeg_2000 import require_picture
 from napari_hmkd.slide.backends.shared_file import SharedFile
 from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _JPEG = tifffile.COMPRESSION.JPEG
 _YCBCR = tifffile.PHOTOMETRIC.YCBCR
-_ENDED = (_JPEG, tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
+_JPEG_2000 = (tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
 _CHEAP_GAP_BYTES = 2**14
 """Up to so many unwanted bytes between two rows are read: less work than a read for each row."""
 
@@ -115,8 +116,10 @@ class TiffPlane:
                 return decode_grey_jpeg(data, tile, tables)
             if self.channels == 3:
                 return decode_jpeg(data, tile, tables, ycbcr=frame.photometric == _YCBCR)
-        if frame.compression in _ENDED:
+        if frame.compression in (_JPEG, *_JPEG_2000):
             require_end(data)
+        if frame.compression in _JPEG_2000:
+            require_picture(data, self.grid.tile, self.channels)
         pixels, _, _ = frame.decode(
             data, index, jpegtables=frame.jpegtables, jpegheader=frame.jpegheader
         )

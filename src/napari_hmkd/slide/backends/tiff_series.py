@@ -13,6 +13,7 @@ from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.protocol import same_proportions
 from napari_hmkd.slide.backends.tiff_checks import require_gradable
+from napari_hmkd.slide.backends.tiff_copies import forget_copied_headers
 from napari_hmkd.slide.backends.tiff_metadata import ome_pixels
 
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of "label_image", "MacroImage", "Label 1"
@@ -21,6 +22,9 @@ BESIDE = re.compile("(slide)?(label|barcode|macro|overview|thumbnail)s?(image)?"
 
 WITH_LABEL = re.compile("(slide)?(label|barcode|macro)s?(image)?")
 """Those of pictures that show the label."""
+
+_MASK = tifffile.PHOTOMETRIC.MASK
+"""GDAL's, of an image before it."""
 
 _SHORT = 40  # characters
 _QPTIFF_KIND = re.compile("<PerkinElmer-QPI.*?<ImageType>(.*?)</ImageType>", re.DOTALL)
@@ -45,6 +49,7 @@ def slide_series(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             f"'{path}' is a Ventana BIF, whose tiles overlap; OpenSlide, which puts them together, does "
             "not know it as one. Export the slide as DICOM or OME-TIFF."
         )
+    forget_copied_headers(tiff)
     series = _with_channels(_largest(_slides(tiff, path)), tiff)
     levels = [level for level in series.levels[1:] if not _is_no_level(level, series, tiff)]
     levels += _missed_levels(series, tiff)
@@ -105,6 +110,22 @@ def other_images(tiff: tifffile.TiffFile, path: Path) -> tuple[str, ...]:
     return one_of_several(slides.index(_largest(slides)), len(slides))
 
 
+def left_out(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """Warnings of what belongs to an image and is not used: SubIFDs that are no level, and a mask."""
+    page = series.keyframe
+    used = {level.keyframe.offset for level in series.levels}
+    below = [one for one in page.pages or () if one.offset not in used]
+    found = [
+        f"what lies below the slide's image with {one.imagelength:,} x {one.imagewidth:,} px is no smaller "
+        "copy of it and is left out"
+        for one in (one.aspage() for one in below)
+        if not has_word(BESIDE, _words(one))
+    ]
+    if any(one.keyframe.photometric == _MASK for one in tiff.series):
+        found.append("the file has a mask, which is not applied: what it hides is shown")
+    return tuple(found)
+
+
 def one_of_several(index: int, count: int) -> tuple[str, ...]:
     """A warning that images of a file besides the one at `index` are not looked at; none of one image."""
     if count == 1:
@@ -130,7 +151,8 @@ def require_no_label_as_level(tiff: tifffile.TiffFile, path: Path) -> None:
     for page in tiff.pages[1:]:
         taken = page.is_tiled and (tiff.is_svs or page.is_reduced)
         larger = page.imagewidth > first.imagewidth
-        if taken and (larger or has_word(BESIDE, _words(page)) or not _same_aspect(page, first)):
+        beside = _is_beside(page, first, _words(page))
+        if taken and (larger or beside or not _same_aspect(page, first)):
             raise SlideError(
                 f"'{path}' has a picture beside the slide, such as a label, that OpenSlide would show "
                 "as a level of the slide. Export the slide without it."
@@ -156,8 +178,7 @@ def first_image(tiff: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
 
 def _slides(tiff: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPageSeries]:
     """The images that may be the slide; at least one."""
-    mask = tifffile.PHOTOMETRIC.MASK  # GDAL's, of an image before it
-    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != mask]
+    listed = [one for one in tiff.series if one.size > 0 and one.keyframe.photometric != _MASK]
     every = [one for one in listed if _lies_in(tiff, one)] or listed
     if not every:
         raise SlideError(f"'{path}' is a TIFF without an image in it.")
@@ -212,7 +233,7 @@ def _is_copy(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) ->
         and page.is_tiled
         and page.imagewidth < whole.imagewidth
         and _form(level) == _form(series)
-        and not has_word(BESIDE, _words(page))
+        and not _is_beside(page, whole, _words(page))
         and _same_aspect(page, whole)
     )
 
@@ -227,7 +248,12 @@ def _is_no_level(
     page, whole = level.keyframe, series.keyframe
     words = _words(page) if series.kind == "svs" else _title(level, tiff)
     larger = page.imagewidth > whole.imagewidth
-    return larger or has_word(BESIDE, words) or not _same_aspect(page, whole)
+    return larger or _is_beside(page, whole, words) or not _same_aspect(page, whole)
+
+
+def _is_beside(page: tifffile.TiffPage, whole: tifffile.TiffPage, words: str) -> bool:
+    """Whether words call a page a picture beside the slide; a copy of the slide's own header does not."""
+    return page.description != whole.description and has_word(BESIDE, words)
 
 
 def _form(series: tifffile.TiffPageSeries) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 from upath import UPath
+from zarr.errors import ContainsArrayError
 
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
@@ -151,10 +152,13 @@ class ZarrBackend:
 
     def _failure(self, level: int, region: Region, error: Exception) -> SlideReadError:
         """What a failed read is for its caller: damage of one place, or a stall of all."""
+        from aiohttp import ClientResponseError
+
         stalled = is_stall(error)
         local = _LOOK_AT_DISK if stalled or isinstance(error, FileNotFoundError) else _DAMAGED
         advice = _LOOK_AT_SERVER if is_remote(self._path) else local
-        if is_remote(self._path) and self._arrays[level].shards and not stalled:
+        refused = isinstance(error, ClientResponseError)
+        if is_remote(self._path) and self._arrays[level].shards and not (stalled or refused):
             advice = _SHARDS_NEED_RANGES
         return (SlideStalledError if stalled else SlideReadError)(
             f"'{self._path.name}', level {level}, {region} cannot be read: "
@@ -166,11 +170,19 @@ class ZarrBackend:
 
 
 def _root(path: Path | UPath) -> zarr.Group:
-    if not is_remote(path):
-        return zarr.open_group(path, mode="r")
     try:
-        return zarr.open_group(remote_store(path), mode="r")
-    except FileNotFoundError as error:
+        return zarr.open_group(remote_store(path) if is_remote(path) else path, mode="r")
+    except (FileNotFoundError, ContainsArrayError) as error:
+        # Of an array of zarr 2 it is said that there is no group.
+        if isinstance(error, ContainsArrayError) or (
+            not is_remote(path) and (path / ".zarray").is_file()
+        ):
+            raise SlideError(
+                f"'{path}' is a single zarr array, such as one level of an image. Open the folder of the "
+                "image, which may be the one above."
+            ) from error
+        if not is_remote(path):
+            raise
         raise SlideError(
             f"'{path}' holds no zarr group. Over a network only OME-Zarr is read: give the address of "
             "the image's folder, or copy a slide of another format to this machine."

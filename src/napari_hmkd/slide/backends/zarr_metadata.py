@@ -66,6 +66,11 @@ def slide_image(root: zarr.Group, path: Path | UPath) -> tuple[ZarrImage, tuple[
     """
     every = list(_images(root, path))
     if not every:
+        if {"plate", "well"} & set(ome_attributes(root)):
+            raise SlideError(
+                f"'{path}' is a plate, or one of its wells, and no slide. Open the folder of one image, "
+                "such as 'A/1/0' of a plate."
+            )
         raise SlideError(
             f"'{path}' is a zarr store without an OME-Zarr image (no 'multiscales'). "
             "Open the folder of the image itself, or convert it to OME-Zarr 0.4 or 0.5."
