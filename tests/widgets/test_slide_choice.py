@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from magicgui.widgets import Container
+
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import add_layers
@@ -30,8 +32,17 @@ def add(viewer, paint_slide: Callable[..., Path], tmp_path: Path) -> Add:
     return open_slide
 
 
-def test_a_hidden_slide_gives_way_to_the_first_that_is_seen(viewer, add: Add) -> None:
-    choice, told = SlideChoice(viewer), []
+@pytest.fixture(params=["docked", "alone"])
+def choice(request: pytest.FixtureRequest, viewer) -> SlideChoice:
+    """In a dock, napari has it list its choices anew, too, and before its own turn."""
+    choice = SlideChoice(viewer)
+    if request.param == "docked":
+        viewer.window.add_dock_widget(Container(widgets=[choice]))
+    return choice
+
+
+def test_a_hidden_slide_gives_way_to_the_first_that_is_seen(choice: SlideChoice, add: Add) -> None:
+    told: list[napari.layers.Image] = []
     choice.changed.connect(told.append)
     hidden = add("ihc.tif", visible=False)
     seen = add("he.tif")
@@ -71,3 +82,24 @@ def test_a_choice_that_may_be_empty_stays_empty(viewer, add: Add) -> None:
     choice = SlideChoice(viewer, nullable=True)
     add("he.tif")
     assert choice.value is None
+
+
+NEW_NAMES = {
+    "another": [("he.tif", "case 12")],
+    "that of the other before": [("ihc.tif", "IHC"), ("he.tif", "ihc.tif")],
+}
+
+
+@pytest.mark.parametrize("new_names", NEW_NAMES.values(), ids=NEW_NAMES)
+def test_a_slide_that_is_renamed_stays_chosen(
+    viewer, choice: SlideChoice, add: Add, new_names: list[tuple[str, str]]
+) -> None:
+    chosen, _ = add("he.tif"), add("ihc.tif")
+    told: list[napari.layers.Image] = []
+    choice.value = chosen
+    choice.changed.connect(told.append)
+    for before, after in new_names:
+        viewer.layers[before].name = after
+    assert choice.value is chosen
+    assert choice.current_choice == chosen.name
+    assert told == [], "nothing has changed for a panel"
