@@ -53,3 +53,8 @@ def print_any_name() -> None:
 def same_name(name: str) -> str:
     """Equal for names that differ in case or in how their letters are composed, if in anything."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def same_words(name: str) -> str:
+    """As `same_name`, and equal too where only spaces differ, in number or as word processors fix them."""
+    return " ".join(same_name(name).split())

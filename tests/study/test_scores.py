@@ -61,13 +61,15 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ("a,,,2+\n", 2, "the cell reader is empty"),
         ("a,,anna,2+\na,,Anna,3+\n", 3, "reader 'Anna' is written 'anna' in line 2"),
         ("a,x,anna,2+\na,X,ben,3+\n", 3, "region 'X' is written 'x' in line 2"),
+        ("a,,Dr.\xa0A,2+\na,,Dr. A,3+\n", 3, r"'Dr. A' is written 'Dr.\\xa0A' in line 2"),
+        ("a,x y,anna,2+\na,x  y,ben,3+\n", 3, "'x  y' is written 'x y' in line 2"),
         ("a,,anna,2+\na.svs,,ben,3+\n", 3, "'a.svs' may be 'a' of line 2"),
         ("a,left, upper,anna,2+\n", 2, "5 cells, but the header has 4"),
         ('a,,anna,2+\nb,,"anna,2+\n', 3, "does not end with one"),
         ('"a\nb",,anna,2+\nc,,anna,5\n', 4, "'5' is none of"),
     ],
     ids=["unknown", "too high", "contradiction", "repetition", "no slide", "no reader", "reader's case",
-         "region's case", "suffix", "comma", "open quote", "after a line break"],
+         "region's case", "fixed space", "two spaces", "suffix", "comma", "open quote", "after a line break"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_with_its_line(
     write_scores: WriteScores, lines: str, line: int, message: str

@@ -273,6 +273,18 @@ def test_a_panel_that_is_opened_again_knows_who_reads(viewer, reader: ReaderWidg
     assert (again.reader.value, again.hide_results.value) == ("Dr. A", True)
 
 
+@pytest.mark.parametrize("who", ["Dr. B", ""])
+def test_panels_of_two_windows_say_the_same(viewer, reader: ReaderWidget, who: str) -> None:
+    other = ReaderWidget(viewer)
+    reader.score.value = "2+"
+    other.reader.value = who
+    assert (reader.reader.value, reader.score.value) == (who, None), (
+        "Dr. A has not scored for others"
+    )
+    other.hide_results.value = False
+    assert not reader.hide_results.value
+
+
 def test_choosing_a_file_of_scores_does_not_threaten_to_replace_it(
     viewer, reader: ReaderWidget, tmp_path: Path, monkeypatch
 ) -> None:
