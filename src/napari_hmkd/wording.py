@@ -10,9 +10,9 @@ GRADE_NAMES = ("0", "1+", "2+", "3+")
 WRITTEN_GRADES = {
     text: grade
     for grade, name in enumerate(GRADE_NAMES)
-    for text in (name, f"{grade}", f"{grade}.0")
+    for text in (name, f"{grade}", f"{grade}.0", f"{grade},0")
 }
-"""By hand, as a number, and as pandas writes whole numbers beside empty cells."""
+"""By hand, as a number, and as pandas or a spreadsheet writes whole numbers, with a point or a comma."""
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"

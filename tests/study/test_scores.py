@@ -30,13 +30,14 @@ def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
         b"slide,region,reader,score\na,,\xc3\xa4nne,2+\n",
         b"\xef\xbb\xbfslide,region,reader,score\r\na,,\xc3\xa4nne,2+\r\n",
         b"slide;region;reader;score\na;;\xc3\xa4nne;2+\n",
+        b"slide;region;reader;score\na;;\xc3\xa4nne;2,0\n",
         b"score,note,Reader, slide ,region\n2+,\"well, done\",\xc3\xa4nne,a,\n",
         b'"slide", "region", "reader", "score"\n"a", "", "\xc3\xa4nne", " 2+ "\n',
         b"\nslide,region,reader,score\n\n,,,\na, ,\xc3\xa4nne,2+\n\n",
         b"slide,reader,score,region\na,\xc3\xa4nne,2+\n",  # empty cells at the end left out
         b"slide,region,reader,score\na,,a\xcc\x88nne,2+",  # the letter and its dots, as macOS has it
     ],
-    ids=["plain", "Excel", "semicolons", "order", "quotes", "blank lines", "short", "composed"],
+    ids=["plain", "Excel", "semicolons", "decimal comma", "order", "quotes", "blank lines", "short", "composed"],
 )  # fmt: skip
 def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"

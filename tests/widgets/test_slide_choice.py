@@ -11,6 +11,9 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from magicgui.widgets import Container
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QHelpEvent, QTextDocument
+from qtpy.QtWidgets import QApplication
 
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.slide_choice import SlideChoice
@@ -82,6 +85,25 @@ def test_a_choice_that_may_be_empty_stays_empty(viewer, add: Add) -> None:
     choice = SlideChoice(viewer, nullable=True)
     add("he.tif")
     assert choice.value is None
+
+
+def test_a_long_name_makes_no_panel_wider_and_is_its_tooltip(
+    viewer, choice: SlideChoice, add: Add, qtbot
+) -> None:
+    slide = add("he.tif")
+    panel = Container(widgets=[choice])
+    panel.show()
+    before = panel.native.minimumSizeHint().width()
+    slide.name = f"{'TCGA-A2-A0T2-01Z-00-DX1.' * 6}<b>.svs"
+    qtbot.waitUntil(lambda: choice.current_choice == slide.name)
+    assert panel.native.minimumSizeHint().width() == before < 400
+    point = choice.native.rect().center()
+    event = QHelpEvent(QEvent.Type.ToolTip, point, choice.native.mapToGlobal(point))
+    QApplication.sendEvent(choice.native, event)
+    text = QTextDocument()
+    text.setHtml(choice.native.toolTip())
+    assert text.toPlainText() == slide.name
+    panel.close()
 
 
 NEW_NAMES = {

@@ -9,6 +9,7 @@ import napari.viewer
 from magicgui.widgets import ComboBox
 
 from napari_hmkd.slide import Slide
+from napari_hmkd.widgets.notice import keep_narrow
 from napari_hmkd.widgets.slide_watch import watch_slide
 from napari_hmkd.widgets.viewing import slide_layers, slide_of
 
@@ -34,6 +35,7 @@ class SlideChoice(ComboBox):
         self._viewer = viewer
         self._by_hand = False  # whether the user has chosen what is chosen
         super().__init__(choices=self._layers, **options)
+        keep_narrow(self)
         self.changed.connect(self._on_chosen)
         viewer.layers.events.inserted.connect(self.reset_choices)
         viewer.layers.events.removed.connect(self.reset_choices)
