@@ -91,6 +91,16 @@ def test_a_result_that_is_shown_goes_when_hiding_begins(
     assert len(results(viewer)) == 1
 
 
+def test_the_status_bar_keeps_no_value_of_a_result_that_goes(
+    viewer, widget: GradeWidget, reader: ReaderWidget, qtbot
+) -> None:
+    reader.hide_results.value = False
+    assert press_and_wait(widget, qtbot)
+    viewer.status = "HER2 grade (he.ome.tif): 2.97"
+    reader.hide_results.value = True
+    assert "2.97" not in str(viewer.status)
+
+
 def test_another_reader_has_not_scored(
     viewer, widget: GradeWidget, reader: ReaderWidget, qtbot
 ) -> None:
