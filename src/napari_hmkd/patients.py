@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from napari_hmkd.wording import same_name
+from napari_hmkd.wording import same_words
 
 _NOBODY = {"", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "unknown", "?", "-"}
 
@@ -16,8 +16,8 @@ def patient_told(cell: str) -> str:
 
 
 def same_patient(name: str) -> str:
-    """Equal for names of one patient: as `same_name`, and as pandas writes numbers beside empty cells."""
-    name = same_name(name)
+    """Equal for names of one patient: as `same_words`, and as pandas writes numbers beside empty cells."""
+    name = same_words(name)
     whole = name.removesuffix(".0")
     return whole if whole.isdecimal() else name
 

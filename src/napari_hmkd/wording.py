@@ -10,9 +10,9 @@ GRADE_NAMES = ("0", "1+", "2+", "3+")
 WRITTEN_GRADES = {
     text: grade
     for grade, name in enumerate(GRADE_NAMES)
-    for text in (name, f"{grade}", f"{grade}.0")
+    for text in (name, f"{grade}", f"{grade}.0", f"{grade},0")
 }
-"""By hand, as a number, and as pandas writes whole numbers beside empty cells."""
+"""By hand, as a number, and as pandas or a spreadsheet writes whole numbers, with a point or a comma."""
 RESEARCH_ONLY = "research use only"
 NO_SCORE = "by area of tiles, not by cells: not an ASCO/CAP score"
 NO_GRADE = "a status predicted for the whole slide; not the HER2 grade, which is of tiles and by area, and no result of a test"
@@ -53,3 +53,8 @@ def print_any_name() -> None:
 def same_name(name: str) -> str:
     """Equal for names that differ in case or in how their letters are composed, if in anything."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def same_words(name: str) -> str:
+    """As `same_name`, and equal too where only spaces differ, in number or as word processors fix them."""
+    return " ".join(same_name(name).split())

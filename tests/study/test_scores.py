@@ -30,13 +30,14 @@ def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
         b"slide,region,reader,score\na,,\xc3\xa4nne,2+\n",
         b"\xef\xbb\xbfslide,region,reader,score\r\na,,\xc3\xa4nne,2+\r\n",
         b"slide;region;reader;score\na;;\xc3\xa4nne;2+\n",
+        b"slide;region;reader;score\na;;\xc3\xa4nne;2,0\n",
         b"score,note,Reader, slide ,region\n2+,\"well, done\",\xc3\xa4nne,a,\n",
         b'"slide", "region", "reader", "score"\n"a", "", "\xc3\xa4nne", " 2+ "\n',
         b"\nslide,region,reader,score\n\n,,,\na, ,\xc3\xa4nne,2+\n\n",
         b"slide,reader,score,region\na,\xc3\xa4nne,2+\n",  # empty cells at the end left out
         b"slide,region,reader,score\na,,a\xcc\x88nne,2+",  # the letter and its dots, as macOS has it
     ],
-    ids=["plain", "Excel", "semicolons", "order", "quotes", "blank lines", "short", "composed"],
+    ids=["plain", "Excel", "semicolons", "decimal comma", "order", "quotes", "blank lines", "short", "composed"],
 )  # fmt: skip
 def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
@@ -61,13 +62,15 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ("a,,,2+\n", 2, "the cell reader is empty"),
         ("a,,anna,2+\na,,Anna,3+\n", 3, "reader 'Anna' is written 'anna' in line 2"),
         ("a,x,anna,2+\na,X,ben,3+\n", 3, "region 'X' is written 'x' in line 2"),
+        ("a,,Dr.\xa0A,2+\na,,Dr. A,3+\n", 3, r"'Dr. A' is written 'Dr.\\xa0A' in line 2"),
+        ("a,x y,anna,2+\na,x  y,ben,3+\n", 3, "'x  y' is written 'x y' in line 2"),
         ("a,,anna,2+\na.svs,,ben,3+\n", 3, "'a.svs' may be 'a' of line 2"),
         ("a,left, upper,anna,2+\n", 2, "5 cells, but the header has 4"),
         ('a,,anna,2+\nb,,"anna,2+\n', 3, "does not end with one"),
         ('"a\nb",,anna,2+\nc,,anna,5\n', 4, "'5' is none of"),
     ],
     ids=["unknown", "too high", "contradiction", "repetition", "no slide", "no reader", "reader's case",
-         "region's case", "suffix", "comma", "open quote", "after a line break"],
+         "region's case", "fixed space", "two spaces", "suffix", "comma", "open quote", "after a line break"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_with_its_line(
     write_scores: WriteScores, lines: str, line: int, message: str

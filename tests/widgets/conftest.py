@@ -18,6 +18,7 @@ from napari_hmkd.sample import ProceduralTissue, write_slide
 
 if TYPE_CHECKING:
     from napari_hmkd.biomarkers.slide import SlideBiomarkers
+    from napari_hmkd.widgets.alignment_widget import AlignmentWidget
     from napari_hmkd.widgets.attention_widget import AttentionWidget
     from napari_hmkd.widgets.biomarker_widget import BiomarkerWidget
     from napari_hmkd.widgets.grade_widget import GradeWidget
@@ -269,3 +270,31 @@ def stop_early(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     monkeypatch.setattr(SlideGrading, "run", run)
     return arm
+
+
+@pytest.fixture
+def aligner(viewer, paint_slide: Callable[..., Path], tmp_path: Path) -> AlignmentWidget:
+    """Align IHC, docked in a window with two painted slides that are chosen in it."""
+    from tests.widgets.aligning import dock
+
+    from napari_hmkd.reader import read_slides
+    from napari_hmkd.widgets.viewing import add_layers
+
+    he = paint_slide(tmp_path / "he.tif", [[0, 1, 2], [3, 0, 1]])
+    ihc = paint_slide(tmp_path / "ihc.tif", [[3, 2, 1, 2], [0, 3, 2, 1]])
+    add_layers(viewer, read_slides(ihc) + read_slides(he))
+    return dock(viewer)
+
+
+@pytest.fixture
+def finds_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The automatic search gives the known alignment, whatever the slides."""
+    from tests.widgets.aligning import TRUTH
+
+    from napari_hmkd.alignment import Alignment, Method, align_by_matrix
+    from napari_hmkd.widgets import alignment_run
+
+    def find(he, ihc) -> Alignment:
+        return align_by_matrix(he, ihc, TRUTH, Method.AUTOMATIC, residual_um=3.2, score=2.5)
+
+    monkeypatch.setattr(alignment_run, "align_automatically", find)

@@ -91,6 +91,16 @@ def test_a_result_that_is_shown_goes_when_hiding_begins(
     assert len(results(viewer)) == 1
 
 
+def test_the_status_bar_keeps_no_value_of_a_result_that_goes(
+    viewer, widget: GradeWidget, reader: ReaderWidget, qtbot
+) -> None:
+    reader.hide_results.value = False
+    assert press_and_wait(widget, qtbot)
+    viewer.status = "HER2 grade (he.ome.tif): 2.97"
+    reader.hide_results.value = True
+    assert "2.97" not in str(viewer.status)
+
+
 def test_another_reader_has_not_scored(
     viewer, widget: GradeWidget, reader: ReaderWidget, qtbot
 ) -> None:
@@ -271,6 +281,18 @@ def test_half_a_name_is_no_readers(viewer, reader: ReaderWidget, qtbot, monkeypa
 def test_a_panel_that_is_opened_again_knows_who_reads(viewer, reader: ReaderWidget) -> None:
     again = ReaderWidget(viewer)
     assert (again.reader.value, again.hide_results.value) == ("Dr. A", True)
+
+
+@pytest.mark.parametrize("who", ["Dr. B", ""])
+def test_panels_of_two_windows_say_the_same(viewer, reader: ReaderWidget, who: str) -> None:
+    other = ReaderWidget(viewer)
+    reader.score.value = "2+"
+    other.reader.value = who
+    assert (reader.reader.value, reader.score.value) == (who, None), (
+        "Dr. A has not scored for others"
+    )
+    other.hide_results.value = False
+    assert not reader.hide_results.value
 
 
 def test_choosing_a_file_of_scores_does_not_threaten_to_replace_it(

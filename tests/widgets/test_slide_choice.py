@@ -10,6 +10,11 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from magicgui.widgets import Container
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QHelpEvent, QTextDocument
+from qtpy.QtWidgets import QApplication
+
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import add_layers
@@ -30,8 +35,17 @@ def add(viewer, paint_slide: Callable[..., Path], tmp_path: Path) -> Add:
     return open_slide
 
 
-def test_a_hidden_slide_gives_way_to_the_first_that_is_seen(viewer, add: Add) -> None:
-    choice, told = SlideChoice(viewer), []
+@pytest.fixture(params=["docked", "alone"])
+def choice(request: pytest.FixtureRequest, viewer) -> SlideChoice:
+    """In a dock, napari has it list its choices anew, too, and before its own turn."""
+    choice = SlideChoice(viewer)
+    if request.param == "docked":
+        viewer.window.add_dock_widget(Container(widgets=[choice]))
+    return choice
+
+
+def test_a_hidden_slide_gives_way_to_the_first_that_is_seen(choice: SlideChoice, add: Add) -> None:
+    told: list[napari.layers.Image] = []
     choice.changed.connect(told.append)
     hidden = add("ihc.tif", visible=False)
     seen = add("he.tif")
@@ -71,3 +85,43 @@ def test_a_choice_that_may_be_empty_stays_empty(viewer, add: Add) -> None:
     choice = SlideChoice(viewer, nullable=True)
     add("he.tif")
     assert choice.value is None
+
+
+def test_a_long_name_makes_no_panel_wider_and_is_its_tooltip(
+    viewer, choice: SlideChoice, add: Add, qtbot
+) -> None:
+    slide = add("he.tif")
+    panel = Container(widgets=[choice])
+    panel.show()
+    before = panel.native.minimumSizeHint().width()
+    slide.name = f"{'TCGA-A2-A0T2-01Z-00-DX1.' * 6}<b>.svs"
+    qtbot.waitUntil(lambda: choice.current_choice == slide.name)
+    assert panel.native.minimumSizeHint().width() == before < 400
+    point = choice.native.rect().center()
+    event = QHelpEvent(QEvent.Type.ToolTip, point, choice.native.mapToGlobal(point))
+    QApplication.sendEvent(choice.native, event)
+    text = QTextDocument()
+    text.setHtml(choice.native.toolTip())
+    assert text.toPlainText() == slide.name
+    panel.close()
+
+
+NEW_NAMES = {
+    "another": [("he.tif", "case 12")],
+    "that of the other before": [("ihc.tif", "IHC"), ("he.tif", "ihc.tif")],
+}
+
+
+@pytest.mark.parametrize("new_names", NEW_NAMES.values(), ids=NEW_NAMES)
+def test_a_slide_that_is_renamed_stays_chosen(
+    viewer, choice: SlideChoice, add: Add, new_names: list[tuple[str, str]]
+) -> None:
+    chosen, _ = add("he.tif"), add("ihc.tif")
+    told: list[napari.layers.Image] = []
+    choice.value = chosen
+    choice.changed.connect(told.append)
+    for before, after in new_names:
+        viewer.layers[before].name = after
+    assert choice.value is chosen
+    assert choice.current_choice == chosen.name
+    assert told == [], "nothing has changed for a panel"

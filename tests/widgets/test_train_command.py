@@ -70,6 +70,8 @@ def _check_and_spell(request: TrainRequest) -> None:
         ({"more": "--name 'open"}, HmkdError, "cannot be read"),
         ({"more": "--out elsewhere"}, OutputError, "--out"),
         ({"more": "--out=elsewhere"}, OutputError, "--out"),
+        ({"more": "--epochs 5"}, OutputError, "--epochs stands among .*: fill in 'Epochs' above"),
+        ({"more": "--batch-size=2"}, OutputError, "'Batch size'"),
     ],
 )
 def test_what_cannot_work_is_refused(

@@ -155,6 +155,23 @@ def test_a_child_that_outlives_the_command_is_ended_too(
     assert not any(alive(pid) for pid in both)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of a parent's death")
+def test_a_command_does_not_outlive_its_launcher(
+    process: TrainProcess, qtbot, family: list[str]
+) -> None:
+    codes: list[int] = []
+    process.finished.connect(lambda code, stopped: codes.append(code))
+    process.start(family)
+    command, child = pids(qtbot, family)
+    os.kill(process._process.processId(), signal.SIGKILL)
+    qtbot.waitUntil(lambda: bool(codes), timeout=PATIENCE_MS)
+    try:
+        qtbot.waitUntil(lambda: not alive(command), timeout=PATIENCE_MS)
+        assert codes == [128 + signal.SIGKILL]
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 @posix
 def test_nothing_outlives_a_window_that_is_killed(qtbot, family: list[str]) -> None:
     window = """

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -203,12 +205,25 @@ def test_a_stopped_run_goes_on_in_its_folder(panel: TrainWidget, qtbot) -> None:
     assert ended(pid)
     assert said == (
         "Stopped after 2 of 2 epochs, best validation kappa 0.750. "
-        "Start goes on in the same folder."
+        "Go on continues in the same folder."
     )
     assert panel.start_button.text() == "Go on"
     panel.form.more.value = ""
     panel.start_button.click()
     assert wait_for_end(panel, qtbot).startswith("Done")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="asks by POSIX signals")
+def test_a_run_that_was_killed_says_so_and_goes_on_in_its_folder(panel: TrainWidget, qtbot) -> None:
+    os.kill(start_waiting(panel, qtbot), signal.SIGKILL)
+    said = wait_for_end(panel, qtbot)
+    assert said == (
+        "Ended from outside (SIGKILL, as the system does where memory runs out) after 2 of 2 epochs, "
+        "best validation kappa 0.750. Go on continues in the same folder."
+    )
+    assert panel.status.property("failed")
+    assert panel.start_button.text() == "Go on"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from napari_hmkd.patients import patient_told
 from napari_hmkd.study.identity import NamedSlide, identified
 from napari_hmkd.study.names import slide_names
 from napari_hmkd.study.table import Row, read_rows
-from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, same_name
+from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, same_name, same_words
 
 COLUMNS = ("slide", "region", "reader", "score")
 FINGERPRINT, PATIENT = "fingerprint", "patient"
@@ -171,7 +171,8 @@ def _check_names(row: Row, line: int, where: str, seen: _Seen) -> None:
         name = row[column]
         if not name and column in ("slide", "reader"):
             raise DataError(f"{where}: the cell {column} is empty: fill it in, or remove the line")
-        first_line, first = seen.setdefault((column, same_name(name)), (line, name))
+        same = same_name if column == "slide" else same_words  # files may differ in a space alone
+        first_line, first = seen.setdefault((column, same(name)), (line, name))
         if first != name:
             raise DataError(
                 f"{where}: the {column} {name!r} is written {first!r} in line {first_line}: write it "

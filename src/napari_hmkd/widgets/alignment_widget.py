@@ -203,8 +203,8 @@ class AlignmentWidget(Container):
         self._show(pair, self.opacity.value)
         self.landmarks.show(pair)
         self._say(alignment_words(alignment))
-        marked = self._marked
-        self.residuals.value = residual_words(residuals_um(alignment, *marked)) if marked else ""
+        over = alignment.residual_um is not None and self._marked
+        self.residuals.value = residual_words(residuals_um(alignment, *over)) if over else ""
 
     def _show(self, pair: LayerPair, opacity: float) -> None:
         self.aligned.lift(pair)

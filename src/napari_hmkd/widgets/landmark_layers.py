@@ -49,6 +49,7 @@ class LandmarkLayers:
         for number, (slide_layer, layer) in enumerate(zip(pair, layers, strict=True)):
             # It may be another layer of the slide than before, or of another pixel size: points are in px.
             lay_over(layer, slide_layer, tuple(layer.scale))
+            layer.events.data.connect(_number)  # of a duplicate, too; a second time does nothing
             slide_layer.visible = layer.visible = number == chosen or not hide_other
         self._viewer.layers.selection.active = layers[chosen]
         layers[chosen].mode = "add"
@@ -95,7 +96,6 @@ class LandmarkLayers:
             units=slide_layer.units[-2:],
             metadata={"napari_hmkd": {"landmarks_of": slide.path}},
         )
-        layer.events.data.connect(_number)
         return layer
 
 

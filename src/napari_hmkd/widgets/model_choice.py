@@ -8,6 +8,7 @@ from magicgui.widgets import ComboBox, FileEdit
 
 from napari_hmkd.errors import ModelError
 from napari_hmkd.widgets.finished_models import finished_students
+from napari_hmkd.widgets.notice import keep_narrow
 
 _DEMO = "demo student (procedural tissue)"
 _FROM_FILE = "from a file ..."
@@ -30,6 +31,7 @@ class ModelChoice:
         self.listed = ComboBox(label="Model", choices=_choices)
         self.file = FileEdit(label="Student file", mode="r", filter="*.safetensors", nullable=True)
         self.fields = [self.listed, self.file]
+        keep_narrow(self.listed)
         self.listed.changed.connect(self._on_listed_chosen)
         finished_students.changed.connect(self.listed.reset_choices)
         self._on_listed_chosen()

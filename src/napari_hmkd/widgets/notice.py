@@ -8,15 +8,16 @@ from textwrap import fill
 from typing import Any
 
 import napari.viewer
-from magicgui.widgets import Label
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy
+from magicgui.widgets import ComboBox, Label
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_hmkd.map_modes import IN_GRADE_COLOURS, MapMode
 from napari_hmkd.palette import GRADE_COLOURS
 from napari_hmkd.widgets.viewing import noted
 
 _LINE = 44  # letters that fit a narrow canvas
+_SHORT = 20  # letters of a name that are seen in any panel
 BY_AREA = "By area of tiles, not by cells: not an ASCO/CAP score. Research use only."
 
 
@@ -48,6 +49,28 @@ def wrap(label: Label, text_format: Qt.TextFormat = Qt.TextFormat.PlainText) -> 
     label.native.setTextFormat(text_format)
     label.native.setWordWrap(True)
     label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+
+def keep_narrow(choice: ComboBox) -> None:
+    """Let a choice get narrower than its names, which would make the panel as wide: they are cut then.
+
+    The whole name of the one that is chosen is its tooltip.
+    """
+    box = choice.native
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(_SHORT)
+    box.view().setTextElideMode(
+        Qt.TextElideMode.ElideMiddle
+    )  # names of slides differ at either end
+    box.installEventFilter(_WholeName(box))
+
+
+class _WholeName(QObject):
+    def eventFilter(self, box: QObject, event: QEvent) -> bool:
+        """Bring the tooltip up to date just before it is shown: magicgui renames choices silently."""
+        if event.type() == QEvent.Type.ToolTip:
+            box.setToolTip(f"<p>{escape(box.currentText())}</p>")
+        return False
 
 
 def tell(label: Label, text: str) -> None:

@@ -57,6 +57,8 @@ class ReaderWidget(Container):
         result_hiding(napari_viewer)
         self.hide_results.value, self.reader.value = blinding.on, blinding.reader
         self.hide_results.changed.connect(blinding.switch)
+        blinding.changed.connect(self._follow)
+        self.native.destroyed.connect(self._on_destroyed)
         self.reader.changed.connect(self._on_reader_named)
         self.reader.native.editingFinished.connect(self._sit_down)
         self.slide.changed.connect(self._start_anew)
@@ -130,6 +132,19 @@ class ReaderWidget(Container):
 
     def _sit_down(self) -> None:
         blinding.sit_down(self.reader.value.strip())
+
+    def _follow(self) -> None:
+        """Show what was switched or said in the panel of another window, which holds for this one, too."""
+        with self.hide_results.changed.blocked():
+            self.hide_results.value = blinding.on
+        if self.reader.native.hasFocus() or self.reader.value.strip() == blinding.reader:
+            return
+        with self.reader.changed.blocked():
+            self.reader.value = blinding.reader
+        self._start_anew()
+
+    def _on_destroyed(self, _widget: object = None) -> None:
+        blinding.changed.disconnect(self._follow)
 
     def _start_anew(self, _value: object = None) -> None:
         """A score of another slide or reader must not be noted for this one, nor be seen."""

@@ -100,6 +100,8 @@ class ResultHiding:
         self._kept += hidden  # first: whoever hears of the removal can tell that it is none
         for layer in hidden:
             viewer.layers.remove(layer)
+        if hidden:
+            viewer.status = "Ready"  # it has the value that was under the cursor last
         return hidden
 
     def _hides(self, layer: napari.layers.Layer, viewer: napari.viewer.Viewer) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ PROGRAM = (sys.executable, "-m", "napari_hmkd.training.cli")
 PROCEDURAL = "procedural"
 ROLES = ("teacher", "student")
 _SAID = "napari-hmkd-train: "  # what the command's own messages begin with
+_FIELDS = {"--out": "Run folder", "--epochs": "Epochs", "--batch-size": "Batch size"}
+_SIGNAL = 128  # a shell's exit codes above it stand for signals
 _PLAIN = re.compile(r"[\w%+./:=\\-]+")
 _BOX = "─│╭╮╰╯ \t"
 
@@ -101,8 +104,11 @@ class TrainRequest:
             As `arguments`.
         """
         options = split_words(self.more)
-        if any(word.split("=")[0] == "--out" for word in options):
-            raise OutputError("--out stands among the further options: name the run folder above")
+        for name, field in _FIELDS.items():
+            if any(word.split("=")[0] == name for word in options):
+                raise OutputError(
+                    f"{name} stands among the further options: fill in '{field}' above"
+                )
         return options
 
     def check(self) -> None:
@@ -202,6 +208,15 @@ def own_message(lines: Sequence[str]) -> str:
     words = [line.strip(_BOX) for line in lines]
     said = [line for line in words if line]
     return said[-1] if said else "it said nothing"
+
+
+def ended_by(code: int) -> str:
+    """The signal that ended a command of this exit code, "" where none did: 128 + n stands for signal n."""
+    try:
+        name = signal.Signals(code - _SIGNAL).name
+    except ValueError:
+        return ""
+    return f"{name}, as the system does where memory runs out" if name == "SIGKILL" else name
 
 
 def _learns_alone(options: Sequence[str]) -> bool:

@@ -7,14 +7,17 @@ a grace period, killed with every process it started.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+_SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 _NOT_STARTED = 127  # a shell's exit code for it
 
 
@@ -67,7 +70,12 @@ def main(arguments: Sequence[str]) -> int:
 def _own_group() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "linux":
+        # Should this process be killed, the command is interrupted, too.
+        prctl = ctypes.CDLL(None).prctl
+        apart["preexec_fn"] = partial(prctl, _SIGNAL_AT_PARENTS_DEATH, signal.SIGINT.value)
+    return apart
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -101,12 +102,14 @@ class TrainProcess:
             self._rest = "\r" + shown[-1]
             self.progress.emit(shown[-1])
 
-    def _on_finished(self, code: int, _status: object) -> None:
+    def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._on_output()
         self._take(self._decoder.decode(b"", final=True))
         if self._rest.strip():
             self._take("\n")
-        self.finished.emit(code, self._stopped)
+        # Of the launcher itself a signal's number is the code.
+        by_signal = os.name == "posix" and status == QProcess.ExitStatus.CrashExit
+        self.finished.emit(128 + code if by_signal else code, self._stopped)
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         # Any other error is followed by `finished`.

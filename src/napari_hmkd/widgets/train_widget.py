@@ -27,7 +27,13 @@ from napari_hmkd.widgets.finished_models import finished_students
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.train_attention import AttentionPicture
 from napari_hmkd.widgets.train_closing import ClosingGuard
-from napari_hmkd.widgets.train_command import PROGRAM, TrainRequest, own_message, shell_line
+from napari_hmkd.widgets.train_command import (
+    PROGRAM,
+    TrainRequest,
+    ended_by,
+    own_message,
+    shell_line,
+)
 from napari_hmkd.widgets.train_curves import KAPPA, TrainCurves
 from napari_hmkd.widgets.train_form import TrainForm
 from napari_hmkd.widgets.train_process import TrainProcess
@@ -191,11 +197,19 @@ class TrainWidget(QWidget):
             self.form.offer_teacher(request.weights)
             self._say(f"Done: {request.weights}. A student can learn from it now.")
         elif stopped or code == 0:
-            said = self._epochs_said()
-            self._say(f"Stopped{said and ' after ' + said}. Start goes on in the same folder.")
+            self._say(f"Stopped{self._so_far()}")
+        elif by := ended_by(code):
+            self._say(f"Ended from outside ({by}){self._so_far()}", failed=True)
         else:
             self._say(f"Failed (exit code {code}): {own_message(list(self._last))}", failed=True)
             self.tabs.setCurrentWidget(self.log)
+
+    def _so_far(self) -> str:
+        """How far a run came that did not end, and what its folder is good for."""
+        said = self._epochs_said()
+        goes_on = self._request.resumes
+        now = "Go on continues in the same folder." if goes_on else "It had not begun."
+        return f"{said and ' after ' + said}. {now}"
 
     def _on_edited(self) -> None:
         try:
