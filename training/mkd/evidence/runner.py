@@ -16,7 +16,7 @@ from napari_hmkd.training.mkd.cohort.writing import write_cohort
 from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
 from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, pieces
 from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
-from napari_hmkd.training.piecework import piece_processes, run_pieces, threads_each
+from napari_hmkd.training.piecework import piece_processes, run_pieces
 
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
@@ -61,9 +61,7 @@ def run_evidence(
         process is at work in one, or a network cannot be trained.
     """
     size = QUICK if quick else FULL
-    place = Place(
-        folder, cohort or folder / "cohort", str(choose_device(device)), threads_each(jobs)
-    )
+    place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), jobs)
     program = training_digest()
     with claimed(folder, PLAN, {"size": asdict(size), "program": program}, "evidence"):
         if (folder / RESULTS).is_file() and (folder / TABLE).is_file():
