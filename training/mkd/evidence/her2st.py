@@ -17,6 +17,7 @@ from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import CaseTrainerSettings
@@ -123,6 +124,7 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         If the data is not there or cannot be read, `out` holds something else, or another process
         is at work in it.
     """
+    require("minutes", minutes, 0)
     stop_at = time.time() + 60 * minutes
     place = Place(data, out, str(choose_device(device)), jobs)
     spots, encoder, program = read_spots(data), find_encoder("demo"), training_digest(*OWN_SOURCE)
