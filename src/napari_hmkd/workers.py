@@ -17,7 +17,7 @@ from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.grading import SlideGrading
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future, LocalCluster
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 60
@@ -53,7 +53,7 @@ def grade_with_workers(
     from distributed import as_completed
 
     with (
-        nullcontext(scheduler) if scheduler else _own_workers(workers) as where,
+        _workers_of(scheduler) if scheduler else _own_workers(workers) as where,
         _client(where) as client,
     ):
         _warn_of_idle_threads(client.nthreads().values())
@@ -63,7 +63,29 @@ def grade_with_workers(
             if future.status == "finished":
                 yield future.result()
             else:
-                yield SlideOutcome(futures[future], Status.FAILED, str(future.exception()), {})
+                yield SlideOutcome(futures[future], Status.FAILED, _reason(future, where), {})
+
+
+def _reason(future: Future, where: object) -> str:
+    """Why a worker gave no outcome of its slide."""
+    if future.status == "error":
+        return str(future.exception())
+    return (
+        f"the dask scheduler at {where} is gone, or has dropped this slide: start it and its workers again; "
+        "the same command goes on with what is missing"
+    )
+
+
+@contextmanager
+def _workers_of(scheduler: str) -> Iterator[str]:
+    """Workers that others have started.
+
+    What dask logs once their scheduler is gone is not shown: slides say it, without a traceback.
+    """
+    from distributed.utils import silence_logging_cmgr
+
+    with silence_logging_cmgr(logging.CRITICAL):
+        yield scheduler
 
 
 @contextmanager
