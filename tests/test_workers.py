@@ -251,6 +251,22 @@ def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
     assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
 
 
+def test_a_worker_of_another_version_grades_nothing(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    versions = iter(("2.0", "1.9"))  # of who asks, then of the worker
+    monkeypatch.setattr(workers, "version", lambda _: next(versions), raising=False)
+    jobs = [job(slides, "a.tif", student_file, tmp_path / "out")]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        (outcome,) = grade_with_workers(jobs, scheduler=cluster.scheduler_address)
+    assert outcome.status is Status.FAILED
+    assert re.search(r"napari-hmkd 2\.0, but a dask worker on .+ has 1\.9", outcome.message)
+    assert not (tmp_path / "out").exists()
+
+
 _CLUSTER = """
 import time
 from distributed import LocalCluster

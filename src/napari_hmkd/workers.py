@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from importlib.metadata import version
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,7 +40,7 @@ def grade_with_workers(
     Parameters
     ----------
     jobs : sequence of SlideJob
-        Their paths must mean the same to all workers.
+        Their paths must mean the same to all workers, which must have this version of napari-hmkd.
     workers : int
         Processes of this machine, where no scheduler is named.
     scheduler : str, optional
@@ -58,7 +60,8 @@ def grade_with_workers(
     ):
         _warn_of_idle_threads(client.nthreads().values())
         threads = None if scheduler else max(1, CPU_COUNT // workers)
-        futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
+        wanted = version("napari-hmkd")
+        futures = {client.submit(_do, job, threads, wanted, pure=False): job for job in jobs}
         for future in as_completed(futures):
             if future.status == "finished":
                 yield future.result()
@@ -183,8 +186,19 @@ def _warn_of_idle_threads(threads: Collection[int]) -> None:
         )
 
 
-def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
-    """In a worker: as many threads as are its share, if it is one of this run."""
+def _do(job: SlideJob, threads: int | None, wanted: str) -> SlideOutcome:
+    """In a worker: as many threads as are its share, if it is one of this run.
+
+    Another version than is wanted would leave out settings that it does not know.
+    """
+    if (found := version("napari-hmkd")) != wanted:
+        return SlideOutcome(
+            job,
+            Status.FAILED,
+            f"asked for napari-hmkd {wanted}, but a dask worker on {gethostname()} has {found}: start workers "
+            "of the version that grades, and give the same command again",
+            {},
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     with _ONE_AT_A_TIME:
