@@ -251,6 +251,55 @@ def test_a_worker_grades_one_slide_at_a_time_and_threads_without_use_are_told(
     assert all("1 of 1 dask workers" in one and "--nthreads 1" in one for one in told)
 
 
+def test_a_worker_of_another_version_grades_nothing(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    versions = iter(("2.0", "1.9"))  # of who asks, then of the worker
+    monkeypatch.setattr(workers, "version", lambda _: next(versions), raising=False)
+    jobs = [job(slides, "a.tif", student_file, tmp_path / "out")]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        (outcome,) = grade_with_workers(jobs, scheduler=cluster.scheduler_address)
+    assert outcome.status is Status.FAILED
+    assert re.search(r"napari-hmkd 2\.0, but a dask worker on .+ has 1\.9", outcome.message)
+    assert not (tmp_path / "out").exists()
+
+
+_CLUSTER = """
+import time
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    kind = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, **kind)
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_slides_whose_scheduler_is_gone_say_so(
+    slides: Path, student_file: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    jobs = [job(slides, "a.tif", student_file, tmp_path / f"out {k}") for k in range(4)]
+    command = [sys.executable, "-c", _CLUSTER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as others:
+        try:
+            assert others.stdout is not None
+            address = others.stdout.readline().strip()
+            outcomes = grade_with_workers(jobs, scheduler=address)
+            assert next(outcomes).status is Status.GRADED
+        finally:
+            others.kill()
+        lost = list(outcomes)
+    assert lost
+    for one in lost:
+        assert one.status is Status.FAILED
+        assert f"the dask scheduler at {address} is gone" in one.message
+
+
 def test_a_scheduler_that_does_not_answer_is_an_error(
     slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

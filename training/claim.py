@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
+from napari_hmkd.training.files import PARTIAL
 from napari_hmkd.training.folder_lock import LOCK_FILE, alone_in
 from napari_hmkd.training.run import write_json
 
@@ -36,7 +37,7 @@ def claimed(folder: Path, record: str, wanted: Any, what: str) -> Iterator[None]
     """
     path = folder / record
     try:
-        if not path.is_file() and folder.exists() and not _is_free(folder):
+        if not path.is_file() and folder.exists() and not _is_free(folder, record):
             raise OutputError(f"{folder} exists and is no {what}'s folder: name a new one")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -49,9 +50,12 @@ def claimed(folder: Path, record: str, wanted: Any, what: str) -> Iterator[None]
         yield
 
 
-def _is_free(folder: Path) -> bool:
-    """Whether it is a folder without content, but for the lock of a process that was killed."""
-    return folder.is_dir() and all(path.name == LOCK_FILE for path in folder.iterdir())
+def _is_free(folder: Path, record: str) -> bool:
+    """Whether it is a folder without content, but for what a process left that was killed at its start."""
+    return folder.is_dir() and all(
+        path.name == LOCK_FILE or (path.name.startswith(record) and path.suffix == PARTIAL)
+        for path in folder.iterdir()
+    )
 
 
 def _require_same(path: Path, wanted: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from inspect import signature
@@ -174,7 +175,11 @@ class Engine:
         trainer = self._trainer
         task.strict_loading = False  # a frozen teacher is not in the checkpoint
         try:
-            with warnings.catch_warnings(), device_errors(self._device):
+            with (
+                warnings.catch_warnings(),
+                device_errors(self._device),
+                lost_partners(self.ranks),
+            ):
                 for message in EXPECTED_WARNINGS:
                     warnings.filterwarnings("ignore", message=message)
                 trainer.fit(task, datamodule=data, ckpt_path=progress and progress.path)
@@ -260,6 +265,32 @@ def resolve_devices(compute: ParallelComputeSettings, device: torch.device) -> i
     if here != found:
         return [torch.device(name).index for name in here[: compute.devices]]
     return compute.devices
+
+
+@contextmanager
+def lost_partners(ranks: int) -> Iterator[None]:
+    """Tell that another of `ranks` processes is gone from a failure of this one or of its device.
+
+    Raises
+    ------
+    DeviceError
+        In place of what torch's back ends for several processes raise inside.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # Gloo, which joins processes on CPUs, has no kind of error of its own.
+        if ranks == 1 or not (
+            isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+        ):
+            raise
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise DeviceError(
+            f"another of the {ranks} processes that train together cannot be reached any more "
+            f"({reason}). Look at what it said last; where it said nothing, the system may have killed it "
+            "for lack of memory, of which a smaller --memory-gb saves some. The same command with --resume "
+            "goes on after the last finished epoch"
+        ) from error
 
 
 def _disband(trainer: lightning.Trainer) -> None:

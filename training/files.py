@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from napari_hmkd.output_folder import csv_text, is_there
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
+_PARTIAL_NAME = re.compile(rf".+\.\d+{re.escape(PARTIAL)}")  # with the number of the process
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -32,12 +34,21 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())  # a rename may reach the disk before the content does
         patiently(lambda: os.replace(partial, path))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written: {error}. Make room or choose another folder; what was "
             "there before is kept"
         ) from error
+    finally:  # after Ctrl-C, too
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left of files, here and in folders below; for who works here alone."""
+    for path in folder.rglob(f"*{PARTIAL}"):
+        if _PARTIAL_NAME.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                path.unlink()
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import taken
+from napari_hmkd.training.files import remove_partials
 
 LOCK_FILE = ".lock"
 
@@ -16,7 +17,8 @@ LOCK_FILE = ".lock"
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder, which must exist, as long as a run works in it.
 
-    A killed run gives it back, too. Of the processes of one run, the first holds it for all.
+    A killed run gives it back, too, and what it left of a file is removed then: of a checkpoint it can
+    be large. Of the processes of one run, the first holds the folder for all.
 
     Raises
     ------
@@ -29,4 +31,5 @@ def alone_in(folder: Path) -> Iterator[None]:
                 f"another run is at work in {folder}: wait until it has ended or stop it, or name "
                 "another folder"
             )
+        remove_partials(folder)
         yield

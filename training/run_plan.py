@@ -13,6 +13,7 @@ from napari_hmkd.model import find_model
 from napari_hmkd.training.building import find_guide, make_task
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.engine import resolve_precision
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.run import file_digest, text_digest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.splits import Split, split_tiles
@@ -61,6 +62,8 @@ def plan_run(
     """
     guide = find_guide(teacher, settings)
     source = open_source(data, settings.cohort, settings.data)
+    # Mirrored again and again, a tile would show more of its copies than of itself.
+    require("shift_px", settings.augment.shift_px, 0, source.tile_px - 1)
     if guide is not None:
         guide.require_same_tiles(source)
     split = split_tiles(source.tiles, settings.split)

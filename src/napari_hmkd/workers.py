@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from importlib.metadata import version
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +19,7 @@ from napari_hmkd.errors import DeviceError, SlideError
 from napari_hmkd.grading import SlideGrading
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future, LocalCluster
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 60
@@ -38,7 +40,7 @@ def grade_with_workers(
     Parameters
     ----------
     jobs : sequence of SlideJob
-        Their paths must mean the same to all workers.
+        Their paths must mean the same to all workers, which must have this version of napari-hmkd.
     workers : int
         Processes of this machine, where no scheduler is named.
     scheduler : str, optional
@@ -53,17 +55,40 @@ def grade_with_workers(
     from distributed import as_completed
 
     with (
-        nullcontext(scheduler) if scheduler else _own_workers(workers) as where,
+        _workers_of(scheduler) if scheduler else _own_workers(workers) as where,
         _client(where) as client,
     ):
         _warn_of_idle_threads(client.nthreads().values())
         threads = None if scheduler else max(1, CPU_COUNT // workers)
-        futures = {client.submit(_do, job, threads, pure=False): job for job in jobs}
+        wanted = version("napari-hmkd")
+        futures = {client.submit(_do, job, threads, wanted, pure=False): job for job in jobs}
         for future in as_completed(futures):
             if future.status == "finished":
                 yield future.result()
             else:
-                yield SlideOutcome(futures[future], Status.FAILED, str(future.exception()), {})
+                yield SlideOutcome(futures[future], Status.FAILED, _reason(future, where), {})
+
+
+def _reason(future: Future, where: object) -> str:
+    """Why a worker gave no outcome of its slide."""
+    if future.status == "error":
+        return str(future.exception())
+    return (
+        f"the dask scheduler at {where} is gone, or has dropped this slide: start it and its workers again; "
+        "the same command goes on with what is missing"
+    )
+
+
+@contextmanager
+def _workers_of(scheduler: str) -> Iterator[str]:
+    """Workers that others have started.
+
+    What dask logs once their scheduler is gone is not shown: slides say it, without a traceback.
+    """
+    from distributed.utils import silence_logging_cmgr
+
+    with silence_logging_cmgr(logging.CRITICAL):
+        yield scheduler
 
 
 @contextmanager
@@ -161,8 +186,19 @@ def _warn_of_idle_threads(threads: Collection[int]) -> None:
         )
 
 
-def _do(job: SlideJob, threads: int | None) -> SlideOutcome:
-    """In a worker: as many threads as are its share, if it is one of this run."""
+def _do(job: SlideJob, threads: int | None, wanted: str) -> SlideOutcome:
+    """In a worker: as many threads as are its share, if it is one of this run.
+
+    Another version than is wanted would leave out settings that it does not know.
+    """
+    if (found := version("napari-hmkd")) != wanted:
+        return SlideOutcome(
+            job,
+            Status.FAILED,
+            f"asked for napari-hmkd {wanted}, but a dask worker on {gethostname()} has {found}: start workers "
+            "of the version that grades, and give the same command again",
+            {},
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     with _ONE_AT_A_TIME:

@@ -82,6 +82,16 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def whole(data: Path, undrawn_scores: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `cut_short` that was never cut short."""
+    from tests.training.cut_short import run
+
+    out = tmp_path_factory.mktemp("Läufe") / "ganz"
+    assert run(data, out) == out / "student.safetensors"
+    return out
+
+
+@pytest.fixture(scope="module")
 def undrawn_scores() -> Iterator[None]:
     """Spare runs the pictures of their scores, which take longer than such an epoch and which no test asks for.
 

@@ -69,9 +69,24 @@ def test_a_folder_is_another_runs_until_that_is_killed(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_what_a_killed_run_left_of_a_file_goes_with_the_next_that_works_there(
+    tmp_path: Path,
+) -> None:
+    checkpoints = tmp_path / "HER2/fold_0/mkd/checkpoints"
+    checkpoints.mkdir(parents=True)
+    with held_by_another_process(tmp_path):
+        for name in ("last.ckpt", "last.ckpt.4008.partial"):
+            (checkpoints / name).touch()
+        with pytest.raises(OutputError), alone_in(tmp_path):
+            pytest.fail("it is held")
+        assert len(list(checkpoints.iterdir())) == 2  # the other run may be writing it
+    with alone_in(tmp_path):
+        assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
+
+
 def test_a_claimed_folder_is_free_again_after_a_kill(tmp_path: Path) -> None:
     with held_by_another_process(tmp_path):
-        pass  # killed before its record stood
+        (tmp_path / "plan.json.4008.partial").touch()  # killed before its record stood
     with claimed(tmp_path, "plan.json", {"size": 1}, "experiment"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]

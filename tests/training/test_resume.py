@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,42 +21,26 @@ import torch
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
 from lightning.pytorch.callbacks import Callback
+from tests.training.cut_short import EPOCHS, SETTINGS, assert_equal_runs, one_epoch, rows, run
 
 from napari_hmkd import leftovers
-from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.errors import OutputError
 from napari_hmkd.training import checkpoints, curves, workflow
 from napari_hmkd.training import run as run_module
 from napari_hmkd.training.checkpoints import read_progress
 from napari_hmkd.training.config import (
-    CohortSettings,
     DistillationSettings,
     EngineSettings,
-    ExportSettings,
     Method,
     OptimiserName,
     OptimiserSettings,
-    ParallelComputeSettings,
-    SplitSettings,
-    StoredDataSettings,
     StudentSettings,
-    TrainSettings,
 )
 from napari_hmkd.training.engine import EpochSeed
 from napari_hmkd.training.folder_lock import LOCK_FILE
 from napari_hmkd.training.run import RunFolder
-from napari_hmkd.training.scores.evaluation import evaluate
-from napari_hmkd.training.workflow import train
 
 pytestmark = pytest.mark.usefixtures("undrawn_scores", "undrawn_attention")
-EPOCHS = 2
-SETTINGS = TrainSettings(
-    split=SplitSettings(validation_share=0.2, calibration_share=0.2, test_share=0),
-    student=StudentSettings(student="timm:test_resnet"),  # a tiny one
-    distillation=DistillationSettings(method=Method.NONE),
-    engine=EngineSettings(epochs=EPOCHS),
-    compute=ParallelComputeSettings(batch_size=4, device="cpu"),
-    export=ExportSettings(name="resumed"),
-)
 COMMAND = (
     "--validation-share 0.2 --calibration-share 0.2 --test-share 0 --method none --student timm:test_resnet "
     f"--epochs {EPOCHS} --batch-size 4 --device cpu --name resumed"
@@ -80,44 +60,6 @@ def cut(path, content):
 checkpoints.write_whole = cut
 cli.main(sys.argv[1:])
 """
-TIMES = ("waiting_share", "steps_per_second", "seconds")
-
-
-def run(data: Path, out: Path, settings: TrainSettings = SETTINGS, **more: Any) -> Path | None:
-    return train(str(data), out, settings, role="student", **more)
-
-
-def one_epoch(data: Path, out: Path, settings: TrainSettings = SETTINGS, **more: Any) -> None:
-    """Train until the deadline, which has passed already: one epoch."""
-    assert run(data, out, settings, resume=True, deadline=time.monotonic(), **more) is None
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never cut short."""
-    out = tmp_path_factory.mktemp("Läufe") / "ganz"
-    assert run(data, out) == out / "student.safetensors"
-    return out
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    """The curves, without what a clock says."""
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-
-
-def fit_of(folder: Path) -> dict[str, Any]:
-    fit = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["fit"]
-    return {name: value for name, value in fit.items() if name not in TIMES}
-
-
-def assert_equal_runs(resumed: Path, whole: Path) -> None:
-    """Weights, card, curves, best epoch and predictions to the last bit."""
-    for name in ("student.safetensors", "student.json", "predictions.csv", "split.csv"):
-        assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
-    assert rows(resumed) == rows(whole)
-    assert len(rows(whole)) > 1
-    assert fit_of(resumed) == fit_of(whole)
 
 
 STOPS_EARLY = EngineSettings(epochs=9, patience=1, seed=3)  # after two
@@ -289,103 +231,6 @@ def test_one_process_alone_repairs_what_a_kill_left(
     progress = read_progress(tmp_path, None, repair=repair)
     assert (progress.epochs, progress.finished) == (2, False)
     assert (folder / "best.ckpt").exists() == repair
-
-
-def changed(name: str) -> TrainSettings:
-    """The settings of the run with one of them changed."""
-    return {
-        "engine.seed": replace(SETTINGS, engine=replace(SETTINGS.engine, seed=1)),
-        "student.student": replace(SETTINGS, student=StudentSettings("timm:test_convnext")),
-        "split.split_seed": replace(SETTINGS, split=replace(SETTINGS.split, split_seed=1)),
-    }[name]
-
-
-@pytest.mark.parametrize("name", ["engine.seed", "student.student", "split.split_seed"])
-def test_other_settings_are_named_and_nothing_is_lost(data: Path, whole: Path, name: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    with pytest.raises(DataError, match=name):
-        run(data, whole, changed(name), resume=True)
-    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
-
-
-def test_settings_that_change_no_number_may_differ(data: Path, whole: Path) -> None:
-    other = replace(
-        SETTINGS,
-        data=StoredDataSettings(memory_gb=1.0),
-        split=replace(SETTINGS.split, accept_leaks=True),
-    )
-    assert run(data, whole, other, resume=True) == whole / "student.safetensors"
-
-
-def test_a_run_goes_on_where_its_data_was_moved(data: Path, whole: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "anderswo" / data.name
-    shutil.copytree(data, moved, copy_function=shutil.copyfile)  # other times, too
-    out = tmp_path / "umgezogen"
-    one_epoch(data, out)
-    run(moved, out, resume=True)
-    assert_equal_runs(out, whole)
-    grown = next((moved / "HE/train").iterdir())
-    grown.write_bytes(grown.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="source_identity"):
-        run(moved, out, resume=True)
-
-
-def test_copies_of_what_a_run_saw_are_not_scored_as_held_out(
-    data: Path, whole: Path, tmp_path: Path
-) -> None:
-    rows = ["he,ihc,grade,split"]
-    for number, path in enumerate(sorted(data.glob("HE/*/*.png"))):
-        copies = [tmp_path / f"{stain}{number}.png" for stain in ("HE", "IHC")]
-        for copy, stain in zip(copies, ("HE", "IHC"), strict=True):
-            shutil.copy(data / stain / path.parent.name / path.name, copy)
-        rows.append(f"{copies[0].name},{copies[1].name},{number % 4},")
-    manifest = tmp_path / "umbenannt.csv"
-    manifest.write_text("\n".join(rows), encoding="utf-8")
-    found = evaluate(
-        str(manifest), {"student": whole / "student.safetensors"}, None, CohortSettings(),
-        StoredDataSettings(mpp=0.46), ParallelComputeSettings(device="cpu"),
-    )  # fmt: skip
-    assert found["tiles"] == 4  # those of the test part
-    assert sum(found["tiles_of_other_parts"].values()) == 16
-
-
-def spoil(checkpoint: Path, fault: str) -> None:
-    if fault == "cut":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    elif fault == "no checkpoint":
-        checkpoint.write_text("not a checkpoint", encoding="utf-8")
-    else:
-        kept = torch.load(checkpoint, weights_only=True)
-        kept["state_dict"][next(iter(kept["state_dict"]))] = torch.zeros(3, 3)
-        torch.save(kept, checkpoint)
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("cut", "cannot be read"),
-        ("no checkpoint", "cannot be read"),
-        ("other network", "is of another network"),
-    ],
-)
-def test_a_bad_checkpoint_is_named_and_nothing_is_lost(
-    data: Path, tmp_path: Path, fault: str, message: str
-) -> None:
-    out = tmp_path / "Lauf"
-    one_epoch(data, out)
-    last = out / "checkpoints/last.ckpt"
-    spoil(last, fault)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(ModelError, match=message) as raised:
-        run(data, out, resume=True)
-    assert str(last) in str(raised.value)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-
-
-def test_what_is_no_run_is_refused(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(OutputError, match="is not empty"):
-        run(data, tmp_path, resume=True)
 
 
 def test_random_numbers_of_an_epoch_do_not_depend_on_what_came_before() -> None:

@@ -297,6 +297,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_pictures_are_compared(
         (("student", *COHORT, "--method", "none", "--student", "timm:potato"), "potato"),
         (("teacher", *COHORT, "--learning-rate", -1), "--learning-rate"),
         (("teacher", *COHORT, "--weight-decay", "nan"), "--weight-decay"),
+        (("teacher", *COHORT, "--shift-px", 256), "--shift-px must be 0 to 255, got 256"),
     ],
 )
 def test_bad_arguments_write_nothing(

@@ -31,6 +31,7 @@ from napari_hmkd.training.experiment.plan import (
 )
 from napari_hmkd.training.experiment.provenance import program_digest, provenance
 from napari_hmkd.training.experiment.scoring import RESULTS, TABLE, rows_of, score
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.piecework import piece_processes, run_pieces, threads_each
 from napari_hmkd.training.sources.procedural import ProceduralSource
 from napari_hmkd.training.store import open_store
@@ -61,6 +62,7 @@ def run_experiment(folder: Path, *, quick: bool, jobs: int, minutes: float, devi
         If the folder holds something else, was begun by another version of the program, or another
         process is at work in it.
     """
+    require("minutes", minutes, 0)
     stop_at = time.time() + 60 * minutes
     size = QUICK if quick else FULL
     place = Place(folder, str(choose_device(device)), threads_each(jobs))

@@ -30,10 +30,13 @@ class BagStore:
     ----------
     memory_gb : float
         Most memory for bags that are kept, in GB of 1e9 bytes, as far as the machine has it; 0 keeps none.
+    processes : int
+        How many on this machine keep as much.
     """
 
-    def __init__(self, memory_gb: float = DEFAULTS.memory_gb) -> None:
-        self._memory_gb, self._room = memory_gb, room_bytes(memory_gb, 0)
+    def __init__(self, memory_gb: float = DEFAULTS.memory_gb, processes: int = 1) -> None:
+        self._memory_gb, self._processes = memory_gb, processes
+        self._room = room_bytes(memory_gb, 0, processes)
         self._promised_bytes, self._full = 0, False
         self._kept: dict[Path, Features] = {}
         self._promised: set[Path] = set()
@@ -82,7 +85,7 @@ class BagStore:
                 return False
             if self._promised_bytes + size > self._room:
                 if not self._full:  # says whether the machine is why
-                    room_bytes(self._memory_gb, self._promised_bytes + size)
+                    room_bytes(self._memory_gb, self._promised_bytes + size, self._processes)
                 self._full = True
                 return False
             self._promised.add(path)

@@ -35,6 +35,13 @@ class BagSource:
     mpp: float | None = None
     notice: str = ""
 
+    def __str__(self) -> str:
+        """In words, for messages."""
+        return (
+            f"the encoder {self.encoder} (SHA-256 {self.encoder_sha256[:16]}) with patches of "
+            f"{self.patch_px} px at {self.mpp} um/px"
+        )
+
 
 def bag_source(paths: Sequence[Path]) -> BagSource:
     """The one source of bags; those that do not tell are taken to be of the same.
@@ -56,7 +63,7 @@ def bag_source(paths: Sequence[Path]) -> BagSource:
             )
             told.setdefault(source, []).append(path)
     if len(told) > 1:
-        shown = "; ".join(f"{of} for {found[0].name}" for of, found in told.items())
+        shown = "; ".join(f"{len(found)} by {of}, as {found[0].name}" for of, found in told.items())
         raise DataError(
             f"the bags were not made alike: {shown}. Bags of one training come from one encoder, "
             "with patches of one size: make them again"

@@ -31,8 +31,8 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `graders` with every score by name, `remarks` about the runs' splits, and `differences`: for
-        each pair `a`, `b`, and `kappa` and `accuracy` of a less those of b.
+        `graders` with every score by name, `remarks` about the runs' splits and calibration, and
+        `differences`: for each pair `a`, `b`, and `kappa` and `accuracy` of a less those of b.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
     Returns
     -------
     dict
-        `notice`, `part`, `part_note`, and `remarks`, a sentence for each thing about a run's split.
+        `notice`, `part`, `part_note`, and `remarks`, a sentence for each thing about a run's split or its
+        models' calibration.
 
     Raises
     ------
@@ -153,9 +154,13 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _remarks(about: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader of a run's scores has to know about its split."""
+    """What a reader of a run's scores has to know about its split, and about its models' calibration."""
     for key in ("split", "teacher_split"):
         if about.get(key):
             yield str(about[key])
     for leak in about.get("accepted_leaks", ()):
         yield f"a leak was accepted, scores may be too good: {leak}"
+    graders = about.get("graders", {})
+    for name, scored in graders.items():
+        for remark in scored.get("remarks", ()):
+            yield remark if len(graders) == 1 else f"{name}: {remark}"

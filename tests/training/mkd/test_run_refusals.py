@@ -50,6 +50,36 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            {"encoder": "large"},
+            "the encoder large (SHA-256 abababababababab) with patches of 256 px",
+        ),
+        ({"encoder_sha256": "cd" * 32}, "the encoder tiny (SHA-256 cdcdcdcdcdcdcdcd)"),
+        (
+            {"mpp": 0.25},
+            "the encoder tiny (SHA-256 abababababababab) with patches of 256 px at 0.25",
+        ),
+    ],
+)
+def test_bags_of_another_encoder_or_patch_are_refused_in_words(
+    cohort_files: CohortFiles, tmp_path: Path, other: dict[str, Any], said: str
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(cohort_files.bags, bags)
+    with h5py.File(bags / "case03.h5", "r+") as file:
+        file["coords"].attrs.update(other)
+    with pytest.raises(DataError) as raised:
+        train_mkd(request(cohort_files, bags=bags), tmp_path / "Lauf", ONE_EPOCH)
+    message = str(raised.value)
+    assert "39 by the encoder tiny (SHA-256 abababababababab) with patches of 256 px" in message
+    assert f"1 by {said}" in message
+    assert message.count("as case03.h5") == 1
+    assert not (tmp_path / "Lauf").exists()
+
+
 def test_features_that_are_not_finite_are_all_named_before_anything_is_written(
     cohort_files: CohortFiles, tmp_path: Path
 ) -> None:

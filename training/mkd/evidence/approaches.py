@@ -95,10 +95,11 @@ def make_run(
     engine: CaseTrainerSettings,
     top_genes: int,
     device: str,
+    jobs: int = 1,
 ) -> FoldRun:
     """A run of an approach as `napari-hmkd-train mkd` would train it, with test cases as given.
 
-    Genes are chosen and scaled on its training cases when it begins.
+    It is one of `jobs` at once, which share the machine's memory. Genes are chosen and scaled on its training cases when it begins.
     """
     settings = MkdRunSettings(
         mkd=approach.terms,
@@ -114,7 +115,8 @@ def make_run(
             training = [cases[index].genes for index in fold.train]
             chosen = fit_selection(genes, training, top=top_genes)
             tokens = chosen.tokens(genes, [case.genes for case in cases])
-        return CaseData(cases, fold, tokens, settings, BagStore(settings.compute.memory_gb))
+        store = BagStore(settings.compute.memory_gb, jobs)
+        return CaseData(cases, fold, tokens, settings, store)
 
     features = read_header(cases[0].bags[0]).features
     sizes = Sizes(features, settings.genes.token_genes, CLASSES)

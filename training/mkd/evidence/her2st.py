@@ -17,6 +17,7 @@ from napari_hmkd.genes.table import GeneTable
 from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.files import write_whole
 from napari_hmkd.training.mkd.cases import Case
 from napari_hmkd.training.mkd.config import CaseTrainerSettings
@@ -97,12 +98,12 @@ PIECES = tuple(
 
 @dataclass(frozen=True)
 class Place:
-    """Where it lies and computes; `threads` is each process's share of the CPU."""
+    """Where it lies and computes; `jobs` pieces at once share CPU and memory."""
 
     data: Path
     folder: Path
     device: str
-    threads: int
+    jobs: int
 
 
 def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str) -> bool:
@@ -123,8 +124,9 @@ def run_her2st(data: Path, out: Path, *, jobs: int, minutes: float, device: str)
         If the data is not there or cannot be read, `out` holds something else, or another process
         is at work in it.
     """
+    require("minutes", minutes, 0)
     stop_at = time.time() + 60 * minutes
-    place = Place(data, out, str(choose_device(device)), threads_each(jobs))
+    place = Place(data, out, str(choose_device(device)), jobs)
     spots, encoder, program = read_spots(data), find_encoder("demo"), training_digest(*OWN_SOURCE)
     tables = [
         data / "her2st" / name for name in ("spots.csv", *(f"{one}.tsv.gz" for one in SLIDES))
@@ -153,7 +155,7 @@ def train_piece(piece: Piece, place: Place, stop_at: float) -> bool:
     """Train a piece, or go on with it; False where the clock (`time.time`) said stop first."""
     if time.time() >= stop_at:
         return False
-    with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
+    with own_words(place.folder / "logs" / f"{piece.name}.txt", threads_each(place.jobs)):
         return run_of(piece, place).train(deadline_of(stop_at))
 
 
@@ -163,7 +165,8 @@ def run_of(piece: Piece, place: Place) -> FoldRun:
     cases = cases_of(spots, piece.train, place.folder / "bags")
     test = [index for index, spot in enumerate(spots) if spot.section == piece.test]
     folder, engine = place.folder / "runs" / piece.name, replace(SETTINGS, seed=piece.seed)
-    return make_run(folder, piece.approach, cases, test, genes, engine, TOP_GENES, place.device)
+    where = place.device, place.jobs
+    return make_run(folder, piece.approach, cases, test, genes, engine, TOP_GENES, *where)
 
 
 def cases_of(spots: Sequence[Spot], train: str, bags: Path) -> list[Case]:

@@ -24,7 +24,7 @@ from napari_hmkd.training.mkd.evidence.plan import EMBEDDED, Piece, Size
 from napari_hmkd.training.mkd.fold_run import FoldRun
 from napari_hmkd.training.mkd.labels import read_labels
 from napari_hmkd.training.mkd.task import MkdTask
-from napari_hmkd.training.piecework import deadline_of, own_words
+from napari_hmkd.training.piecework import deadline_of, own_words, threads_each
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 Embeddings = dict[str, NDArray[np.float32]]
@@ -32,12 +32,12 @@ Embeddings = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the evidence lives and computes; `threads` is each process's share of the CPU."""
+    """Where the evidence lives and computes; `jobs` pieces at once share CPU and memory."""
 
     folder: Path
     cohort: Path
     device: str
-    threads: int
+    jobs: int
 
     @property
     def files(self) -> CohortFiles:
@@ -53,7 +53,7 @@ def train_piece(piece: Piece, size: Size, place: Place, stop_at: float) -> bool:
     """Train a piece, or go on with it; False where the clock (`time.time`) said stop first."""
     if time.time() >= stop_at:
         return False
-    with own_words(place.folder / "logs" / f"{piece.name}.txt", place.threads):
+    with own_words(place.folder / "logs" / f"{piece.name}.txt", threads_each(place.jobs)):
         run = run_of(piece, size, place)
         if not run.finished and not run.train(deadline_of(stop_at)):
             return False
@@ -69,7 +69,8 @@ def run_of(piece: Piece, size: Size, place: Place) -> FoldRun:
     test = [index for index, case in enumerate(cases) if case.name in tested]
     engine = CaseTrainerSettings(epochs=size.epochs, patience=size.patience, seed=piece.seed)
     folder, top_genes = place.embeddings(piece).parent, size.design.genes
-    return make_run(folder, piece.approach, cases, test, genes, engine, top_genes, place.device)
+    where = place.device, place.jobs
+    return make_run(folder, piece.approach, cases, test, genes, engine, top_genes, *where)
 
 
 def test_names(size: Size) -> list[str]:

@@ -12,11 +12,12 @@ from napari_hmkd.device import choose_device
 from napari_hmkd.training.claim import claimed
 from napari_hmkd.training.console import say
 from napari_hmkd.training.experiment.provenance import provenance, source_digest
+from napari_hmkd.training.fields import require
 from napari_hmkd.training.mkd.cohort.writing import write_cohort
 from napari_hmkd.training.mkd.evidence.pieces import Place, train_piece
 from napari_hmkd.training.mkd.evidence.plan import FULL, QUICK, pieces
 from napari_hmkd.training.mkd.evidence.results import RESULTS, TABLE, write_results
-from napari_hmkd.training.piecework import piece_processes, run_pieces, threads_each
+from napari_hmkd.training.piecework import piece_processes, run_pieces
 
 PLAN = "plan.json"
 _OF_EVIDENCE = "command her2st markdown readout results scoring spot_bags spots"
@@ -60,10 +61,9 @@ def run_evidence(
         If a folder holds something else or was begun by another version of the program, another
         process is at work in one, or a network cannot be trained.
     """
+    require("minutes", minutes, 0)
     size = QUICK if quick else FULL
-    place = Place(
-        folder, cohort or folder / "cohort", str(choose_device(device)), threads_each(jobs)
-    )
+    place = Place(folder, cohort or folder / "cohort", str(choose_device(device)), jobs)
     program = training_digest()
     with claimed(folder, PLAN, {"size": asdict(size), "program": program}, "evidence"):
         if (folder / RESULTS).is_file() and (folder / TABLE).is_file():

@@ -42,6 +42,20 @@ def test_evidence_that_needs_another_call_says_so_by_its_exit_code(
     assert run("mkd-evidence", tmp_path, "--quick") == 0
 
 
+@pytest.mark.parametrize("minutes", ["nan", "-1"])
+@pytest.mark.parametrize(
+    "command", ["experiment {} --quick", "mkd-evidence {} --quick", "mkd-her2st nowhere {}"]
+)
+def test_minutes_that_never_end_or_never_begin_are_refused(
+    tmp_path: Path, command: str, minutes: str, capsys
+) -> None:
+    out = tmp_path / "out"
+    given = [str(out) if word == "{}" else word for word in command.split()]
+    assert run(*given, "--minutes", minutes) == 2
+    assert f"--minutes must be at least 0, got {minutes}" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_missing_spots_are_named(tmp_path: Path, capsys) -> None:
     assert run("mkd-her2st", tmp_path, tmp_path / "out") == 2
     assert "spots.csv" in capsys.readouterr().err

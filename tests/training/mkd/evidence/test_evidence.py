@@ -71,6 +71,20 @@ def test_a_piece_that_began_too_late_leaves_nothing(place: Place) -> None:
     assert not place.folder.exists()
 
 
+@pytest.mark.parametrize(("jobs", "said"), [(1, 0), (4, 1)])
+def test_pieces_at_once_share_the_memory_for_bags(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys, jobs: int, said: int
+) -> None:
+    run = run_of(Piece("ER", P_ALONE, 0), TINY, replace(place, jobs=jobs))
+    monkeypatch.setattr("napari_hmkd.training.room._LEAST_SHARE", 1)
+    of_cases = 60 * 3 * FEATURES * 4
+    monkeypatch.setattr("napari_hmkd.training.room.machine_memory", lambda: 3 * of_cases)
+    data = run.open_data()
+    for part in data.fold.parts():
+        list(data.part(part))
+    assert capsys.readouterr().err.count(", for 4 processes") == said
+
+
 def test_a_piece_keeps_the_embeddings_of_its_best_epoch(place: Place) -> None:
     piece = Piece("HER2", FULL_MKD, 0)
     assert train_piece(piece, TINY, place, stop_at=LATER)
