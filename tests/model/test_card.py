@@ -55,6 +55,14 @@ def test_defaults(card: ModelCard) -> None:
         ("conformal_level", 1),
         ("conformal_thresholds", [0.5, 0.5]),
         ("notice", None),
+        # What JSON can say, and neither float32 nor UTF-8 can hold.
+        pytest.param("mpp", 10**400, id="mpp-huge"),
+        ("mean", [1e39, 0, 0]),
+        ("std", [1, 1, 1e-46]),
+        ("temperature", 1e40),
+        ("temperature", 1e-45),
+        ("name", "\ud800"),
+        ("class_names", ["0", "1+", "2+", "\ud800"]),
     ],
 )
 def test_a_wrong_field_is_named(card: ModelCard, field: str, value: Any) -> None:

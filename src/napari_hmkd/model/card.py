@@ -167,7 +167,10 @@ _RULES: dict[str, Rule] = {
         f"a multiple of {TILE_MULTIPLE_PX}",
     ),
     "mean": (lambda mean: _are_numbers(mean, 3), "three numbers"),
-    "std": (lambda std: _are_numbers(std, 3) and min(std) > 0, "three positive numbers"),
+    "std": (
+        lambda std: _are_numbers(std, 3) and all(map(is_positive, std)),
+        "three positive numbers",
+    ),
     "class_names": (_are_class_names, f"{GRADES} different texts"),
     "temperature": (is_positive, "a positive number"),
     "architecture": (
