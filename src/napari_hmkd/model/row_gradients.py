@@ -139,7 +139,7 @@ def _first_order(backward: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(backward)
     def checked(*gradients: Any) -> Result:
         if torch.is_grad_enabled():
-            raise NotImplementedError(
+            raise ValueError(
                 "asked for gradients of gradients (create_graph=True), which attention has none of where it "
                 "is trained by rows: call set_recompute(network, False) before"
             )
