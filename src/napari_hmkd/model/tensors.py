@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from napari_hmkd.errors import ModelError
 
 
-def check_tensors(tensors: Mapping[str, torch.Tensor], module: nn.Module, what: str) -> None:
-    """Require the names and shapes of `module`, its kinds of numbers, and values that float32 holds.
+def check_tensors(
+    tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], what: str
+) -> None:
+    """Require the names, shapes and kinds of a network's tensors, and values that float32 holds.
 
     Raises
     ------
     ModelError
         Naming the first tensor that differs.
     """
-    wanted = module.state_dict()
     for name, tensor in wanted.items():
         if name not in tensors:
             raise ModelError(f"{what} lacks the tensor {name} of shape {tuple(tensor.shape)}")
