@@ -319,20 +319,25 @@ def exported(module: nn.Module, inputs: Inputs) -> str:
     return " ".join(str(part.graph) for part in module.modules())
 
 
-@pytest.mark.parametrize("recorded", [traced, exported])
-def test_records_hold_whole_planes(recorded: Callable[[nn.Module, Inputs], str]) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "training"), [(traced, False), (exported, False), (exported, True)]
+)
+def test_records_hold_whole_planes(
+    recorded: Callable[[nn.Module, Inputs], str], training: bool
+) -> None:
     """Which serve any batch and device; a loop over blocks would be unrolled for one."""
 
     class Gather(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.planes = make_planes()
+            self.planes.recompute = training
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             return gather(self.planes, *inputs)[0]
 
-    with torch.no_grad():
-        graph = recorded(Gather().eval(), make_inputs(2, 4, 4, 6))
+    with torch.set_grad_enabled(training):
+        graph = recorded(Gather().train(training), make_inputs(2, 8, 8, 2))
     assert "conv" in graph
     assert "baddbmm" not in graph
 
