@@ -98,7 +98,9 @@ def test_broken_json_is_refused(text: str) -> None:
         ModelCard.from_json(text)
 
 
-@pytest.mark.parametrize("convert", [lambda tiles: tiles, torch.from_numpy])
+@pytest.mark.parametrize(
+    "convert", [np.asarray, torch.from_numpy, lambda tiles: tiles[..., ::-1].copy()[..., ::-1]]
+)
 def test_normalises_channel_by_channel(card: ModelCard, convert: Any) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     found = card.normalise(convert(tiles))

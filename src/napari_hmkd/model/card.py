@@ -123,8 +123,10 @@ class ModelCard:
         ValueError
             For any other dtype or number of channels.
         """
-        # A tensor made from an array is a copy, so a read-only array does no harm.
-        pixels = tiles if isinstance(tiles, torch.Tensor) else torch.tensor(tiles)
+        # A copy, so a read-only array does no harm; of arrays that run backwards torch makes none.
+        pixels = (
+            tiles if isinstance(tiles, torch.Tensor) else torch.tensor(np.ascontiguousarray(tiles))
+        )
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
             raise ValueError(
                 "tiles must be uint8 (B, side, side, 3), "
