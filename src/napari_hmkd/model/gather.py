@@ -52,14 +52,13 @@ def gather(
     """
     if not keep and _by_kernels(planes, key):
         return attend_by_triton(planes, query, key, value), None
-    to_rows = keep == "rows" and planes.form == "auto" and _saves_planes(planes, key)
     if planes.form == "auto" and _by_blocks(planes, key):
-        if to_rows:
+        if keep == "rows" and _saves_planes(planes, key):
             out, _ = attend_by_blocks(planes, query, key, value)
             return out, rows_as_they_are(planes, query, key)
         return attend_by_blocks(planes, query, key, value, bool(keep))
     if planes.form == "auto" and _trains_by_rows(planes, key):
-        if to_rows:
+        if keep == "rows":
             return attend_with_rows(planes, query, key, value)
         if not keep:
             return attend_by_rows(planes, query, key, value), None
