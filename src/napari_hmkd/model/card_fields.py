@@ -32,7 +32,8 @@ Rule = tuple[Callable[[Any], bool], str]
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number, which no bool is, within what networks compute with."""
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    return right and bool(-_LARGEST <= value <= _LARGEST)
 
 
 def is_positive(value: Any) -> bool:
