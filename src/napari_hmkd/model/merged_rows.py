@@ -29,7 +29,6 @@ class MergedRows:
         self._merged = key.new_empty(rows + 2, 1, tokens)
         self._merge = columns(merge, self._weighed)
         self._unmerge = columns(merge.transpose(0, 1).flip(2, 3), self._attention)
-        self._nothing = key.new_zeros(1)
 
     def merge(self, weighed: torch.Tensor) -> torch.Tensor:
         """What weighed scores (rows, 4, N) give to A from the row before them to the one after.
@@ -44,7 +43,7 @@ class MergedRows:
         held[2:rows, :, 1:-1] = weighed
         held[rows : rows + 2] = 0
         merged = self._merged[:rows]
-        convolve(first_rows(self._merge, rows), self._nothing.expand_as(merged), merged)
+        convolve(first_rows(self._merge, rows), merged)
         return merged[:, 0]
 
     def unmerge(
@@ -72,7 +71,7 @@ class MergedRows:
         held[before:stop, 0, 1:-1] = grad
         held[stop : rows + 2] = 0
         of_weighed = of_weighed[:rows]
-        convolve(first_rows(self._unmerge, rows), self._nothing.expand_as(of_weighed), of_weighed)
+        convolve(first_rows(self._unmerge, rows), of_weighed)
         for column, (_, near) in enumerate(self._unmerge):
             # (rows, 4, N) by (rows, 3, N): which map by which row of A, the kernel's upside down
             part = torch.bmm(weighed, near[:rows].transpose(1, 2)).sum(dim=0)

@@ -181,7 +181,6 @@ class _Block:
         self._mix_bias = layers.bias[:, None].expand_as(self._mixed)
         self._limits = layers.limits
         self._merge = columns(layers.merge, self._weighted[..., : tokens + 2])
-        self._merge_bias = key.new_zeros(1).expand_as(self._merged)
 
     def attention(
         self, queries: Sequence[torch.Tensor], keys: Sequence[torch.Tensor], first: int
@@ -203,7 +202,7 @@ class _Block:
         """
         for q, k, scores in zip(queries, keys, self._inside, strict=False):
             torch.bmm(q, k, out=scores)
-        convolve(self._mix, self._mix_bias, self._mixed)
+        convolve(self._mix, self._mixed, self._mix_bias)
         torch.clamp(self._mixed, *self._limits, out=self._mixed)
         torch.softmax(self._mixed, dim=-1, out=self._weighted_rows)
         self._weighted_rows.mul_(self._mixed)
@@ -211,7 +210,7 @@ class _Block:
             self._weighted[:, : HALO - 1].zero_()
         if first + self._rows >= self._tokens:
             self._weighted[:, self._tokens - first + HALO - 1 :].zero_()
-        convolve(self._merge, self._merge_bias, self._merged)
+        convolve(self._merge, self._merged)
         if len(queries) == len(self._read) and first + self._rows <= self._tokens:
             return self._read
         return self._read[: len(queries), : self._tokens - first]
@@ -250,9 +249,15 @@ def columns(weight: torch.Tensor, padded: torch.Tensor) -> list[tuple[torch.Tens
 
 
 def convolve(
-    columns: list[tuple[torch.Tensor, torch.Tensor]], bias: torch.Tensor, out: torch.Tensor
+    columns: list[tuple[torch.Tensor, torch.Tensor]],
+    out: torch.Tensor,
+    bias: torch.Tensor | None = None,
 ) -> None:
-    """Sum what the columns of a kernel give, and its bias."""
-    total = bias
-    for weight, rows in columns:
-        total = torch.baddbmm(total, weight, rows, out=out)
+    """Sum what the columns of a kernel give, and its bias, if it has one."""
+    first, *others = columns
+    if bias is None:
+        torch.bmm(*first, out=out)
+    else:
+        torch.baddbmm(bias, *first, out=out)
+    for weight, rows in others:
+        out.baddbmm_(weight, rows)

@@ -67,7 +67,6 @@ class ScoreRows:
         self._of_mixed = zero_rows(key, 1, rows + 4, MAPS, tokens + 2)
         self._of_scores = key.new_empty(rows + 2, MAPS, tokens)
         self._unmix = columns(weight.transpose(0, 1).flip(2, 3), self._of_mixed)
-        self._nothing = key.new_zeros(1).expand_as(self._of_scores)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First row of each block, and the one after its last."""
@@ -90,7 +89,7 @@ class ScoreRows:
         self._scores[0, : inside.start] = 0
         self._scores[0, inside.stop : rows + 2] = 0
         mixed, soft, weighed = (x[:rows] for x in (self._mixed, self._soft, self._weighed))
-        convolve(first_rows(self._mix, rows), self._bias[:rows], mixed)
+        convolve(first_rows(self._mix, rows), mixed, self._bias[:rows])
         torch.clamp(mixed, -SCORE_LIMIT, SCORE_LIMIT, out=weighed)
         torch.softmax(weighed, dim=-1, out=soft)
         return weighed.mul_(soft)
@@ -135,7 +134,7 @@ class ScoreRows:
             The block's rows.
         """
         rows = stop - first + 2
-        convolve(first_rows(self._unmix, rows), self._nothing[:rows], self._of_scores[:rows])
+        convolve(first_rows(self._unmix, rows), self._of_scores[:rows])
         inside = self._inside(first, stop)
         of = self._of_scores[inside].transpose(0, 1)  # (4, rows, N)
         near = slice(first - 1 + inside.start, first - 1 + inside.stop)
