@@ -57,6 +57,11 @@ def test_other_slides_rows_stay_and_an_own_earlier_one_stays_until_there_is_a_ne
     assert slides(out) == ["/new/a.svs", "/x/b.svs", "/x/c.svs"]
 
 
+def test_of_one_slide_alone_no_table_is_begun_nor_its_folder(tmp_path: Path) -> None:
+    assert SharedTable(tmp_path / "out", COHORT, ["/x/c.svs"]).add([row("/x/c.svs")]) is None
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_slide_that_another_run_has_graded_anew_has_that_run_s_row(out: Path) -> None:
     first = SharedTable(out, COHORT, ["/x/a.svs", "/x/c.svs"])
     assert first.add([row("/x/a.svs")]) is None

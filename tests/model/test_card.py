@@ -55,6 +55,14 @@ def test_defaults(card: ModelCard) -> None:
         ("conformal_level", 1),
         ("conformal_thresholds", [0.5, 0.5]),
         ("notice", None),
+        # What JSON can say, and neither float32 nor UTF-8 can hold.
+        pytest.param("mpp", 10**400, id="mpp-huge"),
+        ("mean", [1e39, 0, 0]),
+        ("std", [1, 1, 1e-46]),
+        ("temperature", 1e40),
+        ("temperature", 1e-45),
+        ("name", "\ud800"),
+        ("class_names", ["0", "1+", "2+", "\ud800"]),
     ],
 )
 def test_a_wrong_field_is_named(card: ModelCard, field: str, value: Any) -> None:
@@ -90,7 +98,9 @@ def test_broken_json_is_refused(text: str) -> None:
         ModelCard.from_json(text)
 
 
-@pytest.mark.parametrize("convert", [lambda tiles: tiles, torch.from_numpy])
+@pytest.mark.parametrize(
+    "convert", [np.asarray, torch.from_numpy, lambda tiles: tiles[..., ::-1].copy()[..., ::-1]]
+)
 def test_normalises_channel_by_channel(card: ModelCard, convert: Any) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     found = card.normalise(convert(tiles))

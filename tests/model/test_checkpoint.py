@@ -140,6 +140,20 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
     save_file(tensors, path)
 
 
+def cast(
+    name: str, dtype: torch.dtype, value: float = 1
+) -> Callable[[dict[str, torch.Tensor]], None]:
+    """Give a tensor another dtype."""
+    return lambda t: t.update({name: torch.full_like(t[name], value, dtype=dtype)})
+
+
+def test_weights_of_any_precision_are_read_as_float32(saved: Path) -> None:
+    name = "head.embed.bias"
+    for dtype in (torch.float64, torch.bfloat16, torch.float8_e4m3fn):
+        rewrite(saved, cast(name, dtype))
+        assert torch.equal(load(saved)[0].state_dict()[name], torch.ones(128))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -150,6 +164,13 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
         (lambda t: t.pop("head.embed.bias"), "lacks the tensor head.embed.bias"),
         (lambda t: t.update(extra=torch.zeros(1)), "a tensor extra that"),
         (lambda t: t["head.embed.bias"].fill_(float("nan")), "head.embed.bias that are not finite"),
+        (cast("head.embed.bias", torch.float64, 1e300), "head.embed.bias that are not finite"),
+        (cast("head.embed.bias", torch.int32), r"head.embed.bias of int32.*needs float32"),
+        (cast("head.embed.bias", torch.complex64), r"head.embed.bias of complex64.*needs float32"),
+        (
+            cast("stages.0.embedding.norm.num_batches_tracked", torch.float32),
+            r"num_batches_tracked of float32.*needs int64",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(

@@ -73,8 +73,19 @@ def test_another_shape_is_named_with_both(published_checkpoint: Checkpoint, tmp_
     state = state_of(published_checkpoint("student"))
     state["patch_embed_A0.proj.weight"] = torch.zeros(32, 3, 32, 32)
     torch.save(state, tmp_path / "narrow.pth")
-    with pytest.raises(ModelError, match=r"\(32, 3, 32, 32\).*needs \(48, 3, 32, 32\)"):
+    message = r"patch_embed_A0\.proj\.weight of shape \(32, 3, 32, 32\).*needs \(48, 3, 32, 32\)"
+    with pytest.raises(ModelError, match=message):
         import_published(tmp_path / "narrow.pth", "student")
+
+
+def test_what_lacks_is_named_as_the_published_program_does(
+    published_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    state = state_of(published_checkpoint("student"))
+    state["head.classify.bias"] = state.pop("fc_new2.bias")
+    torch.save(state, tmp_path / "renamed.pth")
+    with pytest.raises(ModelError, match=r"lacks the tensor fc_new2\.bias"):
+        import_published(tmp_path / "renamed.pth", "student")
 
 
 class Code:
@@ -113,7 +124,17 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, data: bytes) -> None:
         import_published(path, "teacher")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}, {"state_dict": [torch.zeros(1)]}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {},
+        {"epoch": 3},
+        {"state_dict": [torch.zeros(1)]},
+        {"fc_new2.bias": torch.zeros(4, device="meta")},
+        {"fc_new2.bias": torch.zeros(4).to_sparse()},
+    ],
+)
 def test_a_file_without_tensors_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "empty.pth")
     with pytest.raises(ModelError, match="no state dict"):

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_hmkd.model import build_student, build_teacher, row_blocks
 from napari_hmkd.model.gather import gather, set_attention_form
-from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes, attend
+from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionForm, AttentionPlanes, attend
 
 BUILD = {"teacher": build_teacher, "student": build_student}
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -231,6 +231,10 @@ def test_autocast_leaves_it_in_float32(dtype: torch.dtype) -> None:
         assert_same(one, other, torch.float32)
 
 
+def build_form(_: nn.Module, form: AttentionForm) -> nn.Module:
+    return build_student(width=0.25, attention_form=form)
+
+
 def change_in_place(network: nn.Module) -> None:
     for weight in network.parameters():
         weight.data.mul_(1.1)
@@ -259,6 +263,25 @@ def test_weights_that_change_are_not_remembered(change: Callable[[nn.Module], No
     set_attention_form(network, "plain")
     assert_same(found, run(network, tiles).logits, torch.float32)
     assert not torch.allclose(found, before, rtol=1e-3)
+
+
+def test_a_norm_that_adapts_to_its_batch_is_asked_itself() -> None:
+    """Though the rest of the network is in evaluation, as tests on other scanners have it."""
+    found = []
+    for form in ("auto", "plain"):
+        planes, inputs = make_planes(), make_inputs(2, 4, 4, 3)
+        planes.norm.train()
+        planes.form = form  # type: ignore[assignment]
+        with torch.no_grad():
+            found.append((gather(planes, *inputs)[0], *planes.buffers()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("choose", [set_attention_form, build_form])
+def test_a_form_that_there_is_not_is_refused(choose: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match=r"'auto', 'plain', 'triton'.*'rows'"):
+        choose(AttentionPlanes(), "rows")
 
 
 class Sizes(TorchDispatchMode):
@@ -296,20 +319,25 @@ def exported(module: nn.Module, inputs: Inputs) -> str:
     return " ".join(str(part.graph) for part in module.modules())
 
 
-@pytest.mark.parametrize("recorded", [traced, exported])
-def test_records_hold_whole_planes(recorded: Callable[[nn.Module, Inputs], str]) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "training"), [(traced, False), (exported, False), (exported, True)]
+)
+def test_records_hold_whole_planes(
+    recorded: Callable[[nn.Module, Inputs], str], training: bool
+) -> None:
     """Which serve any batch and device; a loop over blocks would be unrolled for one."""
 
     class Gather(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.planes = make_planes()
+            self.planes.recompute = training
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             return gather(self.planes, *inputs)[0]
 
-    with torch.no_grad():
-        graph = recorded(Gather().eval(), make_inputs(2, 4, 4, 6))
+    with torch.set_grad_enabled(training):
+        graph = recorded(Gather().train(training), make_inputs(2, 8, 8, 2))
     assert "conv" in graph
     assert "baddbmm" not in graph
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 import napari_hmkd.model as model
@@ -174,6 +175,23 @@ def test_scales_are_the_same_with_and_without_gradients(
     wanted = conv(x)
     assert wanted.requires_grad
     torch.testing.assert_close(found, wanted.detach(), rtol=0, atol=1e-14)
+
+
+def test_answers_with_weights_that_it_does_not_own() -> None:
+    """As functional calls and pruning have them."""
+    torch.manual_seed(0)
+    student, other = (build_student(width=0.25).eval() for _ in range(2))
+    with torch.no_grad():
+        found = functional_call(student, dict(other.state_dict()), (tiles(1),))
+        torch.testing.assert_close(found.logits, other(tiles(1)).logits, rtol=0, atol=0)
+
+
+def test_an_export_serves_batches_of_any_size() -> None:
+    layer = blocks.PatchEmbedding(3, 8, 4).eval()
+    shapes = ({0: torch.export.Dim("batch", min=2, max=blocks.LARGE_MAP)},)
+    program = torch.export.export(layer, (torch.randn(2, 3, 8, 8),), dynamic_shapes=shapes)
+    x = torch.randn(7, 3, 8, 8)
+    torch.testing.assert_close(program.module()(x), layer(x))
 
 
 def test_a_trace_has_the_convolutions_that_other_devices_are_fast_in() -> None:

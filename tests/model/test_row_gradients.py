@@ -138,8 +138,8 @@ def test_constant_tokens_agree() -> None:
 def test_statistics_move_as_the_norm_says(momentum: float | None) -> None:
     planes = make_planes()
     planes.norm.momentum = momentum
-    for _ in range(2):
-        assert_steps_agree(planes, make_inputs(2, 4, 4, 3))
+    for height in (4, 5):
+        assert_steps_agree(planes, make_inputs(2, height, 4, 3))
 
 
 def test_moments_of_alike_scores_hold_in_float32() -> None:
@@ -220,6 +220,41 @@ def test_who_asks_for_matrices_gets_them() -> None:
     _, attention = gather(make_planes(), *make_inputs(1, 8, 8, 5), keep=True)
     assert isinstance(attention, torch.Tensor)
     assert attention.requires_grad
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_of_gradients_are_refused(way: Way) -> None:
+    """Not left out, as they would be of a sum with other terms."""
+    inputs = make_inputs(1, 3, 3, 2)
+    loss = way(make_planes(), inputs).square().sum() + inputs[0].pow(3).sum()
+    with pytest.raises(ValueError, match=r"set_recompute\(network, False\)"):
+        torch.autograd.grad(loss, inputs[:1], create_graph=True)
+
+
+@pytest.mark.parametrize("way", [*WAYS, by_plane])
+def test_a_step_can_go_back_twice(way: Way) -> None:
+    planes, inputs = make_planes(), make_inputs(1, 3, 3, 2)
+    loss = way(planes, inputs).square().sum()
+    learnt = (*inputs, *planes.parameters())
+    first = torch.autograd.grad(loss, learnt, retain_graph=True)
+    for one, other in zip(torch.autograd.grad(loss, learnt), first, strict=True):
+        assert torch.equal(one, other)
+    assert planes.norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("keep", [False, "rows"])
+def test_a_frozen_norm_keeps_its_statistics(keep: Kept) -> None:
+    found = []
+    for form in ("auto", "plain"):
+        planes, inputs = make_planes(), make_inputs(2, 8, 8, 5)
+        planes.norm.eval().running_mean.fill_(0.3)
+        planes.form = form
+        out, attention = gather(planes, *inputs, keep)
+        assert not isinstance(attention, AttentionRows)
+        gradients = torch.autograd.grad(out.square().sum(), (*inputs, *planes.parameters()))
+        found.append((out, *gradients, *planes.buffers()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
 def test_a_network_trains_as_with_whole_planes(monkeypatch: pytest.MonkeyPatch) -> None:

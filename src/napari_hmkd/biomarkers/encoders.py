@@ -192,9 +192,9 @@ def _timm_encoder(name: str, weights: Path, tile_px: int, mpp: float) -> Encoder
     # Many files hold a classifier, which gives no features.
     heads = said.get("classifier") or ()
     leaves = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-    own = network.state_dict().keys()
+    own = network.state_dict()
     kept = {n: t for n, t in tensors.items() if n in own or not n.startswith(leaves)}
-    check_tensors(kept, network, str(weights))
+    check_tensors(kept, own, str(weights))
     network.load_state_dict(kept)
     card = ModelCard(
         name=PREFIX + name,

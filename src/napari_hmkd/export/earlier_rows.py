@@ -64,7 +64,7 @@ class SharedTable:
     """
 
     def __init__(self, out: Path, kind: TableKind, slides: Sequence[str]) -> None:
-        self._out, self._kind = out, kind
+        self._out, self._kind, self._file = out, kind, out / kind.file
         self._slides = [slide_name(printable(slide)) for slide in slides]
         self._earlier: dict[str, list[Row]] = {}
         self._new: dict[str, list[Row]] = {}
@@ -82,23 +82,25 @@ class SharedTable:
         """
         self._new[slide_name(rows[0]["slide"])] = rows
         try:
-            with one_at_a_time(self._out / self._kind.file):
+            self._read()
+            if len(self._slides) == 1 and not self._earlier:
+                return None  # before a folder is made for it
+            with one_at_a_time(self._file):
                 self._read()
-                if len(self._slides) > 1 or self._earlier:
-                    found = self._earlier | self._new
-                    order = dict.fromkeys((*self._before, *self._slides, *found))
-                    both = [row for name in order for row in found.get(name, ())]
-                    self._kind.write(both, self._out)
-                    self._seen = _state(self._out / self._kind.file)
-                    # From now on they are as any others: another run may grade these slides anew.
-                    self._earlier, self._new = found, {}
+                found = self._earlier | self._new
+                order = dict.fromkeys((*self._before, *self._slides, *found))
+                both = [row for name in order for row in found.get(name, ())]
+                self._kind.write(both, self._out)
+                self._seen = _state(self._file)
+                # From now on they are as any others: another run may grade these slides anew.
+                self._earlier, self._new = found, {}
         except OutputError as error:
             return error
         return None
 
     def _read(self) -> None:
         """Take up the file, unless this run was the last to write it."""
-        path = self._out / self._kind.file
+        path = self._file
         try:
             if self._seen == (state := _state(path)):
                 return

@@ -123,8 +123,10 @@ class ModelCard:
         ValueError
             For any other dtype or number of channels.
         """
-        # A tensor made from an array is a copy, so a read-only array does no harm.
-        pixels = tiles if isinstance(tiles, torch.Tensor) else torch.tensor(tiles)
+        # A copy, so a read-only array does no harm; of arrays that run backwards torch makes none.
+        pixels = (
+            tiles if isinstance(tiles, torch.Tensor) else torch.tensor(np.ascontiguousarray(tiles))
+        )
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
             raise ValueError(
                 "tiles must be uint8 (B, side, side, 3), "
@@ -167,7 +169,10 @@ _RULES: dict[str, Rule] = {
         f"a multiple of {TILE_MULTIPLE_PX}",
     ),
     "mean": (lambda mean: _are_numbers(mean, 3), "three numbers"),
-    "std": (lambda std: _are_numbers(std, 3) and min(std) > 0, "three positive numbers"),
+    "std": (
+        lambda std: _are_numbers(std, 3) and all(map(is_positive, std)),
+        "three positive numbers",
+    ),
     "class_names": (_are_class_names, f"{GRADES} different texts"),
     "temperature": (is_positive, "a positive number"),
     "architecture": (

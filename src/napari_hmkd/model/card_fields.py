@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_hmkd.errors import ModelError
 
@@ -22,23 +24,26 @@ _KINDS = {
 }
 
 
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+
 # Whether a field's value is right, and what it must be.
 Rule = tuple[Callable[[Any], bool], str]
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, which no bool is."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number, which no bool is, within what networks compute with."""
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    return right and bool(-_LARGEST <= value <= _LARGEST)
 
 
 def is_positive(value: Any) -> bool:
-    """Whether it is a finite number above 0."""
-    return is_number(value) and value > 0
+    """Whether it is a number above 0, by which networks can divide."""
+    return is_number(value) and value >= _SMALLEST
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a text, be it empty."""
-    return isinstance(value, str)
+    """Whether it is a text that files can hold, be it empty; JSON can write half a letter."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) -> None:

@@ -71,7 +71,7 @@ def _stored(module: nn.Module, card: ModelCard, half: bool) -> dict[str, torch.T
         name: (_halved(tensor) if half else tensor).cpu()
         for name, tensor in module.state_dict().items()
     }
-    check_tensors(tensors, blank_of(card), f"the {card.role} to be saved")
+    check_tensors(tensors, blank_of(card).state_dict(), f"the {card.role} to be saved")
     return tensors
 
 
@@ -98,7 +98,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network | TimmStudent, ModelCard
     tensors = read_tensors(path, _IMPORT)
     card = read_card(path)
     module = blank_of(card)
-    check_tensors(tensors, module, str(path))
+    check_tensors(tensors, module.state_dict(), str(path))
     return fill(module, tensors), card
 
 

@@ -49,10 +49,11 @@ def import_published(path: str | os.PathLike[str], role: str) -> Network:
     """
     path = Path(path)
     module = blank(role, width=1.0)
-    names = own_names(module.state_dict())
-    tensors = {names.get(name, name): tensor for name, tensor in _state_dict(path).items()}
-    check_tensors(tensors, module, f"{path}, read as the published {role},")
-    return fill(module, tensors)
+    found, own = _state_dict(path), module.state_dict()
+    names = own_names(own)
+    wanted = {published: own[name] for published, name in names.items()}
+    check_tensors(found, wanted, f"{path}, read as the published {role},")
+    return fill(module, {names[published]: tensor for published, tensor in found.items()})
 
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -69,14 +70,16 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     if isinstance(found, Mapping):
         found = found.get("state_dict", found)
-    if not (
-        isinstance(found, Mapping)
-        and found
-        and all(isinstance(tensor, torch.Tensor) for tensor in found.values())
-    ):
+    if not (isinstance(found, Mapping) and found and all(map(_has_values, found.values()))):
         raise ModelError(
             f"{path} holds no state dict: a checkpoint of the published program is "
             "{epoch, state_dict, ...} or a dict of tensors"
         )
     # DataParallel puts `module.` before each name.
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _has_values(tensor: object) -> bool:
+    return (
+        isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and not tensor.is_meta
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import nn
 
@@ -50,14 +52,13 @@ def gather(
     """
     if not keep and _by_kernels(planes, key):
         return attend_by_triton(planes, query, key, value), None
-    to_rows = keep == "rows" and planes.form == "auto" and _saves_planes(planes, key)
     if planes.form == "auto" and _by_blocks(planes, key):
-        if to_rows:
+        if keep == "rows" and _saves_planes(planes, key):
             out, _ = attend_by_blocks(planes, query, key, value)
             return out, rows_as_they_are(planes, query, key)
         return attend_by_blocks(planes, query, key, value, bool(keep))
-    if planes.form == "auto" and planes.again and _saves_planes(planes, key):
-        if to_rows:
+    if planes.form == "auto" and _trains_by_rows(planes, key):
+        if keep == "rows":
             return attend_with_rows(planes, query, key, value)
         if not keep:
             return attend_by_rows(planes, query, key, value), None
@@ -81,9 +82,15 @@ def set_attention_form(network: nn.Module, form: AttentionForm) -> None:
 
     Raises
     ------
+    ValueError
+        If there is no such form.
     DeviceError
         If "triton" is asked for, and not installed. On another device the network's answer raises it.
     """
+    if form not in get_args(AttentionForm):
+        raise ValueError(
+            f"attention is computed in one of the forms {get_args(AttentionForm)}, got {form!r}"
+        )
     if form == "triton":
         load_kernels()
     for module in network.modules():
@@ -113,10 +120,18 @@ def _saves_planes(planes: AttentionPlanes, key: torch.Tensor) -> bool:
     return planes.recompute and tokens >= TOKENS_PER_CHANNEL * channels and _loops_on_cpu(key)
 
 
+def _trains_by_rows(planes: AttentionPlanes, key: torch.Tensor) -> bool:
+    """Whether a step is under way that saves planes; a norm may be frozen in it, and has no part of it."""
+    return planes.again and planes.norm.training and _saves_planes(planes, key)
+
+
 def _loops_on_cpu(key: torch.Tensor) -> bool:
     return key.device.type == "cpu" and not is_recorded()
 
 
 def _only_answers(planes: AttentionPlanes) -> bool:
-    """Whether a network answers, and neither gradients nor a record of what it does are wanted."""
-    return not planes.training and not torch.is_grad_enabled() and not is_recorded()
+    """Whether a network answers, and neither gradients nor a record of what it does are wanted.
+
+    The norm is asked: it may take the statistics of its batch in a network that is in evaluation.
+    """
+    return not planes.norm.training and not torch.is_grad_enabled() and not is_recorded()

@@ -47,11 +47,12 @@ class MultiScaleConv(nn.Module):
         # All in one, with kernels as large as the largest. On a CPU calls cost most of the time, and this
         # takes half of it; on a GPU torch's own kernels go tile by tile where a group is of one channel.
         largest = max(KERNELS)
-        kernels = [
-            functional.pad(conv.get_parameter("weight"), [(largest - kernel) // 2] * 4)
-            for conv, kernel in zip(self.scales, KERNELS, strict=True)
-        ]
-        biases: list[torch.Tensor] = [conv.get_parameter("bias") for conv in self.scales]
+        kernels, biases = [], []
+        for conv, kernel in zip(self.scales, KERNELS, strict=True):
+            assert isinstance(conv, DepthwiseConv)
+            assert conv.bias is not None
+            kernels.append(functional.pad(conv.weight, [(largest - kernel) // 2] * 4))
+            biases.append(conv.bias)
         with own_kernels(x.device):
             return functional.conv2d(
                 x, torch.cat(kernels), torch.cat(biases), padding=largest // 2, groups=x.shape[1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -100,7 +100,7 @@ class AttentionPlanes(nn.Module):
             *inputs,
             use_reentrant=False,
             preserve_rng_state=False,  # nothing here is drawn
-            context_fn=lambda: (nullcontext(), _unrecorded(self.norm)),
+            context_fn=lambda: (nullcontext(), _Unrecorded(self.norm)),
         )
         return result
 
@@ -116,17 +116,23 @@ def set_recompute(network: nn.Module, recompute: bool) -> None:
             module.recompute = recompute
 
 
-@contextmanager
-def _unrecorded(norm: nn.BatchNorm2d) -> Iterator[None]:
-    """Move copies of the running statistics, which have seen this batch before."""
-    kept = dict(norm.named_buffers(recurse=False))
-    for name, statistic in kept.items():
-        setattr(norm, name, statistic.clone())
-    try:
-        yield
-    finally:
-        for name, statistic in kept.items():
-            setattr(norm, name, statistic)
+class _Unrecorded:
+    """Within it copies of the running statistics move, which have seen this batch before.
+
+    It is entered anew each time that gradients go back through the same step.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        self._norm = norm
+
+    def __enter__(self) -> None:
+        self._kept = dict(self._norm.named_buffers(recurse=False))
+        for name, statistic in self._kept.items():
+            setattr(self._norm, name, statistic.clone())
+
+    def __exit__(self, *_: object) -> None:
+        for name, statistic in self._kept.items():
+            setattr(self._norm, name, statistic)
 
 
 def attend(attention: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -12,13 +12,13 @@ Where A is compared with a teacher's as well, its own rows are needed, and compu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -31,6 +31,7 @@ from napari_hmkd.model.score_rows import ScoreRows, tokens_of
 from napari_hmkd.model.sharing import share_out
 
 Gradients = tuple[torch.Tensor, ...]
+Result = TypeVar("Result")
 
 
 def attend_by_rows(
@@ -128,6 +129,25 @@ def _shifted_values(merge: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return torch.einsum("mrd,bcnd->bmnrc", merge, near).flatten(3).flatten(1, 2)
 
 
+def _first_order(backward: Callable[..., Result]) -> Callable[..., Result]:
+    """A way back that has no gradients of its own.
+
+    torch's `once_differentiable` raises only where nothing but these would be the answer: of a sum it
+    leaves them out.
+    """
+
+    @wraps(backward)
+    def checked(*gradients: Any) -> Result:
+        if torch.is_grad_enabled():
+            raise ValueError(
+                "asked for gradients of gradients (create_graph=True), which attention has none of where it "
+                "is trained by rows: call set_recompute(network, False) before"
+            )
+        return backward(*gradients)
+
+    return checked
+
+
 class _Weighed(torch.autograd.Function):
     """Z softmax(Z) times values, Z the mixed and normed scores; no row of it is kept."""
 
@@ -151,7 +171,7 @@ class _Weighed(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @_first_order
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Each tile by itself, and what they share is added up in their order."""
         q, k, weight, bias, values = ctx.saved_tensors
@@ -201,7 +221,7 @@ class _Attended(torch.autograd.Function):
         return out, k.new_zeros(len(k))
 
     @staticmethod
-    @once_differentiable
+    @_first_order
     def backward(
         ctx: Any, grad: torch.Tensor, of_distance: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:

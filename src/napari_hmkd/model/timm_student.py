@@ -155,7 +155,7 @@ def _weights_for(backbone: Any, path: Path) -> dict[str, torch.Tensor]:
             " and ".join(left_out),
         )
     tensors |= {name: own[name] for name in left_out}
-    check_tensors(tensors, backbone, str(path))
+    check_tensors(tensors, own, str(path))
     return tensors
 
 

@@ -216,4 +216,4 @@ def _check(
     """Require the tensors of these networks."""
     for target, blank in blanks.items():
         own = f"{what}, {'' if network == P else 'M of '}target {target},"
-        check_tensors(found[target, network], blank, own)
+        check_tensors(found[target, network], blank.state_dict(), own)
