@@ -240,8 +240,8 @@ def test_frames_at_one_place_or_outside_are_left_to_openslide(tmp_path, write_di
 
 def test_what_openslide_refuses_is_refused_in_its_words(tmp_path: Path, write_dicom):
     files = write_dicom(tmp_path, pyramid())
-    change(files[0], BitsStored=7)
-    with pytest.raises(SlideError, match="BitsStored value 7 != 8"):
+    change(files[0], HighBit=6)
+    with pytest.raises(SlideError, match="HighBit value 6 != 7"):
         open_slide(files[0])
 
 

@@ -140,3 +140,21 @@ def test_colours_in_pages_of_their_own_stay_colours_though_reduced_pages_follow(
                 )  # fmt: skip
     with open_slide(tmp_path / "a.ome.tif") as slide:
         np.testing.assert_array_equal(slide.read_level(0, Region(0, 0, 256, 320)), pixels)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_an_image_that_the_header_tells_of_is_no_level(tmp_path: Path, levels: int):
+    """Though it says to be reduced, has the slide's proportions and no words of its own."""
+    rng = np.random.default_rng(0)
+    pixels, label = (rng.integers(0, 255, (side, side, 3), np.uint8) for side in (512, 128))
+    layout = {name: TILED[name] for name in ("photometric", "tile", "compression")}
+    path = tmp_path / "slide.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        named = {"axes": "YXS", "Name": "slide"}
+        file.write(pixels, subifds=levels - 1 or None, metadata=named, **layout)
+        if levels > 1:
+            file.write(pixels[::2, ::2], subfiletype=1, **layout)
+        named = {"axes": "YXS", "Name": "label image"}
+        file.write(label, metadata=named, subfiletype=1, **layout)
+    with open_slide(path) as slide:
+        assert [level.downsample for level in slide.levels] == [1.0, 2.0][:levels]

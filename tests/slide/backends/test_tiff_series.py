@@ -173,7 +173,7 @@ def test_a_level_that_is_smaller_along_one_axis_alone_is_left_out_and_told(
     with open_slide(path) as slide:
         assert [level.size for level in slide.levels] == [Size(512, 640), Size(128, 160)]
         assert len(slide.warnings) == 1
-        assert "256 x 160 px is no smaller copy of it and is left out" in slide.warnings[0]
+        assert "a further level, of 256 x 160 px, is left out" in slide.warnings[0]
         np.testing.assert_array_equal(slide.read_level(1, Region(0, 0, 128, 160)), coarse)
 
 

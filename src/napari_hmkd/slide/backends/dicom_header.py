@@ -27,7 +27,7 @@ _KEYWORDS = (
     "TransferSyntaxUID", "ImageType", "SeriesInstanceUID", "PhotometricInterpretation",
     "DimensionOrganizationType", "NumberOfFrames", "Rows", "Columns", "TotalPixelMatrixRows",
     "TotalPixelMatrixColumns", "TotalPixelMatrixFocalPlanes", "NumberOfOpticalPaths",
-    "SamplesPerPixel", "BitsAllocated",
+    "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PlanarConfiguration",
 )  # fmt: skip
 _SPACING = re.compile(rb"\x28\0\x30\0(?:DS(..)|(..)\0\0)", re.DOTALL)
 """PixelSpacing, and its length, in an explicit and an implicit header."""
@@ -64,8 +64,10 @@ class DicomHeader:
         How many it has.
     layers : int
         Focal planes times optical paths.
-    samples, bits : int
-        SamplesPerPixel, BitsAllocated.
+    samples, bits, used_bits : int
+        SamplesPerPixel, BitsAllocated, BitsStored.
+    signed, planar : bool
+        PixelRepresentation, and PlanarConfiguration: each colour is a plane of its own.
     places : bool
         It tells of each frame by itself; sparse images have to.
     spacing_mm : tuple of float, or None
@@ -85,6 +87,9 @@ class DicomHeader:
     layers: int
     samples: int
     bits: int
+    used_bits: int
+    signed: bool
+    planar: bool
     places: bool
     spacing_mm: tuple[float, float] | None
 
@@ -128,6 +133,9 @@ def read_header(path: Path) -> DicomHeader:
         * _number(found, "NumberOfOpticalPaths", 1),
         samples=_number(found, "SamplesPerPixel", 3),
         bits=_number(found, "BitsAllocated", 8),
+        used_bits=_number(found, "BitsStored", 8),
+        signed=bool(_number(found, "PixelRepresentation")),
+        planar=bool(_number(found, "PlanarConfiguration")),
         places=places,
         spacing_mm=spacing_mm,
     )

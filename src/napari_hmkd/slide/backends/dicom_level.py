@@ -111,8 +111,10 @@ class DicomLevel:
 
 def _content_problem(header: DicomHeader) -> str | None:
     """Why it is not 8-bit colour, or None."""
-    if header.bits != 8:
-        return f"its pixels have {header.bits} bits per channel"
+    if header.bits != 8 or header.used_bits != 8:
+        return f"its pixels have {header.used_bits} bits per channel"
+    if header.signed:
+        return "its pixels are signed numbers"
     if header.samples == 1:
         return f"it is a grey image ({header.photometric})"
     return None if header.samples == 3 else f"it has {header.samples} channels"
@@ -122,6 +124,8 @@ def _coding_problem(header: DicomHeader) -> str | None:
     """Why its frames are left to OpenSlide, or None."""
     if header.layers != 1:
         return "it has several focal planes or optical paths"
+    if header.planar and header.syntax in _UNCOMPRESSED:
+        return "its colours are stored plane by plane"
     if header.photometric not in _COLOURS.get(header.syntax, ()):
         return f"its colours are stored as {header.photometric} in {UID(header.syntax).name}"
     return None

@@ -16,6 +16,7 @@ import tifffile
 
 from napari_hmkd.geometry import Size
 from napari_hmkd.slide.backends.protocol import same_proportions
+from napari_hmkd.slide.backends.tiff_metadata import ome_pixels
 
 _MOST_LEVELS = 64
 _KINDS = ("is_svs", "is_ome", "is_imagej", "is_philips", "is_scn")
@@ -32,7 +33,9 @@ def forget_copied_headers(tiff: tifffile.TiffFile) -> None:
     pages = list(islice(tiff.pages, _MOST_LEVELS))
     if tiff.is_shaped and not _shapes_fit(pages):
         tiff.is_shaped = False
-    if not kinds or not _are_a_pyramid(pages, sub_pages=not tiff.is_ome):
+    # A page that the header tells of as an image of its own: it is this file's header.
+    told = tiff.is_ome and any(ome_pixels(tiff, page) for page in pages[1:])
+    if not kinds or told or not _are_a_pyramid(pages, sub_pages=not tiff.is_ome):
         return
     for kind in kinds:
         setattr(tiff, kind, False)

@@ -117,7 +117,7 @@ def require_whole(
                 f"and says where {min(len(offsets), len(counts)):,} of them lie. "
                 "Copy it again from its source."
             )
-        if series is not None and not counts.any():
+        if series is not None and page in series.pages and not counts.any():
             raise SlideError(
                 f"'{path}' is damaged: none of the tiles of its image of {page.imagelength:,} x "
                 f"{page.imagewidth:,} px was written. Export it again."

@@ -15,7 +15,11 @@ from napari_hmkd.slide.backends.tile_files import StoredGrid, cut
 
 _JPEG = tifffile.COMPRESSION.JPEG
 _YCBCR = tifffile.PHOTOMETRIC.YCBCR
-_JPEG_2000 = (tifffile.COMPRESSION.APERIO_JP2000_RGB, tifffile.COMPRESSION.JPEG2000)
+_JPEG_2000 = (
+    tifffile.COMPRESSION.APERIO_JP2000_RGB,
+    tifffile.COMPRESSION.JPEG2000,
+    tifffile.COMPRESSION.JPEG_2000_LOSSY,
+)
 _CHEAP_GAP_BYTES = 2**14
 """Up to so many unwanted bytes between two rows are read: less work than a read for each row."""
 

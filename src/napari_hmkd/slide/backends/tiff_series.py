@@ -116,8 +116,8 @@ def left_out(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[
     used = {level.keyframe.offset for level in series.levels}
     below = [one for one in page.pages or () if one.offset not in used]
     found = [
-        f"what lies below the slide's image with {one.imagelength:,} x {one.imagewidth:,} px is no smaller "
-        "copy of it and is left out"
+        f"a further level, of {one.imagelength:,} x {one.imagewidth:,} px, is left out: it is not stored in "
+        "tiles, or is no smaller copy of the whole slide"
         for one in (one.aspage() for one in below)
         if not has_word(BESIDE, _words(one))
     ]

@@ -133,7 +133,7 @@ def test_all_pieces_end_in_two_tables(
     monkeypatch.setattr(runner, "run_pieces", here)
     folder = tmp_path / "evidence"
     given = {"quick": True, "jobs": 1, "device": "cpu", "cohort": cohort}
-    assert not runner.run_evidence(folder, minutes=-1.0, **given)
+    assert not runner.run_evidence(folder, minutes=0, **given)
     done.clear()
     assert runner.run_evidence(folder, minutes=60.0, **given)
     assert sorted(done) == sorted(f"ER-{approach.key}-seed0" for approach in approaches)
