@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from napari_hmkd.output_folder import csv_text, is_there
 
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
-_PARTIAL_NAME = re.compile(rf".+\.\d+{re.escape(PARTIAL)}")  # with the number of the process
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -41,14 +39,6 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     finally:  # after Ctrl-C, too
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left of files, here and in folders below; for who works here alone."""
-    for path in folder.rglob(f"*{PARTIAL}"):
-        if _PARTIAL_NAME.fullmatch(path.name):
-            with contextlib.suppress(OSError):  # it is in nobody's way
-                path.unlink()
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import taken
-from napari_hmkd.training.files import remove_partials
+from napari_hmkd.training.files import PARTIAL
 
 LOCK_FILE = ".lock"
+_PARTIAL_NAME = re.compile(rf".+\.\d+{re.escape(PARTIAL)}")  # with the number of the process
 
 
 @contextmanager
@@ -31,5 +34,14 @@ def alone_in(folder: Path) -> Iterator[None]:
                 f"another run is at work in {folder}: wait until it has ended or stop it, or name "
                 "another folder"
             )
-        remove_partials(folder)
+        _remove_partials(folder)
         yield
+
+
+def _remove_partials(folder: Path) -> None:
+    """Remove what killed processes left of files, here and below, but in folders that runs hold by themselves."""
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if not (Path(place) / name / LOCK_FILE).exists()]
+        for name in filter(_PARTIAL_NAME.fullmatch, names):
+            with suppress(OSError):  # it is in nobody's way
+                (Path(place) / name).unlink()

@@ -63,10 +63,11 @@ def grade_with_workers(
         wanted = version("napari-hmkd")
         futures = {client.submit(_do, job, threads, wanted, pure=False): job for job in jobs}
         for future in as_completed(futures):
-            if future.status == "finished":
-                yield future.result()
-            else:
-                yield SlideOutcome(futures[future], Status.FAILED, _reason(future, where), {})
+            try:
+                outcome = future.result()
+            except Exception:  # its worker or the scheduler may have gone meanwhile
+                outcome = SlideOutcome(futures[future], Status.FAILED, _reason(future, where), {})
+            yield outcome
 
 
 def _reason(future: Future, where: object) -> str:

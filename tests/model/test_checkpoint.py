@@ -168,7 +168,7 @@ def test_weights_of_any_precision_are_read_as_float32(saved: Path) -> None:
         (cast("head.embed.bias", torch.int32), r"head.embed.bias of int32.*needs float32"),
         (cast("head.embed.bias", torch.complex64), r"head.embed.bias of complex64.*needs float32"),
         (
-            cast("stages.0.embedding.norm.num_batches_tracked", torch.float32),
+            cast("stages.0.embedding.norm.num_batches_tracked", torch.float32, 0.5),
             r"num_batches_tracked of float32.*needs int64",
         ),
     ],
@@ -179,6 +179,12 @@ def test_weights_that_do_not_fit_are_refused(
     rewrite(saved, change)
     with pytest.raises(ModelError, match=message):
         load(saved)
+
+
+def test_counts_that_were_cast_with_all_else_are_loaded(saved: Path) -> None:
+    rewrite(saved, cast("stages.0.embedding.norm.num_batches_tracked", torch.float16, 7))
+    network, _ = load(saved)
+    assert network.stages[0].embedding.norm.num_batches_tracked == 7
 
 
 @pytest.mark.parametrize("width", [0.25, 1.0])

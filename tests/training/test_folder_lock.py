@@ -84,6 +84,21 @@ def test_what_a_killed_run_left_of_a_file_goes_with_the_next_that_works_there(
         assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
 
 
+def test_only_what_a_process_was_writing_goes_and_nothing_of_a_run_below(tmp_path: Path) -> None:
+    piece = tmp_path / "runs/piece"
+    piece.mkdir(parents=True)
+    kept = [
+        piece / "last.ckpt.4009.partial",
+        tmp_path / "notes.partial",
+        tmp_path / "a.old.partial",
+    ]
+    with held_by_another_process(piece):
+        for path in (*kept, tmp_path / "last.ckpt.4008.partial"):
+            path.touch()
+        with alone_in(tmp_path):
+            assert sorted(tmp_path.rglob("*.partial")) == sorted(kept)
+
+
 def test_a_claimed_folder_is_free_again_after_a_kill(tmp_path: Path) -> None:
     with held_by_another_process(tmp_path):
         (tmp_path / "plan.json.4008.partial").touch()  # killed before its record stood

@@ -11,7 +11,13 @@ import pytest
 
 from napari_hmkd.errors import DataError, HmkdError, ModelError, OutputError
 from napari_hmkd.widgets import train_command
-from napari_hmkd.widgets.train_command import TrainRequest, own_message, shell_line, split_words
+from napari_hmkd.widgets.train_command import (
+    TrainRequest,
+    ended_by,
+    own_message,
+    shell_line,
+    split_words,
+)
 
 
 @pytest.fixture
@@ -72,6 +78,7 @@ def _check_and_spell(request: TrainRequest) -> None:
         ({"more": "--out=elsewhere"}, OutputError, "--out"),
         ({"more": "--epochs 5"}, OutputError, "--epochs stands among .*: fill in 'Epochs' above"),
         ({"more": "--batch-size=2"}, OutputError, "'Batch size'"),
+        ({"more": "--device cpu"}, OutputError, "'Device'"),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -80,6 +87,14 @@ def test_what_cannot_work_is_refused(
     bad = replace(request_of_all, **change)
     with pytest.raises(error, match=words):
         _check_and_spell(bad)
+
+
+@pytest.mark.parametrize(
+    ("code", "by"),
+    [(130, "SIGINT"), (143, "SIGTERM"), (137, "SIGKILL"), (139, ""), (134, ""), (1, "")],
+)
+def test_who_was_ended_from_outside_is_no_program_that_crashed(code: int, by: str) -> None:
+    assert ended_by(code).startswith(by) if by else not ended_by(code)
 
 
 @pytest.mark.parametrize("more", ["--method none", "--seed 1 --method=none"])

@@ -28,12 +28,17 @@ def check_tensors(
                 f"{what} has {name} of shape {tuple(found.shape)}, where this network "
                 f"needs {tuple(tensor.shape)}: they are of different networks"
             )
-        if found.is_floating_point() != tensor.is_floating_point():
+        whole = not tensor.is_floating_point()  # a count, which is often cast with all else
+        if found.is_complex() or (
+            (found.float() != found.float().round()).any()
+            if whole
+            else not found.is_floating_point()
+        ):
             kinds = [str(one.dtype).removeprefix("torch.") for one in (found, tensor)]
             raise ModelError(
-                f"{what} has {name} of {kinds[0]}, where this network needs {kinds[1]}"
+                f"{what} has {name} of {kinds[0]}, where this network needs {kinds[1]}: save it again in that"
             )
         if not found.float().isfinite().all():
-            raise ModelError(f"{what} has values in {name} that are not finite")
+            raise ModelError(f"{what} has values in {name} that are not finite in float32")
     if extra := sorted(tensors.keys() - wanted.keys()):
         raise ModelError(f"{what} has a tensor {extra[0]} that this network does not know")

@@ -59,13 +59,14 @@ def keep_narrow(choice: ComboBox) -> None:
     box = choice.native
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(_SHORT)
-    box.view().setTextElideMode(
-        Qt.TextElideMode.ElideMiddle
-    )  # names of slides differ at either end
+    # Names of slides differ at either end.
+    box.view().setTextElideMode(Qt.TextElideMode.ElideMiddle)
     box.installEventFilter(_WholeName(box))
 
 
 class _WholeName(QObject):
+    """Shows a box's whole text as its tooltip."""
+
     def eventFilter(self, box: QObject, event: QEvent) -> bool:
         """Bring the tooltip up to date just before it is shown: magicgui renames choices silently."""
         if event.type() == QEvent.Type.ToolTip:

@@ -19,7 +19,14 @@ PROGRAM = (sys.executable, "-m", "napari_hmkd.training.cli")
 PROCEDURAL = "procedural"
 ROLES = ("teacher", "student")
 _SAID = "napari-hmkd-train: "  # what the command's own messages begin with
-_FIELDS = {"--out": "Run folder", "--epochs": "Epochs", "--batch-size": "Batch size"}
+_FIELDS = {
+    "--out": "Run folder",
+    "--teacher": "Teacher file",
+    "--epochs": "Epochs",
+    "--batch-size": "Batch size",
+    "--device": "Device",
+}
+_ASKED = ("SIGHUP", "SIGINT", "SIGTERM", "SIGKILL")  # others are a program's own crash
 _SIGNAL = 128  # a shell's exit codes above it stand for signals
 _PLAIN = re.compile(r"[\w%+./:=\\-]+")
 _BOX = "─│╭╮╰╯ \t"
@@ -211,10 +218,12 @@ def own_message(lines: Sequence[str]) -> str:
 
 
 def ended_by(code: int) -> str:
-    """The signal that ended a command of this exit code, "" where none did: 128 + n stands for signal n."""
+    """Of a command that was ended from outside, the signal; else "". Exit code 128 + n stands for signal n."""
     try:
         name = signal.Signals(code - _SIGNAL).name
     except ValueError:
+        return ""
+    if name not in _ASKED:
         return ""
     return f"{name}, as the system does where memory runs out" if name == "SIGKILL" else name
 

@@ -207,8 +207,11 @@ class TrainWidget(QWidget):
     def _so_far(self) -> str:
         """How far a run came that did not end, and what its folder is good for."""
         said = self._epochs_said()
-        goes_on = self._request.resumes
-        now = "Go on continues in the same folder." if goes_on else "It had not begun."
+        now = "It had not begun."
+        if self._request.finished:
+            now = "Its folder holds what it has built."
+        elif self._request.resumes:
+            now = "Go on continues in the same folder."
         return f"{said and ' after ' + said}. {now}"
 
     def _on_edited(self) -> None:

@@ -99,7 +99,8 @@ def make_run(
 ) -> FoldRun:
     """A run of an approach as `napari-hmkd-train mkd` would train it, with test cases as given.
 
-    It is one of `jobs` at once, which share the machine's memory. Genes are chosen and scaled on its training cases when it begins.
+    It is one of `jobs` at once, which share the machine's memory. Genes are chosen and scaled on its
+    training cases when it begins.
     """
     settings = MkdRunSettings(
         mkd=approach.terms,

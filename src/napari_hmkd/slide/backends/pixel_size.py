@@ -15,7 +15,7 @@ USER = "user"
 
 _MOST_UNEQUAL = 1.1
 _MOST_OFF_OBJECTIVE = 1.5  # 10 / power is not exact: slides called 20x have been found to be 22.6x
-_MAKE_SURE = "make sure of it, and state the right one if it is wrong (--mpp)"
+MAKE_SURE = "make sure of it, and state the right one if it is wrong (--mpp)"
 OBJECTIVE_KEYS = (
     "openslide.objective-power",
     "aperio.AppMag",
@@ -130,7 +130,7 @@ def doubts(known: PixelSize | None, properties: Mapping[str, str]) -> tuple[str,
     if unequal > _MOST_UNEQUAL:
         found.append(
             f"pixels are taken for {known}, {unequal:.3g} times as long one way as the other, which "
-            f"scanners do not make: {_MAKE_SURE}"
+            f"scanners do not make: {MAKE_SURE}"
         )
     # MIRAX names its lens, behind which an adapter enlarges: 20x with 0.24 um/px.
     usual = None if properties.get("openslide.vendor") == "mirax" else guess_mpp(properties)
@@ -138,7 +138,7 @@ def doubts(known: PixelSize | None, properties: Mapping[str, str]) -> tuple[str,
     if usual is not None and max(side / usual, usual / side) > _MOST_OFF_OBJECTIVE:
         found.append(
             f"the pixel size {known} does not go with the objective that the file names, {10 / usual:g}x, which "
-            f"has about {usual:.3g} um/px: {_MAKE_SURE}"
+            f"has about {usual:.3g} um/px: {MAKE_SURE}"
         )
     return tuple(found)
 

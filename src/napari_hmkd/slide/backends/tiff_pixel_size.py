@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from napari_hmkd.slide.backends.pixel_size import (
+    MAKE_SURE,
     PixelSize,
     from_sides,
     stated_number,
@@ -88,8 +89,7 @@ def copied_aperio_doubt(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> tup
     if not sizes or (page.imagewidth, page.imagelength) in sizes:
         return ()
     return (
-        "the Aperio header is that of an image of another size, and its pixel size may be, too: make sure of "
-        "it, and state the right one if it is wrong (--mpp)",
+        f"the Aperio header is that of an image of another size, and its pixel size may be, too: {MAKE_SURE}",
     )
 
 
