@@ -168,7 +168,7 @@ def test_an_image_of_which_no_tile_was_written_is_refused(tmp_path: Path, noise)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
         for tag in ("TileOffsets", "TileByteCounts"):
             tiff.pages[0].tags[tag].overwrite([0, 0, 0, 0])
-    with pytest.raises(SlideError, match="none of the tiles of its image of 128 x 128 px"):
+    with pytest.raises(SlideError, match="no tile of its image was written"):
         open_slide(tmp_path / "a.tif")
 
 

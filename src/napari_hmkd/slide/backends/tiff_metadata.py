@@ -102,10 +102,11 @@ def require_whole(
     SlideError
         The file was cut off, as by an interrupted copy, or its header is damaged.
     """
-    needed = _next_page(tiff)
+    needed, written = _next_page(tiff), False
     levels = [tiff] if series is None else series.levels
     for page in (page for level in levels for page in level.pages):
         if page is None or page.parent.filehandle.path != tiff.filehandle.path:
+            written = True
             continue  # an OME-TIFF can name other files
         offsets, counts = np.array(page.dataoffsets), np.array(page.databytecounts)
         pieces = math.prod(page.chunked)
@@ -117,12 +118,10 @@ def require_whole(
                 f"and says where {min(len(offsets), len(counts)):,} of them lie. "
                 "Copy it again from its source."
             )
-        if series is not None and page in series.pages and not counts.any():
-            raise SlideError(
-                f"'{path}' is damaged: none of the tiles of its image of {page.imagelength:,} x "
-                f"{page.imagewidth:,} px was written. Export it again."
-            )
+        written = written or bool(counts.any())
         needed = max(needed, int((offsets + counts).max()))
+    if series is not None and not written:
+        raise SlideError(f"'{path}' is damaged: no tile of its image was written. Export it again.")
     require_bytes(path, needed)
 
 
