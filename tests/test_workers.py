@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -265,6 +266,28 @@ def test_a_worker_of_another_version_grades_nothing(
     assert outcome.status is Status.FAILED
     assert re.search(r"napari-hmkd 2\.0, but a dask worker on .+ has 1\.9", outcome.message)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_is_lost_on_its_way_fails_its_slide_alone(
+    slides: Path, student_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    whole, asked = distributed.Future.result, []
+
+    def lose_the_first(future: Any) -> SlideOutcome:
+        asked.append(future)
+        if len(asked) == 1:
+            raise distributed.CommClosedError("in the middle")
+        return whole(future)
+
+    monkeypatch.setattr(distributed.Future, "result", lose_the_first)
+    jobs = [job(slides, "a.tif", student_file, tmp_path / f"out {k}") for k in range(2)]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        lost, graded = grade_with_workers(jobs, scheduler=cluster.scheduler_address)
+    assert (lost.status, graded.status) == (Status.FAILED, Status.GRADED)
+    assert "the same command goes on with what is missing" in lost.message
 
 
 _CLUSTER = """

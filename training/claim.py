@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hmkd.errors import OutputError
-from napari_hmkd.training.files import PARTIAL
+from napari_hmkd.training.files import is_partial
 from napari_hmkd.training.folder_lock import LOCK_FILE, alone_in
 from napari_hmkd.training.run import write_json
 
@@ -53,7 +53,7 @@ def claimed(folder: Path, record: str, wanted: Any, what: str) -> Iterator[None]
 def _is_free(folder: Path, record: str) -> bool:
     """Whether it is a folder without content, but for what a process left that was killed at its start."""
     return folder.is_dir() and all(
-        path.name == LOCK_FILE or (path.name.startswith(record) and path.suffix == PARTIAL)
+        path.name == LOCK_FILE or (path.name.startswith(record) and is_partial(path.name))
         for path in folder.iterdir()
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,13 @@ from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import patiently
 from napari_hmkd.output_folder import csv_text, is_there
 
-PARTIAL = ".partial"
-"""How the name of a file ends that is being written."""
+_PARTIAL = ".partial"
+_PARTIAL_NAME = re.compile(rf".+\.\d+{re.escape(_PARTIAL)}")
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is that of one that is being written, or that a killed process left."""
+    return _PARTIAL_NAME.fullmatch(name) is not None
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -24,7 +30,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     OutputError
         If it cannot be written, naming the file; what stood there before stands there still.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.write(content)

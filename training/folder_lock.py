@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.leftovers import taken
-from napari_hmkd.training.files import PARTIAL
+from napari_hmkd.training.files import is_partial
 
 LOCK_FILE = ".lock"
-_PARTIAL_NAME = re.compile(rf".+\.\d+{re.escape(PARTIAL)}")  # with the number of the process
 
 
 @contextmanager
@@ -42,6 +40,6 @@ def _remove_partials(folder: Path) -> None:
     """Remove what killed processes left of files, here and below, but in folders that runs hold by themselves."""
     for place, below, names in os.walk(folder):
         below[:] = [name for name in below if not (Path(place) / name / LOCK_FILE).exists()]
-        for name in filter(_PARTIAL_NAME.fullmatch, names):
+        for name in filter(is_partial, names):
             with suppress(OSError):  # it is in nobody's way
                 (Path(place) / name).unlink()

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.output_folder import is_there
-from napari_hmkd.training.files import PARTIAL, write_whole
+from napari_hmkd.training.files import is_partial, write_whole
 from napari_hmkd.training.folder_lock import LOCK_FILE, alone_in
 from napari_hmkd.training.leaks import PictureDigests
 from napari_hmkd.training.scores.files import EVALUATION_FILE
@@ -132,7 +132,7 @@ class RecordedFolder:
     def _is_remnant(self, path: Path) -> bool:
         """Whether `create`, cut short, can have left this in a run that is to be resumed."""
         known = (*self.first_files, LOCK_FILE)
-        return self._resume and (path.name in known or path.suffix == PARTIAL)
+        return self._resume and (path.name in known or is_partial(path.name))
 
     def require_same_settings(self, settings: dict[str, Any]) -> None:
         """Refuse to go on with other settings than at the start, apart from the `free` ones.

@@ -227,6 +227,18 @@ def test_a_run_that_was_killed_says_so_and_goes_on_in_its_folder(panel: TrainWid
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="asks by POSIX signals")
+def test_a_run_that_was_killed_once_it_had_finished_is_not_said_not_to_have_begun(
+    panel: TrainWidget, qtbot, tmp_path: Path
+) -> None:
+    pid = start_waiting(panel, qtbot)
+    for name in ("student.safetensors", "settings.json", "evaluation.json"):
+        (tmp_path / "Lauf eins" / name).touch()
+    os.kill(pid, signal.SIGTERM)
+    assert wait_for_end(panel, qtbot).endswith(". Its folder holds what it has built.")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["window", "dock"])
 def test_closing_asks_and_can_be_refused(viewer, panel: TrainWidget, qtbot, way: str) -> None:
     pid = start_waiting(panel, qtbot)

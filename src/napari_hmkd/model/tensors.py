@@ -28,12 +28,11 @@ def check_tensors(
                 f"{what} has {name} of shape {tuple(found.shape)}, where this network "
                 f"needs {tuple(tensor.shape)}: they are of different networks"
             )
-        whole = not tensor.is_floating_point()  # a count, which is often cast with all else
-        if found.is_complex() or (
-            (found.float() != found.float().round()).any()
-            if whole
-            else not found.is_floating_point()
-        ):
+        if tensor.is_floating_point():
+            right = found.is_floating_point()
+        else:  # a count, which is often cast with all else
+            right = not found.is_complex() and not (found.float() % 1).any()
+        if not right:
             kinds = [str(one.dtype).removeprefix("torch.") for one in (found, tensor)]
             raise ModelError(
                 f"{what} has {name} of {kinds[0]}, where this network needs {kinds[1]}: save it again in that"

@@ -172,6 +172,19 @@ def test_an_image_of_which_no_tile_was_written_is_refused(tmp_path: Path, noise)
         open_slide(tmp_path / "a.tif")
 
 
+def test_a_slide_of_which_a_coarser_level_was_written_is_shown(tmp_path: Path, noise):
+    pixels, layout = noise(256, 256), {"tile": (64, 64), "photometric": "rgb"}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, subifds=1, **layout)
+        file.write(pixels[::2, ::2], subfiletype=1, **layout)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        for tag in ("TileOffsets", "TileByteCounts"):
+            tiff.pages[0].tags[tag].overwrite([0] * 16)
+    with open_slide(tmp_path / "a.tif") as slide:
+        coarse = slide.read_level(1, Region(0, 0, 128, 128))
+    np.testing.assert_array_equal(coarse, pixels[::2, ::2])
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_drive_that_fails_is_no_damage(tmp_path: Path, noise, monkeypatch, compression):
     path = tmp_path / "a.tif"

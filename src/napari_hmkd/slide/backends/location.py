@@ -52,7 +52,8 @@ def locate(path: str | os.PathLike[str] | UPath) -> Path | UPath:
         raise SlideError(
             f"The address of '{PurePosixPath(parts.path).name}' at {parts.hostname} has a user name, a "
             "password or a '?' in it. A store is many files below one address, which is written into "
-            "results: put user name and password into ~/.netrc (~/_netrc on Windows), and take an address without '?'."
+            "results: put user name and password into ~/.netrc (~/_netrc on Windows), and take an "
+            "address without '?'."
         )
     if address[1].lower() not in SCHEMES:
         raise SlideError(

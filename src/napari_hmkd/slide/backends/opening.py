@@ -37,7 +37,10 @@ _FOR_TIFFFILE = ("aperio", "generic-tiff", None)
 _CHECK_FILE = (
     "The file is damaged or may not be read; check its permissions, and copy or export it again."
 )
-_CHECK_NETWORK = "Look at the address, the network, the server and the credentials, which for http(s):// stand in ~/.netrc (~/_netrc on Windows)."
+_CHECK_NETWORK = (
+    "Look at the address, the network, the server and the credentials, which for http(s):// stand in ~/.netrc "
+    "(~/_netrc on Windows)."
+)
 _ZIP = b"PK\3\4"
 
 

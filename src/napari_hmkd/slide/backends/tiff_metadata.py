@@ -100,7 +100,7 @@ def require_whole(
     Raises
     ------
     SlideError
-        The file was cut off, as by an interrupted copy, or its header is damaged.
+        The file was cut off, as by an interrupted copy, its header is damaged, or no tile was written.
     """
     needed, written = _next_page(tiff), False
     levels = [tiff] if series is None else series.levels
