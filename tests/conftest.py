@@ -6,7 +6,8 @@ import errno
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cache
@@ -51,6 +52,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not is_timed(session.config):
         gc.collect()
         gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, Any, Any]:
+    """Give torch its threads back: in other numbers of them sums differ in their last bits."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    result = yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+    return result
 
 
 def _hide_gpus(patch: pytest.MonkeyPatch) -> None:
@@ -102,14 +114,11 @@ def gpus(all_devices: None) -> int:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """On a CPU each thread runs the network on a part of the batch: with this, there is one."""
     import torch
 
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

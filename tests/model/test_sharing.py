@@ -22,11 +22,8 @@ THREADS = 3
 
 
 @pytest.fixture(autouse=True)
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+def three_threads() -> None:
     torch.set_num_threads(THREADS)
-    yield
-    torch.set_num_threads(before)
 
 
 class Squares:
