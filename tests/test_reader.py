@@ -50,7 +50,7 @@ def test_the_manifest_claims_every_suffix_of_the_reader():
     npe2 = pytest.importorskip("npe2", reason="needs napari")
     manifest = npe2.PluginManifest.from_file(Path(__file__).parents[1] / "napari.yaml")
     (claim,) = manifest.contributions.readers
-    suffixes = reader.VENDOR_SUFFIXES | reader._OTHER_SUFFIXES
+    suffixes = {*reader.VENDOR_SUFFIXES, *reader._OTHER_SUFFIXES, *reader.ARCHIVE_SUFFIXES}
     assert set(claim.filename_patterns) == {f"*{suffix}" for suffix in suffixes}
 
 

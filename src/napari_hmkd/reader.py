@@ -15,7 +15,12 @@ from napari_hmkd.slide import Slide, open_slide
 from napari_hmkd.slide.backends.location import is_remote, locate
 from napari_hmkd.slide.backends.opening import is_tiff
 from napari_hmkd.slide.backends.parts_beside import is_mirax_data
-from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
+from napari_hmkd.slide.suffixes import (
+    ARCHIVE_SUFFIXES,
+    STORE_SUFFIX,
+    TIFF_SUFFIXES,
+    VENDOR_SUFFIXES,
+)
 
 _OTHER_SUFFIXES = TIFF_SUFFIXES | {".dcm", STORE_SUFFIX}
 _TIFFS = ("tiff", "ome-tiff", "generic-tiff")
@@ -50,7 +55,7 @@ def get_reader(path: Paths) -> Reader | None:
         return read_slides if suffix == STORE_SUFFIX else None
     if is_result_folder(where):  # it has its slide's name, suffix and all
         return _read_result_folder
-    if suffix in VENDOR_SUFFIXES:
+    if suffix in VENDOR_SUFFIXES or where.name.lower().endswith(ARCHIVE_SUFFIXES):
         return read_slides
     if suffix not in _OTHER_SUFFIXES and not os.path.isdir(where):
         return None

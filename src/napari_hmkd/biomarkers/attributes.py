@@ -18,7 +18,7 @@ ENCODER, ENCODER_SHA256, PATCH_MPP, TILE_PX = "encoder", "encoder_sha256", "mpp"
 KEY, FAILED, MIN_TISSUE = "napari_hmkd_key", "failed_patches", "min_tissue_fraction"
 ORIGIN = "origin_in_file_px"
 
-_COMPOUND = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
+_COMPOUND = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr", ".ome.zarr.zip", ".zarr.zip")
 _SAME_SCALE = 0.01
 _ONE_FOLD_MPP = 10.0  # 0.25 um/px are called 40x
 

@@ -18,7 +18,12 @@ from napari_hmkd.slide.backends.dicom_folder import (
 from napari_hmkd.slide.backends.ome_files import main_files
 from napari_hmkd.slide.backends.parts_beside import MIRAX_SUFFIX, is_mirax_data, meant_by_data
 from napari_hmkd.slide.backends.zarr_backend import is_zarr
-from napari_hmkd.slide.suffixes import STORE_SUFFIX, TIFF_SUFFIXES, VENDOR_SUFFIXES
+from napari_hmkd.slide.suffixes import (
+    ARCHIVE_SUFFIXES,
+    STORE_SUFFIX,
+    TIFF_SUFFIXES,
+    VENDOR_SUFFIXES,
+)
 from napari_hmkd.wording import printable
 
 Found = TypeVar("Found")
@@ -117,7 +122,10 @@ def _is_slide(entry: Path) -> bool:
     """Whether it is by its name, or as a store, a slide by itself."""
     if entry.is_dir():
         return _is_store(entry)
-    return entry.suffix.lower() in VENDOR_SUFFIXES | TIFF_SUFFIXES
+    name = entry.name.lower()
+    return entry.suffix.lower() in VENDOR_SUFFIXES | TIFF_SUFFIXES or name.endswith(
+        ARCHIVE_SUFFIXES
+    )
 
 
 def _is_store(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""How the names of slides' files end."""
+"""How the names of slides' files end, in small letters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ VENDOR_SUFFIXES = frozenset(
 
 STORE_SUFFIX = ".zarr"
 """Folders that are a zarr store, whole or not."""
+
+ARCHIVE_SUFFIXES = (".ozx", ".zarr.zip")
+"""ZIP files that are a zarr store, whole or not."""
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ptif", ".ptiff", ".qptiff"})
 """Files that may be slides."""

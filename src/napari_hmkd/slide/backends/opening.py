@@ -26,6 +26,7 @@ from napari_hmkd.slide.backends.protocol import Backend, UndecodableError
 from napari_hmkd.slide.backends.sakura_checks import require_sound_database
 from napari_hmkd.slide.backends.tiff_backend import TiffBackend
 from napari_hmkd.slide.backends.tiff_series import first_image, require_no_label_as_level
+from napari_hmkd.slide.backends.zarr_archive import is_zip
 from napari_hmkd.slide.backends.zarr_backend import ZarrBackend, is_zarr
 from napari_hmkd.slide.suffixes import STORE_SUFFIX, VENDOR_SUFFIXES
 
@@ -41,7 +42,6 @@ _CHECK_NETWORK = (
     "Look at the address, the network, the server and the credentials, which for http(s):// stand in ~/.netrc "
     "(~/_netrc on Windows)."
 )
-_ZIP = b"PK\3\4"
 
 
 def open_backend(path: Path | UPath, backend: str | None = None) -> tuple[Backend, str]:
@@ -92,7 +92,7 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
     if is_remote(path):
         return ZarrBackend(path), "the address of an OME-Zarr store"
     if is_zarr(path):
-        return ZarrBackend(path), "an OME-Zarr store"
+        return ZarrBackend(path), f"an OME-Zarr store{' in a ZIP file' if path.is_file() else ''}"
     if path.is_dir() and path.suffix.lower() == STORE_SUFFIX:
         raise SlideError(
             f"'{path}' is a zarr store by its name, but has no metadata (zarr.json, .zattrs or .zgroup): it was "
@@ -136,11 +136,8 @@ def _no_slide(path: Path) -> str:
     """What to tell about a file that nothing reads."""
     if problem := mirax_problem(path):
         return problem
-    with path.open("rb") as file:
-        if file.read(len(_ZIP)) == _ZIP:
-            return (
-                f"'{path}' is a ZIP archive. Unpack it, and give the slide's file or folder in it."
-            )
+    if is_zip(path):
+        return f"'{path}' is a ZIP archive. Unpack it, and give the slide's file or folder in it."
     if is_dicom(path):
         return (
             f"'{path}' is DICOM, and no whole-slide image; a DICOMDIR only lists files. Give a file of the "

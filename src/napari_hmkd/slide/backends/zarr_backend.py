@@ -1,4 +1,7 @@
-"""OME-Zarr 0.4 and 0.5: ome-zarr-models checks the metadata, zarr reads the chunks."""
+"""OME-Zarr 0.4 and 0.5, in folders, ZIP files or at addresses.
+
+ome-zarr-models checks the metadata, zarr reads the chunks.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from napari_hmkd.slide.backends.protocol import (
     longer_ratio,
     same_proportions,
 )
+from napari_hmkd.slide.backends.zarr_archive import MARKS, archived_root, archived_store
 from napari_hmkd.slide.backends.zarr_metadata import (
     checked_multiscale,
     colours_problem,
@@ -35,15 +39,16 @@ _SHARDS_NEED_RANGES = (
     "Its chunks lie in shards, of which parts are asked for: most likely the server ignores Range requests, "
     "as 'python -m http.server' does. Use one that answers them, or copy the store to this machine."
 )
-_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _REMOTE_PX = 512  # side of what is asked for at once over a network
 _MOST_COUNTED = 2048  # chunks: more files take too long to count on a network drive
 _MANY_MISSING = 0.1
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr store."""
-    return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
+    """Whether a folder, or what a ZIP file holds, is a zarr store."""
+    if path.is_dir():
+        return any((path / mark).is_file() for mark in MARKS)
+    return archived_root(path) is not None
 
 
 class ZarrBackend:
@@ -166,11 +171,15 @@ class ZarrBackend:
         )
 
     def close(self) -> None:
-        """See `Backend.close`. A folder store holds no file open."""
+        """See `Backend.close`. A ZIP file is held open, a folder's files are not."""
+        self._arrays[0].store.close()
 
 
 def _root(path: Path | UPath) -> zarr.Group:
+    archived = archived_root(path)
     try:
+        if archived is not None:
+            return zarr.open_group(archived_store(archived), path=archived.at, mode="r")
         return zarr.open_group(remote_store(path) if is_remote(path) else path, mode="r")
     except (FileNotFoundError, ContainsArrayError) as error:
         # Of an array of zarr 2 it is said that there is no group.

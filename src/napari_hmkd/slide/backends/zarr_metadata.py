@@ -21,6 +21,7 @@ from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.channels import channels_problem
 from napari_hmkd.slide.backends.location import read_file
 from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word, one_of_several
+from napari_hmkd.slide.backends.zarr_archive import archived_root
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def _series(root: zarr.Group) -> Iterator[str]:
 
 def _xml_names(path: Path | UPath) -> list[str]:
     """What the store's OME-XML calls its images, in order; nothing where it has none."""
-    text = read_file(path, "OME/METADATA.ome.xml")
+    text = read_file(archived_root(path) or path, "OME/METADATA.ome.xml")
     if text is None:
         return []
     try:
