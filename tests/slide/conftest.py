@@ -99,6 +99,8 @@ SYNTAXES = {
     "plain": pydicom.uid.ExplicitVRLittleEndian,
     "plain, implicit": pydicom.uid.ImplicitVRLittleEndian,
     "jpeg": pydicom.uid.JPEGBaseline8Bit,
+    "jpeg, lossless": pydicom.uid.JPEGLossless,
+    "jpeg, lossless, first order": pydicom.uid.JPEGLosslessSV1,
     "jpeg 2000": pydicom.uid.JPEG2000,
     "jpeg 2000, lossless": pydicom.uid.JPEG2000Lossless,
     "htj2k": pydicom.uid.HTJ2KLossless,
@@ -230,6 +232,9 @@ def _coded(tile: np.ndarray, coding: str, photometric: str, marks: bytes) -> byt
         )  # fmt: skip
     if coding == "htj2k":
         return imagecodecs.htj2k_encode(tile, reversible=True)
+    if coding.startswith("jpeg, lossless"):
+        predictor = 1 if coding.endswith("first order") else 4
+        return imagecodecs.jpeg8_encode(tile, lossless=True, predictor=predictor)
     if coding == "jpeg-ls":
         return imagecodecs.jpegls_encode(tile)
     if coding == "jpeg xl":

@@ -26,6 +26,8 @@ needs_htj2k = pytest.mark.skipif(
 )
 CODINGS = [
     pytest.param("htj2k", "YBR_RCT", marks=needs_htj2k),
+    ("jpeg, lossless", "RGB"),
+    ("jpeg, lossless, first order", "RGB"),
     ("jpeg-ls", "RGB"),
     ("jpeg xl", "RGB"),
     ("rle", "RGB"),

@@ -22,6 +22,7 @@ _PLAIN = "1.2.840.10008.1.2.1"
 _UNCOMPRESSED = (IMPLICIT, _PLAIN)
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4.50"
+_JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _HTJ2K = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
@@ -31,7 +32,7 @@ _COLOURS = {
     _PLAIN: ("RGB",),
     _RLE: ("RGB",),
     _JPEG: ("RGB", "YBR_FULL_422", "YBR_FULL"),
-    **dict.fromkeys(_JPEG_LS, ("RGB",)),
+    **dict.fromkeys((*_JPEG_LOSSLESS, *_JPEG_LS), ("RGB",)),
     **dict.fromkeys((*_JPEG_2000, *_HTJ2K), ("RGB", "YBR_ICT", "YBR_RCT")),  # the data say it, too
     **dict.fromkeys(_JPEG_XL, ("RGB", "YBR_FULL", "YBR_FULL_422", "XYB")),  # as the data do here
 }
@@ -90,7 +91,7 @@ class DicomLevel:
 
     def _decode(self, data: bytes) -> np.ndarray:
         tile, syntax = self.grid.tile, self._header.syntax
-        if syntax == _JPEG:
+        if syntax in (_JPEG, *_JPEG_LOSSLESS):
             return decode_jpeg(data, tile, None, ycbcr=self._header.photometric != "RGB")
         if syntax in _UNCOMPRESSED:
             return np.frombuffer(data, np.uint8).reshape(tile.height, tile.width, 3)
