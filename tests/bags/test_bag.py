@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,31 @@ def test_the_bags_of_a_folder_are_found(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_nothing_is_left(impossible_folder: Path) -> None:
     with pytest.raises(OutputError, match="asked to write the bag"):
         write_bag(impossible_folder / "a.h5", Bag("a", FEATURES, COORDS_XY))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+@pytest.mark.parametrize("limit_bytes", [1_000, 3_000, 90_000])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, limit_bytes: int) -> None:
+    """In a process of its own: HDF5 keeps a file open that it could not close."""
+    program = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from napari_hmkd.bags.bag import Bag, write_bag
+from napari_hmkd.errors import OutputError
+bag = Bag("a", np.ones((99, 224), np.float32), np.zeros((99, 2), np.int64))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, resource.RLIM_INFINITY))
+try:
+    write_bag(Path("a.h5"), bag)
+except OutputError as error:
+    print(error)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "asked to write the bag a.h5, but" in ran.stdout
+    assert "File too large" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failing_disk_keeps_the_older_bag(

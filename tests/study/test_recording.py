@@ -110,12 +110,17 @@ def test_what_else_is_in_a_file_of_another_program_stays(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_file_of_excel_s_stays_one_that_excel_reads(tmp_path: Path, encoding: str) -> None:
+def test_a_file_of_excel_s_stays_one_that_excel_reads(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
     path = tmp_path / "scores.csv"
-    path.write_text("slide;region;reader;score\nb.svs;;Dr. Ä;1+\n", encoding=encoding)
+    table = "slide;region;reader;score\nb.svs;;Dr. Ä;1+\n".replace(";", separator)
+    path.write_text(table, encoding=encoding)
     add_score(path, FIRST)
-    assert path.read_bytes().startswith("slide;region;reader;score;fingerprint\n".encode(encoding))
+    header = separator.join(["slide", "region", "reader", "score", "fingerprint"])
+    assert path.read_bytes().startswith(f"{header}\n".encode(encoding))
     assert {score.reader for score in read_scores(path).scores} == {"Dr. Ä", FIRST.reader}
 
 

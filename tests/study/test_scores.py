@@ -31,13 +31,16 @@ def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
         b"\xef\xbb\xbfslide,region,reader,score\r\na,,\xc3\xa4nne,2+\r\n",
         b"slide;region;reader;score\na;;\xc3\xa4nne;2+\n",
         b"slide;region;reader;score\na;;\xc3\xa4nne;2,0\n",
+        b"\xef\xbb\xbfslide\tregion\treader\tscore\r\na\t\t\xc3\xa4nne\t2+\r\n",
+        b'slide;region;reader;score;"note, or why, or how, or who, or where"\na;;\xc3\xa4nne;2+;\n',
+        b"slide,region,reader,score,fingerprint,patient\na,NA,\xc3\xa4nne,2,NA,NA\n",
         b"score,note,Reader, slide ,region\n2+,\"well, done\",\xc3\xa4nne,a,\n",
         b'"slide", "region", "reader", "score"\n"a", "", "\xc3\xa4nne", " 2+ "\n',
         b"\nslide,region,reader,score\n\n,,,\na, ,\xc3\xa4nne,2+\n\n",
         b"slide,reader,score,region\na,\xc3\xa4nne,2+\n",  # empty cells at the end left out
         b"slide,region,reader,score\na,,a\xcc\x88nne,2+",  # the letter and its dots, as macOS has it
     ],
-    ids=["plain", "Excel", "semicolons", "decimal comma", "order", "quotes", "blank lines", "short", "composed"],
+    ids=["plain", "Excel", "semicolons", "decimal comma", "tabs", "comma in the header", "R", "order", "quotes", "blank lines", "short", "composed"],
 )  # fmt: skip
 def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
@@ -46,9 +49,9 @@ def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, conte
 
 
 def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
-    table = read_scores(write_scores("a,,anna,2+\nb,,anna,\nb,,ben, \n"))
+    table = read_scores(write_scores("a,,anna,2+\nb,,anna,\nb,,ben, \nb,,eva,NA\n"))
     assert [score.reader for score in table.scores] == ["anna"]
-    assert table.not_scored == 2
+    assert table.not_scored == 3
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_patients_that_cannot_be_told_are_an_error(
     ("header", "message"),
     [
         ("slide,region,reader", "no column score"),
-        ("slide\tregion\treader\tscore", "no column slide and no column region"),
+        ("slide|region|reader|score", "no column slide and no column region"),
         ("slide,region,reader,score,score", "the column score is there twice"),
         (
             "slide,region,reader,score,fingerprint,Fingerprint",

@@ -8,6 +8,7 @@ from typing import Any
 from napari_hmkd.training.mkd.approaches import MKD, REFERENCE, titles
 from napari_hmkd.training.mkd.plan import TargetRuns
 from napari_hmkd.training.mkd.scoring import INTERVALS, FoldAnswers, score_rows
+from napari_hmkd.training.scores.report import told_once
 
 DIFFERENCE_NOTE = f"AUC less reference: less that of {REFERENCE!r}, over the same cases"
 TWO_CLASSES_NOTE = "F1 and average precision are of the class {1}, the second of {0} and {1}; AUC is the same of both"
@@ -68,11 +69,11 @@ def _of_target(runs: TargetRuns) -> dict[str, Any]:
     for approach, network, title in titles(list(pieces)):
         rows[title] = [found[network] for found in answers[approach]]
         fits[title] = outcomes[approach]
-        notes += [
-            f"{title}, fold {number}: {remark}"
-            for number, outcome in enumerate(outcomes[approach])
-            for remark in outcome["remarks"][network]
-        ]
+        said = {
+            piece.folder.parent.name: outcome["remarks"][network]
+            for piece, outcome in zip(pieces[approach], outcomes[approach], strict=True)
+        }
+        notes += [f"{title}, {note}" for note in told_once(said, "all folds")]
     return {
         "summary": runs.data.summary,
         "cases": runs.data.class_counts,

@@ -15,7 +15,7 @@ from napari_hmkd.training.scores.bootstrap import PatientBootstrap, clusters_of
 from napari_hmkd.training.scores.files import EVALUATION_FILE, PREDICTIONS_FILE
 from napari_hmkd.training.scores.paired import Grades, estimates, less, means, of_seeds
 from napari_hmkd.training.scores.predictions import Predictions, read_predictions
-from napari_hmkd.training.scores.report import PART_NOTES, grader_scores
+from napari_hmkd.training.scores.report import PART_NOTES, grader_scores, told_once
 from napari_hmkd.training.tiles import Tile
 from napari_hmkd.wording import RESEARCH_ONLY
 
@@ -73,7 +73,7 @@ def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
     -------
     dict
         `notice`, `part`, `part_note`, and `remarks`, a sentence for each thing about a run's split or its
-        models' calibration.
+        models' calibration, behind the runs that it is about.
 
     Raises
     ------
@@ -89,7 +89,9 @@ def about_runs(folders: Sequence[Path], part: str | None) -> dict[str, Any]:
         "notice": "; ".join(dict.fromkeys(notices)),
         "part": str(part),
         "part_note": "; ".join(dict.fromkeys(notes)),
-        "remarks": [f"{folder}: {note}" for folder in about for note in _remarks(about[folder])],
+        "remarks": told_once(
+            {str(folder): _remarks(said) for folder, said in about.items()}, "all runs"
+        ),
     }
 
 

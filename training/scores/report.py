@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -127,6 +127,25 @@ def footnotes(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if note:
             found.setdefault(note, []).append(title)
     return [f"{note} ({', '.join(titles)})" for note, titles in found.items()]
+
+
+def told_once(said: Mapping[str, Iterable[str]], everyone: str) -> list[str]:
+    """Sentences about several things, each once, behind the names of all that it is about.
+
+    Parameters
+    ----------
+    said : mapping of name to sentences
+    everyone : str
+        Stands for the names where there are more than two, and a sentence is about them all.
+    """
+    about: dict[str, dict[str, None]] = {}
+    for name, sentences in said.items():
+        for sentence in sentences:
+            about.setdefault(sentence, {})[name] = None
+    return [
+        f"{everyone if len(names) == len(said) > 2 else ', '.join(names)}: {sentence}"
+        for sentence, names in about.items()
+    ]
 
 
 def grader_scores(

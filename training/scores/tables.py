@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_hmkd.training.scores.report import SCALARS, footnotes, with_interval
+from napari_hmkd.training.scores.report import SCALARS, footnotes, told_once, with_interval
 from napari_hmkd.wording import counted
 
 _PAIRED = {"kappa": "quadratic weighted kappa", "accuracy": "accuracy"}
+ALL_GRADERS = "all graders"
 _NARROWEST = 80
 _COLUMN = 27  # `-0.123 [-0.234, 0.345]` and its frame
 
@@ -26,25 +27,26 @@ def print_scores(found: Mapping[str, Any]) -> None:
     ]
     table.add_section()
     table.add_row("confusion\n(rows: label)", *confusions)
-    remarks = [
-        f"{name}: {remark}" for name, scored in found["graders"].items()
-        for remark in scored["remarks"]
-    ]  # fmt: skip
+    remarks = told_once(
+        {name: scored["remarks"] for name, scored in found["graders"].items()}, ALL_GRADERS
+    )
     _print(found, [table], [found["split"], *remarks, *_notes(found)], len(found["graders"]))
 
 
 def print_comparison(found: Mapping[str, Any]) -> None:
     """A table of what `compare` found: every score, then every pair's differences."""
-    tables, notes = [_table(found)], [*found["remarks"], *_notes(found)]
+    tables, more = [_table(found)], [*found["remarks"], *_notes(found)]
     if found["differences"]:
         pairs = Table("", *_PAIRED.values(), title="paired differences")
+        notes = {}
         for pair in found["differences"]:
             title = f"{pair['a']} - {pair['b']}"
             shown = {column: pair[key] for key, column in _PAIRED.items()}
             pairs.add_row(escape(title), *(escape(with_interval(s)) for s in shown.values()))
-            notes += [f"{title}: {note}" for note in footnotes(shown)]
+            notes[title] = footnotes(shown)
         tables.append(pairs)
-    _print(found, tables, notes, len(found["graders"]))
+        more += told_once(notes, "all pairs")
+    _print(found, tables, more, len(found["graders"]))
 
 
 def print_groups(found: Mapping[str, Any]) -> None:
@@ -52,7 +54,7 @@ def print_groups(found: Mapping[str, Any]) -> None:
     less_reference = f"less {found['reference']}"
     headers = ("", "score", "of each run", "mean", less_reference)
     table = Table(*map(escape, headers), title=_title(found))
-    notes = []
+    notes: dict[str, list[str]] = {}
     for name, scores in found["scores"].items():
         for key, title in _PAIRED.items():
             difference = found["differences"].get(name, {}).get(key)
@@ -60,17 +62,18 @@ def print_groups(found: Mapping[str, Any]) -> None:
             less = "" if difference is None else with_interval(difference)
             table.add_row(*map(escape, (name, title, runs, with_interval(scores[key]), less)))
             shown = {title: scores[key]} | ({less_reference: difference} if difference else {})
-            notes += [f"{name}: {note}" for note in footnotes(shown)]
-    _print(found, [table], [*found["remarks"], *notes], 4)
+            notes.setdefault(name, []).extend(footnotes(shown))
+    more = told_once(notes, "all groups")
+    _print(found, [table], [*found["remarks"], *more], 4)
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
     """What is missing among each grader's scores, and why."""
-    return [
-        f"{name}: {note}"
+    notes = {
+        name: footnotes({title: scored[key] for key, title in SCALARS.items()})
         for name, scored in found["graders"].items()
-        for note in footnotes({title: scored[key] for key, title in SCALARS.items()})
-    ]
+    }
+    return told_once(notes, ALL_GRADERS)
 
 
 def _title(found: Mapping[str, Any]) -> str:

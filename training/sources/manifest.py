@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from napari_hmkd.cells import separator
 from napari_hmkd.errors import DataError
 from napari_hmkd.patients import patient_told, written_twice
 from napari_hmkd.training.sources.folders import bare_name, copied
@@ -18,7 +19,6 @@ from napari_hmkd.wording import GRADE_NAMES, WRITTEN_GRADES, counted
 
 COLUMNS = ("he", "ihc", "grade", "patient", "split")
 PATHS = ("he", "ihc")
-SEPARATORS = ",;\t"
 KNOWN_CELLS = {"grade": {"", *WRITTEN_GRADES}, "split": {"", *PARTS}}
 EXPECTED_CELLS = {"grade": f"{', '.join(GRADE_NAMES)}, 0 to 3", "split": ", ".join(PARTS)}
 SHOWN_CELLS = 3
@@ -164,8 +164,8 @@ def _copies(pair: Pair, named: dict[tuple[str, Path, str], Path]) -> Iterator[st
 def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
     """The header in small letters, each line that is not blank, and lines that cannot be split."""
     lines = list(io.StringIO(_text(manifest), newline=""))
-    separator = max(SEPARATORS, key="".join(lines[:1]).count)
-    records = _records(lines, separator)
+    parted_by = separator("".join(lines[:1]))
+    records = _records(lines, parted_by)
     _, first = next(records, (1, []))
     if isinstance(first, csv.Error):
         raise DataError(f"{manifest} line 1: {_unclosed(first)}")
@@ -181,7 +181,7 @@ def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
         if any(filled[len(header) :]):
             problems.append(
                 f"{where}: {len(filled)} cells, but the first line has {len(header)}: put a cell "
-                f"that holds {separator!r} in double quotes"
+                f"that holds {parted_by!r} in double quotes"
             )
         elif any(filled):
             # Spreadsheets leave out empty cells at a line's end.
@@ -190,14 +190,14 @@ def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
     return header, rows, problems
 
 
-def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
+def _records(lines: Sequence[str], parted_by: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """The cells of each record, with the number of the line it begins in, or what is wrong there.
 
     A quote that is never closed swallows the lines below it: reading goes on with the next one.
     """
     begin = 0
     while begin < len(lines):
-        reader = csv.reader(lines[begin:], delimiter=separator, strict=True)
+        reader = csv.reader(lines[begin:], delimiter=parted_by, strict=True)
         done = 0
         try:
             for cells in reader:

@@ -175,7 +175,11 @@ def write_bag(path: Path, bag: Bag) -> None:
             features.attrs["name"] = bag.name
             coords = file.create_dataset("coords", data=bag.coords[:, ::-1])
             coords.attrs.update(said | dict(bag.attributes))
-    except (OSError, ValueError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # the last where h5py closes on a full disk
         raise OutputError(
             f"asked to write the bag {path}, but: {error}; look at the permissions of the folder and the free "
             "space, or choose another folder"

@@ -15,13 +15,11 @@ from typing import TextIO
 import pandas as pd
 import pyarrow as pa
 
+from napari_hmkd.cells import MISSING, separator
 from napari_hmkd.errors import DataError
 from napari_hmkd.genes.names import listed, require_unique
 
 PARQUET = ".parquet"
-MISSING = ("", "NA", "na", "N/A", "n/a", "NaN", "nan", "<NA>")
-"""How a table says that a value is not known; every other text is a value."""
-_SEPARATORS = ",;\t"
 _GZIP = b"\x1f\x8b"
 
 
@@ -99,18 +97,18 @@ def _text_table(
 ) -> tuple[pd.DataFrame, Sequence[str]]:
     with _open(path) as file, warnings.catch_warnings():
         first = file.readline()
-        separator = max(_SEPARATORS, key=first.count)
+        parted_by = separator(first)
         file.seek(0)  # pandas counts lines from where it begins
         # Spreadsheets write empty cells beyond the table.
-        lines = [line.rstrip(separator + "\r\n") for line in file]
-        header = _header(path, next(csv.reader(lines[:1], delimiter=separator), []))
+        lines = [line.rstrip(parted_by + "\r\n") for line in file]
+        header = _header(path, next(csv.reader(lines[:1], delimiter=parted_by), []))
         texts = text(header)
         # pandas only warns where the first row is longer than the header, and drops its end.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             frame = pd.read_csv(
                 io.StringIO("\n".join(lines)),
-                sep=separator,
+                sep=parted_by,
                 header=0,
                 names=header,
                 index_col=False,

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_hmkd.cells import cell_told
 from napari_hmkd.errors import DataError
 from napari_hmkd.patients import patient_told
 from napari_hmkd.study.identity import NamedSlide, identified
@@ -71,7 +72,7 @@ def read_scores(path: Path) -> ScoreTable:
     """Scores from a CSV file with the columns `slide, region, reader, score`; see `read_rows`.
 
     A score is 0, 1+, 2+, 3+ or 0 to 3; a row without one is counted and skipped. A row without a
-    region is about the whole slide. A column `fingerprint` tells files of one name apart and knows
+    region is about the whole slide. Both, and the fingerprint, are without one where they say NA (`cell_told`). A column `fingerprint` tells files of one name apart and knows
     one again that was renamed. A column `patient` tells which slides are of one patient; one of a slide's
     scores may tell it for all.
 
@@ -88,6 +89,7 @@ def read_scores(path: Path) -> ScoreTable:
     for line, row in read_rows(path, COLUMNS, (FINGERPRINT, PATIENT)):
         where = f"{path} line {line}"
         row[PATIENT] = patient_told(row[PATIENT])
+        row |= {name: cell_told(row[name]) for name in ("region", "score", FINGERPRINT)}
         _check_names(row, line, where, seen)
         if not row["score"]:
             not_scored += 1

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from napari_hmkd.cells import separator
 from napari_hmkd.errors import DataError
 
 Row = dict[str, str]
@@ -19,7 +20,7 @@ def read_rows(
 ) -> Iterator[tuple[int, Row]]:
     """The cells of some columns of each row that is not blank, and the line the row begins in.
 
-    UTF-8 with or without a byte order mark, commas or semicolons, columns in any order and among
+    UTF-8 with or without a byte order mark, commas, semicolons or tabs, columns in any order and among
     others; spaces around cells are dropped, and letters composed (Unicode NFC).
 
     Parameters
@@ -42,7 +43,7 @@ def read_rows(
         if any(cells[len(header) :]):
             raise DataError(
                 f"{path} line {line}: {len(cells)} cells, but the header has {len(header)}: put a "
-                "cell that holds a comma or semicolon in double quotes"
+                "cell that holds a comma, semicolon or tab in double quotes"
             )
         # Spreadsheets leave out empty cells at a line's end.
         named = dict(zip(header, cells, strict=False))
@@ -55,7 +56,7 @@ def _check_header(
     if missing := [name for name in columns if name not in header]:
         raise DataError(
             f"{where}: no column {' and no column '.join(missing)}: the first line must name the "
-            f"columns {', '.join(columns)}, separated by commas or semicolons"
+            f"columns {', '.join(columns)}, separated by commas, semicolons or tabs"
         )
     if twice := [name for name in (*columns, *optional) if header.count(name) > 1]:
         raise DataError(f"{where}: the column {twice[0]} is there twice: rename or remove one")
@@ -99,7 +100,7 @@ def written_as(path: Path) -> tuple[str, str]:
 
 
 def _separator(text: str) -> str:
-    return max(",;", key=text.removeprefix(_MARK).lstrip().partition("\n")[0].count)
+    return separator(text.removeprefix(_MARK).lstrip().partition("\n")[0])
 
 
 def _text(path: Path) -> str:

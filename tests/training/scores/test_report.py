@@ -11,7 +11,14 @@ import pytest
 pytest.importorskip("sklearn", reason="needs the extra `train`")
 
 from napari_hmkd.training.scores.predictions import Predictions
-from napari_hmkd.training.scores.report import PART_NOTES, SCALARS, footnotes, report, with_interval
+from napari_hmkd.training.scores.report import (
+    PART_NOTES,
+    SCALARS,
+    footnotes,
+    report,
+    told_once,
+    with_interval,
+)
 from napari_hmkd.training.scores.strict_json import strict_json
 
 
@@ -172,3 +179,19 @@ def test_cards_with_doubtful_calibration_are_remarked(graded, card) -> None:
 def test_json_has_no_nan() -> None:
     content = {"a": float("nan"), "b": [np.float32("inf"), np.int64(3)], "c": np.ones(2)}
     assert strict(content) == {"a": None, "b": [None, 3], "c": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"a": ["x", "y"], "b": ["x"], "c": ["x"]}, ["all: x", "a: y"]),
+        ({"a": ["x"], "b": ["y", "x"], "c": []}, ["a, b: x", "b: y"]),
+        ({"a": ["x"], "b": ["x"]}, ["a, b: x"]),
+        ({"a": ["x"]}, ["a: x"]),
+    ],
+    ids=["all", "some", "both", "one"],
+)
+def test_a_sentence_is_told_once_of_all_that_it_is_about(
+    said: dict[str, list[str]], told: list[str]
+) -> None:
+    assert told_once(said, "all") == told
