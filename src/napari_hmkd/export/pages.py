@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -20,13 +20,12 @@ def render(template: str, **values: Any) -> str:
     return environment.from_string(text).render(**values)
 
 
-def flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of nested mappings, the names joined by dots."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from flat(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, "" if values is None else str(values)
+def flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Nested values by their names, joined by dots."""
+    found: dict[str, object] = {}
+    for name, one in values.items():
+        found |= flat(one, f"{before}{name}.") if isinstance(one, dict) else {before + name: one}
+    return found
 
 
 def jpeg_url(pixels: np.ndarray) -> str:
