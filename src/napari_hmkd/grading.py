@@ -152,7 +152,7 @@ class SlideGrading:
         SlideError
             At the end, if not one tile could be read and graded.
         """
-        queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
+        queue = queue or TileQueue()
         queue.fill(self.plan.grid, self.heatmap.remaining)
         started = time.perf_counter()
         with closing(grade_slide(self.plan, self.grader, queue, self._first_batch())) as batches:
