@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -15,9 +14,11 @@ from PIL import Image
 
 def render(template: str, **values: Any) -> str:
     """A page from a template of this folder; a name that it lacks is an error, and text is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = files("napari_hmkd.export").joinpath(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(**values)
+    loader = jinja2.PackageLoader("napari_hmkd", "export")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(**values)
 
 
 def flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
