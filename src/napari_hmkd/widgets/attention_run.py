@@ -73,7 +73,6 @@ class LatestRun(BackgroundRun):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stop = Event()
         self._key: Hashable = None
         self._next: tuple[str, Hashable, Work] | None = None
 
@@ -90,17 +89,7 @@ class LatestRun(BackgroundRun):
     def stop(self) -> None:
         """End after this step, and drop what waits."""
         self._next = None
-        self._stop.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
-
-    def close(self) -> None:
-        """End everything: the viewer is going away."""
-        self.stop()
-        super().close()
+        super().stop()
 
     def _start_next(self) -> None:
         if self._next is not None:
