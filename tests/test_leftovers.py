@@ -266,6 +266,34 @@ def test_of_two_files_of_a_user_with_one_name_both_are_kept(folder: Path) -> Non
     assert kept == {NOTES: "dear diary", "notes of mine (2).txt": "older"}
 
 
+@pytest.fixture
+def nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(leftovers, "_PAUSE_S", 0)
+
+
+def test_an_older_folder_that_cannot_be_put_back_stays_and_is_told(
+    folder: Path, nothing_moves: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = hidden_beside(folder, "old")
+    old.mkdir()
+    leftovers.tidy_up([folder], RESULTS.entries)
+    assert old.is_dir()
+    assert f"{old} could not be put back to {folder}: [Errno {errno.EIO}]" in caplog.text
+
+
+def test_what_a_user_keeps_in_an_older_folder_stays_there_where_it_cannot_be_moved(
+    folder: Path, nothing_moves: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = folder.with_name("newer")
+    leftovers.take_over(folder, newer, RESULTS.entries)
+    assert names(folder) == [NOTES]
+    assert f"{folder} could not be emptied into {newer}; the next run tries again" in caplog.text
+
+
 def test_hidden_files_of_others_are_left_alone(folder: Path) -> None:
     others = [".hidden", ".0123.part", hidden_beside(folder.with_name("b.svs"), "part").name]
     for name in others:

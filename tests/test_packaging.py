@@ -79,8 +79,10 @@ def test_the_wheel_holds_code_manifest_and_weights(tmp_path: Path) -> None:
     }
     assert {f"{stem}{end}" for stem in weights for end in (".safetensors", ".json")} <= names
     assert "napari_hmkd_manifest/napari.yaml" in names
-    training = [path for end in ("py", "html") for path in ROOT.glob(f"training/**/*.{end}")]
-    assert {f"napari_hmkd/{path.relative_to(ROOT).as_posix()}" for path in training} <= names
+    for top, below in ((ROOT, "training"), (ROOT / "src", "napari_hmkd")):
+        code = [path for end in ("py", "html") for path in top.glob(f"{below}/**/*.{end}")]
+        places = {path.relative_to(top).as_posix() for path in code}
+        assert {f"napari_hmkd/{place.removeprefix('napari_hmkd/')}" for place in places} <= names
     assert not any(name.startswith(("tests/", "training/")) for name in names)
     size = sum((ROOT / "src" / f"{stem}.safetensors").stat().st_size for stem in weights)
     assert size <= 16 * 2**20

@@ -166,14 +166,32 @@ def test_an_emptied_tissue_layer_is_refused_and_not_asked_about(
     assert not isinstance(refusal.value, UnsuitableSlideError)
 
 
-def test_what_the_stain_check_warns_of_is_a_warning_of_the_plan(
-    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel, monkeypatch
+@pytest.mark.parametrize(
+    ("check", "warnings"),
+    [
+        (
+            StainCheck(StainKind.H_AND_E, "H&E", ("half of it is blurred",)),
+            ("half of it is blurred",),
+        ),
+        (
+            StainCheck(StainKind.UNKNOWN, "a stain too faint to be told"),
+            ("the slide has a stain too faint to be told: make sure that it is H&E",),
+        ),
+    ],
+    ids=["blurred", "unknown"],
+)
+def test_what_the_stain_check_doubts_is_a_warning_of_the_plan(
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    monkeypatch,
+    check: StainCheck,
+    warnings: tuple[str, ...],
 ) -> None:
-    check = StainCheck(StainKind.H_AND_E, "H&E", ("half of it is out of focus",))
     with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
         tissue = find_tissue(slide)
         monkeypatch.setattr(planning, "examined", lambda _: (check, tissue))
-        assert plan_grading(slide, colour_model.card).warnings == check.warnings
+        assert plan_grading(slide, colour_model.card).warnings == warnings
 
 
 def test_too_little_tissue_in_every_tile_is_an_error(

@@ -172,6 +172,17 @@ def test_a_damaged_store_ends_no_run_and_is_told(
     assert file.name in warning
 
 
+def test_a_folder_that_cannot_be_made_ends_no_run_and_is_told_without_its_name(
+    slide_file: Path, colour_model: OpenModel, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    grading = graded(slide_file, colour_model, tmp_path / "file" / "kept")
+    assert grading.heatmap.graded.all()
+    (warning,) = [one for one in grading.warnings if "not kept" in one]
+    assert warning.startswith("results are not kept for another time: ")
+    assert str(tmp_path) not in warning
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [

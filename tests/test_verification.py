@@ -244,6 +244,20 @@ def test_a_summary_that_the_table_does_not_give_is_found(
     assert str(value) in named
 
 
+def test_a_grid_that_the_slide_does_not_give_is_found(results: Path, student_file: Path) -> None:
+    rewrite_summary(results, "tiles", "rows", value=9)
+    expected = ("summary.json: the slide has 2 x 4 tiles",)
+    assert verify_results(results, model=str(student_file)).problems == expected
+
+
+def test_a_mask_that_is_no_picture_is_an_error_with_what_helps(
+    results: Path, student_file: Path
+) -> None:
+    (results / "tissue.png").write_bytes(b"no picture")
+    with pytest.raises(OutputError, match=r"asked to verify .*tissue\.png.*grade the slide again"):
+        verify_results(results, model=str(student_file))
+
+
 @pytest.mark.parametrize("name", ["tiles.geojson", "report.html", "heatmap.ome.zarr/zarr.json"])
 def test_any_changed_or_missing_file_is_found(results: Path, student_file: Path, name: str) -> None:
     (results / name).write_bytes((results / name).read_bytes() + b" ")

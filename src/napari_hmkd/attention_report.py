@@ -116,8 +116,7 @@ class AttentionReport:
         InspectedTile, FailedTile or CheckedTile
             Each tile, then those that are checked.
         """
-        tiles = [(row, column) for row, column in self.plan.tiles.tolist()]
-        steps = inspect_slide(self.pair, self.student, self.teacher, tiles)
+        steps = inspect_slide(self.pair, self.student, self.teacher, self.plan.tiles.tolist())
         alignment = None if self.pair.ihc is None else self.pair.ihc.alignment
         return write_attention(
             self.pair, steps, folder, self.about, alignment, self.check, self.plan.regions

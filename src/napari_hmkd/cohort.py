@@ -113,7 +113,7 @@ def grade_to_folder(job: SlideJob, watch: Watch | None = None) -> SlideOutcome:
                 slide, model, job.settings, regions=job.regions, kept_in=job.kept_in
             )
             grading.notes += notes
-            with watch(grading) if watch else nullcontext(_ignore) as advance:
+            with watch(grading) if watch else nullcontext(lambda _tiles: None) as advance:
                 for batch in grading.run():
                     advance(len(batch.tiles) + len(batch.failed))
             summary = write_results(grading, job.folder, job.geojson_origin)
@@ -155,7 +155,3 @@ def _finished(job: SlideJob, slide: Slide, model: OpenModel) -> dict[str, Any] |
         "request": request_entry(job.settings, job.regions, False, job.geojson_origin),
     }
     return found if found | asked == found and found.keys() >= NAMES else None
-
-
-def _ignore(_tiles: int) -> None:
-    """Nobody watches."""

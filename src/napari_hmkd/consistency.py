@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from napari_hmkd.export.pages import flat
 from napari_hmkd.export.regions import SHARE_THAT_COUNTS, left_in, summary_entries
 from napari_hmkd.export.tissue import TISSUE_FILE
 from napari_hmkd.heatmap import Heatmap, SlideSummary, expected
@@ -188,8 +189,8 @@ def summary_problems(
 
 
 def _not_from_areas(said: Totals, of_what: str) -> Iterator[str]:
-    follows = _flat(summary_entries(said.areas, tuple(said.grades)))
-    stated = _flat(said.model_dump())
+    follows = flat(summary_entries(said.areas, tuple(said.grades)))
+    stated = flat(said.model_dump())
     for name, one in follows.items():
         yield from _unlike(of_what + name, stated[name], one)
 
@@ -258,14 +259,6 @@ def _unlike(name: str, said: object, follows: object, slack: float = 0.0) -> Ite
         same = abs(said - follows) <= slack + rounding
     if not same:
         yield f"{name} is {said}, and what it is taken from says {follows}"
-
-
-def _flat(entries: Mapping[str, object], before: str = "") -> dict[str, object]:
-    """Nested entries by their names, joined by dots."""
-    found: dict[str, object] = {}
-    for name, one in entries.items():
-        found |= _flat(one, f"{before}{name}.") if isinstance(one, dict) else {before + name: one}
-    return found
 
 
 def _plan(

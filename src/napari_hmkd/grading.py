@@ -152,7 +152,7 @@ class SlideGrading:
         SlideError
             At the end, if not one tile could be read and graded.
         """
-        queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
+        queue = queue or TileQueue()
         queue.fill(self.plan.grid, self.heatmap.remaining)
         started = time.perf_counter()
         with closing(grade_slide(self.plan, self.grader, queue, self._first_batch())) as batches:
@@ -229,7 +229,7 @@ class SlideGrading:
             )
 
 
-def make_ready(model: OpenModel, settings: GradeSettings | None = None) -> None:
+def make_ready(model: OpenModel, settings: GradeSettings) -> None:
     """Have a GPU load, plan and compile what a model's batches take, as the first slide would wait for it.
 
     Where the settings choose no GPU, nothing is done. Who leaves Python meanwhile waits for it.
@@ -239,7 +239,6 @@ def make_ready(model: OpenModel, settings: GradeSettings | None = None) -> None:
     DeviceError
         If the device or precision asked for is missing, or the GPU has no room for the network.
     """
-    settings = settings or GradeSettings()
     device = choose_device(settings.device)
     if device.type != "cuda":
         return

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -54,11 +54,9 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def in_use(part: Path) -> Iterator[None]:
+def in_use(part: Path) -> AbstractContextManager[bool]:
     """Mark a part as one that a living process writes, before it is made and until it is gone."""
-    with taken(part.with_suffix(".lock"), _PATIENCE_S):
-        yield
+    return taken(part.with_suffix(".lock"), _PATIENCE_S)
 
 
 @contextmanager

@@ -54,10 +54,6 @@ class TileQueue(Iterator[tuple[int, int]]):
                 raise StopIteration
             return self._waiting.pop()
 
-    def __len__(self) -> int:
-        """How many tiles wait, wanted or not."""
-        return len(self._waiting)
-
     def _arrange(self, tiles: np.ndarray) -> None:
         self._beyond = 0
         if self._grid is not None and self._view is not None:

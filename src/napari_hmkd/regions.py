@@ -93,8 +93,7 @@ class MarkedRegion:
 
     def _filled(self, ring: shapely.LinearRing, tissue: TissueMask) -> np.ndarray:
         corners = shapely.get_coordinates(ring)[:, ::-1] / tissue.downsample - 0.5
-        filled: np.ndarray = polygon2mask(tissue.mask.shape, corners)
-        return filled
+        return polygon2mask(tissue.mask.shape, corners)
 
 
 def tiles_inside(regions: Iterable[MarkedRegion], grid: TileGrid) -> np.ndarray:

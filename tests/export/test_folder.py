@@ -145,6 +145,11 @@ def test_an_older_folder_that_cannot_be_entered_is_refused(
         result_folders(closed_folder.parent, [Path(closed_folder.name)])
 
 
+def test_an_output_folder_that_may_not_be_listed_is_refused(closed_folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"^asked to write results to .*look at its permissions"):
+        result_folders(closed_folder, [Path("one.svs")])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="keeps the folder that a program works in")
 def test_a_working_folder_that_has_gone_is_an_output_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

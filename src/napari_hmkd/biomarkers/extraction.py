@@ -155,7 +155,7 @@ class BagExtraction:
         SlideStalledError
             If the file does not answer in time.
         """
-        queue = TileQueue() if queue is None else queue  # one that is not filled yet is empty
+        queue = queue or TileQueue()
         queue.fill(self.plan.grid, self.remaining)
         try:
             with closing(read_tiles(self.plan, self._in_batches(queue))) as reads:

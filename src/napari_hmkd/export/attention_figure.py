@@ -100,12 +100,9 @@ def _tile(
         if pixels is not None:
             place.imshow(pixels)
     row = row_of(one, pair.grid)
-    expected = row.student_expected, row.teacher_expected
-    said = (
-        f"student {expected[0]:.2f}"
-        if expected[1] is None
-        else f"student {expected[0]:.2f}, teacher {expected[1]:.2f}"
-    )
+    said = f"student {row.student_expected:.2f}"
+    if row.teacher_expected is not None:
+        said += f", teacher {row.teacher_expected:.2f}"
     axes[0].set_ylabel(f"{number}: row {row.row}, column {row.column}\n{said}", fontsize=7)
     for place, kind in zip(axes[2:], kinds_of(one.inspection), strict=True):
         tokens = tokens_of(one.inspection, kind, LEVEL)

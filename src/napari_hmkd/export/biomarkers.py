@@ -12,7 +12,7 @@ import numpy as np
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.biomarkers_gallery import write_gallery
 from napari_hmkd.export.biomarkers_geojson import patch_collection
-from napari_hmkd.export.biomarkers_patches import patch_table, write_patches
+from napari_hmkd.export.biomarkers_patches import patch_table
 from napari_hmkd.export.ome_image import CHANNEL_COLOURS, create_image, write_level
 from napari_hmkd.export.pages import data_url, flat, jpeg_url, render
 from napari_hmkd.export.provenance import (
@@ -22,6 +22,7 @@ from napari_hmkd.export.provenance import (
     tiles_entry,
 )
 from napari_hmkd.export.qupath import write_collection
+from napari_hmkd.export.table import write_tiles
 from napari_hmkd.geometry import Origin
 from napari_hmkd.output_folder import FolderKind, replaced_folder, write_json
 from napari_hmkd.wording import NO_GRADE, RESEARCH_ONLY
@@ -73,7 +74,7 @@ def write_biomarkers(
     """
     about = summarise_biomarkers(run, geojson_origin)
     with replaced_folder(folder, BIOMARKERS) as part:
-        write_patches(patch_table(run, about), part / TABLE_FILE, part / PARQUET_FILE)
+        write_tiles(patch_table(run, about), part / TABLE_FILE, part / PARQUET_FILE, ".6g")
         write_collection(patch_collection(run, about, geojson_origin), part / GEOJSON_FILE)
         _write_attention(run, part / ATTENTION_STORE, about)
         write_gallery(run, about, part / GALLERY_FILE)

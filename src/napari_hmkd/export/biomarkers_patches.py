@@ -1,21 +1,15 @@
-"""`patches.csv` and `patches.parquet` of biomarkers: each patch's attention for each target."""
+"""The table of `patches.csv` and `patches.parquet`: each patch's attention for each target."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from napari_hmkd.biomarkers.slide import SlideBiomarkers
 from napari_hmkd.export.provenance import KEY
-from napari_hmkd.output_folder import csv_text
-
-_FORMS = {"y_px": ".4f", "x_px": ".4f"}
-"""With three digits, some spreadsheets take 4096.125 for 4096125."""
 
 
 def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
@@ -46,14 +40,3 @@ def patch_table(run: SlideBiomarkers, about: Mapping[str, Any]) -> pa.Table:
         "notice": [run.notice] * len(tiles),
     }
     return pa.table(columns).replace_schema_metadata({KEY: json.dumps(about, ensure_ascii=False)})
-
-
-def write_patches(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
-    """Write `patch_table` as Parquet, and as UTF-8 CSV with a header and six digits of attention."""
-    pq.write_table(table, parquet_path)
-    columns = (
-        [f"{one:{_FORMS.get(name, '.6g')}}" if isinstance(one, float) else one for one in values]
-        for name, values in table.to_pydict().items()
-    )
-    text = csv_text(table.column_names, zip(*columns, strict=True))
-    csv_path.write_text(text, encoding="utf-8", newline="")

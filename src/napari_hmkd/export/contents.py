@@ -14,9 +14,10 @@ LISTED_AS = "files"
 
 def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of every file of a folder, by its path in it."""
+    files = sorted(Path(at, name) for at, _, names in os.walk(folder) for name in names)
     return {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in _files_in(folder)
+        for path in files
     }
 
 
@@ -50,10 +51,6 @@ def changed_files(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> list
 
 def _is_same(path: Path, sha256: str) -> bool:
     return path.is_file() and _sha256(path) == sha256
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(Path(at, name) for at, _, names in os.walk(folder) for name in names)
 
 
 def _sha256(path: Path) -> str:

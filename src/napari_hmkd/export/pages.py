@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
-from importlib.resources import files
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -15,18 +14,19 @@ from PIL import Image
 
 def render(template: str, **values: Any) -> str:
     """A page from a template of this folder; a name that it lacks is an error, and text is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = files("napari_hmkd.export").joinpath(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(**values)
+    loader = jinja2.PackageLoader("napari_hmkd", "export")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template).render(**values)
 
 
-def flat(values: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of nested mappings, the names joined by dots."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from flat(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, "" if values is None else str(values)
+def flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
+    """Nested values by their names, joined by dots."""
+    found: dict[str, object] = {}
+    for name, one in values.items():
+        found |= flat(one, f"{before}{name}.") if isinstance(one, dict) else {before + name: one}
+    return found
 
 
 def jpeg_url(pixels: np.ndarray) -> str:

@@ -37,17 +37,12 @@ def request_entry(
         What `tiles.geojson` counts from.
     """
     chosen = {name: one for name, one in asdict(settings).items() if name not in _OF_NO_RESULT}
-    entry: dict[str, Any] = json.loads(
-        json.dumps(
-            chosen
-            | {
-                "regions": outline_entries(regions),
-                "tissue_painted": painted,
-                "geojson_origin": geojson_origin,
-            }
-        )
-    )
-    return entry
+    asked = chosen | {
+        "regions": outline_entries(regions),
+        "tissue_painted": painted,
+        "geojson_origin": geojson_origin,
+    }
+    return json.loads(json.dumps(asked))
 
 
 def outline_entries(regions: Sequence[MarkedRegion]) -> list[dict[str, str]]:

@@ -14,8 +14,8 @@ from napari_hmkd.output_folder import csv_text
 from napari_hmkd.result_files import COLUMNS
 
 _TYPES = {"row": pa.int64(), "column": pa.int64(), "grade": pa.int64(), "notice": pa.string()}
-_DECIMALS = {"y_px": 4, "x_px": 4, "tissue_fraction": 4}
-"""In the CSV; all other fractions have 6. With three, some spreadsheets take 4096.000 for 4096000."""
+_FORMATS = {"y_px": ".4f", "x_px": ".4f", "tissue_fraction": ".4f"}
+"""In the CSV. With three digits, some spreadsheets take 4096.000 for 4096000."""
 
 
 def tile_table(grading: SlideGrading) -> pa.Table:
@@ -50,12 +50,15 @@ def tile_table(grading: SlideGrading) -> pa.Table:
     return pa.Table.from_arrays(typed, schema=schema)
 
 
-def write_tiles(table: pa.Table, csv_path: Path, parquet_path: Path) -> None:
-    """Write `tile_table` as Parquet, and as UTF-8 CSV with a header and rounded numbers."""
+def write_tiles(table: pa.Table, csv_path: Path, parquet_path: Path, number: str = ".6f") -> None:
+    """Write a table of tiles as Parquet, and as UTF-8 CSV with a header and rounded numbers.
+
+    `number` is their format in the CSV, but for places and tissue fractions.
+    """
     pq.write_table(table, parquet_path)
     columns = (
-        [f"{one:.{_DECIMALS.get(name, 6)}f}" if isinstance(one, float) else one for one in values]
+        [f"{one:{_FORMATS.get(name, number)}}" if isinstance(one, float) else one for one in values]
         for name, values in table.to_pydict().items()
     )
-    text = csv_text(COLUMNS, zip(*columns, strict=True))
+    text = csv_text(table.column_names, zip(*columns, strict=True))
     csv_path.write_text(text, encoding="utf-8", newline="")

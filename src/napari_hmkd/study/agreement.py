@@ -82,6 +82,12 @@ class Agreement:
     cases_without_consensus: tuple[Case, ...]
     unit: str
 
+    @property
+    def with_model(self) -> tuple[ReaderAndModel, ...]:
+        """Each reader, then their consensus, where there is a model."""
+        consensus = self.consensus_with_model
+        return (*self.readers_with_model, *([] if consensus is None else [consensus]))
+
 
 class _Grid:
     """Scores as an array: `grades` (readers, cases), -1 where a reader did not score a case."""
@@ -117,15 +123,11 @@ def agreement(scores: Sequence[Score], model: Mapping[Case, ModelValue]) -> Agre
     """
     grid = _Grid(scores)
     consensus = grid.consensus()
-    graders = zip(grid.readers, grid.grades, strict=True)
+    graders = list(zip(grid.readers, grid.grades, strict=True))
     return Agreement(
         pairs=tuple(
-            ReaderPair(
-                grid.readers[i],
-                grid.readers[j],
-                _compare(grid.grades[i], grid.grades[j], grid.origins),
-            )
-            for i, j in combinations(range(len(grid.readers)), 2)
+            ReaderPair(first, second, _compare(ours, theirs, grid.origins))
+            for (first, ours), (second, theirs) in combinations(graders, 2)
         ),
         mean_kappa=_mean_kappa(grid),
         readers_with_model=tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from napari_hmkd.bootstrap import Estimate
-from napari_hmkd.study.agreement import Agreement, ReaderAndModel
+from napari_hmkd.study.agreement import ReaderAndModel
 from napari_hmkd.study.comparison import Comparison
 from napari_hmkd.study.report import graded_pairs, intervals
 from napari_hmkd.wording import NO_SCORE, RESEARCH_ONLY
@@ -24,23 +24,17 @@ def lines(comparison: Comparison) -> Iterator[str]:
         rows.insert(len(found.pairs), (MEAN, "", "", "", "", _text(found.mean_kappa)))
     header = ("first", "second", "cases", "slides", "same", "quadratic weighted kappa")
     yield from _table([header, *rows])
-    if with_model := _with_model(found):
+    if found.with_model:
         yield ""
         yield "the model's mean expected grade less the reader's grade"
         columns = ("reader", "cases", "slides", "bias", "SD", "lower limit", "upper limit")
-        yield from _table([columns, *map(_differences, with_model)])
+        yield from _table([columns, *map(_differences, found.with_model)])
     yield ""
     yield from dict.fromkeys(_reasons(comparison))
     yield f"intervals: {intervals(comparison)}"
     yield f"the model's values are {NO_SCORE}; {RESEARCH_ONLY}"
     if comparison.notice:
         yield f"notice: {comparison.notice}"
-
-
-def _with_model(found: Agreement) -> list[ReaderAndModel]:
-    """Each reader, then their consensus, where there is a model."""
-    consensus = found.consensus_with_model
-    return [*found.readers_with_model, *([] if consensus is None else [consensus])]
 
 
 def _differences(one: ReaderAndModel) -> tuple[str, ...]:
@@ -57,7 +51,7 @@ def _reasons(comparison: Comparison) -> Iterator[str]:
             yield f"{first}, {second}: {grades.kappa.reason}"
     if found.pairs and found.mean_kappa.reason:
         yield f"{MEAN}: {found.mean_kappa.reason}"
-    for one in _with_model(found):
+    for one in found.with_model:
         if one.expected_grade.sd.value is None and one.expected_grade.bias.value is not None:
             yield f"{one.reader}, SD and limits: {one.expected_grade.sd.reason}"
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from napari_hmkd.errors import DataError
+from napari_hmkd.grade_tables import grade_of_most
 from napari_hmkd.result_files import (
     SUMMARY_FILE,
     MeanGrade,
@@ -78,7 +79,7 @@ class _Graded(Part):
         if self.expected_grade is None:
             return None
         area_mm2 = [one.area_mm2 for one in self.grades.values()]
-        return ModelValue.by_area(self.expected_grade, area_mm2)
+        return ModelValue(self.expected_grade, grade_of_most(area_mm2))
 
 
 class _Region(_Graded):

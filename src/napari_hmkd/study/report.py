@@ -10,7 +10,6 @@ from typing import Any
 
 from napari_hmkd.bootstrap import DRAWS
 from napari_hmkd.output_folder import FolderKind, csv_text, replaced_folder, write_json
-from napari_hmkd.study.agreement import CONSENSUS
 from napari_hmkd.study.comparison import AGREEMENT_FILE, Comparison
 from napari_hmkd.study.matching import Matches
 from napari_hmkd.study.measures import SEED, GradeAgreement
@@ -106,10 +105,8 @@ def graded_pairs(comparison: Comparison) -> Iterator[tuple[str, str, GradeAgreem
     found = comparison.agreement
     for pair in found.pairs:
         yield pair.first, pair.second, pair.grades
-    for one in found.readers_with_model:
+    for one in found.with_model:
         yield one.reader, MODEL, one.grade_of_most_area
-    if found.consensus_with_model is not None:
-        yield CONSENSUS, MODEL, found.consensus_with_model.grade_of_most_area
 
 
 def pair_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-from napari_hmkd.grade_tables import grade_of_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +19,3 @@ class ModelValue:
 
     expected_grade: float
     grade_of_most_area: int | None
-
-    @classmethod
-    def by_area(cls, expected_grade: float, area_mm2: Sequence[float]) -> ModelValue:
-        """The value of tissue whose area per grade is known."""
-        return cls(expected_grade, grade_of_most(area_mm2))

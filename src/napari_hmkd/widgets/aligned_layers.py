@@ -38,8 +38,7 @@ def he_to_ihc(pair: LayerPair) -> np.ndarray:
         If a slide's pixel size is unknown.
     """
     he, ihc = (_um_to_world(layer) for layer in pair)
-    between: np.ndarray = np.linalg.solve(ihc, he)
-    return between
+    return np.linalg.solve(ihc, he)
 
 
 class AlignedLayers:

@@ -56,10 +56,9 @@ class AlignmentRun(BackgroundRun):
 
     def ignore(self) -> None:
         """End what is under way; the search itself goes on to its end, unheard."""
-        if self.running:
-            self.close()
-            self._pair = None
-            self.ended.emit(False)
+        self.close()
+        self._pair = None
+        self.ended.emit(False)
 
     def _start(
         self, pair: LayerPair, what: str, work: Callable[..., object], *args: object

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import napari.layers
 import napari.viewer
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, Label
 from psygnal import Signal
@@ -84,11 +83,6 @@ class AttentionForm:
             one.changed.connect(self._on_asked_other)
         for one in (self.kind, self.level):
             one.changed.connect(lambda _value: self.map_chosen.emit())
-
-    @property
-    def slide_layer(self) -> napari.layers.Image | None:
-        """The H&E's layer."""
-        return self.slide.value
 
     @property
     def with_ihc(self) -> bool:

@@ -73,9 +73,8 @@ class TokenQuery:
         self._tile = tile
         self._scene.turn_to(tile)
         self._place_px = y_px, x_px
-        asked, findings = (subject.key, tile), self._scene.findings
-        known = self._show()
-        if not known and asked != self._asked and findings is not None:
+        asked = subject.key, tile
+        if not self._show() and asked != self._asked:
             self._asked = asked
             self.said.emit(f"Looking into the tile of {tile_words(tile)} ...")
             self.run.start("looking into a tile", inspect_tiles, subject, [tile], self._scene.cache)

@@ -19,7 +19,7 @@ from napari_hmkd.inspection.faithfulness import Faithfulness, check_faithfulness
 from napari_hmkd.inspection.importance import PartialImportance
 from napari_hmkd.inspection.slide import InspectedTile, inspect_slide
 from napari_hmkd.inspection.tile import Tile, inspect_tile
-from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.planning import GradeSettings, plan_grading
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import Slide, TissueMask, check_stain
 from napari_hmkd.widgets.attention_subject import Subject
@@ -60,14 +60,6 @@ class Doubts:
     of_stains: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    what: str
-    work: Work
-    subject: Subject
-    arguments: tuple[object, ...]
-
-
 class LatestRun(BackgroundRun):
     """Does what was asked for last; what is under way then ends after the step it is at.
 
@@ -81,9 +73,8 @@ class LatestRun(BackgroundRun):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stop = Event()
         self._key: Hashable = None
-        self._next: _Job | None = None
+        self._next: tuple[str, Hashable, Work] | None = None
 
     def start(self, what: str, work: Work, subject: Subject, *arguments: object) -> None:
         """Do `work(subject, *arguments)`, as soon as what is under way has ended.
@@ -91,30 +82,20 @@ class LatestRun(BackgroundRun):
         Messages call it `what`.
         """
         self.stop()
-        self._next = _Job(what, work, subject, arguments)
+        self._next = what, subject.key, partial(work, subject, *arguments)
         if not self.running:
             self._start_next()
 
     def stop(self) -> None:
         """End after this step, and drop what waits."""
         self._next = None
-        self._stop.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
-
-    def close(self) -> None:
-        """End everything: the viewer is going away."""
-        self.stop()
-        super().close()
+        super().stop()
 
     def _start_next(self) -> None:
-        job, self._next = self._next, None
-        if job is not None:
-            self._key, self._stop = job.subject.key, Event()
-            self._begin(job.what, _until, self._stop, job)
+        if self._next is not None:
+            (what, self._key, work), self._next = self._next, None
+            self._stop = Event()
+            self._begin(what, _until, self._stop, work)
 
     def _on_step(self, step: object) -> None:
         self.stepped.emit(self._key, step)
@@ -124,9 +105,9 @@ class LatestRun(BackgroundRun):
         self._start_next()
 
 
-def _until(stop: Event, job: _Job) -> Generator[Any, None, None]:
+def _until(stop: Event, work: Work) -> Generator[Any, None, None]:
     """It ends by itself, so that readers are put away in the worker's thread."""
-    with closing(job.work(job.subject, *job.arguments)) as steps:
+    with closing(work()) as steps:
         for step in steps:
             yield step
             if stop.is_set():
@@ -224,7 +205,7 @@ def check_tile(
 ) -> Generator[PartialImportance | Faithfulness, None, None]:
     """Compare where the student looks in a tile with what its answer hangs on."""
     student = subject.open_student()
-    he = subject.he.in_time(partial(read_tile, subject.he, subject.grid, tile))
+    he = subject.he.in_time(partial(subject.pair.read_he, tile))
     kept = cache.find((subject.key, tile))
     inspection = inspect_tile(student, he) if kept is None else kept.inspection
     yield from check_faithfulness(student, he, inspection, level)

@@ -56,14 +56,9 @@ def query_words(tile: Tile, token: Token, level: int, with_teacher: bool) -> str
 
 def verdict(tile: Tile, checked: Faithfulness) -> str:
     """How far received attention of a tile tells what the answer hangs on."""
-    gradient, occlusion, each_other = (
-        checked.correlations[pair]
-        for pair in (
-            (RECEIVED, Method.GRADIENT),
-            (RECEIVED, Method.OCCLUSION),
-            (Method.GRADIENT, Method.OCCLUSION),
-        )
-    )
+    found = checked.correlations
+    gradient, occlusion = found[RECEIVED, Method.GRADIENT], found[RECEIVED, Method.OCCLUSION]
+    each_other = found[Method.GRADIENT, Method.OCCLUSION]
     return (
         f"Tile {tile_words(tile)}, level {checked.level}, {occlusion.n} tokens. Rank correlation, with 95 % "
         f"interval, of the student's received attention with importance by occlusion: {occlusion}; by "

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import Any, ClassVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -44,14 +45,25 @@ class BackgroundRun(ABC):
         self._heard: object = None  # marks the work that is listened to
         self._what = ""
         self._failed = False
+        self._stop = Event()
 
     @property
     def running(self) -> bool:
         """Whether a worker is at work."""
         return self._worker is not None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to end."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the worker to end; it does after the step it is at."""
+        self._stop.set()
+
     def close(self) -> None:
         """End everything: the viewer is going away. What the worker is at, it finishes unheard."""
+        self.stop()
         if self._worker is not None:
             for signal in (self._worker.yielded, self._worker.finished):
                 signal.disconnect()
@@ -71,6 +83,7 @@ class BackgroundRun(ABC):
 
     def _begin_once(self, what: str, work: Callable[..., object], *arguments: object) -> None:
         """Start work whose result is its only step."""
+        self._stop = Event()
         self._begin(what, _once, work, *arguments)
 
     def _hear(self, work: object, take: Callable[..., None], *said: object) -> None:

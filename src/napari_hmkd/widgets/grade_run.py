@@ -65,6 +65,8 @@ class GradeRun(TileRun):
         Its heatmap first.
     mode : MapMode
         What the heatmap shows.
+    has_plan : bool
+        Whether the run of the moment, or the last, came as far as to show its grading.
 
     Signals
     -------
@@ -85,7 +87,7 @@ class GradeRun(TileRun):
         self.layers: list[napari.layers.Image] = []
         self._hiding = result_hiding(viewer)
         self.mode = self._painted = MapMode.EXPECTED
-        self._opacity, self._awaited, self._has_plan = 0.5, False, False
+        self._opacity, self._awaited, self.has_plan = 0.5, False, False
         self._forewarned = ""
         self._request: GradeRequest | None = None
         self._asked: GradeRequest | None = None  # it is `_request` once there is a plan
@@ -117,11 +119,6 @@ class GradeRun(TileRun):
             return
         self._start(self.slide_layer, self._request, self.grading, TileQueue(view, True))
 
-    @property
-    def has_plan(self) -> bool:
-        """Whether the run of the moment, or the last, came as far as to show its grading."""
-        return self._has_plan
-
     def show(self, mode: MapMode) -> None:
         """Have the heatmap show another of its numbers."""
         self.mode = mode
@@ -150,7 +147,7 @@ class GradeRun(TileRun):
         resumed: SlideGrading | None,
         queue: TileQueue,
     ) -> None:
-        self._asked, self._awaited, self._has_plan = request, True, resumed is not None
+        self._asked, self._awaited, self.has_plan = request, True, resumed is not None
         self._begin_on(layer, queue, f"grading {request.slide.name}", _grade, request, resumed)
 
     def _on_step(self, step: Step) -> None:
@@ -190,7 +187,7 @@ class GradeRun(TileRun):
         """Show a grading; old results of the same slide give way to a new one."""
         if self.stopping or self._asked is None:
             return
-        self.slide_layer, self._has_plan = self._begun, True
+        self.slide_layer, self.has_plan = self._begun, True
         if grading is not self.grading:
             self._show(grading)
         self._request = replace(self._asked, tissue=grading.plan.tissue)
@@ -261,12 +258,12 @@ class GradeRun(TileRun):
 
     def _on_finished(self) -> None:
         self._begun = self._asked = None
-        if self._forewarned and not self._has_plan:
+        if self._forewarned and not self.has_plan:
             withdraw_notice(self._viewer, self._forewarned)
         self._forewarned = ""
         self._repaint.stop()
         self._paint()
-        self._failed |= self.grading is None or not self._has_plan or self.unfinished
+        self._failed |= self.grading is None or not self.has_plan or self.unfinished
         super()._on_finished()
 
     def _on_layer_removed(self, event: Any) -> None:
@@ -281,7 +278,7 @@ class GradeRun(TileRun):
 
     def _forget(self) -> None:
         """Let go of the shown grading and its slide; a run that makes it ends."""
-        if self._has_plan:
+        if self.has_plan:
             self.stop()
         rest, self.layers = self.layers[1:], []
         self.grading = self._request = self.slide_layer = None

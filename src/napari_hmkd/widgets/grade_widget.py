@@ -84,13 +84,12 @@ class GradeWidget(Container):
         self.model = ModelChoice()
         self.device = device_choice()
         self.stride = ComboBox(label="Tiles", choices=_STRIDES)
-        self.find_tissue = PushButton(text="Find tissue")
-        self.region = RegionFields(
-            napari_viewer,
-            self.slide,
-            INVASIVE_TUMOUR,
-            f"for one called '{INVASIVE_TUMOUR}' a grade by area is stated",
+        self.find_tissue = PushButton(
+            text="Find tissue",
+            tooltip="As a layer to paint and erase in; grading obeys it. Pressed again, it is found anew.",
         )
+        purpose = f"for one called '{INVASIVE_TUMOUR}' a grade by area is stated"
+        self.region = RegionFields(napari_viewer, self.slide, INVASIVE_TUMOUR, purpose)
         self.follow = CheckBox(text="Only what is in view, wherever I look")
         self.start = PushButton(text="Grade HER2")
         self.stop = PushButton(text="Stop", enabled=False)
@@ -102,37 +101,29 @@ class GradeWidget(Container):
         self.save = PushButton(text="Save results ...", enabled=False)
         self.load_async = AsyncOffer()
         self.notice = Label(value=BY_AREA)
+        to_mark, to_run = (
+            Container(widgets=buttons, layout="horizontal", labels=False)
+            for buttons in ([self.find_tissue, self.region.mark], [self.start, self.stop])
+        )
         super().__init__(
             widgets=[
-                self.slide, self.mpp, *self.model.fields, self.device, self.stride,
-                Container(
-                    widgets=[self.find_tissue, self.region.mark], layout="horizontal", labels=False
-                ),
-                self.follow, self.region.only,
-                Container(widgets=[self.start, self.stop], layout="horizontal", labels=False),
+                *self._asked, to_mark, self.follow, self.region.only, to_run,
                 self.progress, self.status, self.question,
-                *self.map.fields, self.geojson_origin, self.save,
-                self.load_async, self.notice,
+                *self.map.fields, self.geojson_origin, self.save, self.load_async, self.notice,
             ]
         )  # fmt: skip
         for label in (self.status, self.notice):
             wrap(label)
         scroll(self.native)
-        self.find_tissue.tooltip = (
-            "As a layer to paint and erase in; grading obeys it. Pressed again, it is found anew."
-        )
         self._connect()
         self._on_slide_chosen()
         self.ahead = LookAhead(self.native, self.slide, self.tissue)
         self.ahead.began.connect(self._on_looked_ahead)
         self.mpp.stated.connect(self.ahead.look)
         self._preferences = Preferences(
-            "grade",
-            device=self.device,
-            mode=self.map.mode,
-            opacity=self.map.opacity,
+            "grade", device=self.device, mode=self.map.mode, opacity=self.map.opacity,
             follow=self.follow,
-        )
+        )  # fmt: skip
 
     def _connect(self) -> None:
         for signal in (self.slide.changed, self.mpp.stated):

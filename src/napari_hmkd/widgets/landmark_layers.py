@@ -77,13 +77,12 @@ class LandmarkLayers:
         """
         layer = self.layer_of(slide_layer)
         points_px = np.zeros((0, 2)) if layer is None else np.asarray(layer.data)[:, -2:]
-        positions: np.ndarray = (points_px + 0.5) * require_slide(slide_layer).require_mpp()
-        return positions
+        return (points_px + 0.5) * require_slide(slide_layer).require_mpp()
 
     def _add(self, slide_layer: napari.layers.Image) -> napari.layers.Points:
         slide = require_slide(slide_layer)
         mpp = slide.require_mpp()
-        layer = self._viewer.add_points(
+        return self._viewer.add_points(
             ndim=2,
             name=f"landmarks ({slide.name})",
             size=_SIZE_UM / mpp[0],
@@ -96,7 +95,6 @@ class LandmarkLayers:
             units=slide_layer.units[-2:],
             metadata={"napari_hmkd": {"landmarks_of": slide.path}},
         )
-        return layer
 
 
 def _number(event: Any) -> None:

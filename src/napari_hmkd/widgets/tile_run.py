@@ -49,7 +49,7 @@ class TileRun(BackgroundRun):
         self.slide_layer: napari.layers.Image | None = None
         self._viewer = viewer
         self._begun: napari.layers.Image | None = None  # it is `slide_layer` once there is a plan
-        self._stop, self._queue = Event(), TileQueue()
+        self._queue = TileQueue()
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -57,22 +57,12 @@ class TileRun(BackgroundRun):
         """The slide layer that is worked on or will be, or was."""
         return self.slide_layer if self._begun is None else self._begun
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker was asked to end."""
-        return self._stop.is_set()
-
     def look(self, view: View, only_in_view: bool = False) -> None:
         """Go on with the tiles that are in view now."""
         self._queue.look(view, only_in_view)
 
-    def stop(self) -> None:
-        """Ask the worker to end; it does after the batch it is at."""
-        self._stop.set()
-
     def close(self) -> None:
         """End everything: the viewer is going away."""
-        self.stop()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         super().close()
 

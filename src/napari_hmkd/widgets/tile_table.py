@@ -126,7 +126,8 @@ class TileTable(QTableView):
         self._sorted.setSortRole(Qt.ItemDataRole.UserRole)
         self.setModel(self._sorted)
         self.setSortingEnabled(True)
-        self.sortByColumn(_column("attention"), Qt.SortOrder.DescendingOrder)
+        by_loss = [column.head for column in COLUMNS].index("attention")
+        self.sortByColumn(by_loss, Qt.SortOrder.DescendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)  # Tab leaves it; the arrow keys go through its rows
@@ -174,7 +175,3 @@ class TileTable(QTableView):
 
     def _row(self, place: int) -> TileRow:
         return self._rows.rows[self._sorted.mapToSource(self._sorted.index(place, 0)).row()]
-
-
-def _column(head: str) -> int:
-    return [column.head for column in COLUMNS].index(head)

@@ -20,8 +20,7 @@ _SHARE = 0.4  # of the canvas: as large as something is at least that one has go
 
 def unwrapped(viewer: napari.viewer.Viewer) -> napari.viewer.Viewer:
     """The viewer itself. napari hands a panel a wrapper, of whose parts each look gives another object."""
-    itself: napari.viewer.Viewer = getattr(viewer, "__wrapped__", viewer)
-    return itself
+    return getattr(viewer, "__wrapped__", viewer)
 
 
 def camera(viewer: napari.viewer.Viewer) -> Any:
