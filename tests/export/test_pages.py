@@ -33,14 +33,21 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    ("package", "name"),
-    [("napari_hmkd.export", name) for name in ("report.html", "cohort.html", "biomarkers.html")]
-    + [("napari_hmkd.training.scores", "page.html")],
+    ("package", "names"),
+    [
+        ("napari_hmkd.export", ["slide.html", "report.html"]),
+        ("napari_hmkd.export", ["slide.html", "biomarkers.html"]),
+        ("napari_hmkd.export", ["cohort.html"]),
+        ("napari_hmkd.training.scores", ["page.html"]),
+    ],
 )
-def test_a_page_is_as_wide_as_a_phone_and_its_tables_scroll(package: str, name: str) -> None:
-    text = files(package).joinpath(name).read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.of_the_screen
-    assert [boxes for boxes in page.around_tables if boxes[-1:] != ["wide"]] == []
-    assert page.around_tables
-    assert ".wide { overflow-x: auto; }" in text
+def test_a_page_is_as_wide_as_a_phone_and_its_tables_scroll(package: str, names: list[str]) -> None:
+    """A page's template is the first, or what fills it."""
+    texts = [files(package).joinpath(name).read_text(encoding="utf-8") for name in names]
+    pages = [Page(text) for text in texts]
+    assert pages[0].of_the_screen
+    assert all("{% extends" in text for text in texts[1:])
+    assert ".wide { overflow-x: auto; }" in texts[0]
+    for page in pages:
+        assert page.around_tables
+        assert [boxes for boxes in page.around_tables if boxes[-1:] != ["wide"]] == []
