@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -33,10 +33,13 @@ def graded(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenM
 
     @contextmanager
     def grade(
-        *regions: object, batches: int | None = None, only_regions: bool = False
+        *regions: object,
+        batches: int | None = None,
+        only_regions: bool = False,
+        damaged: Sequence[tuple[int, int]] = (),
     ) -> Iterator[SlideGrading]:
         settings = GradeSettings(batch_size=1, device="cpu", only_regions=only_regions)
-        with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        with open_slide(paint_slide(tmp_path / "slide.tif", GRADES, damaged)) as slide:
             grading = start_grading(slide, colour_model, settings, regions=regions)
             list(islice(grading.run(), batches))
             yield grading
@@ -90,6 +93,21 @@ def test_while_tiles_of_the_tumour_are_left_there_is_no_grade(graded) -> None:
         found = slide_grade(grading)
     assert found["grade"] is None
     assert found["reason"] == "left without a grade: 1 tile of the marked invasive tumour"
+
+
+@pytest.mark.parametrize(
+    ("right", "grade", "reason"),
+    [
+        (1, None, "the marked invasive tumour has no graded tissue"),
+        (2, "1+", "1 of its tiles could not be read and do not count"),
+    ],
+)
+def test_the_grade_is_of_the_tiles_that_could_be_read_and_says_so(
+    graded, right: int, grade: str | None, reason: str
+) -> None:
+    with graded(box("invasive tumour", 0, 0, 1, right), damaged=[(0, 0)]) as grading:
+        found = slide_grade(grading)
+    assert (found["grade"], found["reason"]) == (grade, reason)
 
 
 def test_only_tiles_of_regions_are_graded_where_that_is_asked_for(graded) -> None:
