@@ -83,6 +83,20 @@ def test_area_is_the_tissue_of_the_tiles(plan: GradePlan) -> None:
     assert summary.graded_tiles == 3
 
 
+def test_a_region_counts_by_what_of_each_tile_is_its_tissue(plan: GradePlan) -> None:
+    heatmap = Heatmap(plan)
+    heatmap.update(batch((0, 0), p=(1, 0, 0, 0)))
+    heatmap.update(batch((0, 1), p=(0, 0, 0, 1)))
+    heatmap.update(batch((1, 1), p=(0, 1, 0, 0)))
+    share = np.zeros((2, 3), np.float32)
+    share[0, :2] = 0.25, 0.75
+    summary = heatmap.summary(share)
+    assert summary.area_mm2 == pytest.approx((0.25 * 1.024**2, 0, 0, 0.75 * 1.024**2))
+    assert summary.share == pytest.approx((0.25, 0, 0, 0.75))
+    assert summary.expected_grade == pytest.approx(0.75 * 3)
+    assert summary.graded_tiles == 2
+
+
 @pytest.mark.parametrize("square", [2, -1], ids=["tissue", "glass, without a tissue mask"])
 def test_a_tile_over_the_edge_counts_with_what_lies_on_the_slide(
     tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenModel, square: int

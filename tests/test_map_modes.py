@@ -16,10 +16,10 @@ SURE, GUESS, LEANING = [0, 0, 0, 1], [0.25] * 4, [0.1, 0.5, 0.3, 0.1]
 
 
 def heatmap(thresholds: tuple[float, ...] = (), evidence: np.ndarray | None = None) -> Heatmap:
-    """2 x 2 tiles of which three are graded and one could not be read."""
+    """2 x 3 tiles of which three are graded, one could not be read, and the last column was not tried."""
     card = SimpleNamespace(class_names=NAMES, conformal_thresholds=thresholds)
     grid = SimpleNamespace(overlap=1)
-    fraction = np.ones((2, 2), np.float32)
+    fraction = np.ones((2, 3), np.float32)
     tiles = np.argwhere(fraction)
     plan = SimpleNamespace(tiles=tiles, tissue_fraction=fraction, grid=grid, card=card)
     found = Heatmap(plan)
@@ -47,8 +47,8 @@ def test_each_mode_shows_its_number_and_nothing_where_there_is_none(
 ) -> None:
     shown = tile_map(heatmap(), mode)
     assert shown.values.dtype == np.float32
-    assert shown.values.ravel()[:3] == pytest.approx(values, abs=1e-4)
-    assert np.isnan(shown.values[1, 1])
+    assert shown.values[[0, 0, 1], [0, 1, 0]] == pytest.approx(values, abs=1e-4)
+    assert np.isnan(shown.values[[1, 0, 1], [1, 2, 2]]).all()
     assert shown.cells == 1
     low, high = shown.limits
     assert low <= np.nanmin(shown.values)
@@ -66,9 +66,10 @@ def test_the_finer_map_shows_the_cells_where_they_lie() -> None:
         evidence[1, cell // 2, cell % 2, grade] = 20
     shown = tile_map(heatmap(evidence=evidence), MapMode.FINER)
     assert shown.cells == 2
-    assert shown.values.shape == (4, 4)
-    assert shown.values[:2, 2:] == pytest.approx(np.array([[0, 1], [2, 3]]), abs=1e-5)
+    assert shown.values.shape == (4, 6)
+    assert shown.values[:2, 2:4] == pytest.approx(np.array([[0, 1], [2, 3]]), abs=1e-5)
     assert np.isnan(shown.values[2:, 2:]).all()
+    assert np.isnan(shown.values[:, 4:]).all()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,8 @@ def test_a_set_that_is_not_one_grade_is_undecided(
     if undecided is None:
         assert found is None
     else:
-        assert found.ravel().tolist() == [*undecided, False]
+        assert found[[0, 0, 1], [0, 1, 0]].tolist() == undecided
+        assert not found[[1, 0, 1], [1, 2, 2]].any()
 
 
 def test_a_tile_is_described_in_words() -> None:

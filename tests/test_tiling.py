@@ -117,14 +117,27 @@ def test_a_slide_of_whole_tiles_gets_no_sliver_from_rounding() -> None:
     assert TileGrid(Size(3 * 768, 768), (0.1, 0.1), 256, 0.3).rows == 3
 
 
+def test_what_rounding_leaves_beyond_the_last_tiles_belongs_to_them() -> None:
+    grid = TileGrid(Size(1024, 768), (0.5 + 1e-7, 0.5 + 1e-7), 256, 0.5)
+    assert (grid.rows, grid.columns) == (4, 3)
+    beyond = np.multiply(grid.step_px, (4, 3)) + 1e-5
+    assert (beyond < (1024, 768)).all()
+    assert grid.tile_at(*beyond) == (3, 2)
+
+
 def test_a_slide_smaller_than_a_tile_is_one_tile() -> None:
     grid = TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5)
     assert (grid.rows, grid.columns) == (1, 1)
 
 
-@pytest.mark.parametrize("point", [(-0.1, 0), (0, -0.1), (100, 0), (0, 50)])
-def test_there_is_no_tile_outside_the_slide(point: tuple[float, float]) -> None:
-    assert TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5).tile_at(*point) is None
+@pytest.mark.parametrize(
+    ("point", "tile"),
+    [((-0.1, 0), None), ((0, -0.1), None), ((100, 0), None), ((0, 50), None), ((0, 0), (0, 0))],
+)
+def test_there_is_no_tile_outside_the_slide(
+    point: tuple[float, float], tile: tuple[int, int] | None
+) -> None:
+    assert TileGrid(Size(100, 50), (0.5, 0.5), 256, 0.5).tile_at(*point) == tile
 
 
 def test_without_a_view_distance_alone_decides() -> None:

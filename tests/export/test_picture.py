@@ -92,6 +92,29 @@ def test_undecided_tiles_are_hatched_whatever_their_size_and_keep_their_colour(
     assert (hatched[seen][changed] < plain[seen][changed]).all(), "lines are darker"
 
 
+@pytest.mark.parametrize(
+    ("mpp", "side_px", "said", "bar_px"),
+    [(4.0, 768, "500 um", 125), (4.0, 384, "500 um", 62.5), (8.0, 768, "1 mm", 125)],
+)
+def test_the_scale_bar_is_as_long_as_it_says(
+    tmp_path: Path,
+    grade_painted: Grade,
+    words: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+    mpp: float,
+    side_px: int,
+    said: str,
+    bar_px: float,
+) -> None:
+    monkeypatch.setattr(picture, "SIDE_PX", side_px)
+    grading = grade_painted([[0, 1, 0], [3, 2, 3]], mpp=mpp)
+    page = drawn(grading, tmp_path / "heatmap.png")
+    assert said in words
+    height = grading.plan.slide.thumbnail(side_px).shape[0]
+    dark = page[height - 30 : height].max(axis=-1) < 40
+    assert dark.sum(axis=1).max() == pytest.approx(bar_px, abs=2)
+
+
 def test_the_legend_counts_undecided_and_unreadable_tiles_and_fits_a_narrow_slide(
     tmp_path: Path, grade_painted: Grade, set_model: OpenModel, words: dict[str, float]
 ) -> None:

@@ -39,7 +39,7 @@ def graded(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenM
         damaged: Sequence[tuple[int, int]] = (),
     ) -> Iterator[SlideGrading]:
         settings = GradeSettings(batch_size=1, device="cpu", only_regions=only_regions)
-        with open_slide(paint_slide(tmp_path / "slide.tif", GRADES, damaged=damaged)) as slide:
+        with open_slide(paint_slide(tmp_path / "slide.tif", GRADES, damaged)) as slide:
             grading = start_grading(slide, colour_model, settings, regions=regions)
             list(islice(grading.run(), batches))
             yield grading
@@ -95,11 +95,19 @@ def test_while_tiles_of_the_tumour_are_left_there_is_no_grade(graded) -> None:
     assert found["reason"] == "left without a grade: 1 tile of the marked invasive tumour"
 
 
-def test_the_grade_of_tumour_tells_of_its_tiles_that_could_not_be_read(graded) -> None:
-    with graded(box("invasive tumour", 0, 0, 1, 4), damaged=[(0, 1)]) as grading:
+@pytest.mark.parametrize(
+    ("right", "grade", "reason"),
+    [
+        (1, None, "the marked invasive tumour has no graded tissue"),
+        (2, "1+", "1 of its tiles could not be read and do not count"),
+    ],
+)
+def test_the_grade_is_of_the_tiles_that_could_be_read_and_says_so(
+    graded, right: int, grade: str | None, reason: str
+) -> None:
+    with graded(box("invasive tumour", 0, 0, 1, right), damaged=[(0, 0)]) as grading:
         found = slide_grade(grading)
-    assert found["grade"] == "3+"
-    assert found["reason"] == "1 of its tiles could not be read and do not count"
+    assert (found["grade"], found["reason"]) == (grade, reason)
 
 
 def test_only_tiles_of_regions_are_graded_where_that_is_asked_for(graded) -> None:

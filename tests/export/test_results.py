@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from napari_hmkd.export import write_results
+from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.slide import find_tissue, open_slide
 
@@ -103,7 +104,6 @@ def test_the_summary_says_what_was_graded_and_with_what(
         summary["versions"]
     )
     assert summary["device"]
-    assert summary["tiles_per_second"] > 0
     unread = "1 tile could not be read or graded"
     assert summary["warnings"] == [summary["notice"], unread]
 
@@ -128,6 +128,7 @@ def test_the_tissue_is_saved_with_its_pixel_size(
         "mpp": pytest.approx(list(tissue.mpp)),
         "edited": False,
     }
+    assert summary["request"]["tissue_painted"] is False
     with Image.open(results / summary["tissue"]["file"]) as picture:
         assert picture.mode == "L"
         pixels = np.array(picture)
@@ -149,7 +150,7 @@ def test_a_painted_mask_is_said_to_be_painted(
         list(grading.run())
         write_results(grading, tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
-    assert summary["tissue"]["edited"] is True
+    assert summary["tissue"]["edited"] is summary["request"]["tissue_painted"] is True
     np.testing.assert_array_equal(
         np.array(Image.open(tmp_path / "out" / "tissue.png")) > 0, painted
     )
@@ -174,6 +175,16 @@ def test_where_tissue_cannot_be_told_there_is_no_mask_and_no_older_one_stays(
         "tiles.parquet",
     ]
     assert json.loads((results / "summary.json").read_text(encoding="utf-8"))["tissue"] is None
+
+
+def test_the_speed_is_of_the_tiles_that_were_tried_in_this_run(
+    grade_painted: Callable[..., SlideGrading],
+) -> None:
+    grading = grade_painted([[0, 1, 2], [3, 0, 1]], [(0, 0)], batches=2)
+    grading.resumed_tiles, grading.seconds = 1, 1.5
+    assert summarise(grading)["tiles_per_second"] == 2.0  # of four that were tried, one was before
+    grading.seconds = 0.0
+    assert summarise(grading)["tiles_per_second"] is None
 
 
 def test_the_summary_says_what_the_slide_looks_like(

@@ -33,6 +33,17 @@ def test_a_thumbnail_shows_the_whole_slide(tmp_path, write_pyramid):
     assert np.array_equal(small, pixels[5::10, 5::10])
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_slide_read_in_several_blocks_is_put_together_in_place(tmp_path, write_pyramid, axis):
+    bands = np.arange(88, dtype=np.uint8).repeat(100)[:, None, None]  # each of one grey
+    pixels = np.broadcast_to(bands, (8800, 200, 3)).swapaxes(0, axis)
+    write_pyramid(tmp_path / "a.tif", np.ascontiguousarray(pixels))
+    with open_slide(tmp_path / "a.tif") as slide:
+        small = slide.thumbnail(88).swapaxes(0, axis)
+    assert small.shape == (88, 2, 3)
+    assert (small == np.arange(88)[:, None, None]).all()
+
+
 def test_damage_is_grey_in_a_thumbnail_and_listed(tmp_path, write_pyramid, damage):
     white = np.full((1024, 1024, 3), 250, np.uint8)
     write_pyramid(tmp_path / "a.tif", white, tile=(256, 256))

@@ -96,14 +96,24 @@ def test_the_nearest_finer_level_is_read(tmp_path, noise, write_pyramid, backend
         assert np.array_equal(part, pixels[::2, ::2][:50, :60])
 
 
-def test_a_wide_view_is_the_same_in_one_piece_and_in_several(tmp_path, noise, write_pyramid):
-    pixels = noise(40, 9000)
-    write_pyramid(tmp_path / "long.tif", pixels)
+@pytest.mark.parametrize("axis", [0, 1], ids=["tall", "wide"])
+def test_a_long_view_is_the_same_in_one_piece_and_in_several(
+    tmp_path, noise, write_pyramid, axis: int
+):
+    pixels = noise(9000, 40).swapaxes(0, axis)
+    write_pyramid(tmp_path / "long.tif", np.ascontiguousarray(pixels))
+
+    def read(slide: Slide, first: int, count: int) -> np.ndarray:
+        """So many pixels of 2.5 level-0 px, counted along the slide."""
+        turn = slice(None, None, -1 if axis else 1)
+        origin, size = (first * 2.5, 0)[turn], (count, 16)[turn]
+        part = slide.read_downsampled(origin, Size(*size), (2.5, 2.5))
+        return part.swapaxes(0, axis).astype(int)
+
     with open_slide(tmp_path / "long.tif") as slide:
-        whole = slide.read_downsampled((0, 0), Size(16, 3600), (2.5, 2.5))
-        for left in (0, 1700, 3000):
-            part = slide.read_downsampled((0, left * 2.5), Size(16, 100), (2.5, 2.5))
-            assert np.abs(whole[:, left : left + 100].astype(int) - part).max() <= 1
+        whole = read(slide, 0, 3600)
+        for first in (0, 1700, 3000):
+            assert np.abs(whole[first : first + 100] - read(slide, first, 100)).max() <= 1
 
 
 def test_pixels_need_not_be_square(tmp_path, noise, write_pyramid):
