@@ -36,6 +36,7 @@ pytestmark = pytest.mark.gui
 CONTRIBUTED = PluginManifest.from_distribution("napari-hmkd").contributions
 PANELS = [panel.display_name for panel in CONTRIBUTED.widgets]
 NOTHING_PRIVATE = pytest.mark.filterwarnings("error:Private attribute access:FutureWarning")
+FILE_BUTTONS = ("Select file", "...")
 OPERATED = (QAbstractButton, QSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 
 
@@ -89,6 +90,39 @@ def test_every_field_and_button_of_a_panel_is_reached_by_tab(
     parts = [one for one in usable if any(other in usable for other in ancestors(one))]
     assert len(usable) > 1
     assert set(usable) - set(parts) <= set(reached)
+
+
+@NOTHING_PRIVATE
+@pytest.mark.parametrize("name", PANELS)
+def test_a_screen_reader_is_told_what_every_control_of_a_panel_is(
+    viewer, show_window, pair: Pair, name: str
+) -> None:
+    add_layers(viewer, read_slides(pair.he))
+    dock, _ = viewer.window.add_plugin_dock_widget("napari-hmkd", name)
+    show_window()
+    stops = [
+        one
+        for one in dock.widget().findChildren(QWidget)
+        if one.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and not isinstance(one, QAbstractButton)
+        and not any(isinstance(other, QComboBox) for other in ancestors(one))
+    ]
+    unnamed = {type(one).__name__ for one in stops if not one.accessibleName()}
+    files = [
+        one for one in dock.widget().findChildren(QAbstractButton) if one.text() in FILE_BUTTONS
+    ]
+    names = [one.accessibleName() for one in files]
+    assert stops
+    assert not unnamed
+    assert all(names)
+    assert len(names) == len(set(names)), "each says whose file it chooses"
+
+
+def test_no_name_in_a_menu_has_an_ampersand() -> None:
+    """napari's menu of a plugin takes it for an access key's, its palette shows the one of a sample twice."""
+    manifest = PluginManifest.from_distribution("napari-hmkd")
+    samples = [sample.display_name for sample in CONTRIBUTED.sample_data]
+    assert not [name for name in (manifest.display_name, *samples, *PANELS) if "&" in name]
 
 
 @NOTHING_PRIVATE

@@ -16,6 +16,8 @@ from napari_hmkd.widgets.aligned_layers import AlignedLayers, LayerPair, he_to_i
 from napari_hmkd.widgets.alignment_run import AlignmentRun
 from napari_hmkd.widgets.alignment_words import alignment_words, residual_words
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.field_names import name_fields
+from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.landmark_layers import LandmarkLayers
 from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.scrolling import scroll
@@ -72,6 +74,8 @@ class AlignmentWidget(Container):
         for label in (self.status, self.residuals):
             wrap(label)
         scroll(self.native)
+        name_fields(self)
+        self._keyboard = KeyboardKept(self.native, self.stop.native)
         self._connect()
 
     def _connect(self) -> None:
@@ -218,12 +222,13 @@ class AlignmentWidget(Container):
     def _set_enabled(self) -> None:
         """What is aligned must not change meanwhile."""
         busy = self.run.running
-        for field in (
-            self.he, self.ihc, self.automatic, self.mark, self.by_landmarks, self.save, self.load,
-            self.undo,
-        ):  # fmt: skip
-            field.enabled = not busy
-        self.stop.enabled = busy
+        with self._keyboard.kept():
+            for field in (
+                self.he, self.ihc, self.automatic, self.mark, self.by_landmarks, self.save, self.load,
+                self.undo,
+            ):  # fmt: skip
+                field.enabled = not busy
+            self.stop.enabled = busy
 
     def _say(self, message: str) -> None:
         self.status.value = message

@@ -40,6 +40,8 @@ from napari_hmkd.widgets.attention_words import (
 )
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.field_names import name_fields
+from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.question import DoubtQuestion
@@ -101,6 +103,8 @@ class AttentionWidget(Container):
         for label in texts:
             wrap(label)
         scroll(self.native)
+        name_fields(self)
+        self._keyboard = KeyboardKept(self.native, self.stop.native)
         self.check.tooltip = (
             "Hides each token of the tile and takes a gradient: what the student's answer hangs on."
         )
@@ -283,12 +287,13 @@ class AttentionWidget(Container):
     def _set_enabled(self, _value: object = None) -> None:
         """What is asked for must not change while it is inspected."""
         busy = self.run.running or self.checking.run.running
-        for field in self.form.asked:
-            field.enabled = not busy
-        self.inspect.enabled = not self.run.running
-        self.whole_slide.enabled = self.form.with_ihc and not self.run.running
-        self.check.enabled = not self.checking.run.running
-        self.stop.enabled = busy
+        with self._keyboard.kept():
+            for field in self.form.asked:
+                field.enabled = not busy
+            self.inspect.enabled = not self.run.running
+            self.whole_slide.enabled = self.form.with_ihc and not self.run.running
+            self.check.enabled = not self.checking.run.running
+            self.stop.enabled = busy
 
     def _say(self, message: str) -> None:
         self.status.value = message

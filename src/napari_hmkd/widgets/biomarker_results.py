@@ -39,6 +39,8 @@ class BiomarkerResults:
     legend : Label
         Of the attention's colours.
     gallery : PatchGallery
+    fields : list of magicgui widgets
+        Those to choose in.
     panel : QWidget
         All of them, one below the other.
     """
@@ -54,6 +56,7 @@ class BiomarkerResults:
         for label in (self.meaning, self.legend):
             wrap(label)
         self._choice = Container(widgets=[self.target], visible=False)
+        self.fields = [self._choice]
         self._choice.margins = (0, 0, 0, 0)
         self.panel = QWidget()
         below = QVBoxLayout(self.panel)

@@ -19,7 +19,9 @@ from napari_hmkd.widgets.biomarker_run import BiomarkerRequest, BiomarkerRun
 from napari_hmkd.widgets.biomarker_words import end_words, progress_words, stop_words
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.following import ViewFirst
+from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.preferences import Preferences
@@ -71,6 +73,8 @@ class BiomarkerWidget(Container):
         for label in (self.form.missing, self.status, self.warnings):
             wrap(label)
         scroll(self.native)
+        name_fields([*self, *self.results.fields])
+        self._keyboard = KeyboardKept(self.native, self.stop.native)
         self._connect()
         self._on_slide_chosen()
         self._preferences = Preferences(
@@ -207,9 +211,10 @@ class BiomarkerWidget(Container):
 
     def _set_enabled(self, _value: object = None) -> None:
         """One thing at a time: what is predicted and saved must not change meanwhile."""
-        for field in (*self.form.fields, self.start):
-            field.enabled = not self._busy
-        self.stop.enabled = self.run.running
+        with self._keyboard.kept():
+            for field in (*self.form.fields, self.start):
+                field.enabled = not self._busy
+            self.stop.enabled = self.run.running
         result = self.results.shown
         self.save.enabled = result is not None and not self._busy
         self.geojson_origin.offer(None if result is None else result.extraction.plan)

@@ -30,6 +30,7 @@ from napari_hmkd.widgets.async_offer import AsyncOffer
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.device_choice import device_choice
+from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.following import Following
 from napari_hmkd.widgets.grade_run import GradeRequest, GradeRun
 from napari_hmkd.widgets.grade_words import (
@@ -40,6 +41,7 @@ from napari_hmkd.widgets.grade_words import (
     progress_words,
     saved_words,
 )
+from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.keys import bind_keys
 from napari_hmkd.widgets.look_ahead import LookAhead, make_ready_ahead
 from napari_hmkd.widgets.map_controls import MapControls
@@ -115,6 +117,8 @@ class GradeWidget(Container):
         for label in (self.status, self.notice):
             wrap(label)
         scroll(self.native)
+        name_fields(self)
+        self._keyboard = KeyboardKept(self.native, self.stop.native)
         self._connect()
         self._on_slide_chosen()
         self.ahead = LookAhead(self.native, self.slide, self.tissue)
@@ -297,9 +301,10 @@ class GradeWidget(Container):
 
     def _set_enabled(self, _value: object = None) -> None:
         """One thing at a time: what is found, graded and saved must not change meanwhile."""
-        for field in (*self._asked, self.find_tissue, self.start):
-            field.enabled = not self._busy
-        self.stop.enabled = self.run.running or self._following.on
+        with self._keyboard.kept():
+            for field in (*self._asked, self.find_tissue, self.start):
+                field.enabled = not self._busy
+            self.stop.enabled = self.run.running or self._following.on
         grading = self.run.grading
         shown = grading is not None and not blinding.hides(grading.plan.slide.path)
         graded = grading is not None and bool(grading.heatmap.graded.any())

@@ -13,6 +13,7 @@ from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.recording import add_score, noted_score
 from napari_hmkd.study.scores import WHOLE_SLIDE, Score
 from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.notice import wrap
 from napari_hmkd.widgets.question import Question
 from napari_hmkd.widgets.result_hiding import result_hiding
@@ -54,6 +55,7 @@ class ReaderWidget(Container):
         )  # fmt: skip
         wrap(self.status)
         scroll(self.native)
+        name_fields(self)
         result_hiding(napari_viewer)
         self.hide_results.value, self.reader.value = blinding.on, blinding.reader
         self.hide_results.changed.connect(blinding.switch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -12,6 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_hmkd.widgets.keyboard_focus import FocusRing
+
 _LEAST_PX = 120  # a few of its fields: a laptop's screen holds four panels
 _TURNED_BY_WHEEL = (QComboBox, QAbstractSpinBox, QSlider)
 
@@ -19,7 +22,8 @@ _TURNED_BY_WHEEL = (QComboBox, QAbstractSpinBox, QSlider)
 def scroll(panel: QWidget) -> None:
     """Have all that a panel has laid out by now scroll in its place; room that is left stays below it.
 
-    The wheel scrolls wherever it turns: over a field it would change that unseen.
+    The wheel scrolls wherever it turns: over a field it would change that unseen. A line shows which field
+    has the keyboard.
     """
     content = _Content()
     content.setLayout(panel.layout())  # which takes the fields along
@@ -52,11 +56,13 @@ class _Scrolled(QScrollArea):
         super().__init__()
         self.setWidget(content)
         self.setWidgetResizable(True)
+        self.setAccessibleName("panel")
         self._wanted: QWidget = content
         # PySide6 has QTimer.singleShot call what was deleted meanwhile.
         self._soon = QTimer(self, singleShot=True, timeout=self._turn)
-        for kind in _TURNED_BY_WHEEL:
-            for field in content.findChildren(kind):
+        self._ring = FocusRing(content)
+        for field in content.findChildren(QWidget):
+            if isinstance(field, _TURNED_BY_WHEEL) or field.focusPolicy() & Qt.FocusPolicy.TabFocus:
                 field.installEventFilter(self)
 
     def turn_to(self, widget: QWidget) -> None:
@@ -67,6 +73,16 @@ class _Scrolled(QScrollArea):
     def _turn(self) -> None:
         self.ensureWidgetVisible(self._wanted)
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Show that the arrow keys scroll all of it."""
+        super().focusInEvent(event)
+        self._ring.go_round(self.widget())
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """They do no more."""
+        super().focusOutEvent(event)
+        self._ring.go_round(None)
+
     def minimumSizeHint(self) -> QSize:
         """The content's width, and a height that leaves room for other panels."""
         content, frame = self.widget().minimumSizeHint(), 2 * self.frameWidth()
@@ -74,10 +90,14 @@ class _Scrolled(QScrollArea):
         return QSize(width, min(content.height() + frame, _LEAST_PX))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Take up that the content wants another size, and what the wheel would do to a field."""
+        """Take up the size that the content wants, the field with the keyboard, and the wheel over one."""
         if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         if isinstance(watched, _TURNED_BY_WHEEL) and event.type() == QEvent.Type.Wheel:
             self.wheelEvent(event)
             return True
+        if event.type() == QEvent.Type.FocusIn:
+            self._ring.go_round(watched)
+        elif event.type() == QEvent.Type.FocusOut:
+            self._ring.go_round(None)
         return super().eventFilter(watched, event)

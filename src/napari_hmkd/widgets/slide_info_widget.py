@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.description import describe, live_facts
 from napari_hmkd.widgets.async_offer import AsyncOffer
+from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_choice import SlideChoice
 from napari_hmkd.widgets.viewing import unwrapped
@@ -118,3 +119,5 @@ class SlideInfoWidget(QWidget):
         layout.addWidget(self.copy_button)
         layout.addWidget(self.load_async.native)
         scroll(self)
+        name_fields([self.slide])
+        self.table.setAccessibleName("facts about the slide")

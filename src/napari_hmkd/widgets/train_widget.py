@@ -23,7 +23,9 @@ from qtpy.QtWidgets import (
 
 from napari_hmkd.errors import HmkdError
 from napari_hmkd.widgets.closing import WhenClosed
+from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.finished_models import finished_students
+from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.train_attention import AttentionPicture
 from napari_hmkd.widgets.train_closing import ClosingGuard
@@ -111,6 +113,18 @@ class TrainWidget(QWidget):
         layout.addWidget(self.status)
         layout.addWidget(self.tabs, 1)
         scroll(self)
+        self._name()
+        self._keyboard = KeyboardKept(self, self.stop_button)
+
+    def _name(self) -> None:
+        name_fields(self.form)
+        for part, name in (
+            (self.log, "log"),
+            (self.command, "command line"),
+            (self.tabs, "the run"),
+            (self.tabs.tabBar(), "what is shown of the run"),
+        ):
+            part.setAccessibleName(name)
 
     def _connect(self) -> None:
         process = self.process
@@ -222,9 +236,10 @@ class TrainWidget(QWidget):
         self._name_start()
 
     def _set_running(self, running: bool) -> None:
-        self.form.set_enabled(not running)
-        self.start_button.setEnabled(not running)
-        self.stop_button.setEnabled(running)
+        with self._keyboard.kept():
+            self.form.set_enabled(not running)
+            self.start_button.setEnabled(not running)
+            self.stop_button.setEnabled(running)
         self._name_start()
 
     def _name_start(self) -> None:
