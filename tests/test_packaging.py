@@ -79,10 +79,10 @@ def test_the_wheel_holds_code_manifest_and_weights(tmp_path: Path) -> None:
     }
     assert {f"{stem}{end}" for stem in weights for end in (".safetensors", ".json")} <= names
     assert "napari_hmkd_manifest/napari.yaml" in names
-    for top, below in ((ROOT, "training"), (ROOT / "src", "napari_hmkd")):
-        code = [path for end in ("py", "html") for path in top.glob(f"{below}/**/*.{end}")]
-        places = {path.relative_to(top).as_posix() for path in code}
-        assert {f"napari_hmkd/{place.removeprefix('napari_hmkd/')}" for place in places} <= names
+    for place, folder in (("napari_hmkd", "src/napari_hmkd"), ("napari_hmkd/training", "training")):
+        code = [path for end in ("py", "html") for path in (ROOT / folder).rglob(f"*.{end}")]
+        wanted = {path.relative_to(ROOT / folder).as_posix() for path in code}
+        assert {f"{place}/{name}" for name in wanted} <= names
     assert not any(name.startswith(("tests/", "training/")) for name in names)
     size = sum((ROOT / "src" / f"{stem}.safetensors").stat().st_size for stem in weights)
     assert size <= 16 * 2**20
