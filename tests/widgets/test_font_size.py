@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
@@ -11,6 +13,7 @@ from napari.settings import get_settings
 from qtpy.QtWidgets import QTableWidget, QTableWidgetItem
 
 from napari_hmkd.reader import read_slides
+from napari_hmkd.widgets.font_size import FontSize
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.slide_info_widget import SlideInfoWidget
 from napari_hmkd.widgets.viewing import add_layers
@@ -57,11 +60,20 @@ def test_no_fact_is_cut_when_the_texts_grow(viewer, show_window, qtbot, pair, ap
     assert min(heights()) >= panel.table.fontMetrics().height()
 
 
+def listening(appearance) -> int:
+    """How many panels napari would tell of another size; it knows them weakly."""
+    told = [one for one in appearance.events.font_size.callbacks if isinstance(one, tuple)]
+    return sum(isinstance(known(), FontSize) for known, _ in told)
+
+
 def test_a_panel_that_is_gone_is_told_no_more(viewer, qtbot, appearance) -> None:
-    before = len(appearance.events.font_size.callbacks)
+    before = listening(appearance)
     panel = Container(widgets=[LineEdit()])
     scroll(panel.native)
-    assert len(appearance.events.font_size.callbacks) == before + 1
+    assert listening(appearance) == before + 1
     with qtbot.waitSignal(panel.native.destroyed):
         panel.native.deleteLater()
-    assert len(appearance.events.font_size.callbacks) == before
+    del panel
+    gc.collect()
+    appearance.font_size = 17
+    assert listening(appearance) == before

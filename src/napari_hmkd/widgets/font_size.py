@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from weakref import ref
-
 from napari.settings import get_settings
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSpinBox,
@@ -20,30 +19,31 @@ _LEFT_OUT = (QAbstractItemView, QLineEdit, QPlainTextEdit, QTextEdit)
 _OF_OTHERS = (QAbstractSpinBox, QComboBox)  # their lines and lists are as large as they
 
 
-def follow_font_size(content: QWidget) -> None:
-    """Have the texts in a panel at least as large as napari's, from now on.
+class FontSize(QObject):
+    """Has the texts in a panel at least as large as napari's, from now on and for as long as there is the panel.
+
+    napari knows it weakly. It hears of no `destroyed`: where Python's garbage collector takes a panel, a
+    function that was connected to that can be gone already, and the process ends.
 
     Parameters
     ----------
     content : QWidget
-        What is in it by now.
+        What has the texts.
     """
-    appearance, its_content = get_settings().appearance, ref(content)
 
-    def resize(_event: object = None) -> None:
-        if (content := its_content()) is not None:
-            points = max(int(appearance.font_size), QApplication.font().pointSize())
-            for text in filter(_is_left_out, content.findChildren(QWidget)):
-                font = text.font()
-                font.setPointSize(points)
-                text.setFont(font)
+    def __init__(self, content: QWidget) -> None:
+        super().__init__(content)
+        self._content = content
+        self._appearance = get_settings().appearance
+        self._appearance.events.font_size.connect(self._resize)
+        self._resize()
 
-    def leave(_content: object = None) -> None:
-        appearance.events.font_size.disconnect(resize)
-
-    resize()
-    appearance.events.font_size.connect(resize)
-    content.destroyed.connect(leave)
+    def _resize(self, _event: object = None) -> None:
+        points = max(int(self._appearance.font_size), QApplication.font().pointSize())
+        for text in filter(_is_left_out, self._content.findChildren(QWidget)):
+            font = text.font()
+            font.setPointSize(points)
+            text.setFont(font)
 
 
 def _is_left_out(text: QWidget) -> bool:
