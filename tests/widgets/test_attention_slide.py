@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,11 @@ from tests.widgets.pressing import PATIENCE_MS
 
 from napari_hmkd.attention_layers import AGREEMENT
 from napari_hmkd.errors import UnsuitableSlideError
+from napari_hmkd.reader import read_slides
 from napari_hmkd.slide import StainCheck, StainKind, find_tissue
 from napari_hmkd.widgets import attention_run
 from napari_hmkd.widgets.tissue_run import TissueRun
-from napari_hmkd.widgets.viewing import slide_of
+from napari_hmkd.widgets.viewing import add_layers, slide_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.gui]
 undoubted = pytest.mark.usefixtures("undoubted")
@@ -163,3 +166,30 @@ def test_the_logits_of_both_are_shown_of_the_tile_that_was_chosen_or_pointed_at(
     qtbot.waitUntil(lambda: not panel.query.run.running, timeout=PATIENCE_MS)
     (alone,) = shown()
     assert alone == pytest.approx(rows[0, 0].student_logits, abs=0.006)
+
+
+def test_what_was_found_goes_with_its_slide_though_another_is_chosen_by_then(
+    viewer, qtbot, open_inspector: Opening, paint_slide, tmp_path: Path
+) -> None:
+    panel = open_inspector(with_ihc=False)
+    hint = panel.status.value
+    press_and_wait(panel, qtbot)
+    qtbot.waitUntil(lambda: len(panel.table.rows) == len(EVERY_TILE))
+    inspected = panel.form.slide.value
+    (other,) = add_layers(viewer, read_slides(paint_slide(tmp_path / "other.tif", [[0, 1]])))
+    panel.form.slide.value = other
+    assert len(panel.table.rows) == len(EVERY_TILE), "it is shown until anything else is asked for"
+    viewer.layers.remove(inspected)
+    assert panel.table.rows == []
+    assert not [layer.name for layer in viewer.layers if "attention" in layer.name]
+    assert panel.status.value == hint
+
+
+def test_a_slide_that_is_removed_before_its_tissue_is_found_leaves_no_word_of_what_is_under_way(
+    viewer, qtbot, open_inspector: Opening
+) -> None:
+    panel = open_inspector()
+    panel.whole_slide.native.click()
+    viewer.layers.remove(panel.form.slide.value)
+    qtbot.waitUntil(lambda: not panel.run.running, timeout=PATIENCE_MS)
+    assert panel.status.value == "Stopped."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 from weakref import ref
 
 import napari.layers
@@ -91,6 +92,7 @@ class AttentionScene:
         self._repaint = Pause(_REPAINT_MS, self.paint)
         form.map_chosen.connect(self._on_map_chosen)
         self._panes.changed.connect(self._on_panes_changed)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
     def slide_layer(self) -> napari.layers.Image | None:
@@ -220,6 +222,11 @@ class AttentionScene:
         if row is None or row.moved_y_um is None or row.moved_x_um is None:
             return 0.0, 0.0
         return row.moved_y_um, row.moved_x_um
+
+    def _on_layer_removed(self, event: Any) -> None:
+        """Another slide may be chosen by now, so that nothing else tells of it."""
+        if self._slide_layer is not None and event.value is self._slide_layer():
+            self.forget()
 
     def _on_panes_changed(self) -> None:
         self._drawn.remove(_TWIN)

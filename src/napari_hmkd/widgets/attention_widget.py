@@ -47,7 +47,6 @@ from napari_hmkd.widgets.notice import tell, wrap
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
-from napari_hmkd.widgets.slide_choice import NO_SLIDE
 from napari_hmkd.widgets.tile_table import TileTable
 from napari_hmkd.widgets.tissue_run import TissueRun
 from napari_hmkd.widgets.viewing import unwrapped, visible_region
@@ -86,6 +85,7 @@ class AttentionWidget(Container):
         self.query = TokenQuery(napari_viewer, self.form, self.scene)
         self.checking = TileCheck(self.scene)
         self._done, self._planned, self._extent = 0, 0, ""
+        self._refused = ""  # what was said last of why there is no result
         self._failed: dict[Tile, str] = {}
         region = self.form.region
         texts = [self.form.missing, self.status, self.warnings, self.verdict]
@@ -126,8 +126,9 @@ class AttentionWidget(Container):
         self.run.ended.connect(self._on_ended)
         self.checking.run.ended.connect(self._set_enabled)
         self.checking.judged.connect(self._on_judged)
-        for said in (self.run.failed, self.query.said, self.checking.said):
+        for said in (self.query.said, self.checking.said):
             said.connect(self._say)
+        self.run.failed.connect(self._refuse)
         blinding.changed.connect(self._on_blinding)
         WhenClosed(self.native, self._on_closed)
         self.native.destroyed.connect(self._on_destroyed)
@@ -192,7 +193,7 @@ class AttentionWidget(Container):
         try:
             return self.scene.turn_to_asked()
         except HmkdError as error:
-            self._say(str(error))
+            self._refuse(str(error))
             return None
 
     def _tiles_in_view(self, grid: TileGrid) -> np.ndarray:
@@ -257,7 +258,7 @@ class AttentionWidget(Container):
     def _on_ended(self, well: bool) -> None:
         self.scene.paint()
         if well and self.run.stopping:
-            self._say(f"Stopped. {self.status.value}")
+            self._say(f"Stopped. {self.status.value}" if self._planned else "Stopped.")
         self._set_enabled()
 
     def _on_row_chosen(self, row: TileRow) -> None:
@@ -266,9 +267,7 @@ class AttentionWidget(Container):
 
     def _on_asked_other(self) -> None:
         self.end()
-        if self.scene.slide_layer is None:
-            self.scene.forget()
-        if self.status.value == NO_SLIDE and self.form.slide.chosen is not None:
+        if self.status.value == self._refused and self.form.slide.chosen is not None:
             self._say(_HINT)
         self.question.hide()
         self._set_enabled()
@@ -277,6 +276,8 @@ class AttentionWidget(Container):
         self.run.stop()
         for label in (self.verdict, self.warnings):
             tell(label, "")
+        self._begin(0)
+        self._say(_HINT)
 
     def _on_blinding(self) -> None:
         """The table's grades are results, too."""
@@ -297,6 +298,10 @@ class AttentionWidget(Container):
 
     def _say(self, message: str) -> None:
         self.status.value = message
+
+    def _refuse(self, message: str) -> None:
+        self._refused = message
+        self._say(message)
 
     def _on_judged(self, verdict: str) -> None:
         tell(self.verdict, verdict)

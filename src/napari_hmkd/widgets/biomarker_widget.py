@@ -87,6 +87,8 @@ class BiomarkerWidget(Container):
     def _connect(self) -> None:
         for signal in (self.form.slide.changed, self.form.mpp.stated):
             signal.connect(self._on_slide_chosen)
+        for field in self.form.fields:
+            field.changed.connect(self._on_asked_other)
         self.start.clicked.connect(self.predict)
         self.stop.clicked.connect(self.end)
         self.question.insisted.connect(self.predict)
@@ -113,7 +115,7 @@ class BiomarkerWidget(Container):
             slide = self.form.mpp.require_slide()
             model = self.form.model_name
         except HmkdError as error:
-            self._say(str(error))
+            self._on_failed(str(error))
             return
         settings = GradeSettings(
             device=self.form.device.value, force=self.question.insists_on(slide)
@@ -158,6 +160,11 @@ class BiomarkerWidget(Container):
         self.form.mpp.turn_to_chosen()
         if not self._busy:
             self.question.hide()
+            self._say(self.form.mpp.about)
+
+    def _on_asked_other(self, _value: object = None) -> None:
+        """What was wrong with the fields need not be so any more."""
+        if self._failure and self.status.value == self._failure:
             self._say(self.form.mpp.about)
 
     def _on_planned(self, biomarkers: SlideBiomarkers, slide_layer: napari.layers.Image) -> None:

@@ -138,7 +138,7 @@ class GradeWidget(Container):
         self.start.clicked.connect(self.grade)
         self.follow.changed.connect(self._on_follow_chosen)
         for field in self._asked:
-            field.changed.connect(self._follow_no_more)
+            field.changed.connect(self._on_asked_other)
         self._following.resumed.connect(self._on_resumed)
         self.stop.clicked.connect(self.end)
         self.question.insisted.connect(self.grade)
@@ -179,7 +179,7 @@ class GradeWidget(Container):
             model = self.model.name
             regions = self.region.marked()
         except HmkdError as error:
-            self._say(str(error))
+            self._on_failed(str(error))
             return
         settings = GradeSettings(
             device=self.device.value,
@@ -245,6 +245,12 @@ class GradeWidget(Container):
     def _follow_no_more(self, _value: object = None) -> None:
         self._following.on = False
         self._set_enabled()
+
+    def _on_asked_other(self, _value: object = None) -> None:
+        """What was wrong with the fields need not be so any more."""
+        self._follow_no_more()
+        if self._failure and self.status.value == self._failure:
+            self._say(self.mpp.about)
 
     def _write_notice(self, grading: SlideGrading) -> None:
         left_out = shapes_of_no_slide(self._viewer)

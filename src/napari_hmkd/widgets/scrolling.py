@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_hmkd.widgets.font_size import FontSize
 from napari_hmkd.widgets.keyboard_focus import FocusRing
 
 _LEAST_PX = 120  # a few of its fields: a laptop's screen holds four panels
@@ -28,6 +29,7 @@ def scroll(panel: QWidget) -> None:
     content = _Content()
     content.setLayout(panel.layout())  # which takes the fields along
     content.layout().addStretch()
+    FontSize(content)
     QVBoxLayout(panel).setContentsMargins(0, 0, 0, 0)
     panel.layout().addWidget(_Scrolled(content))
 
