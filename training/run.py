@@ -35,6 +35,8 @@ PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit
 SETTINGS_FILE = "settings.json"
 SPLIT_FILES = (SPLIT_FILE, TEACHER_SPLIT_FILE)
 SHOWN_CHANGES = 3
+DATA = "source_identity"
+"""In the record of a run: by what its data is known again."""
 # Where a run computes, what it keeps in memory and how its result is called change no number that
 # is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: the names
 # and sizes of the data's files are compared, what it says of each tile, and the teacher's content.
@@ -144,15 +146,25 @@ class RecordedFolder:
         OutputError
             If the record of the run cannot be read.
         """
-        try:
-            kept = json.loads((self.path / SETTINGS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
-        if differing := list(_differences(kept, plain(settings), self.free)):
+        if differing := list(_differences(self.record(), plain(settings), self.free)):
             raise DataError(
                 f"the run in {self.path} was started otherwise ({'; '.join(differing)}): repeat "
                 "its command line with --resume, or name a new folder with --out"
             )
+
+    def record(self) -> dict[str, Any]:
+        """What the run was asked at its start.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be read.
+        """
+        try:
+            kept = json.loads((self.path / SETTINGS_FILE).read_text(encoding="utf-8"))
+            return dict(kept)
+        except (OSError, ValueError, TypeError) as error:
+            raise self._unreadable(error) from error
 
     def begin(self, settings: dict[str, Any], write_first_files: Callable[[], None]) -> None:
         """Make the folder and hold it, with its first files and then `settings.json`.
@@ -212,7 +224,8 @@ class RunFolder(RecordedFolder):
         OutputError
             If the record of the run cannot be read.
         """
-        self.require_same_settings(settings)
+        data = self.record().get(DATA)
+        self.require_same_settings({**settings, DATA: data})
         kept = [tuple(row[name] for name in TILE_COLUMNS) for row in self._split()]
         if changes := list(_changes(kept, [cells for _, cells in split.cells(tiles)])):
             shown = "; ".join(changes[:SHOWN_CHANGES])
@@ -221,6 +234,12 @@ class RunFolder(RecordedFolder):
                 f"the data is no longer as {self.path / SPLIT_FILE} says ({shown}"
                 f"{f'; and {more} more' if more > 0 else ''}): give the data of the start, or name a "
                 "new folder with --out"
+            )
+        if data != settings.get(DATA):
+            raise DataError(
+                f"the data is no longer that with which the run in {self.path} was started: it has the same "
+                "tiles, but their files have other sizes; give the data of the start, or name a new folder "
+                "with --out"
             )
 
     def digests(self, tiles: Sequence[Tile]) -> list[PictureDigests]:
@@ -295,11 +314,18 @@ def _differences(
 
 
 def _changes(kept: Sequence[tuple[str, ...]], found: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """What differs between two lists of tiles, each with the cells of `TILE_COLUMNS`, by tile."""
+    """What differs between two lists of tiles, each with the cells of `TILE_COLUMNS`, by tile.
+
+    Those that differ in their part alone come last: what the others are may have moved them.
+    """
     nothing = ("",) * len(TILE_COLUMNS)
     rows, new_rows = ({cells[0]: cells for cells in each} for each in (kept, found))
-    for tile in sorted(rows | new_rows):
-        before, now = rows.get(tile, nothing), new_rows.get(tile, nothing)
+    pairs = {
+        tile: (rows.get(tile, nothing), new_rows.get(tile, nothing)) for tile in rows | new_rows
+    }
+    moved = {tile: before[:-1] == now[:-1] for tile, (before, now) in pairs.items()}
+    for tile in sorted(pairs, key=lambda tile: (moved[tile], tile)):
+        before, now = pairs[tile]
         differing = [
             f"{name} {old or 'none'}, now {new or 'none'}"
             for name, old, new in zip(TILE_COLUMNS, before, now, strict=True)

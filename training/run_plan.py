@@ -14,7 +14,7 @@ from napari_hmkd.training.building import find_guide, make_task
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.engine import resolve_precision
 from napari_hmkd.training.fields import require
-from napari_hmkd.training.run import file_digest, text_digest
+from napari_hmkd.training.run import DATA, file_digest, text_digest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.splits import Split, split_tiles
 from napari_hmkd.training.tasks import GradingTask
@@ -76,7 +76,7 @@ def plan_run(
     record = {
         "role": role,
         "source": data,
-        "source_identity": text_digest(source.signature),
+        DATA: text_digest(source.signature),
         "teacher": teacher,
         "teacher_identity": None if weights is None else file_digest(weights),
         **{item.name: asdict(getattr(settings, item.name)) for item in fields(settings)},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from napari_hmkd.cells import MISSING
 from napari_hmkd.wording import same_words
 
-_NOBODY = {"", "na", "n/a", "#n/a", "nan", "<na>", "none", "null", "unknown", "?", "-"}
+_NOBODY = {*map(str.casefold, MISSING), "#n/a", "none", "null", "unknown", "?", "-"}
 
 
 def patient_told(cell: str) -> str:

@@ -223,6 +223,7 @@ except OutputError as error:
     )
     assert "asked to write the bag a.h5, but" in ran.stdout
     assert "File too large" in ran.stdout
+    assert ran.stdout.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,12 @@ def test_a_run_goes_on_where_its_data_was_moved(data: Path, whole: Path, tmp_pat
     assert_equal_runs(out, whole)
     grown = next((moved / "HE/train").iterdir())
     grown.write_bytes(grown.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="source_identity"):
+    with pytest.raises(DataError, match="the same tiles, but their files have other sizes"):
+        run(moved, out, resume=True)
+    gone = moved / "HE/test" / sorted(path.name for path in (moved / "HE/test").iterdir())[0]
+    (moved / "IHC/test" / gone.name).unlink()
+    gone.unlink()
+    with pytest.raises(DataError, match=rf"\((test/)?{re.escape(gone.name)}: tile .*, now none"):
         run(moved, out, resume=True)
 
 

@@ -77,6 +77,12 @@ def test_another_part_is_refused_and_named(folder: RunFolder) -> None:
         folder.require_same(SETTINGS, split_of(TILES, test=3), TILES)
 
 
+def test_what_moved_tiles_to_other_parts_is_named_before_them(folder: RunFolder) -> None:
+    tiles = [*TILES[:7], replace(TILES[7], patient="B")]
+    with pytest.raises(DataError, match=r"says \(Präparat 7\.png: patient .*; Präparat 5"):
+        folder.require_same(SETTINGS, split_of(tiles, test=3), tiles)
+
+
 @pytest.mark.parametrize(
     ("tiles", "told"),
     [

@@ -7,6 +7,7 @@ says `patch_size_level0`. CLAM's files of features say neither.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -180,8 +181,10 @@ def write_bag(path: Path, bag: Bag) -> None:
         ValueError,
         RuntimeError,
     ) as error:  # the last where h5py closes on a full disk
+        errno = getattr(error, "errno", None)  # HDF5 tells of a disk in several lines
+        reason = os.strerror(errno) if errno else error
         raise OutputError(
-            f"asked to write the bag {path}, but: {error}; look at the permissions of the folder and the free "
+            f"asked to write the bag {path}, but: {reason}; look at the permissions of the folder and the free "
             "space, or choose another folder"
         ) from error
 
