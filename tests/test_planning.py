@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from tests.slide_files import TISSUE
 
 from napari_hmkd import planning
 from napari_hmkd.errors import PixelSizeError, SlideError, UnsuitableSlideError
@@ -55,19 +56,26 @@ def test_the_share_of_tissue_wanted_is_a_setting(
             plan_grading(slide, card, GradeSettings(min_tissue_fraction=0.3))
 
 
+@pytest.mark.parametrize(
+    ("tile", "upper", "lower"),  # squares of the tile's upper left and lower right quarter
+    [((0, 0), 0, 3), ((0, 1), 2, 1), ((1, 0), 3, 0)],
+)
 def test_a_tile_is_read_at_the_model_s_pixel_size(
-    tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    tile: tuple[int, int],
+    upper: int,
+    lower: int,
 ) -> None:
-    path = paint_slide(tmp_path / "slide.tif", [[0, 1], [2, 3]])
-    with open_slide(path, mpp=2.0) as slide:  # all four squares make one tile at 4 um/px
+    grades = [[0, 1, 2, 0], [2, 3, 3, 1], [3, 1, 0, 0], [2, 0, 1, 2], [0, 0, 0, 0]]
+    path = paint_slide(tmp_path / "slide.tif", grades)
+    with open_slide(path, mpp=2.0) as slide:  # four squares make one tile at 4 um/px
         plan = plan_grading(slide, colour_model.card)
-        tile = read_tile(slide, plan.grid, (0, 0))
-    assert tile.shape == (256, 256, 3)
-    for quarter, colour in (
-        (tile[:128, :128], (225, 140, 190)),
-        (tile[128:, 128:], (130, 50, 130)),
-    ):
-        assert quarter.mean(axis=(0, 1)) == pytest.approx(colour, abs=1)
+        pixels = read_tile(slide, plan.grid, tile)
+    assert pixels.shape == (256, 256, 3)
+    for quarter, grade in ((pixels[:128, :128], upper), (pixels[128:, 128:], lower)):
+        assert quarter.mean(axis=(0, 1)) == pytest.approx(TISSUE[grade], abs=1)
 
 
 @pytest.mark.parametrize(("mpp", "warned"), [(4.0, False), (4.76, False), (5.2, True), (8.0, True)])

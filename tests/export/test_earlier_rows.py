@@ -94,6 +94,18 @@ def test_what_another_run_leaves_out_of_a_run_s_rows_comes_back(out: Path) -> No
     assert {"/x/typo.svs", "/x/c.svs", "/new/b.svs"} < set(slides(out))
 
 
+@pytest.mark.parametrize("address", ["https://server/torn.zarr", None], ids=["remote", "a file"])
+def test_a_slide_that_failed_and_is_still_there_stays_in_the_table(
+    out: Path, address: str | None
+) -> None:
+    torn = out / "torn.svs"
+    torn.touch()
+    failed = cohort_row(address or str(torn), "failed", "torn", {})
+    assert SharedTable(out, COHORT, [failed["slide"]]).add([failed]) is None
+    assert SharedTable(out, COHORT, ["/x/c.svs"]).add([row("/x/c.svs")]) is None
+    assert slides(out) == ["/x/a.svs", "/x/b.svs", failed["slide"], "/x/c.svs"]
+
+
 def test_a_table_that_is_removed_while_a_run_adds_to_it_is_begun_anew_with_that_run_s_rows(
     out: Path,
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
-from napari_hmkd.palette import GRADE_COLOURS
+from napari_hmkd.palette import GRADE_COLOURS, colourise
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.regions import regions_of_shapes
 from napari_hmkd.slide import open_slide
@@ -77,6 +77,15 @@ def test_the_histogram_is_in_words_too(page: Page) -> None:
     (said,) = page.labels
     assert re.fullmatch(r"([\d.]+ to [\d.]+: 1\.0\d mm2(; )?){4}", said), "one square of each grade"
     assert said.startswith("0.00 to 0.12: 1.0")
+
+
+def test_the_bars_have_the_colours_of_the_heatmap(page: Page, tmp_path: Path) -> None:
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    bars = re.findall(r'%; background: #(\w{6})" title="([\d.]+) to ([\d.]+):', html)
+    assert len(bars) == 24
+    for colour, low, high in bars:
+        middle = 255 * colourise(np.array((float(low) + float(high)) / 2))[:3]
+        assert list(bytes.fromhex(colour)) == pytest.approx(middle, abs=2), low
 
 
 def test_its_colours_are_printed(page: Page, tmp_path: Path) -> None:

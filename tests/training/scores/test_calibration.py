@@ -57,8 +57,10 @@ def test_tiles_that_are_all_graded_right_make_no_network_surer() -> None:
 def test_a_threshold_by_hand() -> None:
     # Ten tiles: the ceil(11 * 0.8) = 9th highest of 0.1, 0.2, ..., 1.0 is 0.2.
     assert conformal_threshold(np.arange(1, 11) / 10, 0.8) == 0.2
-    # Nine tiles at 0.9: exactly the 9th; rounding must not ask for a 10th.
+    # Nine tiles at 0.9: exactly the 9th.
     assert conformal_threshold(np.arange(1, 10) / 10, 0.9) == 0.1
+    # Twenty-four at 0.56: the 14th, though 25 * 0.56 is a little more than 14 in binary.
+    assert conformal_threshold(np.arange(1, 25) / 25, 0.56) == 0.44
 
 
 @pytest.mark.parametrize(("level", "fewest"), [(0.9, 9), (0.8, 4), (0.95, 19), (0.5, 1)])
@@ -91,13 +93,15 @@ def test_coverage_of_each_grade_is_near_the_level_on_tiles_like_these(level: flo
     assert sets.sum(1).mean() < 3.5
 
 
-def test_a_rare_grade_is_named_and_always_in_the_set() -> None:
+@pytest.mark.parametrize(("tiles", "rare"), [(8, True), (9, False)])
+def test_a_rare_grade_is_named_and_always_in_the_set(tiles: int, rare: bool) -> None:
     logits, grades = drawn(200)
-    keep = (grades != 2) | (np.cumsum(grades == 2) <= 8)
+    keep = (grades != 2) | (np.cumsum(grades == 2) <= tiles)
     found = calibrate(logits[keep], grades[keep])
-    assert found.thresholds[2] == 0
+    assert (found.thresholds[2] == 0) == rare
     assert min(found.thresholds[k] for k in (0, 1, 3)) > 0
-    assert "grade 2+ has 8 calibration tiles, and level 0.9 needs 9" in found.remarks[0]
+    said = "grade 2+ has 8 calibration tiles, and level 0.9 needs 9"
+    assert [said in remark for remark in found.remarks] == [True] * rare
 
 
 def test_tiles_without_a_label_do_not_count() -> None:
