@@ -99,6 +99,7 @@ class Engine:
         monitor: str,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        self._settings = settings
         self._device, self._folder, self._monitor = device, folder, monitor
         self._clock = WaitingClock()
         self._table = EpochTable(folder, self._clock)
@@ -154,6 +155,11 @@ class Engine:
                 return None
         if not self.leads:
             return None
+        if len(self._table.rows) < self._settings.epochs:
+            say(
+                f"ended after epoch {len(self._table.rows)} of {self._settings.epochs}: no better on validation "
+                f"for {self._settings.patience} (--patience)"
+            )
         self._table.write()
         best_epoch = load_best(task, self._folder)
         speed, waiting, seconds = self._table.totals()

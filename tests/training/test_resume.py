@@ -76,7 +76,7 @@ METHODS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_neither_pauses_nor_watching_change_anything(
-    data: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    data: Path, teacher: Path, tmp_path: Path, monkeypatch, capsys, method: str
 ) -> None:
     settings, whole, out = METHODS[method], tmp_path / "ganz", tmp_path / "in Stücken"
     with monkeypatch.context() as unwatched:
@@ -85,6 +85,8 @@ def test_neither_pauses_nor_watching_change_anything(
     assert not (whole / "attention.csv").exists()
     epochs = len(rows(whole))
     assert 1 < epochs < 9
+    early = f"ended after epoch {epochs} of 9: no better on validation for 1 (--patience)"
+    assert (early in capsys.readouterr().err) is (method == "hmkd")
     for epoch in range(1, epochs):
         one_epoch(data, out, settings, teacher=teacher)
         assert len(rows(out)) == epoch
