@@ -57,8 +57,7 @@ def rows_of(labels: Labels, chosen: Sequence[Piece]) -> Rows:
     are shown too where something else was chosen.
     """
     rows: Rows = {"teacher": [Piece(labels, seed) for seed in SEEDS]}
-    *own, rival = chosen
-    for title, best in zip((*TITLES.values(), BEST_RIVAL), (*own, rival), strict=True):
+    for title, best in zip((*TITLES.values(), BEST_RIVAL), chosen, strict=True):
         assert best.method is not None
         rows[title] = with_each_seed(labels, best.method, best.variant)
     defaults = with_each_seed(labels, Method.HMKD)

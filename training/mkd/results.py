@@ -44,18 +44,12 @@ def results(targets: Sequence[TargetRuns], input_notes: Sequence[str]) -> dict[s
     """
     scores = {runs.data.name: _of_target(runs) for runs in targets}
     with_mkd = any(piece.approach == MKD for piece in targets[0].folds[0])
-    return {
-        "targets": scores,
-        "notes": [*input_notes, *FIRST_NOTES, _choice_note(with_mkd=with_mkd), LAST_NOTE],
-    }
-
-
-def _choice_note(*, with_mkd: bool) -> str:
     of_mkd = "; MKD's is that of P, for M and G too" if with_mkd else ""
-    return (
+    choice = (
         f"The epoch of each approach is the best on validation{of_mkd}. The temperature is fitted on the "
         "same validation cases; test cases decide nothing."
     )
+    return {"targets": scores, "notes": [*input_notes, *FIRST_NOTES, choice, LAST_NOTE]}
 
 
 def _of_target(runs: TargetRuns) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def write_evaluation(
     OutputError
         If the folder or a file cannot be written.
     """
-    predictions = _answers(logits, cards, grades or {})
+    predictions = {name: Predictions(found) for name, found in (grades or {}).items()}
+    predictions |= {name: Predictions.of_network(z, cards[name]) for name, z in logits.items()}
     found = report(tiles, predictions, cards, part=part, **about)
     if folder is not None:
         make_folder(folder)
@@ -185,18 +186,6 @@ def _dataset(
         for _ in tracked(in_threads(store.read, every[:, None]), "Decoding pictures", len(every)):
             pass
     return PairDataset(store, few.tiles, every)
-
-
-def _answers(
-    logits: Mapping[str, NDArray[np.floating]],
-    cards: Mapping[str, ModelCard],
-    grades: Mapping[str, NDArray[np.integer]],
-) -> dict[str, Predictions]:
-    """Answers of all graders, those without probabilities first."""
-    without = {name: Predictions(found) for name, found in grades.items()}
-    return without | {
-        name: Predictions.of_network(found, cards[name]) for name, found in logits.items()
-    }
 
 
 def _about_split(tiles: Sequence[Tile], chosen: Selection, part: str) -> dict[str, Any]:

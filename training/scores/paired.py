@@ -23,7 +23,7 @@ def paired(
     predicted: Mapping[str, Sequence[Grades]],
     truth: Grades,
     groups: Sequence[Hashable],
-    reference: str | None = None,
+    reference: str,
 ) -> dict[str, Any]:
     """Kappa and accuracy of several approaches, and their differences to one of them.
 
@@ -42,8 +42,8 @@ def paired(
         Labels, 0 to 3.
     groups : (n,)
         What is drawn: patients.
-    reference : str, optional
-        The approach that is taken from every other; None for no differences.
+    reference : str
+        The approach that is taken from every other.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def paired(
     ValueError
         If an approach has no seed, or the reference is none of them.
     """
-    if reference is not None and reference not in predicted:
+    if reference not in predicted:
         raise ValueError(f"the reference {reference!r} is none of {', '.join(predicted)}")
     bootstrap = PatientBootstrap(groups)
     seeds = {name: of_seeds(found, truth, bootstrap) for name, found in predicted.items()}
@@ -73,7 +73,7 @@ def paired(
         "differences": {
             name: estimates(less(values, drawn[reference]), bootstrap)
             for name, values in drawn.items()
-            if reference not in (None, name)
+            if name != reference
         },
     }
 

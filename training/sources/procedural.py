@@ -10,7 +10,8 @@ from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.sample.cohort import Cohort, Records, oracle_grades
+from napari_hmkd.sample.cohort import Cohort, Records
+from napari_hmkd.sample.patient import oracle_grades
 from napari_hmkd.training.config import CohortSettings, Labels
 from napari_hmkd.training.parallel import processes
 from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile

@@ -10,6 +10,7 @@ import torch
 
 from napari_hmkd.model.card_fields import (
     Rule,
+    are_different_texts,
     card_json,
     check_fields,
     check_names,
@@ -152,11 +153,6 @@ def _are_numbers(values: Any, *counts: int) -> bool:
     return isinstance(values, tuple) and len(values) in counts and all(map(is_number, values))
 
 
-def _are_class_names(names: Any) -> bool:
-    right = isinstance(names, tuple) and all(map(is_text, names))
-    return right and len(set(names)) == len(names) == GRADES
-
-
 _RULES: dict[str, Rule] = {
     "role": (lambda role: role in get_args(Role), f"one of {get_args(Role)}"),
     "width": (
@@ -173,7 +169,10 @@ _RULES: dict[str, Rule] = {
         lambda std: _are_numbers(std, 3) and all(map(is_positive, std)),
         "three positive numbers",
     ),
-    "class_names": (_are_class_names, f"{GRADES} different texts"),
+    "class_names": (
+        lambda names: are_different_texts(names) and len(names) == GRADES,
+        f"{GRADES} different texts",
+    ),
     "temperature": (is_positive, "a positive number"),
     "architecture": (
         lambda name: is_text(name) and (name == "hmkd" or name.startswith("timm:")),

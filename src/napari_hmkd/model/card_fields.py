@@ -46,6 +46,12 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
+def are_different_texts(values: Any) -> bool:
+    """Whether it is a tuple of texts, none of which is there twice."""
+    right = isinstance(values, tuple) and all(map(is_text, values))
+    return right and len(set(values)) == len(values)
+
+
 def check_fields(card: DataclassInstance, rules: Mapping[str, Rule], what: str) -> None:
     """Check every field, turn lists into tuples, and say who writes a card that does not tell.
 

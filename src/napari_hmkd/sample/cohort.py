@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from napari_hmkd.geometry import Size
 from napari_hmkd.sample.noise import derive_seed, hash_uniform
-from napari_hmkd.sample.patient import oracle_grades
 from napari_hmkd.sample.tissue import ProceduralTissue
-
-__all__ = ["Cohort", "TileRecord", "oracle_grades", "placed_tiles", "remember_placed"]
 
 # Extent of each patient's section; nothing of it is drawn but the tiles.
 SECTION_UM = (6000.0, 6000.0)

@@ -80,6 +80,8 @@ def test_a_wrong_field_is_named(biomarker_card: BiomarkerCard, field: str, value
         ("classes", ["same", "same"]),
         ("classes", [0, 1]),
         ("classes", "ab"),
+        ("classes", ["low", ""]),
+        ("classes", ["low", "\ud800"]),
         ("ordinal", 1),
         ("temperature", 0),
         ("temperature_with_genes", 0),

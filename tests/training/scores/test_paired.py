@@ -32,7 +32,7 @@ def test_intervals_carry_the_spread_over_seeds() -> None:
     truth, groups = rng.integers(0, 4, 400), (np.arange(400) % 40).tolist()
     even = [wrong_at(rng, truth, 0.3) for _ in range(3)]
     uneven = [wrong_at(rng, truth, share) for share in (0.1, 0.3, 0.5)]
-    found = paired({"even": even, "uneven": uneven}, truth, groups)["scores"]
+    found = paired({"even": even, "uneven": uneven}, truth, groups, "even")["scores"]
     narrow, wide = (np.ptp(found[name]["accuracy"]["interval_95"]) for name in ("even", "uneven"))
     assert wide > 2.5 * narrow
     assert found["uneven"]["accuracy"]["interval_95"][1] > 0.8
@@ -54,7 +54,7 @@ def test_without_other_seeds_only_patients_are_drawn() -> None:
     rng = np.random.default_rng(0)
     truth, groups = rng.integers(0, 4, 200), (np.arange(200) % 20).tolist()
     grades = wrong_at(rng, truth, 0.3)
-    alone, thrice = (paired({"a": [grades] * n}, truth, groups)["scores"]["a"] for n in (1, 3))
+    alone, thrice = (paired({"a": [grades] * n}, truth, groups, "a")["scores"]["a"] for n in (1, 3))
     assert alone["kappa"]["interval_95"] == thrice["kappa"]["interval_95"]
     assert thrice["kappa"]["per_seed"] == [alone["kappa"]["value"]] * 3
 

@@ -10,6 +10,7 @@ from typing import Any
 from napari_hmkd.errors import ModelError
 from napari_hmkd.model.card_fields import (
     Rule,
+    are_different_texts,
     card_json,
     check_fields,
     check_names,
@@ -145,11 +146,6 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _are_classes(names: Any) -> bool:
-    right = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
-    return right and len(set(names)) == len(names) > 1
-
-
 def _are_targets(targets: Any) -> bool:
     right = isinstance(targets, tuple) and all(isinstance(target, Target) for target in targets)
     different = right and len({target.name for target in targets}) == len(targets) > 0
@@ -161,7 +157,10 @@ _TARGET_RULES: dict[str, Rule] = {
         lambda name: is_text(name) and name.strip() and "." not in name,
         "a text without a dot",
     ),
-    "classes": (_are_classes, "two different texts or more"),
+    "classes": (
+        lambda names: are_different_texts(names) and len(names) > 1 and all(names),
+        "two different texts or more",
+    ),
     "ordinal": (lambda ordinal: isinstance(ordinal, bool), "true or false"),
     "temperature": (is_positive, "a positive number"),
     "temperature_with_genes": (lambda t: t is None or is_positive(t), "a positive number or null"),
