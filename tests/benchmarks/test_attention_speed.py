@@ -36,7 +36,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_hmkd.device import mixed_precision
 from napari_hmkd.memory import keep_freed_memory
 from napari_hmkd.model import build_student
-from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.replay import Replay
 from napari_hmkd.model.sharing import answer_in_parts
 from napari_hmkd.model.student import Student
@@ -80,9 +79,7 @@ def measure() -> dict[tuple[str, int], Measured]:
 
 def make_student(form: str) -> Student:
     torch.manual_seed(0)
-    student = build_student(width=WIDTH).eval()
-    set_attention_form(student, form)
-    return student
+    return build_student(width=WIDTH, attention_form=form).eval()
 
 
 def timed(job: Callable[[], object], _round: int = 0) -> float:

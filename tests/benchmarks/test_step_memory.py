@@ -1,6 +1,6 @@
 """An HM-KD step by blocks of rows, attention loss included, beside one that computes planes twice.
 
-Both have the same weights and tiles; the student's form of attention differs, and what the teacher,
+Both have the same weights and tiles; the student's `attention_form` differs, and what the teacher,
 which answers by blocks in both, keeps of A. Each step is the second one of a process of its own, in
 one thread, whose processor time does not count what others do; the first one has its memory measured.
 
@@ -25,7 +25,6 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from tests.benchmarks.timing import FULL, ROUNDS, PeakMemory, print_table, time_ratio
 
 from napari_hmkd.model import build_student, build_teacher
-from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.planes import AttentionForm, set_recompute
 from napari_hmkd.training.config import DistillationSettings
 from napari_hmkd.training.methods.hmkd import Hmkd
@@ -42,8 +41,7 @@ def measure(form: AttentionForm) -> tuple[float, float]:
     """Processor seconds of a step, and the peak memory of the one before it in MB."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    student = build_student(width=WIDTH).train()
-    set_attention_form(student, form)
+    student = build_student(width=WIDTH, attention_form=form).train()
     teacher = build_teacher(width=WIDTH).eval().requires_grad_(False)
     set_recompute(student, recompute=True)
     set_recompute(teacher, recompute=form == "auto")  # planes are compared with planes

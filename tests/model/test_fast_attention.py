@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_hmkd.model import build_student, build_teacher, row_blocks
 from napari_hmkd.model.gather import gather, set_attention_form
-from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionPlanes, attend
+from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionForm, AttentionPlanes, attend
 
 BUILD = {"teacher": build_teacher, "student": build_student}
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -117,8 +117,7 @@ def test_networks_answer_as_with_whole_planes(
 ) -> None:
     torch.manual_seed(0)
     fast = stirred(BUILD[role](width=width)).to(dtype)
-    plain = BUILD[role](width=width).to(dtype).eval()
-    set_attention_form(plain, "plain")
+    plain = BUILD[role](width=width, attention_form="plain").to(dtype).eval()
     plain.load_state_dict(fast.state_dict())
     tiles = torch.randn(batch, 3, side_px, side_px, dtype=dtype)
     tiles[-1] = 0.7  # nothing but glass
@@ -232,6 +231,10 @@ def test_autocast_leaves_it_in_float32(dtype: torch.dtype) -> None:
         assert_same(one, other, torch.float32)
 
 
+def build_form(_: nn.Module, form: AttentionForm) -> nn.Module:
+    return build_student(width=0.25, attention_form=form)
+
+
 def change_in_place(network: nn.Module) -> None:
     for weight in network.parameters():
         weight.data.mul_(1.1)
@@ -275,9 +278,10 @@ def test_a_norm_that_adapts_to_its_batch_is_asked_itself() -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-def test_a_form_that_there_is_not_is_refused() -> None:
+@pytest.mark.parametrize("choose", [set_attention_form, build_form])
+def test_a_form_that_there_is_not_is_refused(choose: Callable[..., object]) -> None:
     with pytest.raises(ValueError, match=r"'auto', 'plain', 'triton'.*'rows'"):
-        set_attention_form(AttentionPlanes(), "rows")  # type: ignore[arg-type]
+        choose(AttentionPlanes(), "rows")
 
 
 class Sizes(TorchDispatchMode):

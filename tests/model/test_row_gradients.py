@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from napari_hmkd.model import build_student, score_rows
 from napari_hmkd.model.attention_rows import AttentionRows, Kept, as_matrix
-from napari_hmkd.model.gather import gather, set_attention_form
+from napari_hmkd.model.gather import gather
 from napari_hmkd.model.planes import (
     MAPS,
     SCORE_LIMIT,
@@ -262,8 +262,7 @@ def test_a_network_trains_as_with_whole_planes(monkeypatch: pytest.MonkeyPatch) 
     steps = []
     for form in ("auto", "plain"):
         torch.manual_seed(0)
-        student = build_student(width=0.25).double().train()
-        set_attention_form(student, form)  # type: ignore[arg-type]
+        student = build_student(width=0.25, attention_form=form).double().train()  # type: ignore[arg-type]
         set_recompute(student, recompute=True)
         output = student(torch.randn(2, 3, 256, 256, dtype=torch.float64))
         output.logits.square().sum().backward()

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from tests.model.test_fast_attention import (
 
 from napari_hmkd import model
 from napari_hmkd.errors import DeviceError
-from napari_hmkd.model import build_student, triton_attention
+from napari_hmkd.model import build_student, build_teacher, triton_attention
 from napari_hmkd.model.gather import gather, set_attention_form
 from napari_hmkd.model.planes import MAPS, SCORE_LIMIT, AttentionForm, AttentionPlanes
 
@@ -306,9 +307,12 @@ def test_tensors_that_no_gpu_holds_are_refused() -> None:
         by_triton(planes, rounded(inputs, torch.float32)[0])
 
 
-def test_the_form_is_refused_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("build", [build_student, build_teacher])
+def test_the_form_is_refused_where_triton_is_missing(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "napari_hmkd.model.triton_kernels", raising=False)
     monkeypatch.delattr(model, "triton_kernels", raising=False)
     with pytest.raises(DeviceError, match='form "triton", but triton is not installed'):
-        set_attention_form(AttentionPlanes(), "triton")
+        build(width=0.25, attention_form="triton")

@@ -15,7 +15,6 @@ pytest.importorskip("torchmetrics", reason="needs the extra `train`")
 
 from napari_hmkd.model import ModelCard, StudentOutput, build_student, build_teacher
 from napari_hmkd.model.attention_rows import AttentionRows
-from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.planes import MAPS, AttentionForm, set_recompute
 from napari_hmkd.training.building import make_task
 from napari_hmkd.training.config import (
@@ -39,9 +38,8 @@ CARD = ModelCard(name="test", role="teacher", width=WIDTH, mpp=0.5, tile_px=256)
 def build(form: AttentionForm, seed: int = 0) -> tuple[nn.Module, nn.Module]:
     """A student in training and a frozen teacher, whose BatchNorms have seen something."""
     torch.manual_seed(seed)
-    networks = [make(width=WIDTH) for make in (build_student, build_teacher)]
+    networks = [make(width=WIDTH, attention_form=form) for make in (build_student, build_teacher)]
     for network in networks:
-        set_attention_form(network, form)
         set_recompute(network, recompute=True)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):

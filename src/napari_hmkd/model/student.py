@@ -8,8 +8,10 @@ from torch import nn
 from napari_hmkd.model.attention_rows import Kept
 from napari_hmkd.model.blocks import Head, initialise
 from napari_hmkd.model.cross import DistilledBlock
+from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.mixer import Stage
 from napari_hmkd.model.outputs import StudentOutput
+from napari_hmkd.model.planes import AttentionForm
 from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
 
 DEPTHS = (2, 2, 2, 2)
@@ -57,17 +59,23 @@ class Student(nn.Module):
         return StudentOutput(logits, pooled, embedding, tuple(maps), kept)
 
 
-def build_student(*, width: float = 1.0) -> Student:
+def build_student(*, width: float = 1.0, attention_form: AttentionForm = "auto") -> Student:
     """A student with fresh weights.
 
     Parameters
     ----------
     width : float
         Of the channels; 1.0 is the published size (7.89 M parameters).
+    attention_form : {"auto", "plain", "triton"}
+        How it computes attention, which does not change its numbers: see `set_attention_form`.
 
     Raises
     ------
     ValueError
         If `width` is not above 0 and at most 8.
+    DeviceError
+        If "triton" is asked for, and not installed.
     """
-    return Student(stage_channels(width)).apply(initialise)
+    student = Student(stage_channels(width)).apply(initialise)
+    set_attention_form(student, attention_form)
+    return student

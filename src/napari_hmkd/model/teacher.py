@@ -10,8 +10,10 @@ from torch import nn
 from napari_hmkd.model.attention_rows import Kept
 from napari_hmkd.model.blocks import Head, initialise
 from napari_hmkd.model.cross import CrossBlock
+from napari_hmkd.model.gather import set_attention_form
 from napari_hmkd.model.mixer import Stage
 from napari_hmkd.model.outputs import TeacherAttention, TeacherOutput
+from napari_hmkd.model.planes import AttentionForm
 from napari_hmkd.model.sharing import beside
 from napari_hmkd.model.stages import EMBEDDING, GRADES, PATCH_PX, check_tiles, stage_channels
 
@@ -70,17 +72,23 @@ class Teacher(nn.Module):
         return TeacherOutput(logits, pooled, embedding, tuple(maps), matrices)
 
 
-def build_teacher(*, width: float = 1.0) -> Teacher:
+def build_teacher(*, width: float = 1.0, attention_form: AttentionForm = "auto") -> Teacher:
     """A teacher with fresh weights.
 
     Parameters
     ----------
     width : float
         Of the channels; 1.0 is the published size (15.39 M parameters).
+    attention_form : {"auto", "plain", "triton"}
+        How it computes attention, which does not change its numbers: see `set_attention_form`.
 
     Raises
     ------
     ValueError
         If `width` is not above 0 and at most 8.
+    DeviceError
+        If "triton" is asked for, and not installed.
     """
-    return Teacher(stage_channels(width)).apply(initialise)
+    teacher = Teacher(stage_channels(width)).apply(initialise)
+    set_attention_form(teacher, attention_form)
+    return teacher
