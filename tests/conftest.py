@@ -6,7 +6,6 @@ import errno
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -57,10 +56,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, Any, Any]:
     """Give torch its threads back: in other numbers of them sums differ in their last bits."""
-    torch = sys.modules.get("torch")
-    before = torch and torch.get_num_threads()
+    import torch
+
+    before = torch.get_num_threads()
     result = yield
-    if torch and torch.get_num_threads() != before:
+    if torch.get_num_threads() != before:
         torch.set_num_threads(before)
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_hmkd.errors import SlideError, SlideReadError
 from napari_hmkd.geometry import Region, Size
@@ -18,6 +20,7 @@ from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.backends import zarr_archive
 from napari_hmkd.slide.finding import find_slides
 from napari_hmkd.slide.fingerprint import fingerprint
+from napari_hmkd.slide.loading.cache import TileCache
 
 Pack = Callable[..., Path]
 
@@ -70,8 +73,6 @@ def test_what_macos_adds_is_no_store(store, pack):
 
 
 def test_the_xml_in_it_tells_the_label_from_the_slide(tmp_path, noise, write_zarr, pack):
-    import zarr
-
     lot = tmp_path / "lot.zarr"
     root = zarr.create_group(lot, zarr_format=3)
     root.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
@@ -122,14 +123,37 @@ def test_one_that_was_cut_off_is_refused(store, pack):
         open_slide(path)
 
 
-def test_what_is_encrypted_is_refused(store, pack):
+@pytest.mark.parametrize(
+    ("at", "value", "why"),
+    [(8, 1, "is encrypted"), (10, 9, "by ZIP's method 9, "), (10, 93, "by ZIP's method 93, ")],
+)
+def test_what_cannot_be_unpacked_here_is_refused_in_words(store, pack, at, value, why):
+    """For a ZIP of more than 2 GB Windows takes method 9."""
     path = pack(store, "a.ozx")
-    whole = path.read_bytes()
-    begin = whole.index(b"PK\1\2")
-    flags = begin + 8
-    path.write_bytes(whole[:flags] + bytes([whole[flags] | 1]) + whole[flags + 1 :])
-    with pytest.raises(SlideError, match=r"a\.ozx' is encrypted\. Unpack it"):
+    whole = bytearray(path.read_bytes())
+    whole[whole.rindex(b"PK\1\2") + at] = value  # of one file alone
+    path.write_bytes(whole)
+    with pytest.raises(SlideError, match=f"{why}.*Unpack it, and open the folder") as refused:
         open_slide(path)
+    assert "damaged" not in str(refused.value)
+    assert _open_files(path) == 0
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_level_alone_is_called_so_and_its_file_let_go(tmp_path, pack, zarr_format):
+    zarr.create_array(tmp_path / "0", data=np.zeros((3, 8, 8), np.uint8), zarr_format=zarr_format)
+    path = pack(tmp_path / "0", "a.ozx")
+    with pytest.raises(SlideError, match="is a single zarr array"):
+        open_slide(path)
+    assert _open_files(path) == 0
+
+
+def test_a_file_that_is_no_slide_is_let_go(tmp_path, pack):
+    zarr.create_group(tmp_path / "store")
+    path = pack(tmp_path / "store", "a.ozx")
+    with pytest.raises(SlideError, match="without an OME-Zarr image"):
+        open_slide(path)
+    assert _open_files(path) == 0
 
 
 def test_a_small_file_that_unpacks_to_a_large_one_is_refused(store, pack, monkeypatch):
@@ -147,6 +171,25 @@ def test_the_file_is_let_go(store, pack, tmp_path):
     slide.read_level(0, Region(0, 0, 10, 10))
     assert _open_files(path) == 1
     slide.close()
+    assert _open_files(path) == 0
+
+
+def test_closed_under_its_readers_it_is_let_go_and_calls_nothing_damaged(store, pack):
+    path = pack(store, "a.ozx", compression=zipfile.ZIP_DEFLATED)
+    slide = open_slide(path, cache=TileCache(0))
+
+    def read_on() -> str:
+        while True:
+            try:
+                slide.read_level(0, Region(0, 0, 100, 140))
+            except SlideReadError as error:
+                return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        said = [pool.submit(read_on) for _ in range(4)]
+        time.sleep(0.1)
+        slide.close()
+    assert all("closed" in one.result() and "damaged" not in one.result() for one in said)
     assert _open_files(path) == 0
 
 

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-import zipfile
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -116,13 +115,13 @@ def remote_store(path: UPath) -> FsspecStore:
         ) from error
 
 
-def read_file(folder: Path | UPath | zipfile.Path, name: str) -> bytes | None:
-    """A small file below a folder, in a ZIP file too, or below an address; None where there is none."""
-    if isinstance(folder, UPath):
+def read_file(folder: Path | UPath, name: str) -> bytes | None:
+    """A small file below a folder or an address; None where there is none."""
+    if is_remote(folder):
         folder = UPath(str(folder), **_options(folder))
     file = folder / name
     try:
-        found: bytes = file.fs.cat_file(file.path) if isinstance(file, UPath) else file.read_bytes()
+        found: bytes = file.fs.cat_file(file.path) if is_remote(file) else file.read_bytes()
     except FileNotFoundError:
         return None
     return found

@@ -92,7 +92,9 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
     if is_remote(path):
         return ZarrBackend(path), "the address of an OME-Zarr store"
     if is_zarr(path):
-        return ZarrBackend(path), f"an OME-Zarr store{' in a ZIP file' if path.is_file() else ''}"
+        return ZarrBackend(path), "an OME-Zarr store"
+    if path.is_file() and is_zip(path):
+        return ZarrBackend(path), "an OME-Zarr store in a ZIP file"
     if path.is_dir() and path.suffix.lower() == STORE_SUFFIX:
         raise SlideError(
             f"'{path}' is a zarr store by its name, but has no metadata (zarr.json, .zattrs or .zgroup): it was "
@@ -136,8 +138,6 @@ def _no_slide(path: Path) -> str:
     """What to tell about a file that nothing reads."""
     if problem := mirax_problem(path):
         return problem
-    if is_zip(path):
-        return f"'{path}' is a ZIP archive. Unpack it, and give the slide's file or folder in it."
     if is_dicom(path):
         return (
             f"'{path}' is DICOM, and no whole-slide image; a DICOMDIR only lists files. Give a file of the "
@@ -197,7 +197,7 @@ def _open_pydicom(path: Path | UPath) -> Backend:
 
 
 def _open_zarr(path: Path | UPath) -> Backend:
-    if not is_remote(path) and not is_zarr(path):
+    if not (is_remote(path) or is_zarr(path) or (path.is_file() and is_zip(path))):
         raise SlideError("it is no zarr store.")
     return ZarrBackend(path)
 

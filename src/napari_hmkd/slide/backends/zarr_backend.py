@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,13 @@ from zarr.errors import ContainsArrayError
 
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
-from napari_hmkd.slide.backends.location import is_remote, is_stall, reason_of, remote_store
+from napari_hmkd.slide.backends.location import (
+    is_remote,
+    is_stall,
+    read_file,
+    reason_of,
+    remote_store,
+)
 from napari_hmkd.slide.backends.pixel_size import PixelSize, um_per_unit
 from napari_hmkd.slide.backends.protocol import (
     LARGEST_PIECE_BYTES,
@@ -24,8 +31,10 @@ from napari_hmkd.slide.backends.protocol import (
     longer_ratio,
     same_proportions,
 )
-from napari_hmkd.slide.backends.zarr_archive import MARKS, archived_root, archived_store
+from napari_hmkd.slide.backends.shared_file import FileClosedError
+from napari_hmkd.slide.backends.zarr_archive import MARKS, ArchivedStore
 from napari_hmkd.slide.backends.zarr_metadata import (
+    ReadFile,
     checked_multiscale,
     colours_problem,
     slide_image,
@@ -45,10 +54,8 @@ _MANY_MISSING = 0.1
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder, or what a ZIP file holds, is a zarr store."""
-    if path.is_dir():
-        return any((path / mark).is_file() for mark in MARKS)
-    return archived_root(path) is not None
+    """Whether a folder is a zarr store."""
+    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
 
 
 class ZarrBackend:
@@ -66,7 +73,16 @@ class ZarrBackend:
 
     def __init__(self, path: Path | UPath) -> None:
         self._path = path
-        image, self.warnings = slide_image(_root(path), path)
+        self._archive = None if is_remote(path) or path.is_dir() else ArchivedStore(path)
+        try:
+            self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path | UPath) -> None:
+        read = self._archive.read_file if self._archive else partial(read_file, path)
+        image, self.warnings = slide_image(_root(path, self._archive, read), path, read)
         self._multiscale = checked_multiscale(image, path)
         self._axes = [str(axis.name) for axis in self._multiscale.axes]
         paths = [dataset.path for dataset in self._multiscale.datasets]
@@ -159,6 +175,8 @@ class ZarrBackend:
         """What a failed read is for its caller: damage of one place, or a stall of all."""
         from aiohttp import ClientResponseError
 
+        if isinstance(error, FileClosedError):
+            return SlideReadError(f"'{self._path.name}', level {level}, {region}: {error}.")
         stalled = is_stall(error)
         local = _LOOK_AT_DISK if stalled or isinstance(error, FileNotFoundError) else _DAMAGED
         advice = _LOOK_AT_SERVER if is_remote(self._path) else local
@@ -172,19 +190,19 @@ class ZarrBackend:
 
     def close(self) -> None:
         """See `Backend.close`. A ZIP file is held open, a folder's files are not."""
-        self._arrays[0].store.close()
+        if self._archive is not None:
+            self._archive.close()
 
 
-def _root(path: Path | UPath) -> zarr.Group:
-    archived = archived_root(path)
+def _root(path: Path | UPath, archive: ArchivedStore | None, read: ReadFile) -> zarr.Group:
     try:
-        if archived is not None:
-            return zarr.open_group(archived_store(archived), path=archived.at, mode="r")
+        if archive is not None:
+            return zarr.open_group(archive, path=archive.root, mode="r")
         return zarr.open_group(remote_store(path) if is_remote(path) else path, mode="r")
     except (FileNotFoundError, ContainsArrayError) as error:
         # Of an array of zarr 2 it is said that there is no group.
         if isinstance(error, ContainsArrayError) or (
-            not is_remote(path) and (path / ".zarray").is_file()
+            not is_remote(path) and read(".zarray") is not None
         ):
             raise SlideError(
                 f"'{path}' is a single zarr array, such as one level of an image. Open the folder of the "

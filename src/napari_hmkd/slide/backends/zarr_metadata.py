@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from upath import UPath
 
 from napari_hmkd.errors import SlideError
 from napari_hmkd.slide.backends.channels import channels_problem
-from napari_hmkd.slide.backends.location import read_file
 from napari_hmkd.slide.backends.tiff_series import BESIDE, WITH_LABEL, has_word, one_of_several
-from napari_hmkd.slide.backends.zarr_archive import archived_root
 
 _LOG = logging.getLogger(__name__)
 
 Multiscale = Multiscale04 | Multiscale05
+ReadFile = Callable[[str], bytes | None]
+"""Reads a small file of a store by its name; None where there is none."""
 
 _NEEDED = (
     "Needed is OME-Zarr 0.4 or 0.5: axes c, y, x in this order (t and z may stand around c, with one "
@@ -53,7 +53,9 @@ class ZarrImage:
     title: str
 
 
-def slide_image(root: zarr.Group, path: Path | UPath) -> tuple[ZarrImage, tuple[str, ...]]:
+def slide_image(
+    root: zarr.Group, path: Path | UPath, read: ReadFile
+) -> tuple[ZarrImage, tuple[str, ...]]:
     """The slide's image: the largest of the store that is called no label, macro or overview.
 
     Returns
@@ -65,7 +67,7 @@ def slide_image(root: zarr.Group, path: Path | UPath) -> tuple[ZarrImage, tuple[
     SlideError
         The store holds no image, or only a label's.
     """
-    every = list(_images(root, path))
+    every = list(_images(root, path, read))
     if not every:
         if {"plate", "well"} & set(ome_attributes(root)):
             raise SlideError(
@@ -88,13 +90,13 @@ def slide_image(root: zarr.Group, path: Path | UPath) -> tuple[ZarrImage, tuple[
     return largest, one_of_several(slides.index(largest), len(slides))
 
 
-def _images(root: zarr.Group, path: Path | UPath) -> Iterator[ZarrImage]:
+def _images(root: zarr.Group, path: Path | UPath, read: ReadFile) -> Iterator[ZarrImage]:
     """Every image: those of the group itself, or of the groups that bioformats2raw numbers."""
     attributes = ome_attributes(root)
     if "multiscales" in attributes or "bioformats2raw.layout" not in attributes:
         yield from _images_of(root, "")
         return
-    names = _xml_names(path)
+    names = _xml_names(path, read)
     for index, series in enumerate(_series(root)):
         group = root.get(series)
         if isinstance(group, zarr.Group):
@@ -125,9 +127,9 @@ def _series(root: zarr.Group) -> Iterator[str]:
     yield from itertools.takewhile(lambda name: name in root, map(str, itertools.count()))
 
 
-def _xml_names(path: Path | UPath) -> list[str]:
+def _xml_names(path: Path | UPath, read: ReadFile) -> list[str]:
     """What the store's OME-XML calls its images, in order; nothing where it has none."""
-    text = read_file(archived_root(path) or path, "OME/METADATA.ome.xml")
+    text = read("OME/METADATA.ome.xml")
     if text is None:
         return []
     try:
