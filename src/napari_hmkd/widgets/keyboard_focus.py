@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
@@ -82,15 +83,27 @@ class KeyboardKept:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Within this, parts of the panel are enabled and disabled."""
-        before = QApplication.focusWidget()
+        # What the application has is nothing while another program is active; the window knows its own.
+        window, user = self._panel.window(), QApplication.focusWidget()
+        before = window.focusWidget()
         yield
-        if before is not None and self._panel.isAncestorOf(before) and not before.isEnabled():
+        if self._has(before) and not before.isEnabled():
             if before is not self._stop:
                 self._left = before
             if self._stop.isEnabled():
                 self._stop.setFocus()
-            self._lent = QApplication.focusWidget()
-        if self._left is not None and self._left.isEnabled():
-            if QApplication.focusWidget() in (None, self._stop, self._lent):
-                self._left.setFocus()
+            self._lent = window.focusWidget()
+        left = self._left
+        if left is None or not self._has(left):
+            self._left = None
+        elif left.isEnabled():
+            if window.focusWidget() in (None, self._stop, self._lent):
+                left.setFocus()
             self._left = self._lent = None
+        # A dock of its own can take it from the main window, which is active with it on a Mac.
+        if user is not None and isalive(user) and user.window() is not window:
+            user.setFocus()
+
+    def _has(self, field: QWidget | None) -> bool:
+        """Whether a field is in the panel, and not deleted."""
+        return field is not None and isalive(field) and self._panel.isAncestorOf(field)

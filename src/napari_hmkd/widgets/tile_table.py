@@ -126,8 +126,8 @@ class TileTable(QTableView):
         self._sorted.setSortRole(Qt.ItemDataRole.UserRole)
         self.setModel(self._sorted)
         self.setSortingEnabled(True)
-        by_loss = [column.head for column in COLUMNS].index("attention")
-        self.sortByColumn(by_loss, Qt.SortOrder.DescendingOrder)
+        by_attention = [column.head for column in COLUMNS].index("attention")
+        self.sortByColumn(by_attention, Qt.SortOrder.DescendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)  # Tab leaves it; the arrow keys go through its rows
