@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from napari_hmkd.cells import MISSING
 from napari_hmkd.wording import same_words
 
-_NOBODY = {*map(str.casefold, MISSING), "#n/a", "none", "null", "unknown", "?", "-"}
+_NOBODY = {*map(str.casefold, MISSING), "none", "null", "unknown", "?", "-"}
 
 
 def patient_told(cell: str) -> str:

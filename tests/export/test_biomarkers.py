@@ -16,6 +16,7 @@ import pytest
 import shapely
 from shapely.geometry import shape
 from tests.export.qupath_schema import COLLECTION
+from tests.page_layout import require_wide_tables_to_scroll
 
 from napari_hmkd.biomarkers.encoders import find_encoder
 from napari_hmkd.biomarkers.prediction import open_biomarkers
@@ -57,6 +58,15 @@ def folder(run: SlideBiomarkers, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("results") / "out"
     write_biomarkers(run, folder)
     return folder
+
+
+def test_the_page_s_tables_scroll_on_a_phone_and_have_names(folder: Path) -> None:
+    page = (folder / "biomarkers.html").read_text(encoding="utf-8")
+    assert require_wide_tables_to_scroll(page) == [
+        "Probability of each status of HER2",
+        "Probability of each status of growth",
+        "Settings and provenance",
+    ]
 
 
 @pytest.fixture

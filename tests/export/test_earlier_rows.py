@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.page_layout import require_wide_tables_to_scroll
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.export.cohort import COHORT, cohort_row
@@ -40,6 +41,11 @@ def out(tmp_path: Path) -> Path:
 
 def row(slide: str) -> Row:
     return cohort_row(slide, "graded", "", SUMMARY)
+
+
+def test_the_page_s_table_scrolls_on_a_phone_and_has_a_name(out: Path) -> None:
+    page = (out / "cohort.html").read_text(encoding="utf-8")
+    assert require_wide_tables_to_scroll(page) == ["Slides"]
 
 
 def slides(out: Path) -> list[str]:

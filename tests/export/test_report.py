@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.page_layout import require_wide_tables_to_scroll
 
 from napari_hmkd.export import write_results
 from napari_hmkd.grading import OpenModel, start_grading
@@ -37,7 +38,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-        self.labels += [value or "" for name, value in attrs if name == "aria-label"]
+        if ("role", "img") in attrs:
+            self.labels.append(dict(attrs)["aria-label"] or "")
 
     @property
     def text(self) -> str:
@@ -61,6 +63,15 @@ def page(tmp_path: Path, paint_slide: Callable[..., Path], colour_model: OpenMod
 def test_it_needs_no_other_file(page: Page) -> None:
     assert len(page.addresses) == 2
     assert all(address.startswith("data:image/") for address in page.addresses)
+
+
+def test_its_tables_scroll_on_a_phone_and_have_names(page: Page, tmp_path: Path) -> None:
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert require_wide_tables_to_scroll(html) == [
+        "Area of each grade, region invasive tumour",
+        "Area of each grade, all graded tissue",
+        "Settings and provenance",
+    ]
 
 
 def test_it_has_all_its_parts(page: Page, tmp_path: Path) -> None:

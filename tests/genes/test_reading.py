@@ -60,6 +60,12 @@ def test_a_table_of_text_is_read_in_either_layout(name: str, text: str, tmp_path
     np.testing.assert_array_equal(table.values, VALUES)
 
 
+def test_commas_in_the_names_of_samples_part_nothing(tmp_path: Path) -> None:
+    sample = "P1, left, upper, outer, 2nd, block"
+    table = read_genes(written(tmp_path / "g.txt", CBIOPORTAL.replace("P1", sample)))
+    assert table.cases == (sample, "P2", "007")
+
+
 @pytest.mark.parametrize("indexed", [True, False])
 @pytest.mark.parametrize("name", ["genes.parquet", "GENES.PARQUET"])
 def test_parquet_is_read_with_its_cases_as_index_or_as_first_column(
@@ -130,6 +136,7 @@ def test_genes_whose_symbol_is_shared_or_missing_are_told_apart_by_their_entrez_
         ),
         (PLAIN.replace("-4.25", "True"), "gene TP53 of case P2 is 'True', no number"),
         (PLAIN.replace("-4.25", "NA"), "gene TP53 of case P2 is missing or not finite"),
+        (PLAIN.replace("-4.25", "#n/a"), "gene TP53 of case P2 is missing or not finite"),
         (PLAIN.replace("-4.25", ""), "gene TP53 of case P2 is missing or not finite"),
         (PLAIN.replace("-4.25", "inf"), "gene TP53 of case P2 is missing or not finite"),
         (PLAIN.replace("-4.25", "1e300"), "gene TP53 of case P2 is missing or not finite"),

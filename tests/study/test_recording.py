@@ -152,6 +152,32 @@ def test_a_name_in_another_spelling_is_refused(tmp_path: Path, reader: str) -> N
     assert [one.name for one in tmp_path.iterdir()] == ["scores.csv"]
 
 
+@pytest.mark.parametrize(
+    ("score", "what"),
+    [
+        (replace(SECOND, region="NA"), "region 'NA'"),
+        (replace(SECOND, reader="Nan"), "reader 'Nan'"),
+    ],
+)
+def test_a_name_that_tables_read_as_empty_is_refused(
+    tmp_path: Path, score: Score, what: str
+) -> None:
+    path = tmp_path / "scores.csv"
+    for asked in (noted_score, add_score):
+        with pytest.raises(DataError, match=f"the {what}, but tables read that as an empty cell"):
+            asked(path, score)
+    assert not path.exists()
+
+
+def test_a_file_with_many_commas_in_its_header_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    header = "slide\tregion\treader\tscore\tfingerprint\tnotes, free, text, more, and, more"
+    path.write_text(f"{header}\n", encoding="utf-8")
+    add_score(path, FIRST)
+    assert path.read_text(encoding="utf-8").splitlines()[0] == header
+    assert read_scores(path).scores == (FIRST,)
+
+
 def test_what_is_no_table_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("mine", encoding="utf-8")

@@ -33,6 +33,8 @@ def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
         b"slide;region;reader;score\na;;\xc3\xa4nne;2,0\n",
         b"\xef\xbb\xbfslide\tregion\treader\tscore\r\na\t\t\xc3\xa4nne\t2+\r\n",
         b'slide;region;reader;score;"note, or why, or how, or who, or where"\na;;\xc3\xa4nne;2+;\n',
+        b"slide\tregion\treader\tscore\tnotes, free, text, more, and, more\na\t\t\xc3\xa4nne\t2+\tx\n",
+        b"slide,region,reader,score,fingerprint,patient\na,#N/A,\xc3\xa4nne,2,#N/A,#N/A\n",
         b"slide,region,reader,score,fingerprint,patient\na,NA,\xc3\xa4nne,2,NA,NA\n",
         b"score,note,Reader, slide ,region\n2+,\"well, done\",\xc3\xa4nne,a,\n",
         b'"slide", "region", "reader", "score"\n"a", "", "\xc3\xa4nne", " 2+ "\n',
@@ -40,7 +42,7 @@ def test_a_score_is_a_grade_as_written_by_hand_or_as_a_number(
         b"slide,reader,score,region\na,\xc3\xa4nne,2+\n",  # empty cells at the end left out
         b"slide,region,reader,score\na,,a\xcc\x88nne,2+",  # the letter and its dots, as macOS has it
     ],
-    ids=["plain", "Excel", "semicolons", "decimal comma", "tabs", "comma in the header", "R", "order", "quotes", "blank lines", "short", "composed"],
+    ids=["plain", "Excel", "semicolons", "decimal comma", "tabs", "comma in the header", "many commas in the header", "a formula's", "R", "order", "quotes", "blank lines", "short", "composed"],
 )  # fmt: skip
 def test_every_spreadsheet_s_way_of_writing_means_the_same(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
@@ -61,6 +63,8 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ("a,,anna,4\n", 2, "'4' is none of"),
         ("a,,anna,2+\nb,,anna,0\na,,anna,3+\n", 4, r"a 3\+, but gave it a 2\+ in line 2"),
         ("a,x,anna,2+\na,x,anna,2+\n", 3, r"anna gives a, x a 2\+, but gave it a 2\+ in line 2"),
+        ("a,NA,anna,2+\na,,anna,0\n", 3, "two lines; the region 'NA' of line 2 is read as empty, the whole"),
+        ("a,,anna,2+\na,nan,anna,0\n", 3, "the region 'nan' of line 3 is read as empty, the whole slide"),
         (",,anna,2+\n", 2, "the cell slide is empty"),
         ("a,,,2+\n", 2, "the cell reader is empty"),
         ("a,,anna,2+\na,,Anna,3+\n", 3, "reader 'Anna' is written 'anna' in line 2"),
@@ -72,7 +76,7 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ('a,,anna,2+\nb,,"anna,2+\n', 3, "does not end with one"),
         ('"a\nb",,anna,2+\nc,,anna,5\n', 4, "'5' is none of"),
     ],
-    ids=["unknown", "too high", "contradiction", "repetition", "no slide", "no reader", "reader's case",
+    ids=["unknown", "too high", "contradiction", "repetition", "NA first", "NA last", "no slide", "no reader", "reader's case",
          "region's case", "fixed space", "two spaces", "suffix", "comma", "open quote", "after a line break"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_with_its_line(

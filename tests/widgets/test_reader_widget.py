@@ -125,6 +125,15 @@ def test_what_is_missing_is_asked_for(
     assert not (tmp_path / "scores.csv").exists()
 
 
+def test_a_reader_whose_name_tables_read_as_empty_is_asked_for_another(
+    viewer, widget: GradeWidget, reader: ReaderWidget, tmp_path: Path
+) -> None:
+    reader.reader.value = "NA"
+    note(reader, "2+")
+    assert "the reader 'NA', but tables read that as an empty cell" in reader.status.value
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_a_score_of_another_day_shows_the_result_and_stays(
     viewer, widget: GradeWidget, reader: ReaderWidget, qtbot, tmp_path: Path
 ) -> None:

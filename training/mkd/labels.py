@@ -131,7 +131,7 @@ def _table(path: Path, target: str | None = None) -> pd.DataFrame:
     """Columns in texts; those of cases, patients and slides in small letters."""
     if target is not None and target.lower() in (CASE, PATIENT, SLIDE):
         raise DataError(f"{path}: the column {target} is no target: name one of the others")
-    frame = read_table(path, text=list)
+    frame = read_table(path, text=list, columns=(CASE, PATIENT, SLIDE))
     plain = {name: name.lower() for name in frame.columns if name != target}
     frame = frame.rename(columns={k: v for k, v in plain.items() if v in (CASE, PATIENT, SLIDE)})
     for name in (CASE, target):

@@ -164,7 +164,7 @@ def _copies(pair: Pair, named: dict[tuple[str, Path, str], Path]) -> Iterator[st
 def _table(manifest: Path) -> tuple[list[str], list[Row], list[str]]:
     """The header in small letters, each line that is not blank, and lines that cannot be split."""
     lines = list(io.StringIO(_text(manifest), newline=""))
-    parted_by = separator("".join(lines[:1]))
+    parted_by = separator("".join(lines[:1]), COLUMNS)
     records = _records(lines, parted_by)
     _, first = next(records, (1, []))
     if isinstance(first, csv.Error):

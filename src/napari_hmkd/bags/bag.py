@@ -176,11 +176,8 @@ def write_bag(path: Path, bag: Bag) -> None:
             features.attrs["name"] = bag.name
             coords = file.create_dataset("coords", data=bag.coords[:, ::-1])
             coords.attrs.update(said | dict(bag.attributes))
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # the last where h5py closes on a full disk
+    # h5py raises RuntimeError where it closes a file on a full disk.
+    except (OSError, ValueError, RuntimeError) as error:
         errno = getattr(error, "errno", None)  # HDF5 tells of a disk in several lines
         reason = os.strerror(errno) if errno else error
         raise OutputError(

@@ -21,11 +21,13 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def flat(values: Mapping[str, object], before: str = "") -> dict[str, object]:
+def flat(values: Mapping[Any, object], before: str = "") -> dict[str, object]:
     """Nested values by their names, joined by dots."""
     found: dict[str, object] = {}
     for name, one in values.items():
-        found |= flat(one, f"{before}{name}.") if isinstance(one, dict) else {before + name: one}
+        found |= (
+            flat(one, f"{before}{name}.") if isinstance(one, dict) else {f"{before}{name}": one}
+        )
     return found
 
 

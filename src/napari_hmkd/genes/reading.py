@@ -36,7 +36,7 @@ def read_genes(path: Path) -> GeneTable:
     DataError
         If it cannot be read, names a case or gene twice, or a value is no finite number.
     """
-    frame = read_table(path, _name_columns)
+    frame = read_table(path, _name_columns, columns=(SYMBOL, ENTREZ))
     by_gene = SYMBOL in frame.columns
     names = _name_columns(list(frame.columns))
     numbers = _numbers(path, frame, names, by_gene)

@@ -23,7 +23,9 @@ PARQUET = ".parquet"
 _GZIP = b"\x1f\x8b"
 
 
-def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.DataFrame:
+def read_table(
+    path: Path, text: Callable[[list[str]], Sequence[str]], columns: Sequence[str]
+) -> pd.DataFrame:
     """A table whose columns are named once each; rows without any value are left out.
 
     Commas, semicolons or tabs separate the cells of a text, which is UTF-8 and begins with a line
@@ -36,6 +38,8 @@ def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.Dat
     text : callable
         Given the names of all columns, those to keep as text; others become numbers where all
         their cells are numbers.
+    columns : sequence of str
+        Names that the table may have, by which the separator of its cells is known.
 
     Returns
     -------
@@ -50,7 +54,9 @@ def read_table(path: Path, text: Callable[[list[str]], Sequence[str]]) -> pd.Dat
         where texts are to be.
     """
     with _reading(path):
-        frame, texts = (_parquet if _is_parquet(path) else _text_table)(path, text)
+        frame, texts = (
+            _parquet(path, text) if _is_parquet(path) else _text_table(path, text, columns)
+        )
     frame = frame.dropna(how="all")
     for name in texts:
         # Whole numbers of Parquet are floats beside missing ones: 2064 shall not become 2064.0.
@@ -93,11 +99,11 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _text_table(
-    path: Path, text: Callable[[list[str]], Sequence[str]]
+    path: Path, text: Callable[[list[str]], Sequence[str]], columns: Sequence[str]
 ) -> tuple[pd.DataFrame, Sequence[str]]:
     with _open(path) as file, warnings.catch_warnings():
         first = file.readline()
-        parted_by = separator(first)
+        parted_by = separator(first, columns)
         file.seek(0)  # pandas counts lines from where it begins
         # Spreadsheets write empty cells beyond the table.
         lines = [line.rstrip(parted_by + "\r\n") for line in file]

@@ -7,6 +7,7 @@ import io
 from itertools import zip_longest
 from pathlib import Path
 
+from napari_hmkd.cells import cell_told
 from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.leftovers import one_at_a_time
@@ -30,10 +31,11 @@ def noted_score(path: Path, score: Score) -> Score | None:
     Raises
     ------
     DataError
-        If the file is no table for `read_scores`.
+        If the file is no table for `read_scores`, or tables read the region's or reader's name as empty.
     OutputError
         If it cannot be looked for.
     """
+    _check_told(score)
     earlier = read_scores(path).scores if _records(path) else ()
     same = (one for one in earlier if one.reader == score.reader and _same_case(one, score))
     return next(same, None)
@@ -48,7 +50,8 @@ def add_score(path: Path, score: Score) -> None:
     Raises
     ------
     DataError
-        If the file is no such table, or the reader has scored the case in it; it stays as it is.
+        If the file is no such table, the reader has scored the case in it, or tables read the region's
+        or reader's name as empty; it stays as it is.
     OutputError
         If it cannot be written; it stays as it is.
     """
@@ -63,9 +66,19 @@ def add_score(path: Path, score: Score) -> None:
         _replace(path, _with(_records(path), score))
 
 
+def _check_told(score: Score) -> None:
+    """A table that says NA says nothing: a region of that name would be the whole slide."""
+    for what, name in (("region", score.region), ("reader", score.reader)):
+        if name and not cell_told(name):
+            raise DataError(
+                f"asked to note a score with the {what} {name!r}, but tables read that as an empty cell: "
+                f"give the {what} another name"
+            )
+
+
 def _replace(path: Path, records: list[list[str]]) -> None:
     text = io.StringIO()
-    encoding, separator = written_as(path) if _is_there(path) else ("utf-8", ",")
+    encoding, separator = written_as(path, COLUMNS) if _is_there(path) else ("utf-8", ",")
     csv.writer(text, delimiter=separator, lineterminator="\n").writerows(records)
     try:
         with replaced_file(path) as part:
@@ -112,7 +125,7 @@ def _awaits(prepared: Row, cells: Row) -> bool:
 
 def _records(path: Path) -> list[list[str]]:
     """Those of a file, its header first; none where it is not there or empty."""
-    return [one for _, one in read_records(path)] if _is_there(path) else []
+    return [one for _, one in read_records(path, COLUMNS)] if _is_there(path) else []
 
 
 def _same_case(one: Score, other: Score) -> bool:

@@ -72,9 +72,9 @@ def read_scores(path: Path) -> ScoreTable:
     """Scores from a CSV file with the columns `slide, region, reader, score`; see `read_rows`.
 
     A score is 0, 1+, 2+, 3+ or 0 to 3; a row without one is counted and skipped. A row without a
-    region is about the whole slide. Both, and the fingerprint, are without one where they say NA (`cell_told`). A column `fingerprint` tells files of one name apart and knows
-    one again that was renamed. A column `patient` tells which slides are of one patient; one of a slide's
-    scores may tell it for all.
+    region is about the whole slide. Score, region and fingerprint that say NA count as empty (`cell_told`).
+    A column `fingerprint` tells files of one name apart and knows one again that was renamed. A column
+    `patient` tells which slides are of one patient; one of a slide's scores may tell it for all.
 
     Raises
     ------
@@ -85,10 +85,13 @@ def read_scores(path: Path) -> ScoreTable:
     """
     rows: list[tuple[int, Score]] = []
     seen: _Seen = {}
+    untold: dict[int, str] = {}
     not_scored = 0
     for line, row in read_rows(path, COLUMNS, (FINGERPRINT, PATIENT)):
         where = f"{path} line {line}"
         row[PATIENT] = patient_told(row[PATIENT])
+        if row["region"] and not cell_told(row["region"]):
+            untold[line] = row["region"]
         row |= {name: cell_told(row[name]) for name in ("region", "score", FINGERPRINT)}
         _check_names(row, line, where, seen)
         if not row["score"]:
@@ -99,7 +102,7 @@ def read_scores(path: Path) -> ScoreTable:
         rows.append((line, Score(*names, grade, fingerprint, row[PATIENT])))
     _check_suffixes(path, seen)
     rows = _of_known_patients(path, _of_identified_slides(path, rows))
-    _check_repetitions(path, rows)
+    _check_repetitions(path, rows, untold)
     return ScoreTable(tuple(score for _, score in rows), not_scored)
 
 
@@ -154,16 +157,21 @@ def _of_known_patients(path: Path, rows: list[tuple[int, Score]]) -> list[tuple[
     ]
 
 
-def _check_repetitions(path: Path, rows: list[tuple[int, Score]]) -> None:
-    """No reader scores a case twice."""
+def _check_repetitions(path: Path, rows: list[tuple[int, Score]], untold: dict[int, str]) -> None:
+    """No reader scores a case twice; `untold` are the regions, by line, that were read as empty."""
     scored: dict[tuple[Case, str], tuple[int, Score]] = {}
     for line, score in rows:
         first_line, first = scored.setdefault((score.case, score.reader), (line, score))
         if first is not score:
+            emptied = "".join(
+                f"; the region {untold[at]!r} of line {at} is read as empty, the whole slide"
+                for at in (first_line, line)
+                if at in untold
+            )
             raise DataError(
                 f"{path} line {line}: {score.reader} gives {case_name(score.case)} a "
                 f"{GRADE_NAMES[score.grade]}, but gave it a {GRADE_NAMES[first.grade]} in line "
-                f"{first_line}: keep one of the two lines"
+                f"{first_line}: keep one of the two lines{emptied}"
             )
 
 

@@ -35,7 +35,7 @@ def read_rows(
     DataError
         If the file cannot be read or lacks a column, or a row has too many cells or an open quote.
     """
-    records = read_records(path)
+    records = read_records(path, columns)
     line, first = next(records, (1, []))
     header = [cell.lower() for cell in first]
     _check_header(header, columns, optional, f"{path} line {line}")
@@ -62,8 +62,10 @@ def _check_header(
         raise DataError(f"{where}: the column {twice[0]} is there twice: rename or remove one")
 
 
-def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """The stripped cells of each record that has any, the header's first, and the line it begins in.
+
+    The columns are those by which the separator is known, as for `written_as`.
 
     Raises
     ------
@@ -72,7 +74,9 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     text = _text(path)
     lines = io.StringIO(text.removeprefix(_MARK), newline="")
-    reader = csv.reader(lines, delimiter=_separator(text), skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        lines, delimiter=_separator(text, columns), skipinitialspace=True, strict=True
+    )
     line = 1
     try:
         for cells in reader:
@@ -87,7 +91,7 @@ def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         ) from error
 
 
-def written_as(path: Path) -> tuple[str, str]:
+def written_as(path: Path, columns: Sequence[str]) -> tuple[str, str]:
     """The encoding and the separator of a table, by which spreadsheets know it again.
 
     Raises
@@ -96,11 +100,11 @@ def written_as(path: Path) -> tuple[str, str]:
         If the file cannot be read.
     """
     text = _text(path)
-    return "utf-8-sig" if text.startswith(_MARK) else "utf-8", _separator(text)
+    return "utf-8-sig" if text.startswith(_MARK) else "utf-8", _separator(text, columns)
 
 
-def _separator(text: str) -> str:
-    return separator(text.removeprefix(_MARK).lstrip().partition("\n")[0])
+def _separator(text: str, columns: Sequence[str]) -> str:
+    return separator(text.removeprefix(_MARK).lstrip().partition("\n")[0], columns)
 
 
 def _text(path: Path) -> str:

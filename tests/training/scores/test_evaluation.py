@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.page_layout import require_wide_tables_to_scroll
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 pytest.importorskip("sklearn", reason="needs the extra `train`")
@@ -86,6 +87,18 @@ def test_the_page_needs_nothing_but_itself(page: str) -> None:
             assert min(picture.size) > 300
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
     assert "http" not in re.sub(r'src="[^"]*"', "", page)
+
+
+def test_its_tables_scroll_on_a_phone_and_have_names(page: str) -> None:
+    assert require_wide_tables_to_scroll(page) == [
+        "What was scored",
+        "Scores",
+        "Scores of oracle by label",
+        "Scores of student by label",
+        "Model card of student",
+        "About the run",
+        "Versions",
+    ]
 
 
 def test_the_page_says_what_a_reader_must_know(written: tuple[Path, dict], page: str) -> None:
