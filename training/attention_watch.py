@@ -137,7 +137,7 @@ def _lessons(task: StudentTask, data: TileData) -> Iterator[_Lesson]:
     """What the teacher says about the chosen tiles; they are read without augmentation."""
     held = data.part(data.split.validation)
     for position in choose_tiles(held.grades).tolist():
-        batch = held.load(0, [position]).to(task.device)
+        batch = held[position].to(task.device)
         attention = task.lesson(batch, attention=True).attention
         assert attention is not None
         yield _Lesson(

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, Sampler, SequentialSampler
+from torch.utils.data import BatchSampler, Dataset, Sampler, SequentialSampler
 
 from napari_hmkd.device import copied_to
 from napari_hmkd.errors import DataError
@@ -70,7 +70,7 @@ class Batch(NamedTuple):
         return Batch(change(self.he), change(self.ihc), change(self.grade), stains)
 
 
-class PairDataset:
+class PairDataset(Dataset[Batch]):
     """Some tiles of a store; it gives whole batches, which spares copying tile by tile.
 
     With settings of augmentation, the draws for a tile depend on seed, epoch and tile alone, so
@@ -95,6 +95,14 @@ class PairDataset:
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self.indices)
+
+    def __getitem__(self, position: int) -> Batch:
+        """A batch of one."""
+        return self.__getitems__([position])
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        """The batch of the tiles at these positions in the epoch that is set."""
+        return self.load(self.epoch, positions)
 
     def load(self, epoch: int, positions: list[int]) -> Batch:
         """The batch of the tiles at these positions in an epoch, pinned where CUDA is used."""

@@ -52,7 +52,7 @@ def batch(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Batch:
     pixels = StoredDataSettings()
     source = open_source(str(folder), CohortSettings(), pixels)
     dataset = PairDataset(open_store(source, pixels), source.tiles, np.arange(4))
-    return dataset.load(0, [0, 1, 2, 3])
+    return dataset.__getitems__([0, 1, 2, 3])
 
 
 def steps_until_known(task: GradingTask, batch: Batch) -> int:

@@ -76,7 +76,7 @@ def test_tiles_without_a_grade_are_marked(random_source) -> None:
     tiles = [replace(tile, grade=None) for tile in random_source.tiles[:2]]
     dataset = PairDataset(open_store(random_source, StoredDataSettings()), tiles, np.array([1, 0]))
     assert dataset.grades.tolist() == [-1, -1]
-    assert dataset.load(0, [0]).grade.tolist() == [-1]
+    assert dataset[0].grade.tolist() == [-1]
 
 
 def test_seed_and_epoch_decide_order_and_augmentation(random_source) -> None:
