@@ -23,7 +23,7 @@ from napari_hmkd.cells import cell_told, separator
 def test_what_parts_most_of_the_header_outside_quotes_parts_the_table(
     header: str, parted_by: str
 ) -> None:
-    assert separator(header) == parted_by
+    assert separator(header, ()) == parted_by
 
 
 @pytest.mark.parametrize(

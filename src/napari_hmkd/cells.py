@@ -17,7 +17,7 @@ SEPARATORS = ",;\t"
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-def separator(header: str, columns: Collection[str] = ()) -> str:
+def separator(header: str, columns: Collection[str]) -> str:
     """The comma, semicolon or tab by which a table's first line is parted.
 
     The one that parts most of some columns from the others; where that is no answer, the most frequent

@@ -93,7 +93,7 @@ def _open_suited(path: Path | UPath) -> tuple[Backend, str]:
         return ZarrBackend(path), "the address of an OME-Zarr store"
     if is_zarr(path):
         return ZarrBackend(path), "an OME-Zarr store"
-    if path.is_file() and is_zip(path):
+    if is_zip(path):
         return ZarrBackend(path), "an OME-Zarr store in a ZIP file"
     if path.is_dir() and path.suffix.lower() == STORE_SUFFIX:
         raise SlideError(
@@ -197,7 +197,7 @@ def _open_pydicom(path: Path | UPath) -> Backend:
 
 
 def _open_zarr(path: Path | UPath) -> Backend:
-    if not (is_remote(path) or is_zarr(path) or (path.is_file() and is_zip(path))):
+    if not (is_remote(path) or is_zarr(path) or is_zip(path)):
         raise SlideError("it is no zarr store.")
     return ZarrBackend(path)
 

@@ -28,7 +28,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as a ZIP file does."""
+    """Whether it is a file that begins as a ZIP file does."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
