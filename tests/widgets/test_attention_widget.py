@@ -15,7 +15,7 @@ pytest.importorskip("napari", reason="needs the napari extra")
 from tests.widgets.inspector import EVERY_TILE, Opening, expected, map_layer, press_and_wait
 from tests.widgets.pressing import PATIENCE_MS
 
-from napari_hmkd.attention_layers import AGREEMENT
+from napari_hmkd.attention_layers import AGREEMENT, QUERY
 from napari_hmkd.errors import ModelError
 from napari_hmkd.inspection import tile as inspection_of_tile
 from napari_hmkd.inspection.maps import ALONE, MapKind, tokens_of
@@ -106,6 +106,45 @@ def test_another_map_or_level_is_drawn_from_what_is_kept(
             of_tile = layer.data[-len(tokens) :, -len(tokens) :]
             np.testing.assert_allclose(of_tile, tokens, rtol=1e-4, atol=1e-6)
     assert (runs, layer.opacity, len(viewer.layers)) == ([], 0.3, layers)
+
+
+@pytest.mark.slow
+def test_a_map_has_a_bar_of_its_colours_which_stays_off_once_it_is_switched_off(
+    viewer, qtbot, open_inspector: Opening
+) -> None:
+    panel = open_inspector()
+    press_and_wait(panel, qtbot, "whole_slide")
+    press_and_wait(panel, qtbot)
+    panel.query.look_at(100, 100)
+    bars = {
+        layer.name: layer.colorbar.visible
+        for layer in viewer.layers
+        if "slide" not in layer.metadata.get("napari_hmkd", {}) and hasattr(layer, "colorbar")
+    }
+    of_token = dict.fromkeys(QUERY.values(), False)
+    assert bars == {AGREEMENT: True, map_layer(panel, viewer).name: True, **of_token}
+    map_layer(panel, viewer).colorbar.visible = False
+    panel.form.kind.value = MapKind.DIFFERENCE
+    assert not map_layer(panel, viewer).colorbar.visible
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (MapKind.STUDENT, "as much as if all tokens were alike"),
+        (MapKind.TEACHER_IHC, "as much as if all tokens were alike"),
+        (MapKind.DIFFERENCE, "Above 0 the student looks more"),
+        (MapKind.DISCREPANCY, "attention loss"),
+    ],
+)
+def test_the_panel_says_what_the_numbers_of_a_map_are(
+    open_inspector: Opening, kind: MapKind, words: str
+) -> None:
+    panel = open_inspector()
+    panel.form.kind.value = kind
+    assert words in panel.form.meaning.value
+    panel.form.ihc.value = None
+    assert "as much as" in panel.form.meaning.value, "there is the student's map alone"
 
 
 @pytest.mark.slow
@@ -360,6 +399,31 @@ def test_who_must_score_first_sees_neither_maps_nor_grades(
         blinding.reveal(slide_of(panel.form.slide.value).path)
         press_and_wait(panel, qtbot)
         assert len(panel.table.rows) == 6
+    finally:
+        blinding.switch(False)
+
+
+@pytest.mark.slow
+def test_what_was_hidden_comes_back_once_the_slide_is_scored(
+    viewer, qtbot, open_inspector: Opening, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blinding, "_scored", {})
+    panel = open_inspector()
+    press_and_wait(panel, qtbot)
+    panel.scene.go_to((1, 2))
+    before, rows = {layer.name for layer in viewer.layers}, panel.table.rows
+    assert not panel.logits.isHidden()
+    runs.clear()
+    try:
+        blinding.switch(True)
+        qtbot.wait(20)
+        assert panel.table.rows == []
+        assert panel.logits.isHidden()
+        assert "until you have scored" in panel.status.value
+        blinding.reveal(slide_of(panel.form.slide.value).path)
+        assert {layer.name for layer in viewer.layers} == before
+        assert (panel.table.rows, runs) == (rows, [])
+        assert not panel.logits.isHidden()
     finally:
         blinding.switch(False)
 

@@ -10,6 +10,7 @@ from napari_hmkd.errors import HmkdError, SlideError
 from napari_hmkd.inspection.maps import ALONE, MapKind
 from napari_hmkd.inspection.tile import LEVELS, token_side_px
 from napari_hmkd.widgets.attention_subject import Subject, card_of, model_file, subject_of
+from napari_hmkd.widgets.attention_words import map_words
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.region_fields import RegionFields
@@ -45,6 +46,8 @@ class AttentionForm:
         A `MapKind` that can be had, and 0 to 2.
     asked, fields : list of magicgui widgets
         Those that say what is inspected, and all of them.
+    meaning : Label
+        What the numbers of the map are, which its bar of colours has; to be laid out below them.
     missing : Label
         What there is not without IHC, to be laid out by itself.
 
@@ -74,6 +77,7 @@ class AttentionForm:
         self.device = device_choice()
         self.kind = ComboBox(label="Map", choices=self._kinds)
         self.level = ComboBox(label="Level", choices=self._levels)
+        self.meaning = Label(value=map_words(self.kind.value))
         self.missing = Label(value=_WITHOUT_IHC)
         self.asked = [self.slide, self.ihc, self.refine, self.student, self.teacher, self.device]
         self.fields = [*self.asked, self.kind, self.level]
@@ -81,6 +85,7 @@ class AttentionForm:
             field.line_edit.native.setPlaceholderText(name)
         for one in self.asked:
             one.changed.connect(self._on_asked_other)
+        self.kind.changed.connect(self._on_kind_chosen)
         for one in (self.kind, self.level):
             one.changed.connect(lambda _value: self.map_chosen.emit())
 
@@ -116,6 +121,9 @@ class AttentionForm:
         self.missing.visible = not self.with_ihc
         self.refine.visible = self.with_ihc
         self.asked_other.emit()
+
+    def _on_kind_chosen(self, kind: MapKind) -> None:
+        self.meaning.value = map_words(kind)
 
     def _kinds(self, _widget: object = None) -> tuple[MapKind, ...]:
         return tuple(MapKind) if self.with_ihc else ALONE

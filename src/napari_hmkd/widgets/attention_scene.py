@@ -29,6 +29,7 @@ from napari_hmkd.widgets.attention_findings import Findings
 from napari_hmkd.widgets.attention_form import AttentionForm
 from napari_hmkd.widgets.attention_run import Step
 from napari_hmkd.widgets.attention_subject import Subject
+from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.drawn_layers import DrawnLayers
 from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import show_notice
@@ -41,6 +42,7 @@ _REPAINT_MS = 100
 _MAP = "map"
 _TWIN = "token on the IHC"
 _QUERY = (*QUERY.values(), TOKEN, _TWIN)
+_WITH_BAR = (AGREEMENT, _MAP, *IMPORTANCE.values())
 _ROLES = (_TWIN, AGREEMENT, _MAP, *IMPORTANCE.values(), TILE, *QUERY.values(), TOKEN)
 
 
@@ -84,15 +86,20 @@ class AttentionScene:
         self.findings: Findings | None = None
         self.tile: Tile | None = None
         self._viewer, self._form, self._table, self._logits = viewer, form, table, logits
-        self._drawn = DrawnLayers(viewer, _ROLES)
+        self._drawn = DrawnLayers(viewer, _ROLES, _WITH_BAR)
         self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
         self._outlined: tuple[Tile, LayerData] | None = None
-        self._agreement_seen = False
+        self._agreement_seen = self._hid = False
         self._repaint = Pause(_REPAINT_MS, self.paint)
         form.map_chosen.connect(self._on_map_chosen)
         self._panes.changed.connect(self._on_panes_changed)
         viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether what was found must not be seen yet."""
+        return self.findings is not None and blinding.hides(self.findings.about["result_of"])
 
     @property
     def slide_layer(self) -> napari.layers.Image | None:
@@ -124,6 +131,7 @@ class AttentionScene:
         self._drawn.remove(*_ROLES)
         self._table.clear()
         self.findings = self.tile = self._slide_layer = self._outlined = None
+        self._hid = False
         self._logits.show_tile(None)
         self.forgotten.emit()
 
@@ -132,7 +140,7 @@ class AttentionScene:
         if self.findings is None or key != self.findings.key:
             return False
         row = self.findings.take(step)
-        if row is not None:
+        if row is not None and not self.hidden:
             self._table.put(row)
             self._show_logits()
         if not self._repaint.running:
@@ -161,6 +169,22 @@ class AttentionScene:
                 layer.visible = seen
                 if seen:
                     self._viewer.layers.selection.active = layer
+
+    def obey_blinding(self) -> bool:
+        """Hide the numbers of the tiles, or show them again; whether that has changed.
+
+        Their layers are hidden by whoever hides those of all panels.
+        """
+        findings, hidden = self.findings, self.hidden
+        if findings is None or hidden == self._hid:
+            return False
+        self._hid = hidden
+        self._table.clear(findings.class_names)
+        for row in () if hidden else findings.rows.values():
+            self._table.put(row)
+        self._show_logits()
+        self._on_panes_changed()  # a layer that comes back comes into the first pane
+        return True
 
     def turn_to(self, tile: Tile) -> None:
         """Have a tile be the one at hand."""
@@ -195,7 +219,7 @@ class AttentionScene:
 
     def _row(self, tile: Tile | None) -> TileRow | None:
         """What is known of a tile."""
-        if self.findings is None or tile is None:
+        if self.findings is None or tile is None or self.hidden:
             return None
         return self.findings.rows.get(tile)
 

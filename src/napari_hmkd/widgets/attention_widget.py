@@ -38,7 +38,7 @@ from napari_hmkd.widgets.attention_words import (
     progress_words,
     tile_words,
 )
-from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.blinding import HIDDEN, blinding
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.keyboard_focus import KeyboardKept
@@ -92,6 +92,7 @@ class AttentionWidget(Container):
         super().__init__(
             widgets=[
                 *self.form.fields,
+                Container(widgets=[self.form.meaning], labels=False),
                 Container(widgets=[region.mark, region.only], layout="horizontal", labels=False),
                 Container(widgets=[self.inspect, self.stop], layout="horizontal", labels=False),
                 self.whole_slide, self.follow, self.beside, self.check,
@@ -100,7 +101,7 @@ class AttentionWidget(Container):
         )  # fmt: skip
         self.native.layout().addWidget(self.table, 1)
         self.native.layout().addWidget(self.logits)
-        for label in texts:
+        for label in (self.form.meaning, *texts):
             wrap(label)
         scroll(self.native)
         name_fields(self)
@@ -280,10 +281,14 @@ class AttentionWidget(Container):
         self._say(_HINT)
 
     def _on_blinding(self) -> None:
-        """The table's grades are results, too."""
-        findings = self.scene.findings
-        if findings is not None and blinding.hides(findings.about["result_of"]):
-            self.scene.forget()
+        """The table's grades are results, too; all of it comes back, as results of other panels do."""
+        if not self.scene.obey_blinding():
+            return
+        hidden = self.scene.hidden
+        if hidden:
+            self.end()
+        self.verdict.visible = bool(self.verdict.value) and not hidden
+        self._say(f"Maps and numbers are {HIDDEN}." if hidden else _HINT)
 
     def _set_enabled(self, _value: object = None) -> None:
         """What is asked for must not change while it is inspected."""

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 
 from napari_hmkd.inspection.faithfulness import RECEIVED, Faithfulness
 from napari_hmkd.inspection.importance import Method
+from napari_hmkd.inspection.maps import MapKind
 from napari_hmkd.inspection.tile import Tile, Token
 from napari_hmkd.wording import counted
+
+
+def map_words(kind: MapKind) -> str:
+    """What the numbers of a map are."""
+    if kind is MapKind.DIFFERENCE:
+        return "Above 0 the student looks more than the teacher, below 0 less."
+    if kind is MapKind.DISCREPANCY:
+        return "0: both attend alike from this token. The sum over a tile is its attention loss."
+    return "1: looked at as much as if all tokens were alike; 0: not at all."
 
 
 def tile_words(tile: Tile) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import napari.layers
@@ -30,10 +30,17 @@ class DrawnLayers:
     viewer : napari.viewer.Viewer
     roles : sequence of str
         From the lowest layer to the uppermost.
+    with_bar : collection of str
+        Those whose images have napari's bar of their colours, for a user to switch off.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer, roles: Sequence[str]) -> None:
-        self._viewer, self._roles = viewer, tuple(roles)
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        roles: Sequence[str],
+        with_bar: Collection[str] = (),
+    ) -> None:
+        self._viewer, self._roles, self._with_bar = viewer, tuple(roles), with_bar
         self._hiding = result_hiding(viewer)
         self._layers: dict[str, napari.layers.Layer] = {}
 
@@ -53,6 +60,7 @@ class DrawnLayers:
             layer = self._layers[role] = napari.layers.Layer.create(*one)
             if isinstance(layer, napari.layers.Image):
                 leave_out_nan(layer)
+                layer.colorbar.visible = role in self._with_bar
             self._add(role, layer)
         else:
             refill(layer, one)
