@@ -76,8 +76,9 @@ def test_no_other_affine_map_leaves_less(slide: Slide) -> None:
         (HE_UM[0], HE_UM[0], r"shapes \(2,\) on the H&E .* each landmark is a \(y, x\)"),
         (HE_UM[:1].repeat(2, 0), HE_UM[:2], "of one place"),
         (np.array([[0, 0], [900, 900], [1800, 1801]]), HE_UM[:3], r"0\.\d+ um .* one line"),
+        (np.array([[0, 0], [900, 900], [1800, 1800]]), HE_UM[:3], r"within 0\.0 um .* one line"),
         (HE_UM[:3] * np.nan, HE_UM[:3], "not finite"),
-        (HE_UM, HE_UM * (1, -1), "mirrors"),
+        (HE_UM, HE_UM * (1, -1), "mirrors.* of landmarks is of two places"),
         (HE_UM, HE_UM * 3, "pixel sizes"),
     ],
 )

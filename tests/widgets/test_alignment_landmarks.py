@@ -81,6 +81,19 @@ def test_residuals_are_shown_in_um_of_all_and_of_each_pair(aligner, qtbot) -> No
     assert aligner.residuals.value == ""
 
 
+def test_a_refused_fit_is_not_beside_the_residuals_of_the_one_before(aligner, qtbot) -> None:
+    set_landmarks(aligner, PLACES_UM, on_ihc(PLACES_UM))
+    aligner.by_landmarks.native.click()
+    finish(aligner, qtbot)
+    assert "in um: 1: 0.00" in aligner.residuals.value
+    layer = aligner.landmarks.layer_of(aligner.ihc.value)
+    layer.data = layer.data[[2, 1, 0, 3]]
+    aligner.by_landmarks.native.click()
+    finish(aligner, qtbot)
+    assert "whether each pair of landmarks is of one place" in aligner.status.value
+    assert aligner.residuals.value == ""
+
+
 def test_landmarks_are_numbered_in_pairs_also_after_one_was_removed(aligner) -> None:
     set_landmarks(aligner, PLACES_UM, on_ihc(PLACES_UM))
     layer = aligner.landmarks.layer_of(aligner.ihc.value)

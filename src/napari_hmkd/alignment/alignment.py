@@ -123,12 +123,14 @@ def _checked(affine: npt.ArrayLike) -> np.ndarray:
     if smallest < SCALES[0] or largest > SCALES[1]:
         raise AlignmentError(
             f"the map from H&E to IHC scales by {smallest:.3g} to {largest:.3g}, and tissue by {SCALES[0]:g} to "
-            f"{SCALES[1]:g}: look at both slides' pixel sizes, and give the matrix or the landmarks in um"
+            f"{SCALES[1]:g}: look at both slides' pixel sizes and at whether each pair of landmarks is of one "
+            "place, and give the matrix or the landmarks in um"
         )
     if determinant < 0:
         raise AlignmentError(
             f"the map from H&E to IHC mirrors (its determinant is {determinant:.3g}): the section lies the "
-            "other way round, or coordinates were given as (x, y) on one side; mirror the scan, or correct them"
+            "other way round, coordinates were given as (x, y) on one side, or a pair of landmarks is of two "
+            "places; mirror the scan, or correct them"
         )
     matrix.flags.writeable = False
     return matrix

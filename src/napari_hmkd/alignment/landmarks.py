@@ -97,12 +97,12 @@ def _check_spread(he: np.ndarray, ihc: np.ndarray) -> None:
         )
         if along < _LEAST_SPREAD_UM:
             raise AlignmentError(
-                f"the {len(he)} landmarks on the {stain} lie within {along:.3g} um (root mean square) of one "
+                f"the {len(he)} landmarks on the {stain} lie within {along:.1f} um (root mean square) of one "
                 f"place, and {_LEAST_SPREAD_UM:g} um are needed to tell an angle: set them farther apart"
             )
         if len(he) > 2 and across < _LEAST_SPREAD_UM:
             raise AlignmentError(
-                f"the {len(he)} landmarks on the {stain} lie within {across:.3g} um (root mean square) of one "
+                f"the {len(he)} landmarks on the {stain} lie within {across:.1f} um (root mean square) of one "
                 f"line, and {_LEAST_SPREAD_UM:g} um are needed for an affine map: set one beside the line, "
                 "or two in all"
             )

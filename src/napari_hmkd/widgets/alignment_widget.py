@@ -90,7 +90,7 @@ class AlignmentWidget(Container):
         self.beside.panes.changed.connect(self._take_landmarks_along)
         self.run.found.connect(self._on_found)
         self.run.saved.connect(lambda file: self._say(f"Saved to {file}"))
-        self.run.failed.connect(self._say)
+        self.run.failed.connect(self._on_failed)
         self.run.ended.connect(self._on_ended)
         WhenClosed(self.native, self._on_closed)
         self.native.destroyed.connect(self._on_destroyed)
@@ -209,6 +209,11 @@ class AlignmentWidget(Container):
         self._say(alignment_words(alignment))
         over = alignment.residual_um is not None and self._marked
         self.residuals.value = residual_words(residuals_um(alignment, *over)) if over else ""
+
+    def _on_failed(self, message: str) -> None:
+        """How far pairs were off before would look like why it failed."""
+        self.residuals.value = ""
+        self._say(message)
 
     def _show(self, pair: LayerPair, opacity: float) -> None:
         self.aligned.lift(pair)
