@@ -441,3 +441,15 @@ def test_the_networks_run_on_the_device_that_is_chosen(
     panel.form.device.value = "cpu"
     press_and_wait(panel, qtbot, "whole_slide")
     assert asked == ["auto"] * 2 + ["cpu"] * 2, "student and teacher"
+
+
+def test_networks_and_device_are_remembered(
+    viewer, open_inspector: Opening, student_file: Path, teacher_file: Path
+) -> None:
+    panel = open_inspector()
+    panel.form.device.value = "cpu"
+    panel.native.parent().title.close_button.click()
+    again = AttentionWidget(viewer)
+    viewer.window.add_dock_widget(again)
+    assert (again.form.student.value, again.form.teacher.value) == (student_file, teacher_file)
+    assert again.form.device.value == "cpu"

@@ -94,7 +94,7 @@ def test_the_x_ends_the_following_of_the_view_and_writes_down_what_was_chosen(
     press_and_wait(widget, qtbot)
     click_x(widget)
     assert not widget._following.on
-    assert preferences._read("grade")["opacity"] == 0.125
+    assert preferences.remembered("grade")["opacity"] == 0.125
 
 
 def test_the_x_ends_the_following_of_the_cursor(viewer, pair) -> None:

@@ -350,3 +350,14 @@ def test_a_failure_is_shown_and_the_button_is_free_again(
     assert "driver went away" in widget.status.value
     assert widget.start.enabled
     assert not widget.run.running
+
+
+def test_the_model_that_was_chosen_is_chosen_in_another_panel(
+    viewer, widget: GradeWidget, student_file: Path
+) -> None:
+    widget.model.listed.value, widget.model.file.value = "from a file ...", student_file
+    widget.native.parent().title.close_button.click()
+    again = GradeWidget(viewer)
+    viewer.window.add_dock_widget(again)
+    assert again.model.name == str(student_file)
+    assert not again.model.file.native.isHidden()

@@ -25,7 +25,7 @@ OPACITY, MODE = 0.2, "probability of 3+"
 @pytest.fixture
 def remembered(viewer, pair) -> GradeWidget:
     """The panel as it opens another day."""
-    preferences._write("grade", {"opacity": OPACITY, "mode": MODE})
+    preferences.remember("grade", {"opacity": OPACITY, "mode": MODE})
     add_layers(viewer, read_slides(pair.he))
     panel = GradeWidget(viewer)
     viewer.window.add_dock_widget(panel)

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("magicgui", reason="needs the napari extra")
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
+from napari.utils.notifications import notification_manager
 
 from napari_hmkd.errors import OutputError
 from napari_hmkd.widgets import preferences
@@ -61,6 +62,28 @@ def test_a_spoilt_file_gives_the_defaults(qapp, content: str) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["grade"]["device"] == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "Expecting"),
+        (b"[1]", "no JSON object"),
+        (b"\xff\xfe{", "decode"),
+        (b"{}", ""),
+        (None, ""),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(qapp, content: bytes | None, why: str) -> None:
+    path = preferences._path()
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_bytes(content)
+    notification_manager.records.clear()
+    Preferences("grade", **fields(qapp))
+    told = [record.message for record in notification_manager.records]
+    assert len(told) == bool(why)
+    assert all(str(path) in one and why in one for one in told)
+
+
 def test_a_home_that_cannot_be_written_is_no_error(
     qapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
@@ -73,11 +96,21 @@ def test_a_home_that_cannot_be_written_is_no_error(
     assert "not remembered" in caplog.text
 
 
+def test_a_student_of_this_session_alone_is_not_chosen_on_another_day(qapp, tmp_path: Path) -> None:
+    choices = ["demo", tmp_path / "student.safetensors"]
+    first, second = ComboBox(choices=choices), ComboBox(choices=choices[:1])
+    kept = Preferences("grade", model=first)
+    first.value = choices[1]
+    kept.write()
+    Preferences("grade", model=second)
+    assert second.value == "demo"
+
+
 def test_a_slider_that_is_drawn_is_written_once_it_rests(
     qapp, qtbot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[dict[str, object]] = []
-    monkeypatch.setattr(preferences, "_write", lambda panel, values: written.append(values))
+    monkeypatch.setattr(preferences, "remember", lambda panel, values: written.append(values))
     found = fields(qapp)
     kept = Preferences("grade", **found)
     for step in range(100):

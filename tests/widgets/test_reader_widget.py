@@ -21,7 +21,7 @@ from napari_hmkd.slide import open_slide
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.study.scores import read_scores
 from napari_hmkd.widgets import reader_widget
-from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.blinding import Blinding, blinding
 from napari_hmkd.widgets.grade_widget import GradeWidget
 from napari_hmkd.widgets.reader_widget import ReaderWidget
 from napari_hmkd.widgets.viewing import add_layers
@@ -244,8 +244,7 @@ def test_a_score_is_noted_once_it_was_confirmed(
 ) -> None:
     reader.score.value = "2+"
     reader.enter.native.click()
-    assert reader.question.text.value == "Note 2+ by 'Dr. A'?"
-    assert "he.ome.tif" in reader.status.value
+    assert reader.question.text.value == "Note 2+ for he.ome.tif by 'Dr. A'?"
     assert blinding.hides(reader.slide.chosen.path)
     reader.question.no.native.click()
     assert not (tmp_path / "scores.csv").exists()
@@ -290,6 +289,28 @@ def test_half_a_name_is_no_readers(viewer, reader: ReaderWidget, qtbot, monkeypa
 def test_a_panel_that_is_opened_again_knows_who_reads(viewer, reader: ReaderWidget) -> None:
     again = ReaderWidget(viewer)
     assert (again.reader.value, again.hide_results.value) == ("Dr. A", True)
+
+
+def test_after_a_break_results_are_hidden_without_the_panel_and_nobody_reads(
+    viewer, widget: GradeWidget, reader: ReaderWidget, qtbot, tmp_path: Path, monkeypatch
+) -> None:
+    note(reader, "2+")
+    reader._preferences.write()
+    for name, value in vars(Blinding()).items():  # as in another process
+        monkeypatch.setattr(blinding, name, value)
+    assert press_and_wait(widget, qtbot)
+    assert results(viewer) == []
+    assert "Reader study" in widget.map.legend.value
+    widget.choose_folder_and_save()
+    assert "hidden until you have scored" in widget.status.value
+    again = ReaderWidget(viewer)
+    assert (again.hide_results.value, again.reader.value) == (True, "")
+    assert again.file.value == tmp_path / "scores.csv"
+
+
+def test_hiding_that_was_ended_is_not_begun_by_itself(viewer, reader: ReaderWidget) -> None:
+    reader.hide_results.value = False
+    assert not Blinding().on
 
 
 @pytest.mark.parametrize("who", ["Dr. B", ""])

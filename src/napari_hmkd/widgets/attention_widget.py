@@ -44,6 +44,7 @@ from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.keyboard_focus import KeyboardKept
 from napari_hmkd.widgets.logits_table import LogitsTable
 from napari_hmkd.widgets.notice import tell, wrap
+from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import DoubtQuestion
 from napari_hmkd.widgets.scrolling import scroll
 from napari_hmkd.widgets.side_by_side_choice import SideBySideChoice
@@ -111,6 +112,12 @@ class AttentionWidget(Container):
         )
         self._connect()
         self._set_enabled()
+        self._preferences = Preferences(
+            "attention",
+            student=self.form.student.line_edit,
+            teacher=self.form.teacher.line_edit,
+            device=self.form.device,
+        )
 
     def _connect(self) -> None:
         self.inspect.clicked.connect(self.inspect_view)
@@ -316,9 +323,11 @@ class AttentionWidget(Container):
         self.follow.value = False
         self.beside.leave()
         self.end()
+        self._preferences.write()
 
     def _on_destroyed(self, _widget: object = None) -> None:
         self.query.follow(False)
+        self._preferences.write()
         blinding.changed.disconnect(self._on_blinding)
         for run in (*self._runs, self.tissue):
             run.close()

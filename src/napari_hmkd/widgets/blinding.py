@@ -7,11 +7,17 @@ from pathlib import Path
 from psygnal import Signal
 from upath import UPath
 
-HIDDEN = "hidden until you have scored the slide"
+from napari_hmkd.widgets.preferences import remember, remembered
+
+HIDDEN = "hidden until you have scored the slide: see the panel Reader study"
+_PANEL, _HIDE = "reader", "hide_results"
 
 
 class Blinding:
     """One for all windows and panels of a session, so that no result shows anywhere.
+
+    Whether results are hidden is remembered: a reader who comes back from a break, and opens any panel
+    first, must not see them. Who reads is not, as the next one may be another.
 
     Signals
     -------
@@ -21,13 +27,15 @@ class Blinding:
     changed = Signal()
 
     def __init__(self) -> None:
-        self._on = False
+        self._on: bool | None = None  # as it was when napari was last closed
         self._reader = ""
         self._scored: dict[tuple[str, str], str] = {}  # from reader and path to the slide's name
 
     @property
     def on(self) -> bool:
         """Whether results are hidden until a slide is scored."""
+        if self._on is None:
+            self._on = remembered(_PANEL).get(_HIDE) is True
         return self._on
 
     @property
@@ -37,6 +45,8 @@ class Blinding:
 
     def switch(self, on: bool) -> None:
         """Begin or end the hiding; slides that were scored before stay so."""
+        if on != self.on:
+            remember(_PANEL, {_HIDE: on})
         self._on = on
         self.changed.emit()
 
@@ -53,12 +63,12 @@ class Blinding:
 
     def hides(self, slide_path: object) -> bool:
         """Whether a slide's results must not be seen."""
-        return self._on and (self._reader, str(slide_path)) not in self._scored
+        return self.on and (self._reader, str(slide_path)) not in self._scored
 
     def hides_name(self, slide_name: str) -> bool:
         """Whether the results of a slide must not be seen of which the file's name is all that is known."""
         scored = {name for (reader, _), name in self._scored.items() if reader == self._reader}
-        return self._on and slide_name not in scored
+        return self.on and slide_name not in scored
 
 
 blinding = Blinding()

@@ -27,7 +27,7 @@ from napari_hmkd.regions import INVASIVE_TUMOUR, MarkedRegion
 from napari_hmkd.result_files import SUMMARY_FILE
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.widgets.async_offer import AsyncOffer
-from napari_hmkd.widgets.blinding import blinding
+from napari_hmkd.widgets.blinding import HIDDEN, blinding
 from napari_hmkd.widgets.closing import WhenClosed
 from napari_hmkd.widgets.device_choice import device_choice
 from napari_hmkd.widgets.field_names import name_fields
@@ -126,7 +126,7 @@ class GradeWidget(Container):
         self.mpp.stated.connect(self.ahead.look)
         self._preferences = Preferences(
             "grade", device=self.device, mode=self.map.mode, opacity=self.map.opacity,
-            follow=self.follow,
+            follow=self.follow, model=self.model.listed, student=self.model.file.line_edit,
         )  # fmt: skip
 
     def _connect(self) -> None:
@@ -359,6 +359,9 @@ class GradeWidget(Container):
 
     @property
     def _why_not_saved(self) -> str:
+        grading = self.run.grading
+        if grading is not None and blinding.hides(grading.plan.slide.path):
+            return f"The results are {HIDDEN}."
         return STILL_SAVING if self.saving.running else NOTHING_TO_SAVE
 
     def _on_failed(self, message: str) -> None:

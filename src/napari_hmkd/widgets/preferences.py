@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
+from napari.utils.notifications import show_warning
 
 from napari_hmkd.durable import replaced_file
 from napari_hmkd.errors import OutputError
@@ -38,7 +39,7 @@ class Preferences:
         self._panel = panel
         self._changed: dict[str, Any] = {}
         self._rest = Pause(_REST_MS, self.write)
-        known = _read(panel)
+        known = remembered(panel)
         for name, field in fields.items():
             if name in known:
                 try:
@@ -51,7 +52,7 @@ class Preferences:
         """Write down what has changed, without waiting."""
         self._rest.stop()
         if self._changed:
-            _write(self._panel, {**_read(self._panel), **self._changed})
+            remember(self._panel, self._changed)
             self._changed = {}
 
     def _keep(self, name: str, value: Any) -> None:
@@ -59,26 +60,46 @@ class Preferences:
         self._rest.start()
 
 
+def _all() -> dict[str, Any]:
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+    except (FileNotFoundError, OutputError):  # none yet, or no home
+        return {}
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def _of_panel(known: dict[str, Any], panel: str) -> dict[str, Any]:
+    found = known.get(panel)
+    return found if isinstance(found, dict) else {}
+
+
 def _path() -> Path:
     return user_folder("config") / "preferences.json"
 
 
-def _all() -> dict[str, Any]:
+def remembered(panel: str) -> dict[str, Any]:
+    """What is kept of a panel, by name; nothing where the file cannot be read, which is told."""
     try:
-        found = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError, OutputError):  # none yet, or spoilt, or no home: the defaults
+        return _of_panel(_all(), panel)
+    except (OSError, ValueError) as error:
+        show_warning(
+            f"What was chosen last is not known: {_path()} cannot be read ({error}). The panels begin with "
+            "their defaults; the file is replaced once something else is chosen."
+        )
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def _read(panel: str) -> dict[str, Any]:
-    found = _all().get(panel)
-    return found if isinstance(found, dict) else {}
-
-
-def _write(panel: str, values: dict[str, Any]) -> None:
+def remember(panel: str, changed: dict[str, Any]) -> None:
+    """Write down what has changed in a panel, by name; a file that cannot be read is replaced."""
     try:
+        try:
+            known = _all()
+        except (OSError, ValueError):  # was told when it was read
+            known = {}
+        now = {**known, panel: {**_of_panel(known, panel), **changed}}
         with replaced_file(_path()) as part:
-            part.write_text(json.dumps({**_all(), panel: values}, indent=2), encoding="utf-8")
+            part.write_text(json.dumps(now, indent=2, default=str), encoding="utf-8")
     except (OSError, OutputError) as error:  # a home that cannot be written to is no reason to stop
         _LOG.warning("preferences are not remembered: %s", error)

@@ -15,6 +15,7 @@ from napari_hmkd.study.scores import WHOLE_SLIDE, Score
 from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.field_names import name_fields
 from napari_hmkd.widgets.notice import wrap
+from napari_hmkd.widgets.preferences import Preferences
 from napari_hmkd.widgets.question import Question
 from napari_hmkd.widgets.result_hiding import result_hiding
 from napari_hmkd.widgets.scrolling import scroll
@@ -57,6 +58,7 @@ class ReaderWidget(Container):
         scroll(self.native)
         name_fields(self)
         result_hiding(napari_viewer)
+        self._preferences = Preferences("reader", file=self.file.line_edit)
         self.hide_results.value, self.reader.value = blinding.on, blinding.reader
         self.hide_results.changed.connect(blinding.switch)
         blinding.changed.connect(self._follow)
@@ -99,8 +101,8 @@ class ReaderWidget(Container):
             self._show_noted(before, "which was noted before and stays,")
             return
         self._asked = score
-        self.status.value = f"For {slide.name}, and for good: a noted score is not changed."
-        self.question.ask(f"Note {self.score.value} by '{reader}'?")
+        self.status.value = "It is for good: a noted score is not changed."
+        self.question.ask(f"Note {self.score.value} for {slide.name} by '{reader}'?")
 
     def _on_answered(self, yes: bool) -> None:
         score, self._asked = self._asked, None
@@ -146,6 +148,7 @@ class ReaderWidget(Container):
         self._start_anew()
 
     def _on_destroyed(self, _widget: object = None) -> None:
+        self._preferences.write()
         blinding.changed.disconnect(self._follow)
 
     def _start_anew(self, _value: object = None) -> None:
