@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from napari.layers._layer_actions import _duplicate_layer as duplicate_layer
 from tests.widgets.conftest import EXTENT_PX, Pair
 from tests.widgets.pressing import PATIENCE_MS, one_tile_at_a_time, press_and_wait
 
@@ -50,6 +51,22 @@ def test_a_heatmap_that_was_hidden_is_seen_when_its_slide_is_graded_again(
     assert press_and_wait(graded, qtbot)
     assert graded.run.heatmap_layer is heatmap
     assert heatmap.visible
+
+
+def test_a_duplicate_of_a_heatmap_stays_as_it_is_when_its_slide_is_graded_again(
+    viewer, graded: GradeWidget, qtbot
+) -> None:
+    heatmap = graded.run.heatmap_layer
+    viewer.layers.selection = {heatmap}
+    duplicate_layer(viewer.layers)
+    copy = viewer.layers[f"{heatmap.name} copy"]
+    before = copy.data.copy()
+    graded.stride.value = 0.5
+    assert press_and_wait(graded, qtbot)
+    assert graded.run.heatmap_layer is heatmap
+    assert heatmap.data.shape != before.shape
+    assert copy in viewer.layers
+    np.testing.assert_array_equal(copy.data, before)
 
 
 def test_a_hidden_heatmap_is_seen_when_grading_goes_on_by_the_button_alone(

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("napari", reason="needs the napari extra")
 
 from magicgui.widgets import Label
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_hmkd.widgets.notice import wrap
 
@@ -34,3 +34,16 @@ def test_what_looks_like_tags_is_shown_unless_they_are_ours(
     ours = text_format == Qt.TextFormat.RichText
     wrap(label, text_format) if ours else wrap(label)
     assert seen(label.native) == seen(wanted)
+
+
+def test_a_path_in_a_panel_can_be_copied(qtbot) -> None:
+    label = Label(value="results")
+    wrap(label)
+    qtbot.addWidget(label.native)
+    label.native.resize(400, 60)
+    label.native.show()
+    place = label.native.rect().topLeft() + QPoint(15, 30)
+    qtbot.mouseDClick(label.native, Qt.MouseButton.LeftButton, pos=place)
+    assert label.native.selectedText() == "results"
+    qtbot.keyClick(label.native, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QApplication.clipboard().text() == "results"

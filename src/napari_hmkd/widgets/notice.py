@@ -42,11 +42,14 @@ def text_overlay(viewer: napari.viewer.Viewer) -> Any:
 
 
 def wrap(label: Label, text_format: Qt.TextFormat = Qt.TextFormat.PlainText) -> None:
-    """Break a label's lines, and have it as wide as its panel: long words must not widen that.
+    """Break a label's lines, have it as wide as its panel, and let its text be copied.
+
+    Long words must not widen the panel.
 
     Its text is plain, unless told otherwise: Qt would take "<b>" in a slide's name for a tag, and hide it.
     """
     label.native.setTextFormat(text_format)
+    label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.native.setWordWrap(True)
     label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 

@@ -69,7 +69,7 @@ class ResultHiding:
     def gradings_of(self, slide: Slide, fingerprint: str) -> list[napari.layers.Layer]:
         """The layers of gradings of a slide, made here or read from a folder, hidden or not.
 
-        A folder's are the slide's by their fingerprint.
+        A folder's are the slide's by their fingerprint. Duplicates are left out: they are made to be kept.
         """
         viewer = self._viewer()
         layers = [*(() if viewer is None else viewer.layers), *self._kept]
@@ -140,7 +140,7 @@ class ResultHiding:
 
 def _grades(layer: napari.layers.Layer, slide: Slide, fingerprint: str) -> bool:
     about = noted(layer)
-    if about.get("kind") != GRADING:
+    if about.get("kind") != GRADING or layer.source.parent is not None:  # a user's duplicate
         return False
     if "result_of" in about:
         return bool(about["result_of"] == slide.path)
