@@ -123,6 +123,8 @@ def test_a_map_has_a_bar_of_its_colours_which_stays_off_once_it_is_switched_off(
     }
     of_token = dict.fromkeys(QUERY.values(), False)
     assert bars == {AGREEMENT: True, map_layer(panel, viewer).name: True, **of_token}
+    places = {str(text_overlay(viewer).position), str(map_layer(panel, viewer).colorbar.position)}
+    assert places == {"top_center", "bottom_right"}, "the notice would lie on it"
     map_layer(panel, viewer).colorbar.visible = False
     panel.form.kind.value = MapKind.DIFFERENCE
     assert not map_layer(panel, viewer).colorbar.visible

@@ -61,6 +61,7 @@ class DrawnLayers:
             if isinstance(layer, napari.layers.Image):
                 leave_out_nan(layer)
                 layer.colorbar.visible = role in self._with_bar
+                layer.colorbar.position = "bottom_right"  # above it is the model's notice
             self._add(role, layer)
         else:
             refill(layer, one)
