@@ -45,7 +45,7 @@ def test_what_parts_the_columns_that_are_needed_parts_the_table(
 
 @pytest.mark.parametrize(
     ("cell", "told"),
-    [("2+", "2+"), ("NA", ""), ("n/a", ""), ("nan", ""), ("", ""), ("#N/A", ""), ("#n/a", ""), ("Na", ""), ("NAN", ""), ("unknown", "unknown"), ("NAN1", "NAN1")],
+    [("2+", "2+"), ("NA", ""), ("n/a", ""), ("nan", ""), ("", ""), ("#N/A", ""), ("#n/a", ""), ("#NV", ""), ("#nv", ""), ("nv", "nv"), ("Na", ""), ("NAN", ""), ("unknown", "unknown"), ("NAN1", "NAN1")],
 )  # fmt: skip
 def test_a_cell_that_says_na_says_nothing(cell: str, told: str) -> None:
     assert cell_told(cell) == told

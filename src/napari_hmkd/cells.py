@@ -8,10 +8,12 @@ from itertools import product
 
 MISSING = frozenset(
     "".join(letters)
-    for told in ("", "na", "n/a", "#n/a", "nan", "<na>")
+    for told in ("", "na", "n/a", "#n/a", "#nv", "nan", "<na>")
     for letters in product(*zip(told, told.upper(), strict=True))
 )
-"""How a table says that a value is not known, in small letters or capitals; every other text is a value."""
+"""How a table says that a value is not known, in small letters or capitals; every other text is a value.
+
+In German, spreadsheets call #N/A #NV."""
 SEPARATORS = ",;\t"
 
 _QUOTED = re.compile(r'"[^"]*"')

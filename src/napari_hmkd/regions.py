@@ -167,8 +167,8 @@ def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
             for name in _names(one.get("properties") or {})
         )
     except _UNUSABLE as error:
-        # The representation of a UnicodeError holds the whole file.
-        reason = str(error) if isinstance(error, UnicodeError) else repr(error)
+        # A KeyError's words are a bare key; the representation of a UnicodeError holds the whole file.
+        reason = str(error) if isinstance(error, OSError | UnicodeError) else repr(error)
         raise SlideError(
             f"asked to read regions from {path}, but: {reason}; export the annotations from QuPath as "
             "GeoJSON, or draw them in napari"

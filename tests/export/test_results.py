@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from napari_hmkd.export import write_results
 from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import OpenModel, SlideGrading, start_grading
 from napari_hmkd.slide import find_tissue, open_slide
+from napari_hmkd.slide.overview import read_overview
 
 GRADES = [[0, 1, -1], [3, 2, 3]]
 
@@ -202,3 +204,13 @@ def test_a_grading_that_was_stopped_says_so(
     write_results(grade_painted([[0, 1], [2, 3]], batches=1), tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert any("2 of 4 tiles were not graded" in warning for warning in summary["warnings"])
+
+
+def test_a_slide_is_read_once_for_all_pictures_of_it(
+    grade_painted: Callable[..., SlideGrading], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grading = grade_painted([[0, 1]])
+    read = Mock(wraps=read_overview)  # without small levels it decodes the whole slide
+    monkeypatch.setattr("napari_hmkd.slide.slide.read_overview", read)
+    write_results(grading, tmp_path / "out")
+    read.assert_called_once()

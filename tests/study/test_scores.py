@@ -67,6 +67,8 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ("a,,anna,2+\na,nan,anna,0\n", 3, "the region 'nan' of line 3 is read as empty, the whole slide"),
         (",,anna,2+\n", 2, "the cell slide is empty"),
         ("a,,,2+\n", 2, "the cell reader is empty"),
+        ("a,,anna,2+\nNA,,anna,2+\n", 3, "the slide 'NA' is read as an empty cell"),
+        ("a,,anna,2+\na,,nan,2+\n", 3, "the reader 'nan' is read as an empty cell"),
         ("a,,anna,2+\na,,Anna,3+\n", 3, "reader 'Anna' is written 'anna' in line 2"),
         ("a,x,anna,2+\na,X,ben,3+\n", 3, "region 'X' is written 'x' in line 2"),
         ("a,,Dr.\xa0A,2+\na,,Dr. A,3+\n", 3, r"'Dr. A' is written 'Dr.\\xa0A' in line 2"),
@@ -76,8 +78,8 @@ def test_rows_without_a_score_are_counted(write_scores: WriteScores) -> None:
         ('a,,anna,2+\nb,,"anna,2+\n', 3, "does not end with one"),
         ('"a\nb",,anna,2+\nc,,anna,5\n', 4, "'5' is none of"),
     ],
-    ids=["unknown", "too high", "contradiction", "repetition", "NA first", "NA last", "no slide", "no reader", "reader's case",
-         "region's case", "fixed space", "two spaces", "suffix", "comma", "open quote", "after a line break"],
+    ids=["unknown", "too high", "contradiction", "repetition", "NA first", "NA last", "no slide", "no reader", "NA as slide",
+         "NA as reader", "reader's case", "region's case", "fixed space", "two spaces", "suffix", "comma", "open quote", "after a line break"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_with_its_line(
     write_scores: WriteScores, lines: str, line: int, message: str

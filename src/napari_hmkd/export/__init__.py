@@ -43,9 +43,9 @@ def write_results(
     with replaced_folder(folder, RESULTS) as part:
         write_tiles(tile_table(grading), part / TABLE_FILE, part / "tiles.parquet")
         write_geojson(grading, part / "tiles.geojson", geojson_origin)
-        write_picture(grading, part / "heatmap.png")
+        thumbnail = write_picture(grading, part / "heatmap.png")
         write_ome_zarr(grading, part / "heatmap.ome.zarr")
-        write_report(grading, part / "report.html", part / "heatmap.png")
+        write_report(grading, part / "report.html", part / "heatmap.png", thumbnail)
         if grading.plan.tissue is not None:
             write_tissue(grading.plan.tissue, part / TISSUE_FILE, png_text(grading))
         said = write_summary(grading, part / SUMMARY_FILE, geojson_origin)  # it lists the others

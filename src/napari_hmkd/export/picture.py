@@ -21,10 +21,15 @@ _PANEL_WIDTH = 560  # narrowest panel that holds the legend
 _INK, _RED, _GREY = "#141414", "#b40000", "#a0a0a0"
 
 
-def write_picture(grading: SlideGrading, path: Path) -> None:
+def write_picture(grading: SlideGrading, path: Path) -> np.ndarray:
     """Draw the expected grades over the slide, undecided tiles hatched, and save them as PNG.
 
     The file carries its provenance, see `png_text`.
+
+    Returns
+    -------
+    uint8 (height, width, 3)
+        The slide alone, its longer side at most `SIDE_PX`.
     """
     below = grading.plan.slide.thumbnail(SIDE_PX)
     under = _squares_under(grading, *below.shape[:2])
@@ -38,6 +43,7 @@ def write_picture(grading: SlideGrading, path: Path) -> None:
     page.paste(picture, ((page.width - picture.width) // 2, 0))
     page.paste(panel, (0, picture.height))
     page.save(path, pnginfo=png_text(grading))
+    return below
 
 
 def _squares_under(grading: SlideGrading, height: int, width: int) -> tuple[np.ndarray, ...]:

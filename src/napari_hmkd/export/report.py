@@ -13,11 +13,10 @@ from napari_hmkd.export.summary import summarise
 from napari_hmkd.grading import SlideGrading
 from napari_hmkd.palette import GRADE_COLOURS, colourise
 
-_THUMBNAIL_PX = 900
 _BINS = 24
 
 
-def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
+def write_report(grading: SlideGrading, path: Path, heatmap: Path, thumbnail: np.ndarray) -> None:
     """Write the page, with a thumbnail, the picture `heatmap`, the summary and where it comes from.
 
     Parameters
@@ -28,13 +27,15 @@ def write_report(grading: SlideGrading, path: Path, heatmap: Path) -> None:
         The new file.
     heatmap : pathlib.Path
         What `write_picture` wrote of it.
+    thumbnail : uint8 (height, width, 3)
+        What `write_picture` returned: where the slide has no small levels, reading it takes minutes.
     """
     summary = summarise(grading)
     page = render(
         "report.html",
         s=summary,
         colours=dict(zip(grading.plan.card.class_names, GRADE_COLOURS, strict=True)),
-        thumbnail=jpeg_url(grading.plan.slide.thumbnail(_THUMBNAIL_PX)),
+        thumbnail=jpeg_url(thumbnail),
         heatmap=data_url("png", heatmap.read_bytes()),
         bars=_histogram(grading),
         provenance=flat(provenance(grading)),

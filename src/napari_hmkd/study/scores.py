@@ -79,9 +79,10 @@ def read_scores(path: Path) -> ScoreTable:
     Raises
     ------
     DataError
-        If the file is no such table; if a score is none of these; if a reader scores a case twice; if a
-        name is written in two ways, which would make two of one; if a name without a fingerprint may be
-        that of several files; if a slide is of two patients. The message names file and line.
+        If the file is no such table; if a score is none of these; if a slide or reader is empty or NA;
+        if a reader scores a case twice; if a name is written in two ways, which would make two of one;
+        if a name without a fingerprint may be that of several files; if a slide is of two patients. The
+        message names file and line.
     """
     rows: list[tuple[int, Score]] = []
     seen: _Seen = {}
@@ -179,8 +180,11 @@ def _check_names(row: Row, line: int, where: str, seen: _Seen) -> None:
     """No slide or reader is missing, and each name is written as in the lines before."""
     for column in ("slide", "region", "reader", PATIENT):
         name = row[column]
-        if not name and column in ("slide", "reader"):
-            raise DataError(f"{where}: the cell {column} is empty: fill it in, or remove the line")
+        if column in ("slide", "reader") and not cell_told(name):
+            empty = (
+                f"{column} {name!r} is read as an empty cell" if name else f"cell {column} is empty"
+            )
+            raise DataError(f"{where}: the {empty}: fill it in, or remove the line")
         same = same_name if column == "slide" else same_words  # files may differ in a space alone
         first_line, first = seen.setdefault((column, same(name)), (line, name))
         if first != name:

@@ -67,6 +67,20 @@ def test_a_coarse_slide_is_not_enlarged_for_its_mask(tmp_path: Path, mpp: float,
     assert tissue.mpp == pytest.approx((max(mpp, 8.0),) * 2)
 
 
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_wait_of_minutes_for_the_tissue_is_said_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, slow: bool
+) -> None:
+    monkeypatch.setattr("napari_hmkd.slide.contents.tissue.lacks_small_levels", lambda _: slow)
+    tifffile.imwrite(tmp_path / "a.tif", section(), photometric="rgb", tile=(64, 64))
+    with open_slide(tmp_path / "a.tif", mpp=8) as slide:
+        find_tissue(slide)
+    said = (
+        "'a.tif' has no small levels: its tissue is sought in all of its 120 x 160 px, which takes"
+    )
+    assert (said in caplog.text) == slow
+
+
 @pytest.mark.parametrize(("most_px", "shape"), [(2**22, (120, 160)), (4800, (60, 80))])
 def test_the_mask_of_a_large_slide_is_coarser(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_px: int, shape

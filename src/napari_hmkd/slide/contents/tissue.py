@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,10 @@ from napari_hmkd.slide.contents.pen import find_pen, keep_large
 from napari_hmkd.slide.contents.strips import by_strips
 from napari_hmkd.slide.contents.thin import faint_mesh, straight_lines
 from napari_hmkd.slide.overview import Overview, read_overview
+from napari_hmkd.slide.pyramid import lacks_small_levels
 from napari_hmkd.slide.slide import Slide
+
+_LOG = logging.getLogger(__name__)
 
 MASK_MPP = 8.0
 """Micrometres per pixel of the mask, of a slide that is as fine as that and not too large."""
@@ -115,6 +119,11 @@ def mask_overview(slide: Slide) -> Overview:
     not enlarged.
     """
     own_y, own_x = slide.require_mpp()
+    if lacks_small_levels(slide):
+        _LOG.warning(
+            "'%s' has no small levels: its tissue is sought in all of its %d x %d px, which takes minutes",
+            slide.name, slide.size.height, slide.size.width,
+        )  # fmt: skip
     area_um2 = slide.size.height * own_y * slide.size.width * own_x
     mpp = max(MASK_MPP, math.sqrt(area_um2 / MOST_MASK_PX))
     size = Size(
