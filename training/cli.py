@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from napari_hmkd.cli.options import VersionOption
 from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import HmkdError, refused_by_system
 from napari_hmkd.memory import keep_freed_memory
@@ -33,6 +34,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Build and score the networks that grade HER2. Research use only.",
 )
+
+
+@app.callback()
+def program(version: VersionOption = False) -> None:
+    """What is said before any command."""
+
 
 app.command()(mkd)
 app.command()(mkd_predict)

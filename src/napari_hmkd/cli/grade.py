@@ -16,6 +16,7 @@ from napari_hmkd.cli.options import (
     PrecisionOption,
     SampleOption,
     SlidesArgument,
+    VersionOption,
     complain,
     require_slides,
     typed_words,
@@ -101,6 +102,7 @@ def grade(
     force: Annotated[
         bool, typer.Option("--force", help="Grade a slide that does not look like H&E in focus.")
     ] = False,
+    version: VersionOption = False,
 ) -> None:
     """Grade HER2 on H&E and write tables, pictures and a page for each slide. Research use only.
 
