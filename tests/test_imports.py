@@ -18,7 +18,7 @@ TRAINING = ROOT / "training"
 ORDER = (
     "errors leftovers",
     "durable user_folders",
-    "geometry device memory cores palette wording cells drawn_text output_folder bootstrap grade_tables result_files",
+    "geometry device memory cores palette wording cells drawn_text output_folder bootstrap grade_tables result_files version_option",
     "patients",
     "slide",
     "sample tiling overlap alignment",

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from napari_hmkd.cli.options import VersionOption
 from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import HmkdError, refused_by_system
 from napari_hmkd.memory import keep_freed_memory
@@ -26,6 +25,7 @@ from napari_hmkd.training.features import EncoderSettings, SlideSettings, make_b
 from napari_hmkd.training.mkd.command import mkd, mkd_predict
 from napari_hmkd.training.mkd.evidence.command import mkd_cohort, mkd_evidence, mkd_her2st
 from napari_hmkd.training.options import with_settings
+from napari_hmkd.version_option import VersionOption
 from napari_hmkd.wording import print_any_name
 
 app = typer.Typer(

@@ -16,7 +16,6 @@ from napari_hmkd.cli.options import (
     PrecisionOption,
     SampleOption,
     SlidesArgument,
-    VersionOption,
     complain,
     require_slides,
     typed_words,
@@ -25,6 +24,7 @@ from napari_hmkd.cores import keep_to_allotted_cores
 from napari_hmkd.errors import ExitCode, HmkdError, refused_by_system
 from napari_hmkd.geometry import Origin
 from napari_hmkd.memory import keep_freed_memory
+from napari_hmkd.version_option import VersionOption
 from napari_hmkd.wording import print_any_name
 
 PROGRAM = "napari-hmkd-grade"

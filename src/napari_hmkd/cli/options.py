@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from glob import escape, glob
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -33,20 +32,6 @@ MppOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")]
 PrecisionOption = Annotated[
     str, typer.Option(help="auto (bfloat16 on GPUs that have it), float32 or bfloat16.")
-]
-
-
-def _tell_version(asked: bool) -> None:
-    if asked:
-        print(f"napari-hmkd {version('napari-hmkd')}")
-        raise typer.Exit
-
-
-VersionOption = Annotated[
-    bool,
-    typer.Option(
-        "--version", callback=_tell_version, is_eager=True, help="Say the version, and end."
-    ),
 ]
 
 
