@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -114,6 +115,15 @@ def test_blocks_of_a_slide_that_goes_are_forgotten() -> None:
     assert cache.statistics.bytes == KILOBYTE
     assert not mine.held([0])
     assert other.held([0]) == {0}
+
+
+def test_the_next_request_gives_back_the_memory_of_a_slide_that_went() -> None:
+    cache = TileCache()
+    mine, other = cache.section(), cache.section()
+    kept = weakref.ref(mine.get(0, block))
+    mine.release()
+    other.get(0, block)
+    assert kept() is None
 
 
 def test_a_load_that_ends_after_its_slide_went_is_not_kept() -> None:

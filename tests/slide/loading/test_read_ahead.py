@@ -31,6 +31,7 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
         (Region(300, 300, 100, 100), 1, 3),
         (Region(256, 256, 256, 256), 1, 8),
         (Region(256, 256, 512, 512), 4, 12),
+        (Region(256, 512, 128, 512), 2, 6),
         (Region(744, 1044, 256, 256), 4, 2),
         (Region(0, 0, 1000, 1300), 24, 0),
     ],
