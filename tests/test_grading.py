@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -18,7 +19,7 @@ from napari_hmkd.grading import OpenModel, SlideGrading, make_ready, open_model,
 from napari_hmkd.planning import GradeSettings
 from napari_hmkd.queueing import TileQueue
 from napari_hmkd.slide import open_slide
-from napari_hmkd.tile_grader import TileGrader
+from napari_hmkd.tile_grader import Answer, TileGrader
 
 PaintSlide = Callable[..., Path]
 GRADES = [[0, 1, 2, 3], [3, 2, 1, 0], [1, -1, 3, 1]]
@@ -30,10 +31,11 @@ def test_run_grades_every_tile_with_tissue(
 ) -> None:
     with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
         grading = start_grading(slide, colour_model)
+        began = time.perf_counter()
         for batch in grading.run():
             assert grading.heatmap.graded[tuple(batch.tiles.T)].all()
     assert grading.heatmap.grade.tolist() == GRADES
-    assert grading.seconds > 0
+    assert 0 < grading.seconds < time.perf_counter() - began
 
 
 def test_a_stopped_run_is_taken_up_where_it_was(
@@ -195,6 +197,20 @@ def test_a_slide_of_which_no_tile_can_be_read_is_an_error(
         pytest.raises(SlideError, match="unreadable"),
     ):
         list(start_grading(slide, colour_model).run())
+
+
+def test_a_run_without_a_single_answer_is_an_error(
+    tmp_path: Path,
+    paint_slide: PaintSlide,
+    colour_model: OpenModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = lambda _, tiles: Answer(np.full((len(tiles), 4), np.nan, np.float32))  # noqa: E731
+    monkeypatch.setattr(TileGrader, "grade", nowhere)
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+        grading = start_grading(slide, colour_model)
+        with pytest.raises(SlideError, match=r"slide\.tif, but none of its 11 tiles .* not finite"):
+            list(grading.run())
 
 
 def test_a_missing_device_is_refused_before_the_slide_is_read(

@@ -16,7 +16,7 @@ from tests.slide_files import TISSUE
 from napari_hmkd import planning
 from napari_hmkd.errors import PixelSizeError, SlideError, UnsuitableSlideError
 from napari_hmkd.grading import OpenModel
-from napari_hmkd.planning import GradeSettings, plan_grading, read_tile
+from napari_hmkd.planning import GradeSettings, opened_as_stated, plan_grading, read_tile
 from napari_hmkd.regions import MarkedRegion
 from napari_hmkd.slide import StainCheck, StainKind, find_tissue, open_slide
 
@@ -101,11 +101,15 @@ def test_enlarging_more_than_twice_is_refused(
 def test_a_slide_without_pixel_size_is_refused_until_it_is_stated(
     shared_data: Path, colour_model: OpenModel
 ) -> None:
-    with open_slide(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs") as slide:
-        with pytest.raises(PixelSizeError, match="--mpp"):
-            plan_grading(slide, colour_model.card, GradeSettings(force=True))
-        stated = plan_grading(slide.with_mpp(0.5), colour_model.card)
-    assert stated.grid.slide_mpp == (0.5, 0.5)
+    path = str(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs")
+    with (
+        opened_as_stated(path, None, None) as (slide, _),
+        pytest.raises(PixelSizeError, match="--mpp"),
+    ):
+        plan_grading(slide, colour_model.card, GradeSettings(force=True))
+    with opened_as_stated(path, None, 0.5) as (slide, notes):
+        stated = plan_grading(slide, colour_model.card)
+    assert (stated.grid.slide_mpp, notes) == ((0.5, 0.5), [])
 
 
 def test_fluorescence_is_refused_unless_forced(shared_data: Path, colour_model: OpenModel) -> None:
@@ -221,8 +225,8 @@ def test_where_no_tile_is_in_a_region_the_advice_depends_on_whether_there_is_any
 ) -> None:
     settings = GradeSettings(min_tissue_fraction=least, only_regions=True)
     glass = MarkedRegion("beside", shapely.box(20, 20, 200, 200))
-    refusal = f"none of its 6 tiles .* in a marked region; .*{advice}"
-    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES)) as slide:
+    refusal = f"none of its 12 tiles .* in a marked region; .*{advice}"
+    with open_slide(paint_slide(tmp_path / "slide.tif", GRADES), mpp=4.0 * 1.02) as slide:
         tissue = find_tissue(slide)
         tissue.mask[::7] = False  # no tile is all tissue
         with pytest.raises(SlideError, match=refusal):
@@ -232,10 +236,10 @@ def test_where_no_tile_is_in_a_region_the_advice_depends_on_whether_there_is_any
 def test_a_slide_that_fills_too_little_of_a_tile_is_said_to_be_too_small(
     tmp_path: Path, paint_slide: PaintSlide, colour_model: OpenModel
 ) -> None:
-    card = replace(colour_model.card, tile_px=1024)
+    card = replace(colour_model.card, tile_px=1280)
     with (
-        open_slide(paint_slide(tmp_path / "slide.tif", [[2]])) as slide,
-        pytest.raises(SlideError, match=r"1024 x 1024 um fill 6\.2% of a tile.* larger scan"),
+        open_slide(paint_slide(tmp_path / "slide.tif", [[2, 2]])) as slide,
+        pytest.raises(SlideError, match=r"1024 x 2048 um fill 8\.0% of a tile.* larger scan"),
     ):
         plan_grading(slide, card)
 

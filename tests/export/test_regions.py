@@ -126,6 +126,14 @@ def test_a_region_off_the_slide_is_named_in_a_warning(graded) -> None:
     assert "768 x 1024 px" in warning
 
 
+def test_regions_that_are_marked_later_take_the_place_of_the_earlier_ones(graded) -> None:
+    with graded(box("far", 5, 5, 6, 6)) as grading:
+        grading.mark([box("near", 0, 0, 1, 1), box("beyond", 7, 7, 8, 8)])
+        (warning,) = grading.warnings
+        assert [entry["name"] for entry in region_entries(grading)] == ["near", "beyond"]
+    assert "'beyond' lies wholly outside" in warning
+
+
 def test_only_regions_without_a_region_is_refused(graded) -> None:
     with pytest.raises(SlideError, match="none is marked"), graded(only_regions=True):
         pass

@@ -176,22 +176,24 @@ def _set_frames(
     undefined_length: bool = False,
     left_out: Sequence[int] = (),
     marks: bytes = b"",
+    tile_width: int | None = None,
 ) -> None:
     """Put an image into a data set as frames; what overhangs its edge is of a colour of its own."""
-    rows, columns = (-(-side // tile) for side in pixels.shape[:2])
-    whole = np.full((rows * tile, columns * tile, 3), (255, 0, 255), np.uint8)
+    wide = tile_width or tile
+    rows, columns = -(-pixels.shape[0] // tile), -(-pixels.shape[1] // wide)
+    whole = np.full((rows * tile, columns * wide, 3), (255, 0, 255), np.uint8)
     whole[: pixels.shape[0], : pixels.shape[1]] = pixels
-    corners = [(y * tile, x * tile) for y in range(rows) for x in range(columns)]
+    corners = [(y * tile, x * wide) for y in range(rows) for x in range(columns)]
     if organization == "TILED_SPARSE":
         corners = [corner for index, corner in enumerate(corners) if index not in left_out][::-1]
         data.PerFrameFunctionalGroupsSequence = [_placed(*corner) for corner in corners]
         data["PerFrameFunctionalGroupsSequence"].is_undefined_length = undefined_length
     frames = [
-        _coded(whole[y : y + tile, x : x + tile], coding, photometric, marks) for y, x in corners
+        _coded(whole[y : y + tile, x : x + wide], coding, photometric, marks) for y, x in corners
     ]
     data.file_meta.TransferSyntaxUID = SYNTAXES[coding]
     data.DimensionOrganizationType, data.PhotometricInterpretation = organization, photometric
-    data.Rows = data.Columns = tile
+    data.Rows, data.Columns = tile, wide
     data.NumberOfFrames = len(frames)
     if coding.startswith("plain"):
         joined = b"".join(frames)

@@ -76,12 +76,13 @@ def test_nothing_is_read_until_it_is_drawn(tmp_path, noise, write_pyramid):
         assert slide.reads == so_far  # computed levels are kept
 
 
-def test_a_file_without_a_small_level_gets_computed_ones(tmp_path, write_pyramid):
-    rows = np.arange(4101, dtype=np.uint32)[:, None, None] // 20
-    pixels = np.broadcast_to(rows, (4101, 130, 3)).astype(np.uint8)
-    write_pyramid(tmp_path / "a.tif", pixels)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_file_without_a_small_level_gets_computed_ones(tmp_path, write_pyramid, axis):
+    bands = np.arange(4101, dtype=np.uint32)[:, None, None] // 20
+    pixels = np.broadcast_to(bands, (4101, 130, 3)).astype(np.uint8).swapaxes(0, axis)
+    write_pyramid(tmp_path / "a.tif", np.ascontiguousarray(pixels))
     with open_slide(tmp_path / "a.tif") as slide:
-        arrays = pyramid(slide)
+        arrays = [array.swapaxes(0, axis) for array in pyramid(slide)]
         assert [array.shape for array in arrays] == [(4101, 130, 3), (2051, 65, 3), (1026, 33, 3)]
         assert max(arrays[-1].shape) <= COARSEST_PX
         for array in arrays[1:]:
@@ -99,6 +100,7 @@ def test_a_file_without_a_small_level_gets_computed_ones(tmp_path, write_pyramid
         (Size(512, 512), 512),
         (Size(1024, 1024), 1024),
         (Size(8, 3968), 512),
+        (Size(60, 3968), 540),
         (Size(1, 62), 496),
         (Size(100_000, 90_000), 512),
     ],

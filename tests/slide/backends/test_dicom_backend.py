@@ -238,6 +238,32 @@ def test_frames_at_one_place_or_outside_are_left_to_openslide(tmp_path, write_di
         assert "in no grid" in slide.backend_reason
 
 
+@pytest.mark.parametrize(("row", "column"), [(33, 65), (1, 97)])
+def test_frames_off_the_grid_are_refused(tmp_path, write_dicom, row: int, column: int):
+    (file,) = write_dicom(tmp_path, pyramid()[:1], organization="TILED_SPARSE", left_out=(1,))
+    places = pydicom.dcmread(file).PerFrameFunctionalGroupsSequence
+    off = places[-2].PlanePositionSlideSequence[0]  # over the place that no frame has
+    off.RowPositionInTotalImagePixelMatrix = row
+    off.ColumnPositionInTotalImagePixelMatrix = column
+    change(file, PerFrameFunctionalGroupsSequence=places)
+    with pytest.raises(SlideError, match="in no grid"):
+        open_slide(file)
+
+
+@pytest.mark.parametrize(
+    ("coding", "organization"),
+    [("plain", "TILED_FULL"), ("plain", "TILED_SPARSE"), ("jpeg-ls", "TILED_FULL")],
+)
+def test_frames_need_not_be_square(tmp_path, write_dicom, coding: str, organization: str):
+    pixels = pyramid()[0]
+    stored = {"coding": coding, "photometric": "RGB", "organization": organization}
+    (file,) = write_dicom(tmp_path, [pixels], tile_width=32, **stored)
+    with open_slide(file) as slide:
+        assert (slide.backend, slide.levels[0].tile) == ("pydicom", Size(64, 32))
+        whole = Region(0, 0, *pixels.shape[:2])
+        assert np.array_equal(slide.read_level(0, whole), pixels)
+
+
 def test_what_openslide_refuses_is_refused_in_its_words(tmp_path: Path, write_dicom):
     files = write_dicom(tmp_path, pyramid())
     change(files[0], HighBit=6)

@@ -63,10 +63,17 @@ def test_levels_that_are_filled_up_lie_where_they_belong(levels_filled_up, pixel
 
 @pytest.mark.parametrize(
     "spacings_mm",
-    [(0.00025, 0.0005), (0.000253, 0.000505), (0.00025, 0.00025), (None, 0.0005), (0.00025, None)],
-    ids=["true", "rounded", "level 0's on both", "none on level 0", "none on level 1"],
+    [
+        (0.00025, 0.0005),
+        (0.000253, 0.000505),
+        (0.00025, 0.00025),
+        (0.00025, 0.00075),
+        (None, 0.0005),
+        (0.00025, None),
+    ],
+    ids=["true", "rounded", "level 0's on both", "wrong", "none on level 0", "none on level 1"],
 )
-@pytest.mark.parametrize("size", [(512, 768), (37, 91)])
+@pytest.mark.parametrize("size", [(500, 760), (37, 91)])
 def test_sizes_that_are_a_step_apart_tell_the_step(
     tmp_path: Path, noise, write_dicom, spacings_mm, size
 ) -> None:
@@ -90,6 +97,17 @@ def test_the_step_of_levels_that_are_filled_up_is_whole_where_spacings_are_round
     assert found == [(Size(512 // step, 768 // step), step) for step in STEPS]
 
 
+def test_a_step_of_levels_that_are_filled_up_need_not_be_whole(
+    tmp_path: Path, pixels, noise, write_dicom
+) -> None:
+    files = write_dicom(tmp_path, [pixels, filled(noise(205, 307))])
+    for file, spacing_mm in zip(files, (0.00025, 0.000625), strict=True):
+        set_spacing(file, spacing_mm)
+    with open_slide(files[0]) as slide:
+        assert slide.levels[1].size == Size(205, 307)
+        assert slide.levels[1].downsample == pytest.approx(2.5)
+
+
 def test_the_spacing_tells_the_step_of_a_level_that_ends_before_level_0(
     tmp_path: Path, pixels, write_dicom
 ) -> None:
@@ -102,10 +120,16 @@ def test_the_spacing_tells_the_step_of_a_level_that_ends_before_level_0(
 
 
 @OURS_AND_OPENSLIDE
-def test_images_of_two_parts_of_the_glass_make_no_pyramid(tmp_path, noise, write_dicom, backend):
+@pytest.mark.parametrize(
+    ("height", "width", "spacing_mm"), [(300, 500, 0.00025), (100, 300, 0.0005)]
+)
+def test_images_of_two_parts_of_the_glass_make_no_pyramid(
+    tmp_path: Path, noise, write_dicom, backend, height: int, width: int, spacing_mm: float
+):
     """They can be in one series; the smaller one would be shown as a coarse picture of the larger."""
-    files = write_dicom(tmp_path, [noise(512, 768), noise(300, 500)])
-    for file in files:
-        set_spacing(file, 0.00025)
-    with pytest.raises(SlideError, match=r"512 x 768 and 300 x 500 px.*different parts of the gl"):
+    files = write_dicom(tmp_path, [noise(512, 768), noise(height, width)])
+    for file, of_level_mm in zip(files, (0.00025, spacing_mm), strict=True):
+        set_spacing(file, of_level_mm)
+    refusal = rf"512 x 768 and {height} x {width} px.*different parts of the gl"
+    with pytest.raises(SlideError, match=refusal):
         open_slide(files[0], backend=backend)

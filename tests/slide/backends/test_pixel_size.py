@@ -9,6 +9,7 @@ from napari_hmkd.slide.backends.pixel_size import (
     PixelSize,
     doubts,
     first_plausible,
+    from_sides,
     from_user,
     guess_mpp,
     missing_message,
@@ -31,6 +32,15 @@ def test_the_first_plausible_statement_is_taken():
     absurd, right = PixelSize((353, 353), "a"), PixelSize((0.5, 0.5), "b")
     assert first_plausible([absurd, right, PixelSize((1, 1), "c")]) is right
     assert first_plausible([absurd]) is None
+
+
+@pytest.mark.parametrize(
+    ("y", "x", "mpp"),
+    [(0.25, 0.5, (0.25, 0.5)), (None, 0.5, (0.5, 0.5)), (0.25, None, (0.25, 0.25))],
+)
+def test_one_side_alone_speaks_for_both(y: float | None, x: float | None, mpp: tuple[float, float]):
+    assert from_sides(y, x, "tag") == PixelSize(mpp, "tag")
+    assert from_sides(None, None, "tag") is None
 
 
 def test_a_stated_pixel_size_says_that_the_user_stated_it():

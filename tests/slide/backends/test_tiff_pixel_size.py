@@ -69,10 +69,11 @@ def patch_tag(path: Path, code: int, entry: bytes) -> None:
         ({code: struct.pack("<HIf", 11, 1, 20_000.0) for code in (282, 283)}, (0.5, 0.5)),
         ({code: struct.pack("<HIf", 11, 1, float("nan")) for code in (282, 283)}, None),
         ({282: struct.pack("<HIf", 11, 1, -1.0)}, (0.5, 0.5)),  # one side speaks for both
+        ({code: struct.pack("<HIHH", 3, 2, 1, 0) for code in (282, 283)}, None),
         ({296: struct.pack("<HI4s", 2, 3, b"cm\0\0")}, None),
         ({282: struct.pack("<HI4s", 2, 4, b"big\0"), 283: struct.pack("<HI4s", 2, 1, b"")}, None),
     ],
-    ids=["numbers", "not-a-number", "negative", "unit-as-text", "text"],
+    ids=["numbers", "not-a-number", "negative", "over-zero", "unit-as-text", "text"],
 )
 def test_odd_resolution_tags_keep_no_slide_from_opening(tmp_path: Path, noise, patches, mpp):
     path = tmp_path / "a.tif"

@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from napari_hmkd.errors import SlideError, SlideReadError, SlideStalledError
-from napari_hmkd.geometry import Region
+from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide import open_slide
 
 
@@ -39,6 +39,16 @@ def test_pixel_size_from_the_scale_and_its_unit(
     write_zarr(tmp_path / "a.zarr", [noise(40, 40)], unit=unit, scale=scale)
     with open_slide(tmp_path / "a.zarr") as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx((mpp, mpp)))
+
+
+def test_tiles_are_the_chunks_also_where_these_are_not_square(tmp_path: Path, noise, write_zarr):
+    pixels = noise(64, 100)
+    write_zarr(tmp_path / "a.zarr", [pixels])
+    store = zarr.open_group(tmp_path / "a.zarr")
+    store.create_array("0", data=np.moveaxis(pixels, -1, 0), chunks=(1, 16, 48), overwrite=True)
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert slide.levels[0].tile == Size(16, 48)
+        assert np.array_equal(slide.read_level(0, Region(10, 5, 40, 90)), pixels[10:50, 5:95])
 
 
 def test_a_damaged_chunk_fails_alone(tmp_path: Path, noise, write_zarr):
@@ -93,6 +103,7 @@ def test_a_drive_that_fails_is_a_stall_and_no_damage(
         with pytest.raises(SlideReadError, match="of the drive") as failed:
             slide.read_level(0, Region(0, 0, 10, 10))
     assert isinstance(failed.value, SlideStalledError) is stall
+    assert ("Look whether its disk" in str(failed.value)) is (stall or number == errno.ENOENT)
 
 
 @pytest.mark.parametrize(

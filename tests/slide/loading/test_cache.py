@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,16 +117,26 @@ def test_blocks_of_a_slide_that_goes_are_forgotten() -> None:
     assert other.held([0]) == {0}
 
 
+def test_the_next_request_gives_back_the_memory_of_a_slide_that_went() -> None:
+    cache = TileCache()
+    mine, other = cache.section(), cache.section()
+    kept = weakref.ref(mine.get(0, block))
+    mine.release()
+    other.get(0, block)
+    assert kept() is None
+
+
 def test_a_load_that_ends_after_its_slide_went_is_not_kept() -> None:
     cache = TileCache()
-    mine = cache.section()
+    mine, other = cache.section(), cache.section()
 
     def load() -> np.ndarray:
         mine.release()
+        other.get(1, block)  # with which the slide's blocks are gone already
         return block(4)
 
     assert (mine.get(0, load) == 4).all()
-    assert cache.statistics.blocks == 0
+    assert cache.statistics.blocks == 1
 
 
 def test_a_slide_may_go_while_the_cache_is_locked() -> None:

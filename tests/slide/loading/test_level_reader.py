@@ -75,14 +75,17 @@ def test_a_second_read_keeps_the_tiles_that_its_border_cuts(
         assert kept(slide) == expected
 
 
+@pytest.mark.parametrize("by_turns", [False, True])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_cut_tiles_are_kept_once_a_second_region_needs_one(
-    tmp_path: Path, noise, write_pyramid, compression: str | None
+    tmp_path: Path, noise, write_pyramid, compression: str | None, by_turns: bool
 ) -> None:
     stored = {"tile": (TILE, TILE), "compression": compression}
     write_pyramid(tmp_path / "a.tif", noise(SIDE, SIDE), **stored)
     with open_slide(tmp_path / "a.tif", cache=TileCache()) as slide:
         for x, blocks in ((64, 0), (384, 0), (192, 5), (320, 8)):  # 3 x 2 tiles, of which 5 are cut
+            if by_turns:
+                read_by_turns(slide)
             found = slide.read_level(0, Region(64, x, 256, 192))
             assert np.array_equal(found, noise(SIDE, SIDE)[64:320, x : x + 192])
             assert kept(slide) == blocks

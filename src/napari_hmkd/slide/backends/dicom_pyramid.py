@@ -70,10 +70,9 @@ def _placed(level: Level, base: DicomHeader, step: float, name: str) -> Level:
     similar = same_proportions(stored, whole)
     if similar and all(abs(true - side) <= 1 + _ROUNDED * side for true, side, _ in sides):
         return level
-    coarser = step > 1 + _ROUNDED
     filled = all(side % frame == 0 and side - true >= -1 for true, side, frame in sides)
     near = all(abs(side - true) <= _MOST_FILLED * frame for true, side, frame in sides)
-    if coarser and near and (filled or not similar):
+    if step > 1 and near and (filled or not similar):
         height, width = (min(side, max(1, round(true))) for true, side, _ in sides)
         return replace(level, size=Size(height, width), downsample=step)
     if similar:  # the spacing is level 0's own, say

@@ -59,9 +59,8 @@ class PixelSize:
 
 def from_sides(y: float | None, x: float | None, source: str) -> PixelSize | None:
     """A file's statement in um/px; one side alone speaks for both, and none of them is no statement."""
-    first = y if y is not None else x
-    second = x if x is not None else y
-    return None if first is None or second is None else PixelSize((first, second), source)
+    sides = [side for side in (y, x) if side is not None]
+    return PixelSize((sides[0], sides[-1]), source) if sides else None
 
 
 def stated_number(stated: Mapping[str, str], name: str) -> float | None:

@@ -38,9 +38,7 @@ class BlockGrid:
         """What of a region inside the level whole blocks fill; it may be empty."""
         y, bottom = _whole(region.y, region.bottom, self.block.height, self.size.height)
         x, right = _whole(region.x, region.right, self.block.width, self.size.width)
-        if bottom <= y or right <= x:
-            return Region(region.y, region.x, 0, 0)
-        return Region(y, x, bottom - y, right - x)
+        return Region(y, x, max(0, bottom - y), max(0, right - x))
 
     def around(self, view: Region) -> list[tuple[int, int]]:
         """The blocks within half a view's side of a view inside the level, the nearest first."""

@@ -91,11 +91,10 @@ class LevelReader:
             raise SlideReadError(f"'{self._name}' was closed; open it again to read it.")
         inside = region.clip(self.backend.levels[level].size)
         with self._turn(level):
-            if inside == region and region.height and region.width:
+            if inside == region:
                 return self._read_inside(level, region, keep)
             result = np.full((region.height, region.width, 3), 255, np.uint8)
-            if inside.height and inside.width:
-                result[region.slices(inside)] = self._read_inside(level, inside, keep)
+            result[region.slices(inside)] = self._read_inside(level, inside, keep)
         return result
 
     def _turn(self, level: int) -> AbstractContextManager[object]:
@@ -149,7 +148,7 @@ class LevelReader:
 
     def _others_need(self, level: int, cut: list[tuple[int, int]]) -> bool:
         """Whether other regions need the blocks that a border cuts, as far as is known; notes that this one does."""
-        return bool(cut) and (self._section.meet((level, *block) for block in cut) or self._remote)
+        return self._section.meet((level, *block) for block in cut) or self._remote
 
     def _one_reads(self, blocks: int) -> bool:
         """Whether a single thread reads, one region after the other, so that others can help it."""

@@ -58,7 +58,7 @@ class ReadAhead:
         with self._news:
             self._last = time.monotonic()
             self._drawn.append(_Drawn(self._last, level, region))
-            if self._thread is None and not self._closed:
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="read-ahead", daemon=True)
                 self._thread.start()
             self._news.notify()
