@@ -75,3 +75,18 @@ def test_a_tile_that_says_too_much_is_damage_of_its_own(tmp_path: Path, write_di
             slide.read_level(0, Region(0, 0, 64, 64))
         sound = slide.read_level(0, Region(0, 64, 64, 64)).astype(int)
     assert np.abs(sound - TILE).mean() < 8
+
+
+@pytest.mark.parametrize("kind", [34712, 33004])
+def test_a_tile_that_breaks_off_is_damage_and_not_a_blurred_picture(tmp_path: Path, kind: int):
+    path = tmp_path / "a.tif"
+    layout = {"tile": (64, 64), "compression": kind, "photometric": "rgb"}
+    tifffile.imwrite(path, np.hstack([TILE, TILE]), **layout)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        counts = tiff.pages[0].tags["TileByteCounts"]
+        counts.overwrite([counts.value[0] // 2, counts.value[1]])
+    with open_slide(path) as slide:
+        with pytest.raises(SlideReadError, match="break off"):
+            slide.read_level(0, Region(0, 0, 64, 64))
+        sound = slide.read_level(0, Region(0, 64, 64, 64)).astype(int)
+    assert np.abs(sound - TILE).mean() < 8
