@@ -159,6 +159,35 @@ def test_the_fingerprint_of_a_file_is_the_same_whatever_version_reads_it(
         assert fingerprint(slide) == digest
 
 
+@pytest.mark.parametrize("part", ["m0.ome.tif", "m1.ome.tif"], ids=["itself", "one beside"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(
+            "replaced",
+            marks=pytest.mark.skipif(os.name == "nt", reason="Windows replaces no open file"),
+        ),
+        "written to",
+    ],
+)
+def test_a_slide_whose_file_is_another_by_now_has_no_fingerprint(
+    tmp_path: Path, write_channel_files, noise, part: str, way: str
+) -> None:
+    """Its pixels would be recorded as the other's."""
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        write_channel_files(tmp_path / folder, noise(64, 64, seed=seed))
+    with open_slide(tmp_path / "a/m0.ome.tif") as slide:
+        before = fingerprint(slide)
+        if way == "replaced":
+            (tmp_path / "b" / part).replace(tmp_path / "a" / part)
+        else:
+            (tmp_path / "a" / part).write_bytes((tmp_path / "b" / part).read_bytes())
+        with pytest.raises(SlideReadError, match=rf"{part}' was replaced or written to .* open it"):
+            fingerprint(slide)
+    assert of(tmp_path / "a/m0.ome.tif") != before
+
+
 def test_each_file_of_an_ome_tiff_counts_wherever_they_lie(
     tmp_path: Path, link, write_channel_files, noise
 ) -> None:

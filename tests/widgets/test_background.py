@@ -120,3 +120,31 @@ def test_what_was_on_its_way_to_a_run_that_is_gone_reaches_nobody(qapp, qtbot) -
     gc.collect()
     assert gone() is None
     assert said == []
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["ended", "closed"])
+def test_the_window_does_not_keep_a_run_whose_work_is_over(viewer, qtbot, closed: bool) -> None:
+    """napari keeps every worker until its window closes."""
+    run = Counting()
+    run.count()
+    until_told(run)
+    if closed:
+        run.close()
+    gone = ref(run)
+    del run
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_window_hears_the_end_of_work_that_was_closed(viewer, qtbot) -> None:
+    """As long as napari holds a worker for unfinished, it asks before its window closes."""
+    tasks = viewer.window._task_status_manager
+    run = Counting()
+    run.count()
+    worker = run._worker
+    assert tasks.is_busy()
+    run.close()
+    qtbot.waitUntil(lambda: not worker.is_running)
+    qtbot.wait(50)
+    assert not tasks.is_busy()

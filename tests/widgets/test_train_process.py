@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -195,3 +197,22 @@ def test_one_that_was_abandoned_leaves_nothing_behind(qapp) -> None:
     process.abandon()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     assert not isalive(process._process)
+
+
+@pytest.mark.parametrize("where", ["window", "thread"])
+def test_one_that_nobody_knows_any_more_ends_with_its_children(
+    qapp, qtbot, family: list[str], where: str
+) -> None:
+    """Python collects what nobody knows in whatever thread it is at."""
+    process = TrainProcess(grace_s=1.0)
+    process.start(family)
+    launched, both = process._process, pids(qtbot, family)
+    process.itself = process  # only the collector takes it
+    del process
+    if where == "window":
+        gc.collect()
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(gc.collect).result()
+    qtbot.waitUntil(lambda: not any(alive(pid) for pid in both), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not isalive(launched), timeout=PATIENCE_MS)

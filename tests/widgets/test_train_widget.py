@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -293,6 +294,17 @@ def test_quitting_the_application_leaves_no_process(panel: TrainWidget, qtbot) -
 def test_a_panel_that_is_deleted_leaves_no_process(panel: TrainWidget, qtbot) -> None:
     pid = start_waiting(panel, qtbot)
     panel.deleteLater()
+    qtbot.waitUntil(lambda: ended(pid), timeout=PATIENCE_MS)
+
+
+def test_a_panel_that_was_never_docked_and_is_forgotten_leaves_no_process(
+    viewer, program: list[str], tmp_path: Path, qtbot
+) -> None:
+    panel = TrainWidget(viewer, program)
+    panel.form.out.value = tmp_path / "Lauf eins"
+    pid = start_waiting(panel, qtbot)
+    del panel
+    gc.collect()
     qtbot.waitUntil(lambda: ended(pid), timeout=PATIENCE_MS)
 
 

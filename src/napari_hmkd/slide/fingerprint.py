@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote
+from napari_hmkd.slide.loading.file_states import require_unchanged
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.pixel_hash import hash_pixels
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S
@@ -59,7 +60,8 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
     Raises
     ------
     SlideReadError
-        The file does not answer in time or has gone; nothing of an address can be read, or its server
+        The file does not answer in time or has gone, or is another than the one that is open (of a folder
+        that is not noticed); nothing of an address can be read, or its server
         refuses a part.
     """
     work = partial(_of_store if is_remote(slide.path) else _of_files, slide)
@@ -84,6 +86,7 @@ def _of_files(slide: Slide) -> str:
     for file in files[:: max(1, len(files) // SAMPLES)]:
         for piece in _samples(file, each):
             digest.update(piece)
+    require_unchanged(slide.reader.states)
     return digest.hexdigest()
 
 

@@ -20,6 +20,7 @@ from napari_hmkd.slide.backends.location import is_remote, locate, require_utf8
 from napari_hmkd.slide.backends.opening import open_backend
 from napari_hmkd.slide.backends.protocol import Backend, Level
 from napari_hmkd.slide.loading.cache import TileCache, shared_cache
+from napari_hmkd.slide.loading.file_states import FileStates, states_of
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.overview import fitted_size, read_overview
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
@@ -66,20 +67,20 @@ def open_slide(
     opener = ReaderThreads(f"'{where}'", count=1)
     gave_up = threading.Event()
 
-    def open_unless_late() -> tuple[Backend, str]:
-        found = open_backend(where, backend)
+    def open_unless_late() -> tuple[Backend, str, FileStates]:
+        opened, reason = open_backend(where, backend)
         if gave_up.is_set():
-            found[0].close()
-        return found
+            opened.close()
+        return opened, reason, states_of([where, *opened.files_beside])
 
     try:
-        opened, reason = opener.call(open_unless_late, READING_LIMIT_S)
+        opened, reason, states = opener.call(open_unless_late, READING_LIMIT_S)
     except SlideStalledError:
         gave_up.set()
         raise
     finally:
         opener.close()
-    return Slide(where, LevelReader(where, opened, reason, cache), stated)
+    return Slide(where, LevelReader(where, opened, reason, cache, states), stated)
 
 
 class Slide:

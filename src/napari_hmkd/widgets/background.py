@@ -42,7 +42,7 @@ class BackgroundRun(ABC):
 
     def __init__(self) -> None:
         self._worker: GeneratorWorker | None = None
-        self._heard: object = None  # marks the work that is listened to
+        self._ear = _Ear(None)
         self._what = ""
         self._failed = False
         self._stop = Event()
@@ -64,20 +64,16 @@ class BackgroundRun(ABC):
     def close(self) -> None:
         """End everything: the viewer is going away. What the worker is at, it finishes unheard."""
         self.stop()
-        if self._worker is not None:
-            for signal in (self._worker.yielded, self._worker.finished):
-                signal.disconnect()
-            self._worker = self._heard = None
-            self._at_work.discard(self)
+        self._let_go()
 
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
         self._what, self._failed = what, False
         worker = create_worker(guarded, work, *arguments, _start_thread=False)
-        self._worker, self._heard = worker, object()
+        self._worker, self._ear = worker, _Ear(self)
         # No bound methods: on one whose object is gone PySide6 calls what was on its way.
-        worker.yielded.connect(partial(self._hear, self._heard, self._on_yielded))
-        worker.finished.connect(partial(self._hear, self._heard, self._on_finished))
+        worker.yielded.connect(partial(_Ear.hear_step, self._ear))
+        worker.finished.connect(partial(_Ear.hear_end, self._ear))
         self._at_work.add(self)
         worker.start()
 
@@ -86,10 +82,10 @@ class BackgroundRun(ABC):
         self._stop = Event()
         self._begin(what, _once, work, *arguments)
 
-    def _hear(self, work: object, take: Callable[..., None], *said: object) -> None:
-        """Take what some work says; PySide6 passes on also what was on its way when it was closed."""
-        if work is self._heard:
-            take(*said)
+    def _let_go(self) -> None:
+        """Hear no more of a worker."""
+        self._worker = self._ear.run = None
+        self._at_work.discard(self)
 
     @abstractmethod
     def _on_step(self, step: Any) -> None:
@@ -107,9 +103,27 @@ class BackgroundRun(ABC):
         raise step.error  # napari reports it
 
     def _on_finished(self) -> None:
-        self._worker = None
-        self._at_work.discard(self)
+        self._let_go()
         self.ended.emit(not self._failed)
+
+
+@dataclass(slots=True)
+class _Ear:
+    """Hears one worker for a run, until the run lets go of it.
+
+    Nothing is disconnected: napari keeps each worker as long as its window, with all that is connected to
+    it, and has itself to hear of the end; and PySide6 passes on what was on its way even then.
+    """
+
+    run: BackgroundRun | None
+
+    def hear_step(self, step: object) -> None:
+        if self.run is not None:
+            self.run._on_yielded(step)
+
+    def hear_end(self) -> None:
+        if self.run is not None:
+            self.run._on_finished()
 
 
 def _once(work: Callable[..., object], *arguments: object) -> Iterator[object]:

@@ -7,9 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from weakref import finalize
 
 from psygnal import Signal
-from qtpy.QtCore import QCoreApplication, QProcess, QProcessEnvironment
+from qtpy import QtCore
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, Qt
 
 GRACE_S = 8.0
 _LAUNCHER = ("-m", "napari_hmkd.widgets.train_launcher")
@@ -18,7 +21,7 @@ _SPARE_MS = 3000  # what the launcher takes beyond the grace period
 
 
 class TrainProcess:
-    """Runs one command at a time through `train_launcher`.
+    """Runs one command at a time through `train_launcher`; the command ends with it, at the latest.
 
     Parameters
     ----------
@@ -45,12 +48,13 @@ class TrainProcess:
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         # The application's: when Python ends, PySide6 deletes what has no parent, in any order.
-        self._process = QProcess(QCoreApplication.instance())
+        self._process = _Launcher(QCoreApplication.instance())
         self._process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         self._process.setProcessEnvironment(_environment())
         self._process.readyReadStandardOutput.connect(self._on_output)
         self._process.finished.connect(self._on_finished)
         self._process.errorOccurred.connect(self._on_error)
+        finalize(self, _let_end, self._process).atexit = False
 
     @property
     def running(self) -> bool:
@@ -116,6 +120,29 @@ class TrainProcess:
         if error == QProcess.ProcessError.FailedToStart:
             self.line.emit(self._process.errorString())
             self.finished.emit(-1, self._stopped)
+
+
+class _Launcher(QProcess):
+    """A process that can be told from any thread that nobody knows its command any more."""
+
+    forgotten = QtCore.Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.forgotten.connect(self._end, Qt.ConnectionType.QueuedConnection)
+
+    def _end(self) -> None:
+        """Stop the command, and be deleted, without holding the window for it."""
+        if self.state() == QProcess.ProcessState.NotRunning:
+            self.deleteLater()
+            return
+        self.finished.connect(self.deleteLater)
+        self.closeWriteChannel()
+
+
+def _let_end(process: _Launcher) -> None:
+    if isalive(process):
+        process.forgotten.emit()
 
 
 def _environment() -> QProcessEnvironment:

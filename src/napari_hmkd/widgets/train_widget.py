@@ -135,7 +135,7 @@ class TrainWidget(QWidget):
         process.progress.connect(self._on_progress)
         process.finished.connect(self._on_finished)
         self._viewer.events.theme.connect(self._set_colours)
-        self.destroyed.connect(lambda: process.abandon())
+        self.destroyed.connect(process.abandon)
 
     def start(self) -> None:
         """Start the run that the fields ask for, as the button does; one under way goes on."""

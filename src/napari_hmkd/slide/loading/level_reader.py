@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from dask.system import CPU_COUNT
@@ -22,6 +23,7 @@ from napari_hmkd.slide.backends.protocol import Backend
 from napari_hmkd.slide.loading.blocks import grid_of
 from napari_hmkd.slide.loading.cache import CacheSection, TileCache
 from napari_hmkd.slide.loading.colour import colour_path
+from napari_hmkd.slide.loading.file_states import FileStates
 from napari_hmkd.slide.loading.read_ahead import ReadAhead
 from napari_hmkd.slide.reader_threads import ReaderThreads
 
@@ -41,6 +43,8 @@ class LevelReader:
         Why it was chosen.
     cache : TileCache
         Where decoded blocks are kept.
+    states : mapping of Path to tuple of int
+        Of the files, when they were opened.
     colour : ColourPath
         From the file's colours to sRGB.
     threads : ReaderThreads
@@ -53,8 +57,16 @@ class LevelReader:
         Told the first of these messages, in the thread that met it.
     """
 
-    def __init__(self, path: Path | UPath, backend: Backend, reason: str, cache: TileCache) -> None:
+    def __init__(
+        self,
+        path: Path | UPath,
+        backend: Backend,
+        reason: str,
+        cache: TileCache,
+        states: FileStates = MappingProxyType({}),
+    ) -> None:
         self.backend, self.backend_reason, self.cache = backend, reason, cache
+        self.states = states
         self.colour = colour_path(backend.icc_profile)
         self._grids = [grid_of(level) for level in backend.levels]
         self.threads = ReaderThreads(f"'{path}'")
