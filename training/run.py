@@ -38,8 +38,8 @@ SHOWN_CHANGES = 3
 DATA = "source_identity"
 """In the record of a run: by what its data is known again."""
 # Where a run computes, what it keeps in memory and how its result is called change no number that
-# is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: the names
-# and sizes of the data's files are compared, what it says of each tile, and the teacher's content.
+# is learned; a resumed run may differ in them. Where data and `teacher` lie is free, too: what the
+# data says of each tile is compared, its pictures (`require_same_data`), and the teacher's content.
 FREE = frozenset({
     ("compute", "device"),
     ("data", "cache"),
@@ -215,7 +215,7 @@ class RunFolder(RecordedFolder):
     free = FREE
 
     def require_same(self, settings: dict[str, Any], split: Split, tiles: Sequence[Tile]) -> None:
-        """Refuse to go on with other settings, another teacher, or other data than at the start.
+        """Refuse to go on with other settings, another teacher, or other tiles than at the start.
 
         Raises
         ------
@@ -224,8 +224,7 @@ class RunFolder(RecordedFolder):
         OutputError
             If the record of the run cannot be read.
         """
-        data = self.record().get(DATA)
-        self.require_same_settings({**settings, DATA: data})
+        self.require_same_settings({**settings, DATA: self.record().get(DATA)})
         kept = [tuple(row[name] for name in TILE_COLUMNS) for row in self._split()]
         if changes := list(_changes(kept, [cells for _, cells in split.cells(tiles)])):
             shown = "; ".join(changes[:SHOWN_CHANGES])
@@ -234,12 +233,6 @@ class RunFolder(RecordedFolder):
                 f"the data is no longer as {self.path / SPLIT_FILE} says ({shown}"
                 f"{f'; and {more} more' if more > 0 else ''}): give the data of the start, or name a "
                 "new folder with --out"
-            )
-        if data != settings.get(DATA):
-            raise DataError(
-                f"the data is no longer that with which the run in {self.path} was started: it has the same "
-                "tiles, but their files have other sizes; give the data of the start, or name a new folder "
-                "with --out"
             )
 
     def digests(self, tiles: Sequence[Tile]) -> list[PictureDigests]:

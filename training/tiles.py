@@ -39,9 +39,6 @@ class TileSource(Protocol):
     mpp: float
     identity: str
     """Text that names the pixels: equal for equal tiles, so that a cache can be shared."""
-    signature: str
-    """Text that tells other tiles by their names and sizes, wherever the files lie: a run goes on
-    where they were moved."""
     training_data: str
     """What the model card says about the data."""
     notice: str
@@ -51,6 +48,14 @@ class TileSource(Protocol):
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3): H&E, then IHC."""
+        ...
+
+    @property
+    def signature(self) -> str:
+        """Text that tells other tiles by their names and the content of their files, wherever these lie.
+
+        All files are read for it.
+        """
         ...
 
     def names(self, index: int) -> tuple[str, str]:

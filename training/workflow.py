@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from napari_hmkd.device import choose_device
+from napari_hmkd.errors import DataError
 from napari_hmkd.model import load, save
 from napari_hmkd.model.checkpoint import as_stored
 from napari_hmkd.training.attention_watch import AttentionWatch
@@ -20,7 +21,7 @@ from napari_hmkd.training.data import TileData, batch_of_process
 from napari_hmkd.training.engine import Engine, Fit
 from napari_hmkd.training.graders import Grader, predict_logits
 from napari_hmkd.training.leaks import PictureDigests
-from napari_hmkd.training.run import RunFolder
+from napari_hmkd.training.run import DATA, SHOWN_CHANGES, RunFolder
 from napari_hmkd.training.run_plan import RunPlan, plan_run, resolved
 from napari_hmkd.training.scores.attention import attention_pictures
 from napari_hmkd.training.scores.calibration import Calibration, calibrate
@@ -31,6 +32,7 @@ from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.store import PairStore, open_store, store_at_hand
 from napari_hmkd.training.tasks import MONITOR
 from napari_hmkd.training.taught import refuse_seen_by_teacher
+from napari_hmkd.wording import counted
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,41 @@ def train(
         plan = plan_run(data, out.resolve().name, settings, role, teacher)
         batch_of_process(len(plan.split.train), settings.compute.batch_size, engine.ranks)
         if folder.resuming:
-            folder.require_same(plan.record, plan.split, plan.source.tiles)
+            require_same_data(plan, folder)
             if (weights := folder.finished(role)) is not None:
                 say(f"the run in {out} is finished: {weights}")
                 return weights if engine.leads else None
             if engine.leads:
                 folder.hold()
         return _train(plan, folder, engine, device)
+
+
+def require_same_data(plan: RunPlan, folder: RunFolder) -> None:
+    """Refuse to go on with other settings, tiles or pictures than at the start.
+
+    Files are compared first. Those that were saved anew are decoded: with the same pixels they are the same.
+
+    Raises
+    ------
+    DataError
+        Naming what differs.
+    OutputError
+        If the record of the run cannot be read.
+    """
+    tiles = plan.source.tiles
+    folder.require_same(plan.record, plan.split, tiles)
+    if folder.record().get(DATA) == plan.record[DATA]:
+        return
+    pairs = zip(tiles, folder.digests(tiles), picture_digests(plan.source), strict=True)
+    changed = [tile.name for tile, before, now in pairs if before != now]
+    if not changed:
+        return
+    shown, more = ", ".join(changed[:SHOWN_CHANGES]), len(changed) - SHOWN_CHANGES
+    raise DataError(
+        f"the data is no longer that with which the run in {folder.path} was started: {len(changed)} of "
+        f"{counted(len(tiles), 'tile')} have other pictures ({shown}"
+        f"{f' and {more} more' if more > 0 else ''}): give the data of the start, or name a new folder with --out"
+    )
 
 
 def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.device) -> Path | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra `train`")
 
@@ -60,15 +63,41 @@ def test_a_run_goes_on_where_its_data_was_moved(data: Path, whole: Path, tmp_pat
     one_epoch(data, out)
     run(moved, out, resume=True)
     assert_equal_runs(out, whole)
-    grown = next((moved / "HE/train").iterdir())
-    grown.write_bytes(grown.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="the same tiles, but their files have other sizes"):
-        run(moved, out, resume=True)
     gone = moved / "HE/test" / sorted(path.name for path in (moved / "HE/test").iterdir())[0]
     (moved / "IHC/test" / gone.name).unlink()
     gone.unlink()
     with pytest.raises(DataError, match=rf"\((test/)?{re.escape(gone.name)}: tile .*, now none"):
         run(moved, out, resume=True)
+
+
+def test_a_picture_that_was_painted_over_is_refused_and_named(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    painted = tmp_path / "übermalt"
+    shutil.copytree(data, painted)
+    path = sorted((painted / "IHC/train").iterdir())[1]
+    size, times = path.stat().st_size, (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    picture = np.asarray(Image.open(path)).copy()
+    picture[100, 200] ^= 1  # as large a file of other pixels
+    Image.fromarray(picture).save(path)
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    os.utime(path, ns=times)
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    with pytest.raises(DataError, match=rf"1 of 20 tiles have other pictures \(.*{path.stem}"):
+        run(painted, whole, resume=True)
+    assert path.stat().st_size == size
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_files_that_were_saved_anew_with_the_same_pixels_are_the_same(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    anew = tmp_path / "neu gespeichert"
+    shutil.copytree(data, anew)
+    path = next((anew / "HE/train").iterdir())
+    Image.open(path).save(path, compress_level=1)
+    assert path.read_bytes() != (data / path.relative_to(anew)).read_bytes()
+    assert run(anew, whole, resume=True) == whole / "student.safetensors"
 
 
 def test_copies_of_what_a_run_saw_are_not_scored_as_held_out(

@@ -26,6 +26,8 @@ OF_FOLDS: dict[str, metrics.Score] = {
 }
 # Of two classes it is what accuracy says already.
 OF_ORDERED: dict[str, metrics.Score] = {"mae": metrics.class_distance}
+# Where else than from 0 to 1 a score, or a difference of two, can lie.
+LIMITS = {"kappa": (-1, 1), "auc_difference": (-1, 1), "mae": (0, np.inf)}
 # Bins want many cases: those of all folds together.
 POOLED: Mapping[str, str] = {
     "ece": "probabilities",
@@ -33,7 +35,8 @@ POOLED: Mapping[str, str] = {
 }
 INTERVALS = (
     f"interval_95: percentile bootstrap over patients within folds, {DRAWS} draws; interval_over_folds: "
-    "t interval of the folds' scores, which share training cases and so are no independent sample"
+    "t interval of the folds' scores, cut off where no score can lie; they share training cases and so are no "
+    "independent sample"
 )
 
 
@@ -95,6 +98,11 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
     dict
         By title and score (`mae` of ordered classes alone): `value`, `interval_95`, where a score is
         a mean over folds also `per_fold` and `interval_over_folds`, and where there is none `reason`.
+
+    Notes
+    -----
+    The t interval knows no bounds: of three folds with areas of 1, 0.99 and 0.9 it ends at 1.1. It is
+    cut off at the ends of a score's range, which takes away values that are impossible, and so no coverage.
     """
     first = next(iter(rows.values()))
     draws = [PatientBootstrap(fold.patients, seed=k, items="cases") for k, fold in enumerate(first)]
@@ -103,12 +111,15 @@ def score_rows(rows: Rows, reference: str | None = None) -> dict[str, dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for title, scores in drawn.items():
         found[title] = {
-            name: every.score(values.mean(0)) | ({} if name in POOLED else _over_folds(values))
+            name: every.score(values.mean(0))
+            | ({} if name in POOLED else _over_folds(name, values))
             for name, values in scores.items()
         }
         if reference in drawn and title != reference:
             less = scores["auc"] - drawn[reference]["auc"]
-            found[title]["auc_difference"] = every.score(less.mean(0)) | _over_folds(less)
+            found[title]["auc_difference"] = every.score(less.mean(0)) | _over_folds(
+                "auc_difference", less
+            )
     return found
 
 
@@ -131,11 +142,11 @@ def _drawn(folds: Sequence[FoldAnswers], draws: Sequence[PatientBootstrap]) -> d
     return scores
 
 
-def _over_folds(values: Floats) -> dict[str, Any]:
-    """The folds' own scores, and the interval that they span as if they were a sample."""
+def _over_folds(name: str, values: Floats) -> dict[str, Any]:
+    """The folds' own scores, and the interval that they span as if they were a sample, within its limits."""
     own = values[:, 0]
     half = student_t.ppf(0.975, len(own) - 1) * sem(own)
-    ends = np.array([own.mean() - half, own.mean() + half])
+    ends = np.clip([own.mean() - half, own.mean() + half], *LIMITS.get(name, (0, 1)))
     return {
         "per_fold": np.round(own, DECIMALS).tolist(),
         "interval_over_folds": np.round(ends, DECIMALS).tolist() if np.isfinite(half) else None,

@@ -209,7 +209,11 @@ class ChosenTiles:
         self.tile_px, self.mpp, self.renders = source.tile_px, source.mpp, source.renders
         self.training_data, self.notice = source.training_data, source.notice
         self.identity = f"{source.identity} tiles {self._indices}"
-        self.signature = f"{source.signature} tiles {self._indices}"
+
+    @property
+    def signature(self) -> str:
+        """That of the source, and which of its tiles."""
+        return f"{self._source.signature} tiles {self._indices}"
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3)."""

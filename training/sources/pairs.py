@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_hmkd.errors import DataError
-from napari_hmkd.training.parallel import side_by_side
+from napari_hmkd.training.console import tracked
+from napari_hmkd.training.parallel import in_threads, side_by_side
+from napari_hmkd.training.run import file_digest
 from napari_hmkd.training.sources.images import decode, image_size
 from napari_hmkd.training.tiles import TILE_MULTIPLE_PX, Tile
 from napari_hmkd.wording import RESEARCH_ONLY, counted
@@ -92,11 +95,21 @@ class PairSource:
         )
         stamps = ";".join(_stamp(path) for pair in scan.pairs for path in pair.files())
         self.identity = f"pairs {self.tile_px} {stamps}"
-        sizes = ";".join(
-            f"{pair.tile.name}:{','.join(str(path.stat().st_size) for path in pair.files())}"
-            for pair in scan.pairs
-        )
-        self.signature = f"pairs {self.tile_px} {sizes}"
+
+    @cached_property
+    def signature(self) -> str:
+        """Names of the tiles, and a digest of each one's files.
+
+        Sizes would miss a picture that was painted over, and times differ after a copy. Reading takes
+        0.3 ms of a core for a picture of BCI, a thirtieth of decoding it.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be read.
+        """
+        found = list(tracked(in_threads(_digests, self.pairs), "Reading files", len(self.pairs)))
+        return f"pairs {self.tile_px} {';'.join(found)}"
 
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3) uint8: H&E, then IHC.
@@ -145,6 +158,15 @@ def _size_of(file: tuple[Pair, Path]) -> tuple[int, int]:
         return image_size(path)
     except DataError as error:
         raise DataError(pair.said(error)) from error
+
+
+def _digests(pair: Pair) -> str:
+    try:
+        return f"{pair.tile.name}:{','.join(map(file_digest, pair.files()))}"
+    except OSError as error:
+        raise DataError(
+            pair.said(f"{error}: give back what has gone, or remove it from the data")
+        ) from error
 
 
 def _stamp(path: Path) -> str:

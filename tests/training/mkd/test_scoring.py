@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="needs the extra `train`")
+from scipy.stats import sem
+from scipy.stats import t as student_t
 from sklearn.metrics import (
     average_precision_score,
     cohen_kappa_score,
@@ -79,6 +81,36 @@ def test_a_score_is_the_mean_of_the_folds_inside_both_intervals() -> None:
     for name in ("interval_95", "interval_over_folds"):
         low, high = scored[name]
         assert low < scored["value"] < high
+
+
+@pytest.mark.parametrize(
+    ("score", "sign", "end", "limit"),
+    [
+        *((name, 1, 1, 1.0) for name in ("auc", "average_precision", "accuracy", "f1", "kappa")),
+        ("auc", -1, 0, 0.0),
+        ("kappa", -1, 0, -1.0),
+    ],
+)
+def test_the_interval_over_folds_ends_where_the_score_does(
+    score: str, sign: int, end: int, limit: float
+) -> None:
+    folds = [fold(seed, sign * gain) for seed, gain in enumerate((20.0, 20.0, 1.0))]
+    found = score_rows({"one": folds})["one"][score]
+    own = np.array(found["per_fold"])
+    unlimited = student_t.interval(0.95, len(own) - 1, own.mean(), sem(own))
+    assert abs(unlimited[end]) > abs(limit)
+    assert found["interval_over_folds"][end] == limit
+    assert found["interval_over_folds"][1 - end] == pytest.approx(unlimited[1 - end], abs=1e-3)
+
+
+def test_the_interval_of_a_difference_may_lie_below_0() -> None:
+    weak, strong = ([fold(seed, gain) for seed in range(3)] for gain in (0.0, 3.0))
+    scored = score_rows({"weak": weak, "strong": strong}, reference="strong")["weak"]
+    found = scored["auc_difference"]
+    own = np.array(found["per_fold"])
+    unlimited = student_t.interval(0.95, 2, own.mean(), sem(own))
+    np.testing.assert_allclose(found["interval_over_folds"], unlimited, atol=1e-3)
+    assert unlimited[0] < 0
 
 
 def test_the_distance_of_classes_is_scored_where_they_have_an_order_alone() -> None:
