@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("napari", reason="needs the napari extra")
 
+from napari.utils import resize_dask_cache
+
 from napari_hmkd.geometry import Region
 from napari_hmkd.reader import read_slides
 from napari_hmkd.widgets.viewing import add_layers, camera, visible_region
@@ -92,3 +94,12 @@ def test_where_nothing_of_the_slide_is_on_screen_the_region_is_empty(
     look(viewer, middle_um)
     _, region = visible_region(viewer, slide_layer)
     assert region.height * region.width == 0
+
+
+def test_napari_keeps_no_pixels_of_its_own(viewer, paint_slide, tmp_path: Path) -> None:
+    """Its cache may fill a quarter of the memory, whatever ours is bounded to."""
+    kept = resize_dask_cache().cache
+    kept.clear()
+    (layer,) = add_layers(viewer, read_slides(paint_slide(tmp_path / "slide.tif", [[0] * 5] * 4)))
+    assert layer.loaded
+    assert kept.total_bytes == 0
