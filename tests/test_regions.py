@@ -235,5 +235,5 @@ def test_what_is_no_geojson_is_refused_with_its_name(tmp_path: Path, content: st
 
 
 def test_a_file_of_regions_that_is_not_there_is_told_in_the_systems_words(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match=r"nowhere\.geojson, but: \[Errno 2\] No such file"):
+    with pytest.raises(SlideError, match=r"nowhere\.geojson, but: No such file"):
         read_regions(tmp_path / "nowhere.geojson")

@@ -102,6 +102,15 @@ def refused_by_system(error: BaseException) -> str | None:
     return None
 
 
+def reason_of(error: Exception) -> str:
+    """What an error says, for a message that names the file: a KeyError by itself says a bare key."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or repr(error)
+
+
 def unforeseen(slide: str, error: Exception, log: logging.Logger) -> str:
     """What to tell of a slide whose work ended in an error that is no `HmkdError`.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import shapely
 from skimage.draw import polygon2mask
 
-from napari_hmkd.errors import SlideError
+from napari_hmkd.errors import SlideError, reason_of
 from napari_hmkd.geometry import Size
 from napari_hmkd.slide import TissueMask
 from napari_hmkd.tiling import TileGrid
@@ -167,10 +167,8 @@ def read_regions(path: Path) -> tuple[MarkedRegion, ...]:
             for name in _names(one.get("properties") or {})
         )
     except _UNUSABLE as error:
-        # A KeyError's words are a bare key; the representation of a UnicodeError holds the whole file.
-        reason = str(error) if isinstance(error, OSError | UnicodeError) else repr(error)
         raise SlideError(
-            f"asked to read regions from {path}, but: {reason}; export the annotations from QuPath as "
+            f"asked to read regions from {path}, but: {reason_of(error)}; export the annotations from QuPath as "
             "GeoJSON, or draw them in napari"
         ) from error
     if not found:

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import OutputError, reason_of
 
 SUMMARY_FILE, TABLE_FILE = "summary.json", "tiles.csv"
 
@@ -239,4 +239,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return reason_of(error)

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_hmkd.errors import DataError, OutputError
+from napari_hmkd.errors import DataError, OutputError, reason_of
 from napari_hmkd.genes.names import listed
 from napari_hmkd.training.files import write_csv
 from napari_hmkd.training.mkd.cases import EXCLUSIONS_FILE, Case
@@ -67,7 +67,7 @@ def require_same_cases(run: Path, inputs: Inputs, digests: Mapping[Path, str]) -
             kept = {(row["target"], row["case"]): [row[name] for name in JOINED] for row in reader}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OutputError(
-            f"the run in {run} cannot be resumed, {path} cannot be read: {error!r}. Start again in a "
+            f"the run in {run} cannot be resumed, {path} cannot be read: {reason_of(error)}. Start again in a "
             "new folder"
         ) from error
     now = {

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_hmkd.device import device_errors
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import OutputError, reason_of
 from napari_hmkd.training.checkpoints import load_best, read_progress
 from napari_hmkd.training.config import ParallelComputeSettings
 from napari_hmkd.training.engine import Engine, Fit
@@ -220,7 +220,7 @@ class FoldRun:
             }
         except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error) as error:
             raise OutputError(
-                f"{path} cannot be read: {error!r}. Delete {OUTCOME_FILE} beside it and --resume"
+                f"{path} cannot be read: {reason_of(error)}. Delete {OUTCOME_FILE} beside it and --resume"
             ) from error
 
     def _write_answers(

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from napari_hmkd.device import device_errors, device_of, mixed_precision, to_device
-from napari_hmkd.errors import ModelError
+from napari_hmkd.errors import ModelError, reason_of
 from napari_hmkd.grading import OpenModel, open_model
 from napari_hmkd.model import ModelCard
 from napari_hmkd.model.shapes import answer_shapes, answer_widths
@@ -225,7 +225,7 @@ def _config_beside(weights: Path, name: str) -> Mapping[str, Any]:
         architecture = found["architecture"]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise ModelError(
-            f"{path}, beside the weights {weights.name}, is no description of a network of timm ({error!r}); "
+            f"{path}, beside the weights {weights.name}, is no description of a network of timm ({reason_of(error)}); "
             "remove it, or copy it again from where the weights came from"
         ) from error
     if architecture != name:

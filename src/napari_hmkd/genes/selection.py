@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_hmkd.errors import DataError
+from napari_hmkd.errors import DataError, reason_of
 from napari_hmkd.genes.names import listed
 from napari_hmkd.genes.table import GeneTable
 
@@ -129,7 +129,9 @@ class GeneSelection:
                 not_ranked=tuple(content["not_ranked"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"no selection of genes that this program wrote: {error!r}") from error
+            raise DataError(
+                f"no selection of genes that this program wrote: {reason_of(error)}"
+            ) from error
         shape = (len(found.genes),)
         if not found.mean.shape == found.std.shape == shape or not (found.std > 0).all():
             raise DataError(

@@ -42,7 +42,7 @@ class BackgroundRun(ABC):
 
     def __init__(self) -> None:
         self._worker: GeneratorWorker | None = None
-        self._ear = _Ear(None)
+        self._listener = _Listener(None)
         self._what = ""
         self._failed = False
         self._stop = Event()
@@ -70,10 +70,10 @@ class BackgroundRun(ABC):
         """Start a worker; messages call what it does `what`."""
         self._what, self._failed = what, False
         worker = create_worker(guarded, work, *arguments, _start_thread=False)
-        self._worker, self._ear = worker, _Ear(self)
+        self._worker, self._listener = worker, _Listener(self)
         # No bound methods: on one whose object is gone PySide6 calls what was on its way.
-        worker.yielded.connect(partial(_Ear.hear_step, self._ear))
-        worker.finished.connect(partial(_Ear.hear_end, self._ear))
+        worker.yielded.connect(partial(_Listener.hear_step, self._listener))
+        worker.finished.connect(partial(_Listener.hear_end, self._listener))
         self._at_work.add(self)
         worker.start()
 
@@ -84,7 +84,7 @@ class BackgroundRun(ABC):
 
     def _let_go(self) -> None:
         """Hear no more of a worker."""
-        self._worker = self._ear.run = None
+        self._worker = self._listener.run = None
         self._at_work.discard(self)
 
     @abstractmethod
@@ -108,7 +108,7 @@ class BackgroundRun(ABC):
 
 
 @dataclass(slots=True)
-class _Ear:
+class _Listener:
     """Hears one worker for a run, until the run lets go of it.
 
     Nothing is disconnected: napari keeps each worker as long as its window, with all that is connected to

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_hmkd.errors import DataError
+from napari_hmkd.errors import DataError, reason_of
 from napari_hmkd.genes.table import GeneTable
 
 SLIDES = {"C2": "her2st_C2.ome.tif", "C3": "her2st_C3_generic.tif"}
@@ -103,7 +103,7 @@ def read_spots(data: Path) -> list[Spot]:
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:  # a cut line has None
         raise DataError(
-            f"asked for the spots of her2st in {path}, but: {error!r}; give the folder that holds "
+            f"asked for the spots of her2st in {path}, but: {reason_of(error)}; give the folder that holds "
             "her2st/spots.csv, her2st/C2.tsv.gz, C3.tsv.gz and slides/"
         ) from error
 
