@@ -38,7 +38,7 @@ app = typer.Typer(
 
 @app.callback()
 def program(version: VersionOption = False) -> None:
-    """What is said before any command."""
+    """Options of the program itself."""
 
 
 app.command()(mkd)

@@ -37,7 +37,7 @@ def slide_layer(slide: Slide) -> LayerData:
         "rgb": True,
         "scale": slide.mpp or (1.0, 1.0),
         "units": (unit, unit),
-        # napari's own would keep what is drawn, a quarter of the memory, and parts drawn as unreadable.
+        # napari's own would keep what is drawn, up to a quarter of the memory, and parts drawn as unreadable.
         "cache": False,
         "metadata": {"napari_hmkd": {"slide": slide}},
     }

@@ -180,6 +180,21 @@ def open_inspector(
 
 
 @pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which network was run, each time that one is."""
+    from napari_hmkd.inspection import tile as inspection_of_tile
+
+    plain, seen = inspection_of_tile._run, []
+
+    def run(model, *stains):
+        seen.append(model.card.role)
+        return plain(model, *stains)
+
+    monkeypatch.setattr(inspection_of_tile, "_run", run)
+    return seen
+
+
+@pytest.fixture
 def undoubted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare Show attention its doubts of a painted IHC, which take half as long as its six tiles."""
     monkeypatch.setattr("napari_hmkd.widgets.attention_run.doubts_of_ihc", lambda *_: [])

@@ -24,9 +24,8 @@ from napari_hmkd.reader import read_slides
 from napari_hmkd.tiling import TileGrid
 from napari_hmkd.widgets import attention_findings, attention_run, attention_subject
 from napari_hmkd.widgets.attention_widget import AttentionWidget
-from napari_hmkd.widgets.blinding import blinding
 from napari_hmkd.widgets.notice import text_overlay
-from napari_hmkd.widgets.viewing import add_layers, camera, slide_of, visible_region
+from napari_hmkd.widgets.viewing import add_layers, camera, visible_region
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("undoubted")]
 TILE_UM = 1024.0
@@ -37,19 +36,6 @@ def look_only_at(viewer, tile: tuple[int, int]) -> None:
     view = camera(viewer)
     view.zoom = 100
     view.center = (*view.center[:-2], *((np.array(tile) + 0.5) * TILE_UM))
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which network was run, each time that one is."""
-    plain, seen = inspection_of_tile._run, []
-
-    def run(model, *stains):
-        seen.append(model.card.role)
-        return plain(model, *stains)
-
-    monkeypatch.setattr(inspection_of_tile, "_run", run)
-    return seen
 
 
 @pytest.fixture
@@ -382,52 +368,6 @@ def test_another_network_or_place_of_the_ihc_begins_anew(
 def test_the_models_notice_is_on_the_canvas(viewer, qtbot, open_inspector: Opening) -> None:
     press_and_wait(open_inspector(), qtbot)
     assert "random weights" in text_overlay(viewer).text.replace("\n", " ")
-
-
-@pytest.mark.slow
-def test_who_must_score_first_sees_neither_maps_nor_grades(
-    viewer, qtbot, open_inspector: Opening
-) -> None:
-    panel = open_inspector()
-    press_and_wait(panel, qtbot)
-    try:
-        blinding.switch(True)
-        qtbot.wait(20)
-        assert {layer.name for layer in viewer.layers} == {"he.tif", "ihc.tif"}
-        assert panel.table.rows == []
-        panel.inspect.native.click()
-        assert not panel.run.running
-        assert "until you have scored" in panel.status.value
-        blinding.reveal(slide_of(panel.form.slide.value).path)
-        press_and_wait(panel, qtbot)
-        assert len(panel.table.rows) == 6
-    finally:
-        blinding.switch(False)
-
-
-@pytest.mark.slow
-def test_what_was_hidden_comes_back_once_the_slide_is_scored(
-    viewer, qtbot, open_inspector: Opening, runs: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blinding, "_scored", {})
-    panel = open_inspector()
-    press_and_wait(panel, qtbot)
-    panel.scene.go_to((1, 2))
-    before, rows = {layer.name for layer in viewer.layers}, panel.table.rows
-    assert not panel.logits.isHidden()
-    runs.clear()
-    try:
-        blinding.switch(True)
-        qtbot.wait(20)
-        assert panel.table.rows == []
-        assert panel.logits.isHidden()
-        assert "until you have scored" in panel.status.value
-        blinding.reveal(slide_of(panel.form.slide.value).path)
-        assert {layer.name for layer in viewer.layers} == before
-        assert (panel.table.rows, runs) == (rows, [])
-        assert not panel.logits.isHidden()
-    finally:
-        blinding.switch(False)
 
 
 @pytest.mark.slow

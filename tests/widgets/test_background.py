@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from threading import Event
 from weakref import ref
 
 import pytest
@@ -120,6 +121,24 @@ def test_what_was_on_its_way_to_a_run_that_is_gone_reaches_nobody(qapp, qtbot) -
     gc.collect()
     assert gone() is None
     assert said == []
+
+
+def test_work_that_is_begun_before_the_former_has_ended_is_all_that_is_heard(qapp, qtbot) -> None:
+    go_on = Event()
+
+    def late() -> Iterator[str]:
+        assert go_on.wait(10)
+        yield "late"
+
+    run = Counting()
+    run._begin("waiting", late)
+    former = run._worker
+    run.count()
+    qtbot.waitUntil(lambda: not run.running)
+    go_on.set()
+    qtbot.waitUntil(lambda: not former.is_running)
+    qtbot.wait(20)
+    assert run.said == [0, 1, "well"]
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["ended", "closed"])

@@ -78,10 +78,28 @@ def test_a_file_that_cannot_be_read_is_told(qapp, content: bytes | None, why: st
     if content is not None:
         path.write_bytes(content)
     notification_manager.records.clear()
-    Preferences("grade", **fields(qapp))
+    for panel in ("grade", "reader"):
+        Preferences(panel, **fields(qapp))
     told = [record.message for record in notification_manager.records]
-    assert len(told) == bool(why)
+    assert len(told) == bool(why), "once for all panels"
     assert all(str(path) in one and why in one for one in told)
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_not_replaced(
+    qapp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virus scanner holds it, or a network's home is away: what it says may be that results are hidden."""
+    path = preferences._path()
+    preferences.remember("reader", {"hide_results": True})
+    held = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        preferences.remember("grade", {"opacity": 0.5})
+    assert path.read_bytes() == held
+
+
+def refuse(*_: object, **__: object) -> str:
+    raise PermissionError(13, "Permission denied")
 
 
 def test_a_home_that_cannot_be_written_is_no_error(
@@ -97,7 +115,7 @@ def test_a_home_that_cannot_be_written_is_no_error(
 
 
 def test_a_student_of_this_session_alone_is_not_chosen_on_another_day(qapp, tmp_path: Path) -> None:
-    choices = ["demo", tmp_path / "student.safetensors"]
+    choices = ["demo", str(tmp_path / "student.safetensors")]
     first, second = ComboBox(choices=choices), ComboBox(choices=choices[:1])
     kept = Preferences("grade", model=first)
     first.value = choices[1]

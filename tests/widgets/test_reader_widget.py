@@ -244,7 +244,9 @@ def test_a_score_is_noted_once_it_was_confirmed(
 ) -> None:
     reader.score.value = "2+"
     reader.enter.native.click()
-    assert reader.question.text.value == "Note 2+ for he.ome.tif by 'Dr. A'?"
+    assert reader.question.text.value == (
+        "Note 2+ for he.ome.tif by 'Dr. A' in scores.csv, a new file?"
+    )
     assert blinding.hides(reader.slide.chosen.path)
     reader.question.no.native.click()
     assert not (tmp_path / "scores.csv").exists()

@@ -133,13 +133,17 @@ def test_a_finished_student_is_offered_to_every_grade_widget(
     later = GradeWidget(viewer)
     viewer.window.add_dock_widget(later)
     for grade in (before, later):
-        assert weights in grade.model.listed.choices
+        assert str(weights) in grade.model.listed.choices
         assert "trained: Lauf eins" in [
             grade.model.listed.native.itemText(i) for i in range(grade.model.listed.native.count())
         ]
         assert grade.model.listed.value == "demo student (procedural tissue)"
-        grade.model.listed.value = weights
+        grade.model.listed.value = str(weights)
         assert grade.model.name == str(weights)
+    later.native.parent().title.close_button.click()
+    again = GradeWidget(viewer)
+    viewer.window.add_dock_widget(again)
+    assert again.model.name == str(weights), "it is remembered as long as it is offered"
 
 
 @pytest.mark.slow

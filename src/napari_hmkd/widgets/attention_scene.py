@@ -90,7 +90,7 @@ class AttentionScene:
         self._panes = side_by_side(viewer)
         self._slide_layer: ref[napari.layers.Image] | None = None
         self._outlined: tuple[Tile, LayerData] | None = None
-        self._agreement_seen = self._hid = False
+        self._agreement_seen = self._numbers_hidden = False
         self._repaint = Pause(_REPAINT_MS, self.paint)
         form.map_chosen.connect(self._on_map_chosen)
         self._panes.changed.connect(self._on_panes_changed)
@@ -131,7 +131,7 @@ class AttentionScene:
         self._drawn.remove(*_ROLES)
         self._table.clear()
         self.findings = self.tile = self._slide_layer = self._outlined = None
-        self._hid = False
+        self._numbers_hidden = False
         self._logits.show_tile(None)
         self.forgotten.emit()
 
@@ -176,9 +176,9 @@ class AttentionScene:
         Their layers are hidden by whoever hides those of all panels.
         """
         findings, hidden = self.findings, self.hidden
-        if findings is None or hidden == self._hid:
+        if findings is None or hidden == self._numbers_hidden:
             return False
-        self._hid = hidden
+        self._numbers_hidden = hidden
         self._table.clear(findings.class_names)
         for row in () if hidden else findings.rows.values():
             self._table.put(row)

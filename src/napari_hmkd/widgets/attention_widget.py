@@ -244,7 +244,8 @@ class AttentionWidget(Container):
             self._failed[step.row, step.column] = step.message
         else:
             self._done += 1
-        self._tell()
+        if not self.scene.hidden:
+            self._tell()
 
     def _on_planned(self, planned: PlannedTiles) -> None:
         self._planned = planned.count
@@ -317,6 +318,7 @@ class AttentionWidget(Container):
 
     def _on_judged(self, verdict: str) -> None:
         tell(self.verdict, verdict)
+        self.verdict.visible = bool(verdict) and not self.scene.hidden
 
     def _on_closed(self) -> None:
         """Nobody sees the panel any more: it looks at no further tile."""

@@ -69,6 +69,7 @@ class BackgroundRun(ABC):
     def _begin(self, what: str, work: Callable[..., Iterator[Any]], *arguments: object) -> None:
         """Start a worker; messages call what it does `what`."""
         self._what, self._failed = what, False
+        self._listener.run = None
         worker = create_worker(guarded, work, *arguments, _start_thread=False)
         self._worker, self._listener = worker, _Listener(self)
         # No bound methods: on one whose object is gone PySide6 calls what was on its way.
@@ -84,7 +85,8 @@ class BackgroundRun(ABC):
 
     def _let_go(self) -> None:
         """Hear no more of a worker."""
-        self._worker = self._listener.run = None
+        self._worker = None
+        self._listener.run = None
         self._at_work.discard(self)
 
     @abstractmethod

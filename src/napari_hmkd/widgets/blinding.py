@@ -9,7 +9,7 @@ from upath import UPath
 
 from napari_hmkd.widgets.preferences import remember, remembered
 
-HIDDEN = "hidden until you have scored the slide: see the panel Reader study"
+HIDDEN = "hidden until you have scored the slide; the panel Reader study is for that, and ends the hiding, too"
 _PANEL, _HIDE = "reader", "hide_results"
 
 
@@ -27,7 +27,7 @@ class Blinding:
     changed = Signal()
 
     def __init__(self) -> None:
-        self._on: bool | None = None  # as it was when napari was last closed
+        self._on: bool | None = None  # not read yet
         self._reader = ""
         self._scored: dict[tuple[str, str], str] = {}  # from reader and path to the slide's name
 
@@ -45,8 +45,7 @@ class Blinding:
 
     def switch(self, on: bool) -> None:
         """Begin or end the hiding; slides that were scored before stay so."""
-        if on != self.on:
-            remember(_PANEL, {_HIDE: on})
+        remember(_PANEL, {_HIDE: on})
         self._on = on
         self.changed.emit()
 

@@ -359,10 +359,12 @@ class GradeWidget(Container):
 
     @property
     def _why_not_saved(self) -> str:
+        if self.saving.running:
+            return STILL_SAVING
         grading = self.run.grading
         if grading is not None and blinding.hides(grading.plan.slide.path):
             return f"The results are {HIDDEN}."
-        return STILL_SAVING if self.saving.running else NOTHING_TO_SAVE
+        return NOTHING_TO_SAVE
 
     def _on_failed(self, message: str) -> None:
         self._failure, self._following.on = message, False

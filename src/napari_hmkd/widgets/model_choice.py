@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from magicgui.widgets import ComboBox, FileEdit
 
 from napari_hmkd.errors import ModelError
@@ -48,7 +46,7 @@ class ModelChoice:
         if self.listed.value == _DEMO:
             return "demo"
         if self.listed.value != _FROM_FILE:
-            return str(self.listed.value)
+            return self.listed.value
         if self.file.value is None:
             raise ModelError("grading with a model from a file was asked for: choose the file")
         return str(self.file.value)
@@ -61,6 +59,7 @@ class ModelChoice:
         self.file.visible = self.listed.value == _FROM_FILE
 
 
-def _choices(_widget: object) -> list[tuple[str, str | Path]]:
+def _choices(_widget: object) -> list[tuple[str, str]]:
     """Labels and values."""
-    return [(_DEMO, _DEMO), *finished_students.choices(), (_FROM_FILE, _FROM_FILE)]
+    trained = [(label, str(path)) for label, path in finished_students.choices()]
+    return [(_DEMO, _DEMO), *trained, (_FROM_FILE, _FROM_FILE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from magicgui.widgets.bases import ValueWidget
 from napari.utils.notifications import show_warning
 
 from napari_hmkd.durable import replaced_file
-from napari_hmkd.errors import OutputError
+from napari_hmkd.errors import OutputError, reason_of
 from napari_hmkd.user_folders import user_folder
 from napari_hmkd.widgets.pause import Pause
 
@@ -84,22 +84,28 @@ def remembered(panel: str) -> dict[str, Any]:
     try:
         return _of_panel(_all(), panel)
     except (OSError, ValueError) as error:
-        show_warning(
-            f"What was chosen last is not known: {_path()} cannot be read ({error}). The panels begin with "
-            "their defaults; the file is replaced once something else is chosen."
+        _warn(
+            f"What was chosen last is not known: {_path()} cannot be read ({reason_of(error)}). The panels begin "
+            "with their defaults, and results are not hidden: the panel Reader study does that."
         )
         return {}
 
 
 def remember(panel: str, changed: dict[str, Any]) -> None:
-    """Write down what has changed in a panel, by name; a file that cannot be read is replaced."""
+    """Write down what has changed in a panel, by name; a file that holds anything else is replaced."""
     try:
         try:
             known = _all()
-        except (OSError, ValueError):  # was told when it was read
+        except ValueError:  # was told when it was read; what the system refuses now may be sound
             known = {}
         now = {**known, panel: {**_of_panel(known, panel), **changed}}
         with replaced_file(_path()) as part:
-            part.write_text(json.dumps(now, indent=2, default=str), encoding="utf-8")
+            part.write_text(json.dumps(now, indent=2), encoding="utf-8")
     except (OSError, OutputError) as error:  # a home that cannot be written to is no reason to stop
         _LOG.warning("preferences are not remembered: %s", error)
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once in a session: each panel reads the file."""
+    show_warning(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import napari.viewer
@@ -102,7 +103,10 @@ class ReaderWidget(Container):
             return
         self._asked = score
         self.status.value = "It is for good: a noted score is not changed."
-        self.question.ask(f"Note {self.score.value} for {slide.name} by '{reader}'?")
+        new = "" if os.path.isfile(file) else ", a new file"
+        self.question.ask(
+            f"Note {self.score.value} for {slide.name} by '{reader}' in {file.name}{new}?"
+        )
 
     def _on_answered(self, yes: bool) -> None:
         score, self._asked = self._asked, None
