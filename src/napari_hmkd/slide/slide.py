@@ -98,7 +98,7 @@ def open_slide(
 
 def _files_of(path: Path | UPath, opened: Backend) -> Iterable[Path | UPath]:
     """The files in which an open slide's pixels lie; of a store its folder."""
-    beside = level_files(Path(path)) if opened.vendor == "dicom" else opened.files_beside
+    beside = level_files(Path(str(path))) if opened.vendor == "dicom" else opened.files_beside
     return (path, *beside)
 
 

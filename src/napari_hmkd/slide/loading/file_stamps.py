@@ -24,7 +24,8 @@ def stamps_of(paths: Iterable[Path | UPath]) -> FileStamps:
     OSError
         A path is not there, or cannot be asked for.
     """
-    found = {path: path.stat() for one in paths if not is_remote(one) for path in [Path(str(one))]}
+    local = [Path(str(path)) for path in paths if not is_remote(path)]
+    found = {path: path.stat() for path in local}
     return {path: _stamp(about) for path, about in found.items() if stat.S_ISREG(about.st_mode)}
 
 
