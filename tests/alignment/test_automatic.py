@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from tests.alignment.sections import GLASS, MPP, drawn, move, tissue_um
 
-from napari_hmkd.alignment import Method, align_automatically
-from napari_hmkd.errors import AlignmentError, PixelSizeError
+from napari_hmkd.alignment import Method, align_automatically, automatic
+from napari_hmkd.errors import AlignmentError, PixelSizeError, SlideReadError
 from napari_hmkd.slide import Slide
 
 WriteSlide = Callable[..., Slide]
@@ -112,6 +114,17 @@ def test_a_pixel_size_that_is_stated_twice_too_large_is_refused(
     ihc = write_slide("ihc.tif", drawn(1).ihc, 2 * MPP)
     with pytest.raises(AlignmentError, match="look at both pixel sizes"):
         align_automatically(he_slide, ihc)
+
+
+def test_a_slide_whose_file_is_another_by_now_is_refused_before_the_search(
+    he_slide: Slide, ihc_slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = Mock()
+    monkeypatch.setattr(automatic, "read_picture", search)
+    os.utime(ihc_slide.path, (0, 0))
+    with pytest.raises(SlideReadError, match=r"ihc\.tif' was replaced, written to or touched"):
+        align_automatically(he_slide, ihc_slide)
+    assert not search.called
 
 
 def test_blank_glass_is_refused(write_slide: WriteSlide, he_slide: Slide) -> None:

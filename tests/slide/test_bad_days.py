@@ -67,6 +67,19 @@ def test_a_stalled_drive_ends_the_search_for_tissue(stalling):
         find_tissue(slide)
 
 
+def test_a_file_beside_that_goes_while_its_slide_is_opened_is_an_error_that_closes_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    closed = threading.Event()
+    opened = SimpleNamespace(
+        close=closed.set, vendor=None, files_beside=(path.with_name("beside.tif"),)
+    )
+    monkeypatch.setattr(slide_module, "open_backend", lambda *_: (opened, "half gone"))
+    with pytest.raises(SlideReadError, match=r"beside\.tif' cannot be read any more: .*try again"):
+        open_slide(path)
+    assert closed.is_set()
+
+
 def test_opening_from_a_stalled_drive_ends(path: Path, monkeypatch: pytest.MonkeyPatch):
     answer, closed = threading.Event(), threading.Event()
 

@@ -15,6 +15,7 @@ from napari_hmkd.errors import SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region
 from napari_hmkd.slide import Slide, open_slide, pixel_hash
 from napari_hmkd.slide import fingerprint as module
+from napari_hmkd.slide import slide as slide_module
 from napari_hmkd.slide.fingerprint import fingerprint
 from napari_hmkd.slide.pixel_hash import hash_pixels
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S
@@ -183,9 +184,41 @@ def test_a_slide_whose_file_is_another_by_now_has_no_fingerprint(
             (tmp_path / "b" / part).replace(tmp_path / "a" / part)
         else:
             (tmp_path / "a" / part).write_bytes((tmp_path / "b" / part).read_bytes())
-        with pytest.raises(SlideReadError, match=rf"{part}' was replaced or written to .* open it"):
+        with pytest.raises(SlideReadError, match=rf"{part}' was replaced, written to .* open it"):
             fingerprint(slide)
     assert of(tmp_path / "a/m0.ome.tif") != before
+
+
+@pytest.mark.parametrize("given", ["", "0.dcm", "1.dcm"], ids=["folder", "itself", "one beside"])
+def test_a_dicom_slide_has_no_fingerprint_once_any_of_its_levels_is_another(
+    tmp_path: Path, write_dicom, noise, given: str
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    write_dicom(tmp_path / "a", [noise(256, 256), noise(128, 128)])
+    write_dicom(tmp_path / "b", [noise(256, 256), noise(128, 128, seed=1)])
+    with open_slide(tmp_path / "a" / given) as slide:
+        fingerprint(slide)
+        (tmp_path / "a/1.dcm").write_bytes((tmp_path / "b/1.dcm").read_bytes())
+        with pytest.raises(SlideReadError, match=r"1\.dcm' was replaced, written to .* open it"):
+            fingerprint(slide)
+
+
+def test_a_file_that_is_written_to_while_it_is_being_opened_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(plain_tiff(64))
+    open_backend = slide_module.open_backend
+
+    def open_slowly(*given):
+        opened = open_backend(*given)
+        path.write_bytes(plain_tiff(128))
+        return opened
+
+    monkeypatch.setattr(slide_module, "open_backend", open_slowly)
+    with open_slide(path) as slide, pytest.raises(SlideReadError, match="written to"):
+        fingerprint(slide)
 
 
 def test_each_file_of_an_ome_tiff_counts_wherever_they_lie(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,9 @@ pytest.importorskip("napari", reason="needs the napari extra")
 from napari.layers import Image, Points
 from upath import UPath
 
+from napari_hmkd.errors import SlideReadError
 from napari_hmkd.result_files import SavedSlide
+from napari_hmkd.slide import Slide
 from napari_hmkd.widgets import namesakes
 from napari_hmkd.widgets.namesakes import tell_of_namesakes
 
@@ -65,3 +68,38 @@ def test_nothing_is_fetched_from_an_address_to_compare_slides_of_one_size(
     results = result_layer(SIDE_PX)
     tell_of_namesakes([slide_layer(path), results], results)
     assert bool(begun) == compared
+
+
+@pytest.mark.parametrize(
+    ("fingerprints", "warnings"),
+    [
+        (
+            {"a": None, "b": "bf34"},
+            [r"and that of the open one bf34\. Not compared: 'a' was touched"],
+        ),
+        ({"a": None, "b": SAVED.fingerprint}, []),
+        ({"a": None}, []),
+    ],
+    ids=["another slide", "their slide", "nothing to compare"],
+)
+def test_a_slide_that_cannot_be_compared_leaves_the_comparison_of_the_others(
+    fingerprints: dict[str, str | None], warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fingerprint(slide: Slide) -> str:
+        folder = slide.path.parent.name
+        if (found := fingerprints[folder]) is None:
+            raise SlideReadError(f"'{folder}' was touched")
+        return found
+
+    told: list[str] = []
+    monkeypatch.setattr(namesakes, "show_warning", told.append)
+    monkeypatch.setattr(namesakes, "fingerprint", fingerprint)
+    monkeypatch.setattr(
+        namesakes._Comparison, "_begin_once", lambda self, what, work: self._on_step(work())
+    )
+    results = result_layer(SIDE_PX)
+    tell_of_namesakes(
+        [*(slide_layer(Path(folder) / NAME) for folder in fingerprints), results], results
+    )
+    assert len(told) == len(warnings)
+    assert all(re.search(*pair) for pair in zip(warnings, told, strict=True))

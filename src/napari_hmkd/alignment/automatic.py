@@ -8,6 +8,7 @@ from napari_hmkd.alignment.picture import Picture, read_picture
 from napari_hmkd.alignment.placing import Placement, margin, placements, placing_mpp
 from napari_hmkd.errors import AlignmentError
 from napari_hmkd.slide import Slide
+from napari_hmkd.slide.fingerprint import fingerprint
 
 LEAST_SCORE = 1.5
 """How many times better a placement must be than what chance gives. Of drawn sections 2.3 to 6.3 were measured,
@@ -27,8 +28,12 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
     PixelSizeError
         A slide's pixel size is unknown.
     SlideReadError
-        Nothing of a slide can be read, or it does not answer.
+        Nothing of a slide can be read, it does not answer, or it has no fingerprint.
     """
+    for slide in (he_slide, ihc_slide):
+        fingerprint(
+            slide
+        )  # a file that is another by now is refused before the search, not after it
     he, ihc = read_picture(he_slide), read_picture(ihc_slide)
     asked = f"asked to align '{ihc_slide.name}' to '{he_slide.name}', but "
     try:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from napari_hmkd.errors import SlideReadError
 from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote
-from napari_hmkd.slide.loading.file_states import require_unchanged
+from napari_hmkd.slide.loading.file_stamps import require_unchanged
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.pixel_hash import hash_pixels
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S
@@ -60,9 +60,9 @@ def fingerprint(slide: Slide, limit_s: float | None = None) -> str:
     Raises
     ------
     SlideReadError
-        The file does not answer in time or has gone, or is another than the one that is open (of a folder
-        that is not noticed); nothing of an address can be read, or its server
-        refuses a part.
+        A file does not answer in time, has gone, or was replaced, written to or touched since it was
+        opened, which is not noticed of an OME-Zarr folder; nothing of an address can be read, or its
+        server refuses a part.
     """
     work = partial(_of_store if is_remote(slide.path) else _of_files, slide)
     # Whether it is a folder is not asked here: a dead drive never answers.
@@ -86,7 +86,7 @@ def _of_files(slide: Slide) -> str:
     for file in files[:: max(1, len(files) // SAMPLES)]:
         for piece in _samples(file, each):
             digest.update(piece)
-    require_unchanged(slide.reader.states)
+    require_unchanged(slide.reader.stamps)
     return digest.hexdigest()
 
 

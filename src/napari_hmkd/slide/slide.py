@@ -13,14 +13,15 @@ from typing import Self, TypeVar
 import numpy as np
 from upath import UPath
 
-from napari_hmkd.errors import PixelSizeError, SlideStalledError
+from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends import pixel_size
+from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote, locate, require_utf8
 from napari_hmkd.slide.backends.opening import open_backend
 from napari_hmkd.slide.backends.protocol import Backend, Level
 from napari_hmkd.slide.loading.cache import TileCache, shared_cache
-from napari_hmkd.slide.loading.file_states import FileStates, states_of
+from napari_hmkd.slide.loading.file_stamps import FileStamps, stamps_of
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.overview import fitted_size, read_overview
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
@@ -67,20 +68,38 @@ def open_slide(
     opener = ReaderThreads(f"'{where}'", count=1)
     gave_up = threading.Event()
 
-    def open_unless_late() -> tuple[Backend, str, FileStates]:
+    def open_unless_late() -> tuple[Backend, str, FileStamps]:
+        # Before it is opened, which can take seconds; what is no file the back ends explain.
+        first = {} if is_remote(where) or not os.path.isfile(where) else stamps_of([where])
         opened, reason = open_backend(where, backend)
         if gave_up.is_set():
             opened.close()
-        return opened, reason, states_of([where, *opened.files_beside])
+            return opened, reason, first
+        try:
+            return opened, reason, {**stamps_of(_files_of(where, opened)), **first}
+        except Exception:
+            opened.close()
+            raise
 
     try:
-        opened, reason, states = opener.call(open_unless_late, READING_LIMIT_S)
+        opened, reason, stamps = opener.call(open_unless_late, READING_LIMIT_S)
     except SlideStalledError:
         gave_up.set()
         raise
+    except OSError as error:
+        raise SlideReadError(
+            f"'{error.filename or where}' cannot be read any more: {error.strerror or error}. Its disk or "
+            "network may be down: look whether all of it can be copied, and try again."
+        ) from error
     finally:
         opener.close()
-    return Slide(where, LevelReader(where, opened, reason, cache, states), stated)
+    return Slide(where, LevelReader(where, opened, reason, cache, stamps), stated)
+
+
+def _files_of(path: Path | UPath, opened: Backend) -> Iterable[Path | UPath]:
+    """The files in which an open slide's pixels lie; of a store its folder."""
+    beside = level_files(Path(str(path))) if opened.vendor == "dicom" else opened.files_beside
+    return (path, *beside)
 
 
 class Slide:

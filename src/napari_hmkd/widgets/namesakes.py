@@ -8,6 +8,7 @@ from typing import Any
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
 
+from napari_hmkd.errors import SlideError
 from napari_hmkd.slide import Slide
 from napari_hmkd.slide.backends.location import is_remote
 from napari_hmkd.slide.fingerprint import fingerprint
@@ -64,20 +65,32 @@ def _of_another(about: Mapping[str, Any]) -> str:
 
 
 class _Comparison(BackgroundRun):
-    """Warns if none of some open slides has the fingerprint that results state."""
+    """Warns if none of some open slides has the fingerprint that results state.
+
+    A slide that has none is told with the others; where none has one, there is nothing to compare.
+    """
 
     def __init__(self, about: Mapping[str, Any], slides: Sequence[Slide]) -> None:
         super().__init__()
         self._about = about
         self._begin_once(
             f"comparing {about['slide_name']} with its results",
-            lambda: [fingerprint(slide) for slide in slides],
+            lambda: [_compared(slide) for slide in slides],
         )
 
-    def _on_step(self, found: list[str]) -> None:
+    def _on_step(self, found: list[str | SlideError]) -> None:
         wanted = self._about["saved_slide"].fingerprint
-        if wanted not in found:
+        known = [one for one in found if isinstance(one, str)]
+        if known and wanted not in known:
+            unknown = [f" Not compared: {one}" for one in found if isinstance(one, SlideError)]
             show_warning(
                 f"{_of_another(self._about)}, as large as the open one: its fingerprint is "
-                f"{wanted[:SHOWN]}, and that of the open one {found[0][:SHOWN]}."
+                f"{wanted[:SHOWN]}, and that of the open one {known[0][:SHOWN]}.{''.join(unknown)}"
             )
+
+
+def _compared(slide: Slide) -> str | SlideError:
+    try:
+        return fingerprint(slide)
+    except SlideError as error:
+        return error

@@ -23,7 +23,7 @@ from napari_hmkd.slide.backends.protocol import Backend
 from napari_hmkd.slide.loading.blocks import grid_of
 from napari_hmkd.slide.loading.cache import CacheSection, TileCache
 from napari_hmkd.slide.loading.colour import colour_path
-from napari_hmkd.slide.loading.file_states import FileStates
+from napari_hmkd.slide.loading.file_stamps import FileStamps
 from napari_hmkd.slide.loading.read_ahead import ReadAhead
 from napari_hmkd.slide.reader_threads import ReaderThreads
 
@@ -43,8 +43,8 @@ class LevelReader:
         Why it was chosen.
     cache : TileCache
         Where decoded blocks are kept.
-    states : mapping of Path to tuple of int
-        Of the files, when they were opened.
+    stamps : mapping of Path to tuple of int
+        Of the files, when they were opened (`stamps_of`).
     colour : ColourPath
         From the file's colours to sRGB.
     threads : ReaderThreads
@@ -63,10 +63,10 @@ class LevelReader:
         backend: Backend,
         reason: str,
         cache: TileCache,
-        states: FileStates = MappingProxyType({}),
+        stamps: FileStamps = MappingProxyType({}),
     ) -> None:
         self.backend, self.backend_reason, self.cache = backend, reason, cache
-        self.states = states
+        self.stamps = stamps
         self.colour = colour_path(backend.icc_profile)
         self._grids = [grid_of(level) for level in backend.levels]
         self.threads = ReaderThreads(f"'{path}'")
