@@ -18,7 +18,7 @@ from napari_hmkd.training.run import DATA, file_digest, text_digest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.splits import Split, split_tiles
 from napari_hmkd.training.tasks import GradingTask
-from napari_hmkd.training.tiles import TileSource
+from napari_hmkd.training.tiles import RecordedSource
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RunPlan:
     """
 
     settings: TrainSettings
-    source: TileSource
+    source: RecordedSource
     split: Split
     task: GradingTask
     teacher: Path | None
