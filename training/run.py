@@ -196,6 +196,17 @@ class RecordedFolder:
                 shutil.rmtree(self.path, ignore_errors=True)
             raise self._unmakable(error) from error
 
+    def renew(self, entries: dict[str, Any]) -> None:
+        """Replace entries of `settings.json`; for the one process that writes, before it holds the folder.
+
+        Raises
+        ------
+        OutputError
+            If another run is at work in the folder, or the record cannot be read or written.
+        """
+        with alone_in(self.path):
+            write_json(self.path / SETTINGS_FILE, {**self.record(), **entries})
+
     def _unmakable(self, error: Exception) -> OutputError:
         return OutputError(
             f"the run folder {self.path} cannot be made: {error}. Make room, or name another with --out"

@@ -14,27 +14,32 @@ from napari_hmkd.training.building import find_guide, make_task
 from napari_hmkd.training.config import TrainSettings
 from napari_hmkd.training.engine import resolve_precision
 from napari_hmkd.training.fields import require
-from napari_hmkd.training.run import DATA, file_digest, text_digest
+from napari_hmkd.training.run import file_digest, text_digest
 from napari_hmkd.training.sources.opening import open_source, resolve_labels
 from napari_hmkd.training.splits import Split, split_tiles
 from napari_hmkd.training.tasks import GradingTask
-from napari_hmkd.training.tiles import TileSource
+from napari_hmkd.training.tiles import RecordedSource
 
 
 @dataclass(frozen=True)
 class RunPlan:
     """The tiles, their split, and the task of a run.
 
-    `record` is what `settings.json` says and what a resumed run must repeat; `teacher` is the file
-    of the weights that it learns from.
+    `record` is what `settings.json` says beside `data_digest`, and what a resumed run must repeat;
+    `teacher` is the file of the weights that it learns from.
     """
 
     settings: TrainSettings
-    source: TileSource
+    source: RecordedSource
     split: Split
     task: GradingTask
     teacher: Path | None
     record: dict[str, Any]
+
+    @property
+    def data_digest(self) -> str:
+        """By what a run's record knows its data; files are read for it, so only where it is needed."""
+        return text_digest(self.source.signature)
 
 
 def resolved(data: str, settings: TrainSettings, device: torch.device) -> TrainSettings:
@@ -76,7 +81,6 @@ def plan_run(
     record = {
         "role": role,
         "source": data,
-        DATA: text_digest(source.signature),
         "teacher": teacher,
         "teacher_identity": None if weights is None else file_digest(weights),
         **{item.name: asdict(getattr(settings, item.name)) for item in fields(settings)},

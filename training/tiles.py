@@ -50,14 +50,18 @@ class TileSource(Protocol):
         """One pair, (2, tile_px, tile_px, 3): H&E, then IHC."""
         ...
 
+    def names(self, index: int) -> tuple[str, str]:
+        """What messages call a pair's pictures: their files, and the manifest's line."""
+        ...
+
+
+class RecordedSource(TileSource, Protocol):
+    """All the tiles that a run's DATA names."""
+
     @property
     def signature(self) -> str:
         """Text that tells other tiles by their names and the content of their files, wherever these lie.
 
         All files are read for it.
         """
-        ...
-
-    def names(self, index: int) -> tuple[str, str]:
-        """What messages call a pair's pictures: their files, and the manifest's line."""
         ...

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from napari_hmkd.device import choose_device
-from napari_hmkd.errors import DataError
+from napari_hmkd.errors import DataError, OutputError
 from napari_hmkd.model import load, save
 from napari_hmkd.model.checkpoint import as_stored
 from napari_hmkd.training.attention_watch import AttentionWatch
@@ -107,7 +107,8 @@ def train(
         plan = plan_run(data, out.resolve().name, settings, role, teacher)
         batch_of_process(len(plan.split.train), settings.compute.batch_size, engine.ranks)
         if folder.resuming:
-            require_same_data(plan, folder)
+            if not engine.was_spawned:  # the process that started this one has looked
+                require_same_data(plan, folder, renew=engine.leads)
             if (weights := folder.finished(role)) is not None:
                 say(f"the run in {out} is finished: {weights}")
                 return weights if engine.leads else None
@@ -116,10 +117,20 @@ def train(
         return _train(plan, folder, engine, device)
 
 
-def require_same_data(plan: RunPlan, folder: RunFolder) -> None:
+def require_same_data(plan: RunPlan, folder: RunFolder, *, renew: bool) -> None:
     """Refuse to go on with other settings, tiles or pictures than at the start.
 
     Files are compared first. Those that were saved anew are decoded: with the same pixels they are the same.
+    Rendered tiles have no pixels to compare at the start.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What is asked now.
+    folder : RunFolder
+        Of the run that shall go on.
+    renew : bool
+        Whether its record shall name files that were saved anew, so that they are decoded this once.
 
     Raises
     ------
@@ -130,11 +141,14 @@ def require_same_data(plan: RunPlan, folder: RunFolder) -> None:
     """
     tiles = plan.source.tiles
     folder.require_same(plan.record, plan.split, tiles)
-    if folder.record().get(DATA) == plan.record[DATA]:
+    data = plan.data_digest
+    if folder.record().get(DATA) == data:
         return
     pairs = zip(tiles, folder.digests(tiles), picture_digests(plan.source), strict=True)
-    changed = [tile.name for tile, before, now in pairs if before != now]
+    changed = [tile.name for tile, old, new in pairs if old != new or plan.source.renders]
     if not changed:
+        if renew:
+            _renew(folder, data)
         return
     shown, more = ", ".join(changed[:SHOWN_CHANGES]), len(changed) - SHOWN_CHANGES
     raise DataError(
@@ -144,15 +158,27 @@ def require_same_data(plan: RunPlan, folder: RunFolder) -> None:
     )
 
 
+def _renew(folder: RunFolder, data: str) -> None:
+    """Note by what the data is known now; a folder that can only be read takes no harm."""
+    try:
+        folder.renew({DATA: data})
+    except OutputError as error:
+        say(f"the next --resume will compare the pictures again: {error}")
+
+
 def _train(plan: RunPlan, folder: RunFolder, engine: Engine, device: torch.device) -> Path | None:
     """Begin or go on, train, calibrate, export and score; None as for `train`."""
     out = folder.path
     progress = read_progress(out, plan.task, repair=engine.leads) if folder.resuming else None
+    record = dict(plan.record)
+    if engine.leads and not folder.resuming:
+        # Before pictures are compared: one that changes meanwhile then differs on --resume.
+        record[DATA] = plan.data_digest
     at_hand = store_at_hand(plan.source, plan.settings.data, plan.settings.compute.devices)
     judged = _judge_split(plan, folder, engine, at_hand)
     tiles = _open_tiles(plan, engine, at_hand)
     if engine.leads:
-        _begin(plan, folder, judged.digests)
+        _begin(plan, folder, record, judged.digests)
     fitted = engine.fit(plan.task, tiles, progress)
     if fitted is None or not engine.leads:
         return None
@@ -204,10 +230,12 @@ def _open_tiles(plan: RunPlan, engine: Engine, at_hand: PairStore | None) -> Til
     )
 
 
-def _begin(plan: RunPlan, folder: RunFolder, digests: Sequence[PictureDigests]) -> None:
+def _begin(
+    plan: RunPlan, folder: RunFolder, record: dict[str, Any], digests: Sequence[PictureDigests]
+) -> None:
     """Write the first files of a new run, and say what is trained on."""
     if not folder.resuming:
-        folder.create(plan.record, plan.split, plan.source.tiles, digests, plan.teacher)
+        folder.create(record, plan.split, plan.source.tiles, digests, plan.teacher)
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in plan.split.parts().items())
     say(f"{plan.source.training_data}\n{sizes} ({plan.split.note})")
 

@@ -31,6 +31,7 @@ from napari_hmkd.training.config import (
     TrainSettings,
 )
 from napari_hmkd.training.engine import Engine
+from napari_hmkd.training.sources import pairs as pair_source
 
 pytestmark = [
     pytest.mark.slow,
@@ -148,6 +149,14 @@ STARTED_BY = {
 }  # fmt: skip
 
 
+OF_TWO = TrainSettings(
+    split=SPLIT,
+    engine=EngineSettings(epochs=1),
+    compute=ParallelComputeSettings(batch_size=2, device="cpu", devices=2),
+    export=ExportSettings(width=0.25),
+)
+
+
 @pytest.fixture
 def second_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the second of two, which ends where it would meet the other one."""
@@ -171,19 +180,39 @@ def test_leaks_are_checked_by_each_process_that_no_leader_started(
 ) -> None:
     asked = []
     monkeypatch.setattr(workflow, "refuse_leaks", lambda *given: asked.append(given) or [])
-    settings = TrainSettings(
-        split=SPLIT,
-        engine=EngineSettings(epochs=1),
-        compute=ParallelComputeSettings(batch_size=2, device="cpu", devices=2),
-        export=ExportSettings(width=0.25),
-    )
     out = tmp_path / "halb angelegt"
     out.mkdir()
     (out / "split.csv").touch()  # the leader is about to write the rest
     data = str(bci_folder(train=5))
-    assert workflow.train(data, out, settings, role="teacher") is None
+    assert workflow.train(data, out, OF_TWO, role="teacher") is None
     assert len(asked) == checks
     assert [path.name for path in out.iterdir()] == ["split.csv"]
+
+
+@pytest.mark.parametrize(
+    ("second_process", "begun", "reads"),
+    [
+        ("the leader", False, False),
+        ("the leader", True, False),
+        ("torchrun", False, False),
+        ("torchrun", True, True),
+    ],
+    indirect=["second_process"],
+)
+@pytest.mark.usefixtures("second_process")
+def test_files_are_read_once_for_the_record_and_by_whom_no_leader_started_to_compare(
+    bci_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, reads: bool
+) -> None:
+    data, out, read = str(bci_folder(train=5)), tmp_path / "Lauf", []
+    if begun:
+        with monkeypatch.context() as leader:
+            for name in STARTED_BY["torchrun"]:
+                leader.delenv(name, raising=False)
+            assert workflow.train(data, out, OF_TWO, role="teacher") is None
+    digest = pair_source.file_digest
+    monkeypatch.setattr(pair_source, "file_digest", lambda path: read.append(path) or digest(path))
+    assert workflow.train(data, out, OF_TWO, role="teacher", resume=True) is None
+    assert bool(read) == reads
 
 
 def test_the_leader_refuses_a_folder_in_use(bci_folder, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ pytest.importorskip("lightning", reason="needs the extra `train`")
 from tests.training.cut_short import SETTINGS, assert_equal_runs, one_epoch, run
 
 from napari_hmkd.errors import DataError, ModelError, OutputError
+from napari_hmkd.training import run as run_folder
+from napari_hmkd.training import workflow
 from napari_hmkd.training.config import (
     CohortSettings,
     ParallelComputeSettings,
@@ -89,15 +93,77 @@ def test_a_picture_that_was_painted_over_is_refused_and_named(
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
-def test_files_that_were_saved_anew_with_the_same_pixels_are_the_same(
-    data: Path, whole: Path, tmp_path: Path
+def test_a_picture_that_is_painted_over_while_the_run_begins_is_refused_when_it_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    painted, out, compare = tmp_path / "übermalt", tmp_path / "Lauf", workflow.picture_digests
+    shutil.copytree(data, painted)
+    path = next((painted / "HE/train").iterdir())
+
+    def compare_and_paint(*given: Any) -> Any:
+        found = compare(*given)
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "picture_digests", compare_and_paint)
+        one_epoch(painted, out)
+    with pytest.raises(DataError, match=rf"1 of 20 tiles have other pictures \(.*{path.stem}"):
+        run(painted, out, resume=True)
+
+
+def record_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "settings.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def of_sizes(whole: Path, tmp_path: Path) -> Path:
+    """A finished run whose record knows its data by something else than the files' content."""
+    out = tmp_path / "von früher"
+    shutil.copytree(whole, out)
+    record = {**record_of(whole), run_folder.DATA: run_folder.text_digest("pairs 256 a:1,2")}
+    run_folder.write_json(out / "settings.json", record)
+    return out
+
+
+def never(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+def test_files_that_were_saved_anew_with_the_same_pixels_are_the_same(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "Lauf"
+    shutil.copytree(whole, out)
     anew = tmp_path / "neu gespeichert"
     shutil.copytree(data, anew)
     path = next((anew / "HE/train").iterdir())
     Image.open(path).save(path, compress_level=1)
     assert path.read_bytes() != (data / path.relative_to(anew)).read_bytes()
-    assert run(anew, whole, resume=True) == whole / "student.safetensors"
+    assert run(anew, out, resume=True) == out / "student.safetensors"
+    monkeypatch.setattr(workflow, "picture_digests", never)
+    assert run(anew, out, resume=True) == out / "student.safetensors"
+
+
+def test_a_record_of_another_kind_is_renewed_where_the_pixels_are_the_same(
+    data: Path, whole: Path, of_sizes: Path
+) -> None:
+    assert run(data, of_sizes, resume=True) == of_sizes / "student.safetensors"
+    assert record_of(of_sizes) == record_of(whole)
+
+
+def test_a_record_that_cannot_be_renewed_keeps_no_run_from_going_on(
+    data: Path, of_sizes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (of_sizes / "settings.json").read_bytes()
+
+    def full(path: Path, _: object) -> NoReturn:
+        raise OutputError(f"{path} cannot be written")
+
+    monkeypatch.setattr(run_folder, "write_json", full)
+    assert run(data, of_sizes, resume=True) == of_sizes / "student.safetensors"
+    assert "settings.json cannot be written" in capsys.readouterr().err
+    assert (of_sizes / "settings.json").read_bytes() == before
 
 
 def test_copies_of_what_a_run_saw_are_not_scored_as_held_out(

@@ -24,9 +24,10 @@ from napari_hmkd.training.config import (
     TrainSettings,
 )
 from napari_hmkd.training.run import RunFolder
+from napari_hmkd.training.run_plan import RunPlan
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.tiles import Tile
-from napari_hmkd.training.workflow import train
+from napari_hmkd.training.workflow import require_same_data, train
 
 SETTINGS = {"role": "student"}
 TILES = [
@@ -98,6 +99,15 @@ def test_a_tile_more_or_less_is_refused_and_it_alone_is_named(
         folder.require_same(SETTINGS, split_of(tiles), tiles)
     assert told in str(raised.value)
     assert str(raised.value).count(".png: ") == 1
+
+
+def test_rendered_tiles_of_another_signature_are_refused(folder: RunFolder, random_source) -> None:
+    random_source.renders, random_source.tiles = True, TILES
+    plan = RunPlan(TrainSettings(), random_source, split_of(TILES), None, None, SETTINGS)
+    with pytest.raises(DataError, match=r"data is no longer that with which .* 8 of 8 tiles have"):
+        require_same_data(plan, folder, renew=True)
+    folder.renew({"source_identity": plan.data_digest})
+    require_same_data(plan, folder, renew=False)
 
 
 @pytest.mark.parametrize("column", ["tile", "he_digest", "ihc_digest"])

@@ -210,11 +210,6 @@ class ChosenTiles:
         self.training_data, self.notice = source.training_data, source.notice
         self.identity = f"{source.identity} tiles {self._indices}"
 
-    @property
-    def signature(self) -> str:
-        """That of the source, and which of its tiles."""
-        return f"{self._source.signature} tiles {self._indices}"
-
     def read(self, index: int) -> NDArray[np.uint8]:
         """One pair, (2, tile_px, tile_px, 3)."""
         return self._source.read(self._indices[index])

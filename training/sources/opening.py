@@ -14,7 +14,7 @@ from napari_hmkd.training.sources.manifest import scan_manifest
 from napari_hmkd.training.sources.mist import MIST
 from napari_hmkd.training.sources.pairs import PairSource, Scan
 from napari_hmkd.training.sources.procedural import PROCEDURAL_MPP, ProceduralSource
-from napari_hmkd.training.tiles import Tile, TileSource
+from napari_hmkd.training.tiles import RecordedSource, Tile
 
 PROCEDURAL = "procedural"
 AS_GIVEN = "as the manifest gives them"
@@ -93,7 +93,7 @@ def pixel_size(scan: Scan, stated: float | None) -> float | None:
     return scan.mpp if stated is None else stated
 
 
-def open_source(data: str, cohort: CohortSettings, pixels: DataSettings) -> TileSource:
+def open_source(data: str, cohort: CohortSettings, pixels: DataSettings) -> RecordedSource:
     """The tiles that DATA names.
 
     Parameters
