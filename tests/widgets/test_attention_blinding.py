@@ -60,6 +60,7 @@ def test_what_was_hidden_comes_back_once_the_slide_is_scored(
         blinding.switch(False)
 
 
+@pytest.mark.slow
 def test_a_verdict_that_comes_late_is_seen_once_the_slide_is_scored(
     viewer, qtbot, open_inspector: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
