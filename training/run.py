@@ -30,6 +30,7 @@ from napari_hmkd.training.splits import (
     Split,
 )
 from napari_hmkd.training.tiles import Tile
+from napari_hmkd.wording import some_of
 
 PACKAGES = ("napari-hmkd", "torch", "timm", "lightning", "torchmetrics", "scikit-learn", "numpy")
 SETTINGS_FILE = "settings.json"
@@ -238,12 +239,10 @@ class RunFolder(RecordedFolder):
         self.require_same_settings({**settings, DATA: self.record().get(DATA)})
         kept = [tuple(row[name] for name in TILE_COLUMNS) for row in self._split()]
         if changes := list(_changes(kept, [cells for _, cells in split.cells(tiles)])):
-            shown = "; ".join(changes[:SHOWN_CHANGES])
-            more = len(changes) - SHOWN_CHANGES
             raise DataError(
-                f"the data is no longer as {self.path / SPLIT_FILE} says ({shown}"
-                f"{f'; and {more} more' if more > 0 else ''}): give the data of the start, or name a "
-                "new folder with --out"
+                f"the data is no longer as {self.path / SPLIT_FILE} says "
+                f"({some_of(changes, SHOWN_CHANGES, '; ')}): give the data of the start, or name a new "
+                "folder with --out"
             )
 
     def digests(self, tiles: Sequence[Tile]) -> list[PictureDigests]:

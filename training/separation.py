@@ -14,6 +14,7 @@ from napari_hmkd.training.sources.images import pixel_digest
 from napari_hmkd.training.splits import Split
 from napari_hmkd.training.store import PairStore
 from napari_hmkd.training.tiles import TileSource
+from napari_hmkd.wording import some_of
 
 SHOWN_LEAKS = 10
 
@@ -78,8 +79,7 @@ def refuse_leaks(
     leaks += shared_pictures([digests[i] for i in used], names, patients, sides)[0]
     if not leaks:
         return []
-    more = len(leaks) - SHOWN_LEAKS
-    text = "\n  ".join([*leaks[:SHOWN_LEAKS], *([f"and {more} more"] if more > 0 else [])])
+    text = some_of(leaks, SHOWN_LEAKS, "\n  ")
     if not accept:
         raise DataError(
             f"the parts of the split are not separate, so that scores would be too good:\n  {text}\n"

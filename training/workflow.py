@@ -32,7 +32,7 @@ from napari_hmkd.training.statistics import SettledStatistics
 from napari_hmkd.training.store import PairStore, open_store, store_at_hand
 from napari_hmkd.training.tasks import MONITOR
 from napari_hmkd.training.taught import refuse_seen_by_teacher
-from napari_hmkd.wording import counted
+from napari_hmkd.wording import counted, some_of
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,10 @@ def require_same_data(plan: RunPlan, folder: RunFolder, *, renew: bool) -> None:
         if renew:
             _renew(folder, data)
         return
-    shown, more = ", ".join(changed[:SHOWN_CHANGES]), len(changed) - SHOWN_CHANGES
     raise DataError(
         f"the data is no longer that with which the run in {folder.path} was started: {len(changed)} of "
-        f"{counted(len(tiles), 'tile')} have other pictures ({shown}"
-        f"{f' and {more} more' if more > 0 else ''}): give the data of the start, or name a new folder with --out"
+        f"{counted(len(tiles), 'tile')} have other pictures ({some_of(changed, SHOWN_CHANGES)}): "
+        "give the data of the start, or name a new folder with --out"
     )
 
 

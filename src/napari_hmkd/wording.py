@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import unicodedata
+from collections.abc import Sequence
 
 GRADE_NAMES = ("0", "1+", "2+", "3+")
 WRITTEN_GRADES = {
@@ -31,6 +32,12 @@ def one_notice(*notices: str) -> str:
 def counted(count: int, what: str, several: str = "") -> str:
     """A number of things that are called `what` in the singular: "1 tile", "2 tiles", "2 patches"."""
     return f"{count} {what if count == 1 else several or f'{what}s'}"
+
+
+def some_of(told: Sequence[str], most: int, mark: str = ", ") -> str:
+    """The first of several texts, parted by `mark`, and how many more there are."""
+    more = [f"and {len(told) - most} more"] if len(told) > most else []
+    return mark.join([*told[:most], *more])
 
 
 def printable(name: str) -> str:

@@ -168,7 +168,7 @@ class Ruler:
 @pytest.mark.parametrize("downsample", [2.0, 3.9, 4.0002, 16.0143])
 @pytest.mark.parametrize("size", [Size(9001, 7003), Size(8192, 8192), Size(5000, 330)])
 def test_levels_line_up_within_half_a_pixel_of_theirs(axis: int, size: Size, downsample: float):
-    reader = LevelReader(Path("r"), Ruler(axis, size, downsample), "drawn", TileCache())
+    reader = LevelReader(Path("r"), Ruler(axis, size, downsample), "drawn", TileCache(), {})
     base, level = pyramid(Slide(Path("r"), reader))[:2]
     factor = base.shape[axis] / level.shape[axis]  # as napari takes it
     assert factor == pytest.approx(downsample, rel=1 / level.shape[axis])

@@ -30,10 +30,8 @@ def align_automatically(he_slide: Slide, ihc_slide: Slide) -> Alignment:
     SlideReadError
         Nothing of a slide can be read, it does not answer, or it has no fingerprint.
     """
-    for slide in (he_slide, ihc_slide):
-        fingerprint(
-            slide
-        )  # a file that is another by now is refused before the search, not after it
+    for slide in (he_slide, ihc_slide):  # one that has none is refused before the search, not after
+        fingerprint(slide)
     he, ihc = read_picture(he_slide), read_picture(ihc_slide)
     asked = f"asked to align '{ihc_slide.name}' to '{he_slide.name}', but "
     try:

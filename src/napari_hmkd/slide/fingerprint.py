@@ -12,9 +12,8 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from napari_hmkd.errors import SlideReadError
-from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote
-from napari_hmkd.slide.loading.file_stamps import require_unchanged
+from napari_hmkd.slide.loading.file_stamps import pixel_files, require_unchanged
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.pixel_hash import hash_pixels
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S
@@ -92,13 +91,15 @@ def _of_files(slide: Slide) -> str:
 
 def _named_files(slide: Slide, path: Path) -> list[tuple[str, Path]]:
     """The files in which a slide's pixels lie, and as what they are known again in another place."""
-    if slide.vendor == "dicom":  # whatever they are called, and whichever of them was given
-        return [(".", file) for file in level_files(path)]
-    if not path.is_dir():
-        return [(".", path), *((file.name, file) for file in slide.reader.backend.files_beside)]
-    named = [(file.relative_to(path), file) for file in islice(_files_in(path), _MOST_LISTED + 1)]
-    named.sort(key=lambda one: one[0].parts)  # Windows would compare paths without their case
-    return [(name.as_posix(), file) for name, file in named]
+    is_dicom = slide.vendor == "dicom"
+    if path.is_dir() and not is_dicom:
+        listed = islice(_files_in(path), _MOST_LISTED + 1)
+        named = [(file.relative_to(path), file) for file in listed]
+        named.sort(key=lambda one: one[0].parts)  # Windows would compare paths without their case
+        return [(name.as_posix(), file) for name, file in named]
+    files = [Path(str(file)) for file in pixel_files(path, slide.reader.backend)]
+    # The given one and DICOM's may be called anything.
+    return [("." if is_dicom or file == path else file.name, file) for file in files]
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,12 +17,11 @@ from upath import UPath
 from napari_hmkd.errors import PixelSizeError, SlideReadError, SlideStalledError
 from napari_hmkd.geometry import Region, Size
 from napari_hmkd.slide.backends import pixel_size
-from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote, locate, require_utf8
 from napari_hmkd.slide.backends.opening import open_backend
 from napari_hmkd.slide.backends.protocol import Backend, Level
 from napari_hmkd.slide.loading.cache import TileCache, shared_cache
-from napari_hmkd.slide.loading.file_stamps import FileStamps, stamps_of
+from napari_hmkd.slide.loading.file_stamps import FileStamps, pixel_files, stamps_of
 from napari_hmkd.slide.loading.level_reader import LevelReader
 from napari_hmkd.slide.overview import fitted_size, read_overview
 from napari_hmkd.slide.reader_threads import READING_LIMIT_S, ReaderThreads
@@ -75,11 +75,11 @@ def open_slide(
         if gave_up.is_set():
             opened.close()
             return opened, reason, first
-        try:
-            return opened, reason, {**stamps_of(_files_of(where, opened)), **first}
-        except Exception:
-            opened.close()
-            raise
+        with ExitStack() as if_it_fails:
+            if_it_fails.callback(opened.close)
+            stamps = {**stamps_of([where, *pixel_files(where, opened)]), **first}
+            if_it_fails.pop_all()
+        return opened, reason, stamps
 
     try:
         opened, reason, stamps = opener.call(open_unless_late, READING_LIMIT_S)
@@ -94,12 +94,6 @@ def open_slide(
     finally:
         opener.close()
     return Slide(where, LevelReader(where, opened, reason, cache, stamps), stated)
-
-
-def _files_of(path: Path | UPath, opened: Backend) -> Iterable[Path | UPath]:
-    """The files in which an open slide's pixels lie; of a store its folder."""
-    beside = level_files(Path(str(path))) if opened.vendor == "dicom" else opened.files_beside
-    return (path, *beside)
 
 
 class Slide:

@@ -10,10 +10,19 @@ from pathlib import Path
 from upath import UPath
 
 from napari_hmkd.errors import SlideReadError
+from napari_hmkd.slide.backends.dicom_folder import level_files
 from napari_hmkd.slide.backends.location import is_remote
+from napari_hmkd.slide.backends.protocol import Backend
 
 FileStamps = Mapping[Path, tuple[int, int]]
 """Size in bytes and time of the last change, ns, of each file."""
+
+
+def pixel_files(path: Path | UPath, opened: Backend) -> tuple[Path | UPath, ...]:
+    """The files in which an open slide's pixels lie: of DICOM its levels', of a store its folder."""
+    if opened.vendor == "dicom":
+        return tuple(level_files(Path(str(path))))
+    return (path, *opened.files_beside)
 
 
 def stamps_of(paths: Iterable[Path | UPath]) -> FileStamps:

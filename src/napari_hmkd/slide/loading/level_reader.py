@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from dask.system import CPU_COUNT
@@ -63,7 +62,7 @@ class LevelReader:
         backend: Backend,
         reason: str,
         cache: TileCache,
-        stamps: FileStamps = MappingProxyType({}),
+        stamps: FileStamps,
     ) -> None:
         self.backend, self.backend_reason, self.cache = backend, reason, cache
         self.stamps = stamps
